@@ -1,0 +1,1 @@
+//! Devices, parallelism and the memory plan.

@@ -1,0 +1,17 @@
+//! A discrete-event simulator of LLM inference serving on `bevy_ecs`.
+#![warn(missing_docs)]
+
+pub mod batch;
+pub mod cli;
+pub mod cluster;
+pub mod kv;
+pub mod metrics;
+pub mod model;
+pub mod output;
+pub mod profile;
+pub mod routing;
+pub mod scenario;
+pub mod scheduling;
+pub mod sim;
+pub mod timing;
+pub mod workload;

@@ -1,0 +1,221 @@
+//! What the simulation hands to whoever listens: one record a request, one a batch, and the
+//! totals of the run. Records hold integer nanoseconds; writers turn them into seconds.
+
+use crate::sim::Nanos;
+
+/// How a request ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestStatus {
+    /// All its tokens were produced.
+    Finished,
+    /// It was refused, with the reason.
+    Rejected(String),
+    /// The time limit ended the run first.
+    Unfinished,
+}
+
+/// One request's life.
+#[derive(Clone, Debug)]
+pub struct RequestRecord {
+    /// Its id in the workload.
+    pub id: u64,
+    /// The replica it was routed to; `None` if it never was.
+    pub replica: Option<u32>,
+    /// Arrival.
+    pub arrived_at: Nanos,
+    /// Arrival minus the previous request's arrival; `None` for the first.
+    pub inter_arrival: Option<Nanos>,
+    /// First time in a batch.
+    pub scheduled_at: Option<Nanos>,
+    /// End of the iteration that produced its first output token.
+    pub first_token_at: Option<Nanos>,
+    /// End of the iteration that produced its last token (or the time of rejection).
+    pub completed_at: Option<Nanos>,
+    /// Prompt tokens, as in the workload.
+    pub prompt_tokens: u32,
+    /// Output tokens, as in the workload.
+    pub output_tokens: u32,
+    /// Prompt tokens served from the prefix cache.
+    pub cached_tokens: u32,
+    /// Sum of the stage times of its iterations, over all attempts and stages.
+    pub execution_time: Nanos,
+    /// Sum of the gaps between its stage executions (end of one to start of the next).
+    pub preemption_time: Nanos,
+    /// Number of preemptions by recomputation.
+    pub restarts: u32,
+    /// Whether the statistics count it (false inside the warm-up and drain windows).
+    pub in_window: bool,
+    /// How it ended.
+    pub status: RequestStatus,
+}
+
+/// One iteration of a batch through all stages of its replica.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchRecord {
+    /// Numbered from 0 over the whole run, in order of creation.
+    pub id: u64,
+    /// Its replica.
+    pub replica: u32,
+    /// The last stage it ran on.
+    pub stage: u32,
+    /// When it was planned.
+    pub scheduled_at: Nanos,
+    /// When its last stage ended.
+    pub completed_at: Nanos,
+    /// All tokens.
+    pub tokens: u32,
+    /// Tokens of prompts.
+    pub prefill_tokens: u32,
+    /// Number of requests.
+    pub size: u32,
+}
+
+/// Listens to a run. Calls come in the order in which things happen; requests that end at the
+/// same time come by id.
+pub trait RunSink: Send {
+    /// A request ended (finished, rejected, or unfinished at the time limit).
+    fn request(&mut self, record: &RequestRecord);
+    /// A batch ended.
+    fn batch(&mut self, record: &BatchRecord);
+}
+
+/// Totals of a run, counted by the simulation itself.
+#[derive(Clone, Debug, Default)]
+pub struct RunTotals {
+    /// Requests that arrived.
+    pub arrived: u64,
+    /// Requests that finished.
+    pub finished: u64,
+    /// Requests refused with a reason.
+    pub rejected: u64,
+    /// Requests still waiting or running when the time limit ended the run.
+    pub unfinished: u64,
+    /// Batches (iterations) that ended.
+    pub batches: u64,
+    /// Preemptions by recomputation.
+    pub preemptions: u64,
+    /// Largest number of preemptions of one request.
+    pub preemptions_max: u32,
+    /// First arrival.
+    pub first_arrival: Nanos,
+    /// Last arrival.
+    pub last_arrival: Nanos,
+    /// Time of the last event.
+    pub end: Nanos,
+    /// Prompt tokens processed (recomputation included).
+    pub prefill_tokens: u64,
+    /// Decode tokens processed.
+    pub decode_tokens: u64,
+    /// Sum over batches of [`crate::timing::BatchShape::context_products`], for FLOPs.
+    pub context_products: u64,
+    /// Sum over batches and their prompts of `tokens * (tokens + 1) / 2`: attention within a
+    /// chunk, for FLOPs.
+    pub prefill_squares: u64,
+    /// Stage-seconds spent, and where.
+    pub busy: BusyTime,
+    /// KV blocks of all replicas together.
+    pub kv_blocks_total: u64,
+    /// Integral over time of allocated blocks, in block-nanoseconds.
+    pub kv_allocated_integral: u128,
+    /// Integral over time of KV tokens held, in token-nanoseconds.
+    pub kv_used_integral: u128,
+    /// Most blocks allocated at once, over all replicas.
+    pub kv_allocated_peak: u64,
+    /// Integral over time of requests that hold blocks, in request-nanoseconds.
+    pub running_integral: u128,
+    /// Most requests that held blocks at once, over all replicas.
+    pub running_peak: u64,
+    /// Integral over time of requests in waiting queues, in request-nanoseconds.
+    pub waiting_integral: u128,
+    /// Most requests waiting at once, over all replicas.
+    pub waiting_peak: u64,
+    /// Gaps between a request's successive tokens, pooled, in nanoseconds; only requests inside
+    /// the statistics window.
+    pub inter_token: TokenGaps,
+}
+
+/// Where the stages' time went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BusyTime {
+    /// All time in which a stage ran a batch, summed over stages.
+    pub total: Nanos,
+    /// Of it, attention over prompts.
+    pub attention_prefill: Nanos,
+    /// Of it, attention of decoding requests.
+    pub attention_decode: Nanos,
+    /// Of it, communication.
+    pub communication: Nanos,
+    /// Of it, all time of batches that held at least one prompt or chunk.
+    pub with_prefill: Nanos,
+}
+
+/// A weighted histogram of inter-token gaps with its exact count, sum and maximum.
+#[derive(Clone, Debug)]
+pub struct TokenGaps {
+    histogram: hdrhistogram::Histogram<u64>,
+    sum: u128,
+    sum_of_squares: f64,
+    max: Nanos,
+}
+
+impl Default for TokenGaps {
+    fn default() -> TokenGaps {
+        TokenGaps {
+            // Three significant digits from 1 us on, growing as needed; the bounds are constants,
+            // so this cannot fail.
+            histogram: hdrhistogram::Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3)
+                .expect("constant bounds are valid"),
+            sum: 0,
+            sum_of_squares: 0.0,
+            max: Nanos::ZERO,
+        }
+    }
+}
+
+impl TokenGaps {
+    /// Records `count` gaps of the same length.
+    pub fn record(&mut self, gap: Nanos, count: u64) {
+        self.histogram.saturating_record_n(gap.0, count);
+        self.sum += u128::from(gap.0) * u128::from(count);
+        self.sum_of_squares += (gap.as_secs_f64() * gap.as_secs_f64()) * count as f64;
+        self.max = self.max.max(gap);
+    }
+
+    /// Number of gaps.
+    pub fn count(&self) -> u64 {
+        self.histogram.len()
+    }
+
+    /// Mean gap in seconds; 0 without gaps.
+    pub fn mean_seconds(&self) -> f64 {
+        if self.count() == 0 { 0.0 } else { self.sum as f64 / self.count() as f64 / 1e9 }
+    }
+
+    /// Standard deviation (population) in seconds.
+    pub fn std_seconds(&self) -> f64 {
+        if self.count() == 0 {
+            return 0.0;
+        }
+        let mean = self.mean_seconds();
+        (self.sum_of_squares / self.count() as f64 - mean * mean).max(0.0).sqrt()
+    }
+
+    /// Quantile in seconds, within 0.1 % of the exact one.
+    pub fn quantile_seconds(&self, q: f64) -> f64 {
+        self.histogram.value_at_quantile(q) as f64 / 1e9
+    }
+
+    /// The longest gap, exact.
+    pub fn max(&self) -> Nanos {
+        self.max
+    }
+
+    /// Adds another run's gaps.
+    pub fn merge(&mut self, other: &TokenGaps) {
+        // Both have the same constant bounds.
+        let _ = self.histogram.add(&other.histogram);
+        self.sum += other.sum;
+        self.sum_of_squares += other.sum_of_squares;
+        self.max = self.max.max(other.max);
+    }
+}

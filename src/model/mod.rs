@@ -1,0 +1,1 @@
+//! Model shapes: layers, heads, bytes, FLOPs.

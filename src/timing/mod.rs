@@ -1,0 +1,103 @@
+//! Execution times: what a batch costs on a pipeline stage.
+//!
+//! A [`Predictor`] is a pure function of a batch's composition ([`BatchShape`]) to a time
+//! ([`StageTime`]). It keeps no state between calls: everything that can be computed once is
+//! computed when it is built.
+
+use crate::sim::Nanos;
+
+/// One prompt (or a chunk of one) in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefillPart {
+    /// Tokens of the prompt processed by this batch.
+    pub tokens: u32,
+    /// Tokens of the same request that are already in the KV cache.
+    pub context: u32,
+}
+
+/// What a batch consists of, as far as its execution time depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchShape {
+    /// Tokens fed to the model: all chunks plus one per decoding request.
+    pub tokens: u32,
+    /// The prompts or chunks, in batch order.
+    pub prefills: Vec<PrefillPart>,
+    /// Number of decoding requests (one token each).
+    pub decodes: u32,
+    /// Sum over the decoding requests of their context length in tokens, the token being fed
+    /// included.
+    pub decode_context: u64,
+}
+
+impl BatchShape {
+    /// Tokens of prompts in this batch.
+    pub fn prefill_tokens(&self) -> u32 {
+        self.tokens - self.decodes
+    }
+
+    /// Sum over all requests of (context before this batch x tokens in this batch), where a
+    /// decoding request's context counts the token being fed: the `S` of the closed form.
+    pub fn context_products(&self) -> u64 {
+        let prefill: u64 =
+            self.prefills.iter().map(|p| u64::from(p.context) * u64::from(p.tokens)).sum();
+        prefill + self.decode_context
+    }
+
+    /// Empties the shape, keeping its memory.
+    pub fn clear(&mut self) {
+        self.tokens = 0;
+        self.prefills.clear();
+        self.decodes = 0;
+        self.decode_context = 0;
+    }
+}
+
+/// A pipeline stage's place: `index` of `count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StagePosition {
+    /// 0 for the first stage.
+    pub index: u32,
+    /// Number of stages.
+    pub count: u32,
+}
+
+/// The time of a batch on one stage, and where it goes. What the named parts leave of `total` is
+/// GEMMs and everything else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StageTime {
+    /// The whole time on the stage.
+    pub total: Nanos,
+    /// Attention kernels over prompts.
+    pub attention_prefill: Nanos,
+    /// Attention kernels of decoding requests.
+    pub attention_decode: Nanos,
+    /// All-reduce and send/receive, with their launch overheads.
+    pub communication: Nanos,
+}
+
+/// What a run's times rest on, for the summary.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimingNote {
+    /// For example `A100 GEMM (Vidur) + A800 attention (Frontier), composition Vidur`.
+    pub rests_on: String,
+    /// For example `LM head, sampling, CPU launch, HTTP`; empty if nothing is left out.
+    pub not_modelled: String,
+    /// Against what the composition was checked.
+    pub checked_against: String,
+    /// Whether the times are those of a real device, so that MFU means something.
+    pub physical: bool,
+}
+
+/// A model of execution time.
+pub trait Predictor: Send + Sync {
+    /// The time of `batch` on stage `stage`.
+    fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime;
+
+    /// What the times rest on.
+    fn note(&self) -> TimingNote;
+
+    /// Warnings gathered so far (each once), such as "extrapolated beyond the measured range".
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
