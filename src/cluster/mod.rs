@@ -1,6 +1,11 @@
-//! Devices, parallelism, the memory plan; replica and stage entities.
+//! GPUs, how a model is spread over them, and what fits into their memory.
 
+mod device;
+pub mod memory;
+mod parallelism;
 mod replica;
 
-pub(crate) use replica::{BatchOf, Batches, BlockGroup, StageQueue};
-pub use replica::{Replica, Stage, StageOf, Stages};
+pub use device::{DeviceSpec, closest_device, device_names, find_device};
+pub use parallelism::Parallelism;
+pub(crate) use replica::{BatchOf, BlockGroup, StageQueue};
+pub use replica::{Batches, Replica, Stage, StageOf, Stages};

@@ -8,6 +8,7 @@ mod random;
 mod round_robin;
 mod vidur_lor;
 
+use bevy_ecs::component::Mutable;
 use bevy_ecs::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,7 +36,8 @@ pub struct RouteRequest {
 
 /// A routing policy. It is a resource of the simulation and its own settings at once: the fields
 /// that serde sees are what a scenario may set, the others are state.
-pub trait Router: Resource + Clone + Serialize + DeserializeOwned {
+pub trait Router:
+    Resource + Component<Mutability = Mutable> + Clone + Serialize + DeserializeOwned {
     /// Name in scenarios.
     const NAME: &'static str;
     /// One line for `vidur-ecs list`.

@@ -61,6 +61,7 @@ pub(crate) fn plan<P: Policy>(
         staged: &mut floor.staged.0,
     };
     let limits: &EngineLimits = &floor.limits.0;
+    let scratch = &mut *scratch;
     for &entity in floor.touched.entities() {
         let Ok(mut policy) = policies.get_mut(entity) else { continue };
         let (mut replica, stages) = floor.replicas.get_mut(entity)?;

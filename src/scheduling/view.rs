@@ -2,8 +2,8 @@
 
 use bevy_ecs::prelude::*;
 
-use super::waiting::{RunningRequest, WaitingRequest};
 use super::EngineLimits;
+use super::waiting::{RunningRequest, WaitingRequest};
 use crate::cluster::{BlockGroup, Replica};
 use crate::kv::{BlockStore, BlockTable};
 use crate::request::{Request, RequestState, Sequence};
@@ -351,4 +351,3 @@ impl PlanView<'_> {
         self.stay_idle = true;
     }
 }
-

@@ -77,6 +77,7 @@ impl RunningRequest {
 
     /// Output tokens still to come: only an oracle knows.
     pub fn remaining_output(&self) -> Option<u32> {
-        self.oracle.then(|| self.sequence.target - self.sequence.processed.max(self.sequence.prompt))
+        self.oracle
+            .then(|| self.sequence.target - self.sequence.processed.max(self.sequence.prompt))
     }
 }

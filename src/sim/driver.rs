@@ -202,8 +202,9 @@ fn spawn_replica(
     policy.insert(world, entity);
     // From the last stage to the first, so that each knows the next; the relationship lists them
     // in the order of spawning, so it is put right afterwards.
-    let stages: Vec<Entity> =
-        (0..limits.stages).map(|stage| world.spawn((Stage { index: stage, next: None }, StageOf(entity))).id()).collect();
+    let stages: Vec<Entity> = (0..limits.stages)
+        .map(|stage| world.spawn((Stage { index: stage, next: None }, StageOf(entity))).id())
+        .collect();
     for pair in stages.windows(2) {
         if let Some(mut stage) = world.get_mut::<Stage>(pair[0]) {
             stage.next = Some(pair[1]);
