@@ -30,7 +30,7 @@ impl DeviceSpec {
     }
 }
 
-const REPORTED: &str = "total capacity in published PyTorch logs";
+const REPORTED: &str = "total capacity as PyTorch users report it; not measured by this project";
 const ESTIMATE: &str = "estimate: nominal size less the driver's share on similar devices";
 
 static DEVICES: &[DeviceSpec] = &[
