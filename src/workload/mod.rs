@@ -1,4 +1,31 @@
 //! What arrives, and when: arrival processes, length distributions, trace readers.
+//!
+//! A [`WorkloadSpec`] is what a scenario says; [`WorkloadSpec::check`] reads its files and turns
+//! it into a [`Workload`], which cannot fail any more and yields a [`RequestSource`] per seed.
+//! Each arrival process, length distribution and trace format has a file of its own and one line
+//! in [`Arrivals`], [`Lengths`] or [`TraceFormat`].
+
+pub mod arrivals;
+mod checks;
+mod fit;
+pub mod lengths;
+mod plan;
+mod replay;
+mod source;
+mod spec;
+mod survey;
+pub mod traces;
+mod window;
+
+pub use arrivals::Arrivals;
+pub use fit::FitArgs;
+pub use lengths::{LengthPair, Lengths};
+pub use plan::Workload;
+pub use replay::TraceReplay;
+pub use spec::{Margin, WorkloadSpec};
+pub use survey::Survey;
+pub use traces::TraceFormat;
+pub use window::Window;
 
 use crate::sim::Nanos;
 
@@ -20,3 +47,14 @@ pub trait RequestSource: Send {
     /// The next request, or `None` when the workload is over.
     fn next_request(&mut self) -> Option<NewRequest>;
 }
+
+#[cfg(test)]
+mod distribution_tests;
+#[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
+mod trace_tests;
+#[cfg(test)]
+mod workload_tests;
