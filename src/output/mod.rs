@@ -5,10 +5,15 @@ pub mod batch_csv;
 mod csv_sink;
 pub mod decimal;
 mod error;
+#[cfg(test)]
+mod examples;
 mod folder;
+pub mod report;
 pub mod request_csv;
 mod rows;
 mod run_log;
+pub mod summary_json;
+pub mod tables;
 
 pub use csv_sink::{BATCHES, CsvSink, REQUESTS};
 pub use error::OutputError;
