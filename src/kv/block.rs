@@ -3,9 +3,11 @@
 //! All blocks have the same one-component archetype and are never despawned, so a block's id is
 //! its row in the component table, and the table is worked on as one slice. Blocks are spawned as
 //! the high-water mark rises; one that is handed out in the middle of a step lives in
-//! [`StagedBlocks`] until the step's end, when the entities are spawned in the same order.
+//! `Worklists::staged` until the step's end, when the entities are spawned in the same order.
 
 use bevy_ecs::prelude::*;
+
+use crate::sim::Worklists;
 
 /// Index of a block over all replicas: its row in the block table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,10 +23,6 @@ pub struct KvBlock {
 /// The blocks that hold a request's KV cache, first tokens first.
 #[derive(Component, Clone, Debug, Default)]
 pub struct BlockTable(pub Vec<BlockId>);
-
-/// Blocks handed out in this step whose entities are not spawned yet.
-#[derive(Resource, Default)]
-pub(crate) struct StagedBlocks(pub Vec<KvBlock>);
 
 /// Every block there is, by id.
 pub(crate) struct BlockStore<'a> {
@@ -53,9 +51,15 @@ impl BlockStore<'_> {
     }
 }
 
-/// Gives the blocks that this step handed out their entities.
-pub(crate) fn spawn_staged_blocks(mut staged: ResMut<StagedBlocks>, mut commands: Commands) {
-    if !staged.0.is_empty() {
-        commands.spawn_batch(std::mem::take(&mut staged.0));
+/// Schedule phase, last: gives the blocks that this step handed out their entities. Exclusive, so
+/// that they are there at once and steps without new blocks pay for no command queue.
+pub(crate) fn spawn_staged_blocks(world: &mut World) {
+    let mut lists = world.resource_mut::<Worklists>();
+    if lists.staged.is_empty() {
+        return;
     }
+    let mut staged = std::mem::take(&mut lists.staged);
+    world.spawn_batch(staged.drain(..));
+    // The list keeps its memory.
+    world.resource_mut::<Worklists>().staged = staged;
 }

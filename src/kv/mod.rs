@@ -4,5 +4,5 @@ mod block;
 mod pool;
 
 pub use block::{BlockId, BlockTable, KvBlock};
-pub(crate) use block::{BlockStore, StagedBlocks, spawn_staged_blocks};
+pub(crate) use block::{BlockStore, spawn_staged_blocks};
 pub use pool::BlockPool;

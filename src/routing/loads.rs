@@ -1,10 +1,8 @@
 //! What routers see of the replicas, kept up to date as it changes.
 
-use bevy_ecs::prelude::*;
-
 /// Requests on each replica. A router that keeps an index of its own asks which replicas changed
 /// since it last asked, so that a routing decision never scans the cluster.
-#[derive(Resource, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub struct Loads {
     waiting: Vec<u32>,
     running: Vec<u32>,

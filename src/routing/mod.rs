@@ -21,9 +21,9 @@ pub use round_robin::RoundRobin;
 pub use vidur_lor::VidurLor;
 
 use crate::cluster::Replica;
-use crate::request::{Request, Sequence};
+use crate::request::Request;
 use crate::scenario::SettingError;
-use crate::sim::{Ledger, RandomStream, Touched};
+use crate::sim::{Engine, Ledger, RandomStream, Worklists};
 
 /// What a router knows of a request.
 #[derive(Clone, Copy, Debug)]
@@ -63,47 +63,34 @@ pub trait Router:
 #[derive(Resource)]
 pub(crate) struct RoutingRandom(pub RandomStream);
 
-/// Requests that arrived in this step and are not routed yet.
-#[derive(Resource, Default)]
-pub(crate) struct Incoming(pub Vec<Sequence>);
-
-/// The replicas' entities, by index.
-#[derive(Resource)]
-pub(crate) struct ReplicaEntities(pub Vec<Entity>);
-
 /// Route phase: puts each new request into a replica's waiting queue.
-#[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn route<R: Router>(
     mut router: ResMut<R>,
-    mut incoming: ResMut<Incoming>,
-    mut loads: ResMut<Loads>,
     mut random: ResMut<RoutingRandom>,
-    entities: Res<ReplicaEntities>,
+    engine: Res<Engine>,
+    mut lists: ResMut<Worklists>,
+    mut ledger: ResMut<Ledger>,
     mut replicas: Query<&mut Replica>,
     mut requests: Query<&mut Request>,
-    mut touched: ResMut<Touched>,
-    mut ledger: ResMut<Ledger>,
 ) -> Result {
-    if incoming.0.is_empty() {
-        return Ok(());
-    }
-    for sequence in incoming.0.drain(..) {
+    let lists = &mut *lists;
+    for sequence in lists.incoming.drain(..) {
         let mut request = requests.get_mut(sequence.entity)?;
         let facts = RouteRequest { id: request.id, prompt_tokens: request.prompt_tokens };
-        let index = router.route(&facts, &mut loads, &mut random.0);
-        let Some(&entity) = entities.0.get(index as usize) else {
+        let index = router.route(&facts, &mut ledger.loads, &mut random.0);
+        let Some(&entity) = engine.replicas.get(index as usize) else {
             return Err(format!(
                 "router {} chose replica {index}, but there are {}",
                 R::NAME,
-                entities.0.len()
+                engine.replicas.len()
             )
             .into());
         };
         request.replica = Some(index);
         replicas.get_mut(entity)?.waiting.push_back(sequence);
-        loads.add_waiting(index, 1);
+        ledger.loads.add_waiting(index, 1);
         ledger.counts.waiting += 1;
-        touched.add(index, entity);
+        lists.touched.add(index, entity);
     }
     Ok(())
 }

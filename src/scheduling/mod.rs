@@ -23,7 +23,7 @@ pub use faster_transformer::FasterTransformer;
 pub use light_llm::LightLlm;
 pub use orca::{Orca, Reserve};
 pub use sarathi::Sarathi;
-pub(crate) use system::{plan, sort_touched, touch_woken};
+pub(crate) use system::plan;
 pub use view::{Admission, DecodeRule, Fit, PlanView};
 pub use vllm_v0::VllmV0;
 pub use waiting::{RunningRequest, WaitingRequest};

@@ -7,7 +7,6 @@ use super::waiting::{RunningRequest, WaitingRequest};
 use crate::cluster::{BlockGroup, Replica};
 use crate::kv::{BlockStore, BlockTable};
 use crate::request::{Request, RequestState, Sequence};
-use crate::routing::Loads;
 use crate::sim::{Ledger, Nanos};
 
 /// How a waiting request is admitted.
@@ -65,7 +64,6 @@ pub struct PlanView<'a> {
     pub(super) tables: Query<'a, 'a, &'static mut BlockTable>,
     pub(super) requests: Query<'a, 'a, &'static mut Request>,
     pub(super) ledger: &'a mut Ledger,
-    pub(super) loads: &'a mut Loads,
     pub(super) refused: &'a mut Vec<(Sequence, String)>,
     /// The batch so far.
     pub(super) planned: &'a mut Vec<Sequence>,
@@ -167,8 +165,8 @@ impl PlanView<'_> {
         self.ledger.counts.used += u64::from(admission.tokens);
         self.ledger.counts.running += 1;
         self.ledger.counts.waiting -= 1;
-        self.loads.add_waiting(self.replica.index, -1);
-        self.loads.add_running(self.replica.index, 1);
+        self.ledger.loads.add_waiting(self.replica.index, -1);
+        self.ledger.loads.add_running(self.replica.index, 1);
         self.planned_tokens += admission.tokens;
         self.planned.push(sequence);
         true
@@ -186,7 +184,7 @@ impl PlanView<'_> {
     pub fn reject(&mut self, index: usize, reason: impl Into<String>) -> bool {
         let Some(sequence) = self.replica.waiting.remove(index) else { return false };
         self.ledger.counts.waiting -= 1;
-        self.loads.add_waiting(self.replica.index, -1);
+        self.ledger.loads.add_waiting(self.replica.index, -1);
         self.refused.push((sequence, reason.into()));
         true
     }
@@ -338,8 +336,8 @@ impl PlanView<'_> {
         self.ledger.counts.running -= 1;
         self.ledger.counts.waiting += 1;
         self.ledger.totals.preemptions += 1;
-        self.loads.add_running(self.replica.index, -1);
-        self.loads.add_waiting(self.replica.index, 1);
+        self.ledger.loads.add_running(self.replica.index, -1);
+        self.ledger.loads.add_waiting(self.replica.index, 1);
         self.replica.holding -= 1;
         sequence.blocks = 0;
         sequence.restart(vidur_partial_restart);

@@ -4,11 +4,10 @@ use std::sync::Mutex;
 
 use bevy_ecs::prelude::*;
 
-use super::{Clock, Ended, Ledger, Limits, Nanos};
+use super::{Agenda, Engine, Ledger, Nanos, Worklists};
 use crate::kv::BlockTable;
 use crate::metrics::RequestStatus;
 use crate::request::{Request, RequestState, Sequence};
-use crate::routing::Incoming;
 use crate::scheduling::EngineLimits;
 use crate::workload::{NewRequest, RequestSource};
 
@@ -93,15 +92,14 @@ impl Arrivals {
 /// Arrive phase: spawns the requests that arrive now, in the order of the workload; refuses those
 /// that no replica could ever serve.
 pub(crate) fn arrive(
-    clock: Res<Clock>,
-    limits: Res<Limits>,
+    agenda: Res<Agenda>,
+    engine: Res<Engine>,
     mut arrivals: ResMut<Arrivals>,
-    mut incoming: ResMut<Incoming>,
-    mut ended: ResMut<Ended>,
+    mut lists: ResMut<Worklists>,
     mut ledger: ResMut<Ledger>,
     mut commands: Commands,
 ) {
-    while let Some(new) = arrivals.pop(clock.now()) {
+    while let Some(new) = arrivals.pop(agenda.now()) {
         let request = Request {
             id: new.id,
             arrived_at: new.arrived_at,
@@ -126,9 +124,9 @@ pub(crate) fn arrive(
         let entity = commands.spawn_empty().id();
         let sequence = Sequence::new(entity, &request);
         commands.entity(entity).insert((request, BlockTable::default()));
-        match never_fits(&sequence, &limits.0) {
-            None => incoming.0.push(sequence),
-            Some(reason) => ended.0.push((sequence, RequestStatus::Rejected(reason))),
+        match never_fits(&sequence, &engine.limits) {
+            None => lists.incoming.push(sequence),
+            Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),
         }
     }
 }

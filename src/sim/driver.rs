@@ -4,23 +4,18 @@ use bevy_ecs::error::FallbackErrorHandler;
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor};
 
+use super::agenda::{arrivals_due, pop_due};
 use super::arrive::{Arrivals, arrive};
-use super::events::pop_due;
 use super::finish::finish;
-use super::launch::{Timing, launch};
-use super::ledger::{integrate, note_peaks};
+use super::launch::launch;
 use super::observe::{record, record_ended};
-use super::{
-    Clock, Due, Ended, EventQueue, Ledger, Limits, Nanos, Outbox, Phase, RandomStream, SimError,
-    SimSpec, ToServe, Touched,
-};
+use super::{Agenda, Engine, Ledger, Nanos, Phase, RandomStream, SimError, SimSpec, Worklists};
 use crate::batch::Batch;
 use crate::cluster::{BatchOf, Replica, Stage, StageOf};
-use crate::kv::{BlockPool, StagedBlocks, spawn_staged_blocks};
+use crate::kv::{BlockPool, spawn_staged_blocks};
 use crate::metrics::{RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
-use crate::routing::{Incoming, Loads, ReplicaEntities, RoutingRandom};
-use crate::scheduling::{sort_touched, touch_woken};
+use crate::routing::RoutingRandom;
 
 /// A run: a world and the schedule that advances it.
 pub struct Simulation {
@@ -51,6 +46,7 @@ impl Simulation {
             ambiguity_detection: LogLevel::Error,
             ..Default::default()
         });
+        step.configure_sets((Phase::Arrive, Phase::Route).run_if(arrivals_due));
         step.configure_sets(
             (
                 Phase::Clock,
@@ -64,31 +60,18 @@ impl Simulation {
                 .chain(),
         );
         step.add_systems((
-            (pop_due, integrate).chain().in_set(Phase::Clock),
+            pop_due.in_set(Phase::Clock),
             finish.in_set(Phase::Finish),
             arrive.in_set(Phase::Arrive),
             launch.in_set(Phase::Launch),
-            (record_ended, note_peaks).chain().in_set(Phase::Observe),
+            record_ended.in_set(Phase::Observe),
         ));
         spec.router.install(&mut world, &mut step);
         let plan = spec.policy.plan_system();
-        step.add_systems(
-            (touch_woken, sort_touched, plan, spawn_staged_blocks).chain().in_set(Phase::Schedule),
-        );
+        step.add_systems((plan, spawn_staged_blocks).chain().in_set(Phase::Schedule));
 
-        world.init_resource::<Clock>();
-        world.init_resource::<EventQueue>();
-        world.init_resource::<Due>();
-        world.init_resource::<Touched>();
-        world.init_resource::<ToServe>();
-        world.init_resource::<Ended>();
-        world.init_resource::<Outbox>();
-        world.init_resource::<StagedBlocks>();
-        world.init_resource::<Incoming>();
-        world.init_resource::<Ledger>();
-        world.insert_resource(Limits(spec.limits));
-        world.insert_resource(Loads::new(spec.replicas));
-        world.insert_resource(Timing(spec.predictor));
+        world.init_resource::<Agenda>();
+        world.init_resource::<Worklists>();
         world.insert_resource(RoutingRandom(RandomStream::new(spec.seed, "routing")));
         world.insert_resource(Arrivals::new(
             spec.source,
@@ -106,10 +89,11 @@ impl Simulation {
         let replicas = (0..spec.replicas)
             .map(|index| spawn_replica(&mut world, index, &spec.limits, &*spec.policy))
             .collect();
-        world.insert_resource(ReplicaEntities(replicas));
-        let mut ledger = world.resource_mut::<Ledger>();
+        world.insert_resource(Engine { limits: spec.limits, predictor: spec.predictor, replicas });
+        let mut ledger = Ledger::new(spec.replicas);
         ledger.totals.kv_blocks_total =
             u64::from(spec.replicas) * u64::from(spec.limits.num_blocks);
+        world.insert_resource(ledger);
         step.initialize(&mut world)
             .map_err(|error| SimError::Schedule(error.to_string(step.graph(), &world)))?;
         Ok(Simulation { world, step, time_limit: spec.time_limit })
@@ -129,14 +113,14 @@ impl Simulation {
     /// # Errors
     /// As [`Simulation::run`].
     pub fn step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
-        let now = self.world.resource::<Clock>().now();
-        let event = self.world.resource::<EventQueue>().next_time();
+        let agenda = self.world.resource::<Agenda>();
+        let (now, event) = (agenda.now(), agenda.next_time());
         let arrival = self.world.resource::<Arrivals>().next_time(now);
         let Some(time) = [event, arrival].into_iter().flatten().min() else { return Ok(None) };
         if self.time_limit.is_some_and(|limit| time > limit) {
             return Ok(None);
         }
-        self.world.resource_mut::<Clock>().advance_to(time);
+        self.world.resource_mut::<Agenda>().advance_to(time, arrival == Some(time));
         self.step.run(&mut self.world);
         if let Some(message) = FIRST_ERROR.take() {
             return Err(SimError::Failed { time, message });
@@ -146,11 +130,11 @@ impl Simulation {
     }
 
     fn deliver(&mut self, sink: &mut dyn RunSink) {
-        let mut outbox = self.world.resource_mut::<Outbox>();
-        for record in outbox.batches.drain(..) {
+        let mut ledger = self.world.resource_mut::<Ledger>();
+        for record in ledger.batches.drain(..) {
             sink.batch(&record);
         }
-        for record in outbox.requests.drain(..) {
+        for record in ledger.requests.drain(..) {
             sink.request(&record);
         }
     }
@@ -172,7 +156,7 @@ impl Simulation {
             let Some(request) = self.world.get::<Request>(sequence.entity) else { continue };
             sink.request(&record(request, sequence, None, RequestStatus::Unfinished));
         }
-        let now = self.world.resource::<Clock>().now();
+        let now = self.world.resource::<Agenda>().now();
         let mut ledger = self.world.resource_mut::<Ledger>();
         ledger.totals.unfinished = unfinished.len() as u64;
         ledger.totals.end = now;

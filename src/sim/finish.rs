@@ -3,13 +3,12 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
-use super::{Clock, Due, Ended, Ledger, Nanos, Outbox, ToServe, Touched};
+use super::{Agenda, Ledger, Nanos, Worklists};
 use crate::batch::Batch;
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
-use crate::kv::{BlockStore, BlockTable, KvBlock, StagedBlocks};
+use crate::kv::{BlockStore, BlockTable, KvBlock};
 use crate::metrics::{BatchRecord, RequestStatus};
 use crate::request::{Request, RequestState, Sequence};
-use crate::routing::Loads;
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
 #[derive(SystemParam)]
@@ -17,9 +16,6 @@ pub(crate) struct Books<'w, 's> {
     requests: Query<'w, 's, &'static mut Request>,
     tables: Query<'w, 's, &'static mut BlockTable>,
     ledger: ResMut<'w, Ledger>,
-    loads: ResMut<'w, Loads>,
-    ended: ResMut<'w, Ended>,
-    outbox: ResMut<'w, Outbox>,
     /// Spans between tokens of the batch that is committed, run-length coded.
     gaps: Local<'s, (Nanos, u64)>,
 }
@@ -28,20 +24,19 @@ pub(crate) struct Books<'w, 's> {
 /// committed: tokens, first tokens, completions, freed blocks.
 #[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn finish(
-    clock: Res<Clock>,
-    mut due: ResMut<Due>,
+    mut agenda: ResMut<Agenda>,
+    mut lists: ResMut<Worklists>,
     mut stages: Query<(&Stage, &mut StageQueue)>,
     mut batches: Query<(&mut Batch, &BatchOf)>,
     mut replicas: Query<&mut Replica>,
     mut blocks: Query<&mut KvBlock>,
-    mut staged: ResMut<StagedBlocks>,
-    mut to_serve: ResMut<ToServe>,
-    mut touched: ResMut<Touched>,
     mut books: Books,
 ) -> Result {
-    if due.stage_ends.is_empty() {
+    if agenda.stage_ends.is_empty() {
         return Ok(());
     }
+    let now = agenda.now();
+    let lists = &mut *lists;
     let mut tables = blocks.contiguous_iter_mut().map_err(|e| e.to_string())?;
     let mut table = tables.next();
     let mut blocks = BlockStore {
@@ -49,25 +44,33 @@ pub(crate) fn finish(
             Some(table) => table.bypass_change_detection(),
             None => &mut [],
         },
-        staged: &mut staged.0,
+        staged: &mut lists.staged,
     };
-    for ending in due.stage_ends.drain(..) {
+    for ending in agenda.stage_ends.drain(..) {
         let (stage, mut queue) = stages.get_mut(ending)?;
         let (index, next) = (stage.index, stage.next);
         let Some(slot) = queue.current.take() else { continue };
-        to_serve.0.push(ending);
+        lists.to_serve.push(ending);
         if let Some(next) = next {
             stages.get_mut(next)?.1.fifo.push_back(slot);
-            to_serve.0.push(next);
+            lists.to_serve.push(next);
             continue;
         }
         let (mut batch, &BatchOf(entity)) = batches.get_mut(slot)?;
         let mut replica = replicas.get_mut(entity)?;
-        books.commit(&mut batch, &mut replica, index, clock.now(), &mut blocks)?;
+        let mut commit = Commit { now, ended: &mut lists.ended, blocks: &mut blocks };
+        books.commit(&mut batch, &mut replica, index, &mut commit)?;
         replica.free_slots.push(slot);
-        touched.add(replica.index, entity);
+        lists.touched.add(replica.index, entity);
     }
     Ok(())
+}
+
+/// When a batch is committed, and where what ends with it goes.
+struct Commit<'a, 'b> {
+    now: Nanos,
+    ended: &'a mut Vec<(Sequence, RequestStatus)>,
+    blocks: &'a mut BlockStore<'b>,
 }
 
 impl Books<'_, '_> {
@@ -78,9 +81,9 @@ impl Books<'_, '_> {
         batch: &mut Batch,
         replica: &mut Replica,
         stage: u32,
-        now: Nanos,
-        blocks: &mut BlockStore<'_>,
+        commit: &mut Commit<'_, '_>,
     ) -> Result {
+        let now = commit.now;
         self.count(batch, stage, now);
         let mut any_ended = false;
         for member in &mut batch.members {
@@ -97,7 +100,7 @@ impl Books<'_, '_> {
         self.flush_gaps();
         if any_ended {
             for member in batch.members.extract_if(.., |m| m.processed == m.target) {
-                self.end(member, replica, blocks)?;
+                self.end(member, replica, commit)?;
             }
         }
         if replica.running.is_empty() {
@@ -121,7 +124,7 @@ impl Books<'_, '_> {
         }
         self.ledger.digest(batch.id);
         self.ledger.digest(now.0);
-        self.outbox.batches.push(BatchRecord {
+        self.ledger.batches.push(BatchRecord {
             id: batch.id,
             replica: batch.replica,
             stage,
@@ -179,15 +182,15 @@ impl Books<'_, '_> {
         &mut self,
         member: Sequence,
         replica: &mut Replica,
-        blocks: &mut BlockStore<'_>,
+        commit: &mut Commit<'_, '_>,
     ) -> Result {
         let mut table = self.tables.get_mut(member.entity)?;
         let mut freed = member.blocks;
         match replica.groups.iter_mut().find(|group| group.id == member.group) {
-            None => replica.pool.release(&mut table, blocks),
+            None => replica.pool.release(&mut table, commit.blocks),
             Some(group) => {
                 group.ended.0.append(&mut table.0);
-                freed = replica.leave_group(member.group, blocks);
+                freed = replica.leave_group(member.group, commit.blocks);
             }
         }
         self.requests.get_mut(member.entity)?.state = RequestState::Ended;
@@ -195,8 +198,8 @@ impl Books<'_, '_> {
         self.ledger.counts.allocated -= u64::from(freed);
         self.ledger.counts.used -= u64::from(member.cached());
         self.ledger.counts.running -= 1;
-        self.loads.add_running(replica.index, -1);
-        self.ended.0.push((member, RequestStatus::Finished));
+        self.ledger.loads.add_running(replica.index, -1);
+        commit.ended.push((member, RequestStatus::Finished));
         Ok(())
     }
 }

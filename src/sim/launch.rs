@@ -1,33 +1,24 @@
 //! Launch phase: idle stages take the next batch of their queue.
 
-use std::sync::Arc;
-
 use bevy_ecs::prelude::*;
 
-use super::{Clock, Event, EventQueue, Ledger, Limits, ToServe, Touched};
+use super::{Agenda, Engine, Event, Ledger, Worklists};
 use crate::batch::Batch;
 use crate::cluster::{Stage, StageQueue};
-use crate::timing::{Predictor, StagePosition};
-
-/// The model of execution time.
-#[derive(Resource)]
-pub(crate) struct Timing(pub Arc<dyn Predictor>);
+use crate::timing::StagePosition;
 
 /// Launch phase: prices the next batch of each stage that can start one, and pushes its end.
-#[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn launch(
-    clock: Res<Clock>,
-    limits: Res<Limits>,
-    timing: Res<Timing>,
-    mut to_serve: ResMut<ToServe>,
-    mut touched: ResMut<Touched>,
+    mut agenda: ResMut<Agenda>,
+    engine: Res<Engine>,
+    mut lists: ResMut<Worklists>,
+    mut ledger: ResMut<Ledger>,
     mut stages: Query<(&Stage, &mut StageQueue)>,
     mut batches: Query<&mut Batch>,
-    mut events: ResMut<EventQueue>,
-    mut ledger: ResMut<Ledger>,
 ) -> Result {
-    touched.clear();
-    for entity in to_serve.0.drain(..) {
+    lists.touched.clear();
+    let now = agenda.now();
+    for entity in lists.to_serve.drain(..) {
         let (stage, mut queue) = stages.get_mut(entity)?;
         if queue.current.is_some() {
             continue;
@@ -35,10 +26,10 @@ pub(crate) fn launch(
         let Some(slot) = queue.fifo.pop_front() else { continue };
         queue.current = Some(slot);
         let mut batch = batches.get_mut(slot)?;
-        let position = StagePosition { index: stage.index, count: limits.0.stages };
-        let time = timing.0.stage_time(&batch.shape, position);
+        let position = StagePosition { index: stage.index, count: engine.limits.stages };
+        let time = engine.predictor.stage_time(&batch.shape, position);
         if stage.index == 0 {
-            batch.started_at = clock.now();
+            batch.started_at = now;
         }
         batch.execution += time.total;
         let busy = &mut ledger.totals.busy;
@@ -49,7 +40,7 @@ pub(crate) fn launch(
         if !batch.shape.prefills.is_empty() {
             busy.with_prefill += time.total;
         }
-        events.push(clock.now() + time.total, Event::StageEnd(entity));
+        agenda.push(now + time.total, Event::StageEnd(entity));
     }
     Ok(())
 }

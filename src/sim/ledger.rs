@@ -4,6 +4,7 @@ use bevy_ecs::prelude::*;
 
 use super::Nanos;
 use crate::metrics::{BatchRecord, RequestRecord, RunTotals};
+use crate::routing::Loads;
 
 /// Current counts over all replicas. Whoever moves a block or a request keeps them true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,20 +20,37 @@ pub(crate) struct Counts {
 }
 
 /// The books of a run.
-#[derive(Resource, Default, Debug)]
+#[derive(Resource, Debug)]
 pub(crate) struct Ledger {
     pub counts: Counts,
+    pub loads: Loads,
     pub totals: RunTotals,
     /// Number of batches planned so far; the next batch's id.
     pub planned: u64,
     /// Rolling hash over everything that was planned and when it ended.
     pub digest: u64,
+    /// Records of this step, for the driver to hand to the sink.
+    pub requests: Vec<RequestRecord>,
+    pub batches: Vec<BatchRecord>,
     last: Nanos,
 }
 
 impl Ledger {
+    pub fn new(replicas: u32) -> Ledger {
+        Ledger {
+            counts: Counts::default(),
+            loads: Loads::new(replicas),
+            totals: RunTotals::default(),
+            planned: 0,
+            digest: 0,
+            requests: Vec::new(),
+            batches: Vec::new(),
+            last: Nanos::ZERO,
+        }
+    }
+
     /// Adds the time since the last step to the integrals, with the counts as they were.
-    fn advance(&mut self, now: Nanos) {
+    pub fn advance(&mut self, now: Nanos) {
         let span = u128::from(now.since(self.last).0);
         self.last = now;
         self.totals.kv_allocated_integral += span * u128::from(self.counts.allocated);
@@ -42,7 +60,7 @@ impl Ledger {
     }
 
     /// Updates the peaks at the end of a step.
-    fn note_peaks(&mut self) {
+    pub fn note_peaks(&mut self) {
         let totals = &mut self.totals;
         totals.kv_allocated_peak = totals.kv_allocated_peak.max(self.counts.allocated);
         totals.running_peak = totals.running_peak.max(self.counts.running);
@@ -53,21 +71,4 @@ impl Ledger {
     pub fn digest(&mut self, value: u64) {
         self.digest = (self.digest ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
     }
-}
-
-/// Records of this step that the driver hands to the sink.
-#[derive(Resource, Default, Debug)]
-pub(crate) struct Outbox {
-    pub requests: Vec<RequestRecord>,
-    pub batches: Vec<BatchRecord>,
-}
-
-/// Clock phase: integrates the counts up to now.
-pub(crate) fn integrate(clock: Res<super::Clock>, mut ledger: ResMut<Ledger>) {
-    ledger.advance(clock.now());
-}
-
-/// Observe phase: notes the counts' peaks.
-pub(crate) fn note_peaks(mut ledger: ResMut<Ledger>) {
-    ledger.note_peaks();
 }

@@ -2,17 +2,29 @@
 
 use bevy_ecs::prelude::*;
 
+use crate::kv::KvBlock;
 use crate::metrics::RequestStatus;
 use crate::request::Sequence;
-use crate::scheduling::EngineLimits;
 
-/// The engine's limits, the same for all replicas.
-#[derive(Resource, Clone, Copy, Debug)]
-pub(crate) struct Limits(pub EngineLimits);
+/// What the phases of a step hand to each other. One resource, because fetching one costs as much
+/// as using it.
+#[derive(Resource, Default, Debug)]
+pub(crate) struct Worklists {
+    /// Requests that arrived and are not routed yet.
+    pub incoming: Vec<Sequence>,
+    /// Replicas that may plan.
+    pub touched: Touched,
+    /// Blocks handed out in this step whose entities are not spawned yet.
+    pub staged: Vec<KvBlock>,
+    /// Stages that became idle or got a batch.
+    pub to_serve: Vec<Entity>,
+    /// Requests that ended, and how.
+    pub ended: Vec<(Sequence, RequestStatus)>,
+}
 
 /// Replicas for which something happened that lets them plan: a request was routed to them, a
 /// batch ended, or they asked to be woken.
-#[derive(Resource, Default, Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Touched {
     list: Vec<(u32, Entity)>,
 }
@@ -24,31 +36,16 @@ impl Touched {
         }
     }
 
-    /// Orders by replica, each once.
-    pub fn sort(&mut self) {
+    /// The replicas, each once, by index.
+    pub fn in_order(&mut self) -> &[(u32, Entity)] {
         if self.list.len() > 1 {
             self.list.sort_unstable_by_key(|&(index, _)| index);
             self.list.dedup();
         }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    pub fn entities(&self) -> impl Iterator<Item = &Entity> {
-        self.list.iter().map(|(_, entity)| entity)
+        &self.list
     }
 
     pub fn clear(&mut self) {
         self.list.clear();
     }
 }
-
-/// Stages that became idle or got a batch.
-#[derive(Resource, Default, Debug)]
-pub(crate) struct ToServe(pub Vec<Entity>);
-
-/// Requests that ended in this step, and how.
-#[derive(Resource, Default, Debug)]
-pub(crate) struct Ended(pub Vec<(Sequence, RequestStatus)>);

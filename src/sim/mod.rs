@@ -4,9 +4,10 @@
 //! schedule is a chain of phases ([`Phase`]); what happens at equal times is decided by their
 //! order and by nothing else.
 
+mod agenda;
 mod arrive;
 mod driver;
-mod events;
+mod engine;
 mod finish;
 mod launch;
 mod ledger;
@@ -17,11 +18,12 @@ mod random;
 mod spec;
 mod time;
 
+pub(crate) use agenda::{Agenda, Event};
+pub use arrive::Window as SimWindow;
 pub use driver::{Simulation, StepDigest};
-pub use events::Clock;
-pub(crate) use events::{Due, Event, EventQueue};
-pub(crate) use ledger::{Ledger, Outbox};
-pub(crate) use lists::{Ended, Limits, ToServe, Touched};
+pub(crate) use engine::Engine;
+pub(crate) use ledger::Ledger;
+pub(crate) use lists::Worklists;
 pub use phase::Phase;
 pub use random::RandomStream;
 pub use spec::{SimError, SimSpec};

@@ -3,33 +3,33 @@
 use bevy_ecs::prelude::*;
 
 use super::arrive::Arrivals;
-use super::{Clock, Ended, Ledger, Nanos, Outbox};
+use super::{Agenda, Ledger, Nanos, Worklists};
 use crate::metrics::{RequestRecord, RequestStatus};
 use crate::request::{Request, Sequence};
 
-/// Observe phase: one record for each request that ended, by id; in a closed loop each lets
+/// Observe phase: notes the counts' peaks; one record for each request that ended, by id; in a closed loop each lets
 /// another one start.
 pub(crate) fn record_ended(
-    clock: Res<Clock>,
-    mut ended: ResMut<Ended>,
-    requests: Query<&Request>,
+    agenda: Res<Agenda>,
+    mut lists: ResMut<Worklists>,
     mut ledger: ResMut<Ledger>,
-    mut outbox: ResMut<Outbox>,
+    requests: Query<&Request>,
     mut arrivals: ResMut<Arrivals>,
     mut commands: Commands,
 ) -> Result {
-    if ended.0.is_empty() {
+    ledger.note_peaks();
+    if lists.ended.is_empty() {
         return Ok(());
     }
-    ended.0.sort_by_key(|(sequence, _)| sequence.id);
-    for (sequence, status) in ended.0.drain(..) {
+    lists.ended.sort_by_key(|(sequence, _)| sequence.id);
+    for (sequence, status) in lists.ended.drain(..) {
         match status {
             RequestStatus::Finished => ledger.totals.finished += 1,
             RequestStatus::Rejected(_) => ledger.totals.rejected += 1,
             RequestStatus::Unfinished => ledger.totals.unfinished += 1,
         }
         let request = requests.get(sequence.entity)?;
-        outbox.requests.push(record(request, &sequence, Some(clock.now()), status));
+        ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         commands.entity(sequence.entity).despawn();
         arrivals.release();
     }

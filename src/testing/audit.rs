@@ -6,8 +6,7 @@ use crate::batch::Batch;
 use crate::cluster::{BatchOf, Replica};
 use crate::kv::{BlockId, BlockTable, KvBlock};
 use crate::request::{Request, RequestState, Sequence};
-use crate::routing::Loads;
-use crate::sim::{Ledger, Limits, Simulation};
+use crate::sim::{Engine, Ledger, Simulation};
 
 /// Compares the simulation's books with what is really there, between two steps:
 /// every block has one holder or is free; tables, pools and reference counts agree; every request
@@ -17,7 +16,7 @@ use crate::sim::{Ledger, Limits, Simulation};
 /// A sentence that names the first discrepancy.
 pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let world = &mut simulation.world;
-    let limits = world.resource::<Limits>().0;
+    let limits = world.resource::<Engine>().limits;
     let mut holders: Vec<u32> = vec![0; world.query::<&KvBlock>().iter(world).count()];
     let mut sums = world.resource::<Ledger>().counts;
     (sums.allocated, sums.used, sums.running, sums.waiting) = (0, 0, 0, 0);
@@ -58,7 +57,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         let running = (replica.running.len() + in_batches.len()) as u32;
         let waiting = replica.waiting.len() as u32;
         equal("running requests of a replica", replica.holding, running)?;
-        let loads = world.resource::<Loads>();
+        let loads = &world.resource::<Ledger>().loads;
         equal("running requests as routers see them", loads.running(index), running)?;
         equal("waiting requests as routers see them", loads.waiting(index), waiting)?;
         sums.allocated += u64::from(allocated);
