@@ -1,7 +1,32 @@
-//! What a run measures.
+//! What a run measures: records in, named scalars out, statistics over seeds, and whether they are
+//! as expected.
+//!
+//! [`StatsSink`] listens to a run and becomes a [`RunSummary`]; runs of one configuration make a
+//! [`VariantResult`], variants an [`ExperimentResult`], which the writers in [`crate::output`] read.
 
+mod across;
+mod capacity;
+mod distribution;
+pub mod expect;
+mod flops;
+pub mod names;
 mod record;
+mod result;
+mod sinks;
+mod slo;
+mod stats;
+mod summary;
+pub mod unit;
 
+pub use across::Spread;
+pub use capacity::{Completions, Load, Verdict};
+pub use distribution::{Distribution, percentile};
+pub use expect::{Expectation, Outcome};
+pub use flops::FlopsModel;
 pub use record::{
     BatchRecord, BusyTime, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps,
 };
+pub use result::{ExperimentResult, VariantResult};
+pub use slo::Slo;
+pub use stats::{RunContext, StatsSink};
+pub use summary::{Metrics, RunSummary};

@@ -1,1 +1,51 @@
-//! Model shapes: layers, heads, bytes, FLOPs.
+//! Model shapes, and what follows from them: parameters, bytes per GPU, FLOPs.
+
+mod builtin;
+mod size;
+
+use std::borrow::Cow;
+
+pub use builtin::{closest, find, names};
+
+/// The shape of a dense decoder-only transformer, in the terms of a HuggingFace `config.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// The name users write: `Llama-2-7B`.
+    pub name: Cow<'static, str>,
+    /// Transformer blocks (`num_hidden_layers`).
+    pub layers: u32,
+    /// Width of the residual stream (`hidden_size`).
+    pub hidden: u32,
+    /// Query heads (`num_attention_heads`).
+    pub q_heads: u32,
+    /// Key/value heads (`num_key_value_heads`); fewer than `q_heads` under GQA.
+    pub kv_heads: u32,
+    /// Width of a head (`head_dim`, or `hidden_size / num_attention_heads`).
+    pub head_dim: u32,
+    /// Width of the MLP (`intermediate_size`).
+    pub intermediate: u32,
+    /// Whether the MLP has a gate (three matrices rather than two).
+    pub gated_mlp: bool,
+    /// Rows of the embedding (`vocab_size`).
+    pub vocab: u32,
+    /// Whether embedding and LM head are one matrix.
+    pub tie_word_embeddings: bool,
+    /// Longest sequence in tokens (`max_position_embeddings`).
+    pub max_position: u32,
+    /// Whether each block has a second norm, before its MLP.
+    pub post_attn_norm: bool,
+    /// Bytes of a weight and of an element of the KV cache: 2 for fp16 and bf16.
+    pub dtype_bytes: f64,
+}
+
+impl ModelSpec {
+    /// Whether several query heads share one key/value head (GQA or MQA).
+    pub fn is_gqa(&self) -> bool {
+        self.q_heads > self.kv_heads
+    }
+
+    /// The HuggingFace name, if this is a built-in model: `meta-llama/Llama-2-7b-hf`.
+    pub fn hugging_face_name(&self) -> Option<&'static str> {
+        builtin::hugging_face_name(&self.name)
+    }
+}

@@ -4,6 +4,12 @@
 //! ([`StageTime`]). It keeps no state between calls: everything that can be computed once is
 //! computed when it is built.
 
+mod formula;
+mod settings;
+
+pub use formula::FormulaSettings;
+pub use settings::{TimingContext, TimingSettings};
+
 use crate::sim::Nanos;
 
 /// One prompt (or a chunk of one) in a batch.

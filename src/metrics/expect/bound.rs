@@ -1,0 +1,169 @@
+//! Bounds on a value.
+
+use crate::metrics::unit::{TimeScale, Unit, number};
+use crate::scenario::SettingError;
+
+/// What a value must keep, or how variants must be ordered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Bound {
+    /// Not below.
+    AtLeast(f64),
+    /// Not above.
+    AtMost(f64),
+    /// Exactly this count; other numbers to 9 digits.
+    Equals(f64),
+    /// Not below the first, not above the second.
+    Between(f64, f64),
+    /// Not farther from the target than the tolerance.
+    Within {
+        /// Wanted value.
+        target: f64,
+        /// Largest distance from it.
+        tolerance: f64,
+    },
+    /// These variants in strictly increasing order of value.
+    Order(Vec<String>),
+}
+
+impl Bound {
+    /// Complains about limits that nothing can keep; `path` is the setting's name.
+    pub(super) fn check(&self, path: &str) -> Option<SettingError> {
+        let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+        let numbers = match self {
+            Bound::AtLeast(value) | Bound::AtMost(value) | Bound::Equals(value) => vec![*value],
+            Bound::Between(least, most) => vec![*least, *most],
+            Bound::Within { target, tolerance } => vec![*target, *tolerance],
+            Bound::Order(names) => return check_order(path, names),
+        };
+        if !finite(&numbers) {
+            return Some(SettingError::new(path, format!("{numbers:?}"), "finite numbers"));
+        }
+        match *self {
+            Bound::Between(least, most) if least > most => Some(SettingError::new(
+                path,
+                format!("({least}, {most})"),
+                "(least, most) with least <= most",
+            )),
+            Bound::Within { target, tolerance } if tolerance < 0.0 => Some(SettingError::new(
+                path,
+                format!("({target}, {tolerance})"),
+                "(target, tolerance) with a tolerance of at least 0",
+            )),
+            _ => None,
+        }
+    }
+
+    /// The same in another unit.
+    pub(super) fn scaled(&self, factor: f64) -> Bound {
+        // Milliseconds are divided, so that 150 ms is the float closest to 0.15.
+        let scale = |value: f64| if factor == 1e-3 { value / 1e3 } else { value * factor };
+        match self {
+            Bound::AtLeast(value) => Bound::AtLeast(scale(*value)),
+            Bound::AtMost(value) => Bound::AtMost(scale(*value)),
+            Bound::Equals(value) => Bound::Equals(scale(*value)),
+            Bound::Between(least, most) => Bound::Between(scale(*least), scale(*most)),
+            Bound::Within { target, tolerance } => {
+                Bound::Within { target: scale(*target), tolerance: scale(*tolerance) }
+            }
+            Bound::Order(names) => Bound::Order(names.clone()),
+        }
+    }
+
+    /// Whether one value keeps the bound; an order is not about one value.
+    pub(super) fn keeps(&self, value: f64, unit: Unit) -> bool {
+        match *self {
+            Bound::AtLeast(least) => value >= least,
+            Bound::AtMost(most) => value <= most,
+            Bound::Equals(wanted) if unit == Unit::Count => value == wanted,
+            Bound::Equals(wanted) => (value - wanted).abs() <= 1e-9 * wanted.abs(),
+            Bound::Between(least, most) => value >= least && value <= most,
+            Bound::Within { target, tolerance } => (value - target).abs() <= tolerance,
+            Bound::Order(_) => false,
+        }
+    }
+
+    /// The bound as text: `150..300 ms`, `>= 96 %`, `= 29`, `50 % +- 1 %`, `max < pow2 < paged`.
+    pub fn show(&self, unit: Unit) -> String {
+        let pair = |a: f64, b: f64, sign: &str| match unit {
+            Unit::Seconds => {
+                let scale = TimeScale::of(a.abs().max(b.abs()));
+                let show = |value: f64| exact(value * scale.factor());
+                format!("{}{sign}{} {}", show(a), show(b), scale.symbol())
+            }
+            Unit::Share => format!("{}{sign}{} %", exact(a * 100.0), exact(b * 100.0)),
+            _ => format!("{}{sign}{} {}", exact(a), exact(b), unit.symbol()).trim_end().to_owned(),
+        };
+        let one = |value: f64| match unit {
+            Unit::Seconds => {
+                let scale = TimeScale::of(value);
+                format!("{} {}", exact(value * scale.factor()), scale.symbol())
+            }
+            Unit::Share => format!("{} %", exact(value * 100.0)),
+            _ => format!("{} {}", exact(value), unit.symbol()).trim_end().to_owned(),
+        };
+        match self {
+            Bound::AtLeast(value) => format!(">= {}", one(*value)),
+            Bound::AtMost(value) => format!("<= {}", one(*value)),
+            Bound::Equals(value) => format!("= {}", one(*value)),
+            Bound::Between(least, most) => pair(*least, *most, ".."),
+            Bound::Within { target, tolerance } => pair(*target, *tolerance, " +- "),
+            Bound::Order(names) => names.join(" < "),
+        }
+    }
+}
+
+/// A number as a person wrote it: at most 6 decimals, no trailing zeros.
+fn exact(value: f64) -> String {
+    let text = format!("{value:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// A measured value as text, with a digit more than in a table: it may be close to a limit.
+pub(super) fn show_measured(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Share => format!("{} %", number(value * 100.0, 4)),
+        Unit::Seconds => {
+            let scale = TimeScale::of(value);
+            format!("{} {}", number(value * scale.factor(), 4), scale.symbol())
+        }
+        Unit::Count if value.fract() == 0.0 => number(value, 1),
+        _ => format!("{} {}", number(value, 4), unit.symbol()).trim_end().to_owned(),
+    }
+}
+
+fn check_order(path: &str, names: &[String]) -> Option<SettingError> {
+    if names.len() < 2 {
+        return Some(SettingError::new(
+            path,
+            format!("{} variants", names.len()).replace("1 variants", "1 variant"),
+            "at least 2",
+        ));
+    }
+    let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name))?;
+    Some(SettingError::new(path, format!("`{}` twice", twice.1), "each variant once"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_what_was_written() {
+        assert_eq!(Bound::Between(0.15, 0.3).show(Unit::Seconds), "150..300 ms");
+        assert_eq!(Bound::AtLeast(0.96).show(Unit::Share), ">= 96 %");
+        assert_eq!(Bound::Equals(29.0).show(Unit::Count), "= 29");
+        assert_eq!(Bound::AtMost(2.5).show(Unit::Seconds), "<= 2.5 s");
+        assert_eq!(Bound::Within { target: 0.5, tolerance: 0.01 }.show(Unit::Share), "50 +- 1 %");
+        assert_eq!(Bound::AtLeast(2.2).show(Unit::RequestsPerSecond), ">= 2.2 req/s");
+    }
+
+    #[test]
+    fn bounds_include_their_ends_and_counts_are_exact() {
+        assert!(Bound::Between(1.0, 2.0).keeps(2.0, Unit::Number));
+        assert!(!Bound::Between(1.0, 2.0).keeps(2.000_001, Unit::Number));
+        assert!(Bound::Equals(29.0).keeps(29.0, Unit::Count));
+        assert!(!Bound::Equals(29.0).keeps(29.000_000_001, Unit::Count));
+        assert!(Bound::Equals(0.3).keeps(0.1 + 0.2, Unit::Number));
+        assert!(Bound::Within { target: 0.5, tolerance: 0.25 }.keeps(0.25, Unit::Share));
+    }
+}

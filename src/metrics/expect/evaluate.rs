@@ -1,0 +1,323 @@
+//! Whether results are as expected.
+
+use super::bound::show_measured;
+use super::{Bound, Expectation, Over};
+use crate::metrics::names;
+use crate::metrics::result::VariantResult;
+use crate::metrics::unit::{Unit, number};
+
+/// An expectation, evaluated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The metric.
+    pub metric: String,
+    /// What was expected, in one line: `ttft.mean 150..300 ms, mean of 20 seeds`.
+    pub expected: String,
+    /// What was measured: `251 ms`, or `max 29, paged 51`.
+    pub measured: String,
+    /// Whether it holds. What cannot be measured does not.
+    pub met: bool,
+    /// Where the expected figure comes from.
+    pub source: Option<String>,
+}
+
+/// Evaluates all of a scenario's expectations, in order.
+pub fn evaluate_all(expectations: &[Expectation], variants: &[VariantResult]) -> Vec<Outcome> {
+    expectations.iter().map(|expectation| evaluate(expectation, variants)).collect()
+}
+
+/// Evaluates one expectation against the results of all variants.
+pub fn evaluate(expectation: &Expectation, variants: &[VariantResult]) -> Outcome {
+    let unit = names::find(&expectation.metric).map_or(Unit::Number, |metric| metric.unit);
+    let bound = expectation.bound();
+    let (met, measured) = match (&bound, &expectation.ratio) {
+        (None, _) => (false, "no bound".to_owned()),
+        (Some(Bound::Order(order)), _) => in_order(expectation, order, variants, unit),
+        (Some(bound), Some((above, below))) => ratio(expectation, bound, above, below, variants),
+        (Some(bound), None) => each(expectation, bound, variants, unit),
+    };
+    Outcome {
+        metric: expectation.metric.clone(),
+        expected: describe(expectation, bound.as_ref(), unit, variants),
+        measured,
+        met,
+        source: expectation.source.clone(),
+    }
+}
+
+/// Every variant that it is about keeps the bound.
+fn each(
+    expectation: &Expectation,
+    bound: &Bound,
+    variants: &[VariantResult],
+    unit: Unit,
+) -> (bool, String) {
+    let chosen: Vec<&VariantResult> = variants
+        .iter()
+        .filter(|variant| expectation.variant.as_ref().is_none_or(|name| *name == variant.name))
+        .collect();
+    if chosen.is_empty() {
+        return (false, "not run".to_owned());
+    }
+    let mut all_met = true;
+    let mut texts = Vec::new();
+    for variant in &chosen {
+        let values = values(variant, expectation);
+        let missed = values.iter().filter(|value| !keeps(bound, **value, unit)).count();
+        all_met &= missed == 0;
+        let prefix = if chosen.len() > 1 { format!("{} ", variant.name) } else { String::new() };
+        texts.push((missed > 0, prefix + &show_values(&values, missed, unit)));
+    }
+    // With many variants only the offenders are of interest.
+    let offenders = texts.iter().any(|(missed, _)| *missed);
+    let shown: Vec<String> =
+        texts.into_iter().filter(|(missed, _)| *missed || !offenders).map(|(_, t)| t).collect();
+    (all_met, shown.join(", "))
+}
+
+fn keeps(bound: &Bound, value: Option<f64>, unit: Unit) -> bool {
+    value.is_some_and(|value| bound.keeps(value, unit))
+}
+
+/// The values that a bound is applied to: the mean over seeds, or one per seed.
+fn values(variant: &VariantResult, expectation: &Expectation) -> Vec<Option<f64>> {
+    let metric = &expectation.metric;
+    match expectation.over {
+        Over::MeanOfSeeds => vec![variant.mean(metric)],
+        Over::EverySeed if variant.runs.is_empty() => vec![None],
+        Over::EverySeed => variant.runs.iter().map(|run| run.get(metric)).collect(),
+    }
+}
+
+fn show_values(values: &[Option<f64>], missed: usize, unit: Unit) -> String {
+    let known: Vec<f64> = values.iter().flatten().copied().collect();
+    if known.len() < values.len() {
+        return match values.len() {
+            1 => "no value".to_owned(),
+            all => format!("no value in {} of {all} seeds", all - known.len()),
+        };
+    }
+    let least = known.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = known.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if least == most {
+        return show_measured(least, unit);
+    }
+    let range = format!("{} to {}", show_measured(least, unit), show_measured(most, unit));
+    if missed == 0 { range } else { format!("{range}, missed in {missed} of {}", known.len()) }
+}
+
+fn in_order(
+    expectation: &Expectation,
+    order: &[String],
+    variants: &[VariantResult],
+    unit: Unit,
+) -> (bool, String) {
+    let mut columns = Vec::new();
+    for name in order {
+        let Some(variant) = variants.iter().find(|variant| variant.name == *name) else {
+            return (false, format!("{name} not run"));
+        };
+        columns.push(values(variant, expectation));
+    }
+    let seeds = columns.iter().map(Vec::len).min().unwrap_or(0);
+    let rising = |seed: usize| {
+        columns.windows(2).all(|pair| match (pair[0][seed], pair[1][seed]) {
+            (Some(low), Some(high)) => low < high,
+            _ => false,
+        })
+    };
+    let missed = (0..seeds).filter(|&seed| !rising(seed)).count();
+    let means: Vec<String> = order
+        .iter()
+        .zip(&columns)
+        .map(|(name, column)| {
+            let known: Vec<f64> = column.iter().flatten().copied().collect();
+            if known.len() < column.len() || known.is_empty() {
+                return format!("{name} no value");
+            }
+            let mean = known.iter().sum::<f64>() / known.len() as f64;
+            format!("{name} {}", show_measured(mean, unit))
+        })
+        .collect();
+    let mut text = means.join(", ");
+    if seeds > 1 {
+        text.push_str(&format!("; {} of {seeds} seeds", seeds - missed));
+    }
+    (missed == 0 && seeds > 0, text)
+}
+
+fn ratio(
+    expectation: &Expectation,
+    bound: &Bound,
+    above: &str,
+    below: &str,
+    variants: &[VariantResult],
+) -> (bool, String) {
+    let find = |name: &str| variants.iter().find(|variant| variant.name == name);
+    let (Some(above), Some(below)) = (find(above), find(below)) else {
+        return (false, "not run".to_owned());
+    };
+    let ratios: Vec<Option<f64>> = values(above, expectation)
+        .into_iter()
+        .zip(values(below, expectation))
+        .map(|(above, below)| above.zip(below).map(|(above, below)| above / below))
+        .map(|ratio| ratio.filter(|ratio| ratio.is_finite()))
+        .collect();
+    let missed = ratios.iter().filter(|ratio| !keeps(bound, **ratio, Unit::Number)).count();
+    let known: Vec<f64> = ratios.iter().flatten().copied().collect();
+    let text = match known.as_slice() {
+        [one] => format!("{} x", number(*one, 4)),
+        _ => show_values(&ratios, missed, Unit::Number),
+    };
+    (missed == 0, text)
+}
+
+fn describe(
+    expectation: &Expectation,
+    bound: Option<&Bound>,
+    unit: Unit,
+    variants: &[VariantResult],
+) -> String {
+    let mut text = String::new();
+    if let Some(variant) = &expectation.variant {
+        text.push_str(&format!("{variant}: "));
+    }
+    text.push_str(&expectation.metric);
+    if let Some((above, below)) = &expectation.ratio {
+        text.push_str(&format!(" {above} / {below}"));
+    }
+    if let Some(bound) = bound {
+        let unit = if expectation.ratio.is_some() { Unit::Number } else { unit };
+        let colon = if matches!(bound, Bound::Order(_)) { ":" } else { "" };
+        text.push_str(&format!("{colon} {}", bound.show(unit)));
+    }
+    let seeds = variants.iter().map(|variant| variant.runs.len()).max().unwrap_or(0);
+    match expectation.over {
+        _ if seeds < 2 => {}
+        Over::MeanOfSeeds => text.push_str(&format!(", mean of {seeds} seeds")),
+        Over::EverySeed => text.push_str(&format!(", every one of {seeds} seeds")),
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{Load, Metrics, RunSummary};
+
+    fn variant(name: &str, metric: &str, values: &[f64]) -> VariantResult {
+        let runs = values
+            .iter()
+            .enumerate()
+            .map(|(i, &value)| {
+                let mut metrics = Metrics::default();
+                assert!(metrics.set(metric, value));
+                RunSummary { seed: 42 + i as u64, metrics }
+            })
+            .collect();
+        VariantResult {
+            name: name.to_owned(),
+            what: String::new(),
+            runs,
+            load: Load::AllAtOnce,
+            capacity: None,
+            slo: None,
+            kv_blocks: 0,
+            block_size: 16,
+            timing: Default::default(),
+        }
+    }
+
+    fn check(text: &str, variants: &[VariantResult], met: bool, line: &str) {
+        let expectation: Expectation = ron::Options::default()
+            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
+            .from_str(text)
+            .unwrap();
+        let outcome = evaluate(&expectation, variants);
+        assert_eq!(format!("{} | {}", outcome.expected, outcome.measured), line);
+        assert_eq!(outcome.met, met, "{text}");
+    }
+
+    #[test]
+    fn a_mean_hides_what_every_seed_shows() {
+        let one = [variant("", "ttft.mean", &[0.1, 0.2, 0.3])];
+        check(
+            r#"(metric: "ttft.mean", between_ms: (150, 250))"#,
+            &one,
+            true,
+            "ttft.mean 150..250 ms, mean of 3 seeds | 200.0 ms",
+        );
+        check(
+            r#"(metric: "ttft.mean", between_ms: (150, 250), over: EverySeed)"#,
+            &one,
+            false,
+            "ttft.mean 150..250 ms, every one of 3 seeds | 100.0 ms to 300.0 ms, missed in 2 of 3",
+        );
+    }
+
+    #[test]
+    fn counts_are_exact() {
+        let max = [variant("max", "running_peak", &[29.0]), variant("b", "running_peak", &[30.0])];
+        check(
+            r#"(metric: "running_peak", variant: "max", equals: 29)"#,
+            &max,
+            true,
+            "max: running_peak = 29 | 29",
+        );
+        check(r#"(metric: "running_peak", equals: 29)"#, &max, false, "running_peak = 29 | b 30");
+        check(
+            r#"(metric: "running_peak", equals: 29, variant: "c")"#,
+            &max,
+            false,
+            "c: running_peak = 29 | not run",
+        );
+    }
+
+    #[test]
+    fn an_order_is_strict() {
+        let two =
+            |a: &[f64], b: &[f64]| [variant("a", "preemptions", a), variant("b", "preemptions", b)];
+        let order = r#"(metric: "preemptions", order: ["a", "b"])"#;
+        check(order, &two(&[1.0], &[2.0]), true, "preemptions: a < b | a 1, b 2");
+        check(order, &two(&[2.0], &[2.0]), false, "preemptions: a < b | a 2, b 2");
+        check(
+            r#"(metric: "preemptions", order: ["a", "b"], over: EverySeed)"#,
+            &two(&[1.0, 5.0], &[2.0, 4.0]),
+            false,
+            "preemptions: a < b, every one of 2 seeds | a 3, b 3; 1 of 2 seeds",
+        );
+    }
+
+    #[test]
+    fn a_ratio_is_of_means_or_per_seed() {
+        let two = [
+            variant("a", "output_throughput", &[3.0, 1.0]),
+            variant("b", "output_throughput", &[1.0, 1.0]),
+        ];
+        check(
+            r#"(metric: "output_throughput", ratio: ("a", "b"), at_least: 2)"#,
+            &two,
+            true,
+            "output_throughput a / b >= 2, mean of 2 seeds | 2.000 x",
+        );
+        check(
+            r#"(metric: "output_throughput", ratio: ("a", "b"), at_least: 2, over: EverySeed)"#,
+            &two,
+            false,
+            "output_throughput a / b >= 2, every one of 2 seeds | 1.000 to 3.000, missed in 1 of 2",
+        );
+    }
+
+    #[test]
+    fn what_is_not_measured_is_not_met() {
+        let one = [variant("", "ttft.mean", &[0.1])];
+        check(r#"(metric: "tpot.mean", at_most: 9)"#, &one, false, "tpot.mean <= 9 s | no value");
+        let none = [variant("", "ttft.mean", &[])];
+        check(
+            r#"(metric: "ttft.mean", at_most: 9, over: EverySeed)"#,
+            &none,
+            false,
+            "ttft.mean <= 9 s | no value",
+        );
+    }
+}

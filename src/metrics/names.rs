@@ -1,0 +1,161 @@
+//! The registry of metrics: every scalar of a run, with its unit and meaning. `list`, the docs, the
+//! CSV and JSON files and the checks of expectations all read it, so a name is written once.
+
+use std::sync::LazyLock;
+
+use indexmap::IndexMap;
+
+use super::unit::Unit;
+
+/// One scalar that every run has, though it may be without a value (such as TPOT when every request
+/// has one output token).
+#[derive(Clone, Debug)]
+pub struct Metric {
+    /// As in RON and in the files: `ttft.p99`, `output_throughput`.
+    pub name: String,
+    /// Unit of its values.
+    pub unit: Unit,
+    /// What it is, in one line.
+    pub about: String,
+}
+
+/// A distribution over requests (or, for ITL, over gaps), with one metric per statistic.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// The part before the dot.
+    pub name: &'static str,
+    /// What is distributed.
+    pub about: &'static str,
+}
+
+/// All families; their values are seconds.
+pub const FAMILIES: &[Family] = &[
+    Family { name: "ttft", about: "time to first token: first token - arrival" },
+    Family { name: "tpot", about: "time per output token: (last - first token) / (n - 1), n > 1" },
+    Family { name: "itl", about: "inter-token latency: gaps between tokens, pooled" },
+    Family { name: "e2e", about: "end-to-end latency: last token - arrival" },
+    Family { name: "queue", about: "queue time: first scheduled - arrival" },
+    Family { name: "ntpot", about: "normalised latency: e2e / n" },
+    Family { name: "vidur_tpot", about: "Vidur's TPOT: (last - first token) / n" },
+    Family { name: "execution", about: "execution time, summed over iterations and stages" },
+];
+
+/// The statistics of every family, with their meaning.
+pub const STATISTICS: &[(&str, &str)] = &[
+    ("mean", "mean"),
+    ("std", "standard deviation (population)"),
+    ("p50", "median"),
+    ("p90", "90th percentile"),
+    ("p95", "95th percentile"),
+    ("p99", "99th percentile"),
+    ("max", "largest"),
+];
+
+const SCALARS: &[(&str, Unit, &str)] = {
+    use Unit::{Count, Number, RequestsPerSecond, Seconds, Share, TokensPerSecond};
+    &[
+        ("duration", Seconds, "what rates divide by: the run, or its statistics window"),
+        ("arrived", Count, "requests that arrived"),
+        ("finished", Count, "requests that finished"),
+        ("rejected", Count, "requests refused with a reason"),
+        ("unfinished", Count, "requests still waiting or running when the time limit came"),
+        ("counted", Count, "finished requests that the statistics count (window)"),
+        ("offered_rate", RequestsPerSecond, "arrivals: (arrived - 1) / (last - first arrival)"),
+        ("input_tokens", Count, "prompt tokens of counted requests"),
+        ("output_tokens", Count, "output tokens of counted requests"),
+        ("prompt_tokens_mean", Number, "prompt tokens per counted request"),
+        ("output_tokens_mean", Number, "output tokens per counted request"),
+        ("request_throughput", RequestsPerSecond, "counted requests per second"),
+        ("output_throughput", TokensPerSecond, "output tokens per second"),
+        ("total_token_throughput", TokensPerSecond, "prompt and output tokens per second"),
+        ("goodput", RequestsPerSecond, "requests per second that meet every SLO"),
+        ("slo_attainment", Share, "share of requests that meet every SLO; rejected ones do not"),
+        ("slo_attainment_ttft", Share, "share of requests that meet the TTFT limit"),
+        ("slo_attainment_tpot", Share, "share of requests that meet the TPOT limit"),
+        ("slo_attainment_e2e", Share, "share of requests that meet the E2E limit"),
+        ("kv_blocks", Count, "KV blocks of all replicas together"),
+        ("kv_allocated_mean", Share, "allocated KV blocks, mean over time"),
+        ("kv_allocated_peak", Share, "allocated KV blocks, peak"),
+        ("kv_used_over_allocated", Share, "tokens held / token slots allocated, over time"),
+        ("running_mean", Number, "requests that hold KV blocks, mean over time"),
+        ("running_peak", Count, "requests that hold KV blocks, peak"),
+        ("waiting_mean", Number, "requests in waiting queues, mean over time"),
+        ("waiting_peak", Count, "requests in waiting queues, peak"),
+        ("preemptions", Count, "preemptions by recomputation"),
+        ("preemptions_per_1000", Number, "preemptions per 1000 requests that arrived"),
+        ("preemptions_max", Count, "most preemptions of one request"),
+        ("mfu", Share, "model FLOPs utilisation, of the dense peak (10^12 per TFLOP)"),
+        ("busy_fraction", Share, "time in which a stage runs a batch"),
+        ("busy_attention_prefill", Share, "attention over prompts, of the busy time"),
+        ("busy_attention_decode", Share, "attention of decodes, of the busy time"),
+        ("busy_communication", Share, "communication, of the busy time"),
+        ("busy_other", Share, "GEMM and everything else, of the busy time"),
+        ("busy_with_prefill", Share, "batches that hold a prompt or chunk, of the busy time"),
+        ("batch_iterations", Count, "batches (iterations) run"),
+        ("batch_size_mean", Number, "requests per batch"),
+        ("batch_tokens_mean", Number, "tokens per batch"),
+    ]
+};
+
+static REGISTRY: LazyLock<IndexMap<String, Metric>> = LazyLock::new(|| {
+    let families = FAMILIES.iter().flat_map(|family| {
+        STATISTICS.iter().map(|(statistic, meaning)| Metric {
+            name: format!("{}.{statistic}", family.name),
+            unit: Unit::Seconds,
+            about: format!("{meaning} of {}", family.about),
+        })
+    });
+    let scalars = SCALARS.iter().map(|&(name, unit, about)| Metric {
+        name: name.to_owned(),
+        unit,
+        about: about.to_owned(),
+    });
+    families.chain(scalars).map(|metric| (metric.name.clone(), metric)).collect()
+});
+
+/// All metrics in their fixed order: the families, then the scalars.
+pub fn all() -> impl ExactSizeIterator<Item = &'static Metric> {
+    REGISTRY.values()
+}
+
+/// The metric of that exact name.
+pub fn find(name: &str) -> Option<&'static Metric> {
+    REGISTRY.get(name)
+}
+
+/// Its place in the order of [`all`].
+pub(super) fn index(name: &str) -> Option<usize> {
+    REGISTRY.get_index_of(name)
+}
+
+/// The known name most like `name`, for "did you mean"; `None` when nothing is near.
+pub fn closest(name: &str) -> Option<&'static str> {
+    let wanted = name.to_ascii_lowercase();
+    all()
+        .map(|metric| (strsim::jaro_winkler(&wanted, &metric.name), metric.name.as_str()))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_found() {
+        assert_eq!(all().len(), FAMILIES.len() * STATISTICS.len() + SCALARS.len());
+        assert_eq!(find("ttft.p99").map(|m| m.unit), Some(Unit::Seconds));
+        assert!(find("ttft.p98").is_none());
+        assert!(find("ttft").is_none());
+    }
+
+    #[test]
+    fn suggests_the_nearest() {
+        assert_eq!(closest("ttft.mena"), Some("ttft.mean"));
+        assert_eq!(closest("TTFT.P99"), Some("ttft.p99"));
+        assert_eq!(closest("output_troughput"), Some("output_throughput"));
+        assert_eq!(closest("kv_used_over_alocated"), Some("kv_used_over_allocated"));
+        assert_eq!(closest("zzzz"), None);
+    }
+}

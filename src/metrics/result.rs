@@ -1,0 +1,70 @@
+//! The results of an experiment, as plain data: what the report, `summary.json` and the
+//! expectations read. Whoever runs a scenario fills these.
+
+use super::across::Spread;
+use super::capacity::{Load, Verdict};
+use super::expect::Outcome;
+use super::slo::Slo;
+use super::summary::RunSummary;
+use crate::timing::TimingNote;
+
+/// One configuration (a variant, or the only one), run once per seed.
+#[derive(Clone, Debug)]
+pub struct VariantResult {
+    /// The variant's name; empty for a scenario without variants.
+    pub name: String,
+    /// What ran, without the number of requests: `Llama-2-7B | 1 x A100-SXM-80G | VllmV0`.
+    pub what: String,
+    /// One per seed, in the order of the seeds.
+    pub runs: Vec<RunSummary>,
+    /// How requests come.
+    pub load: Load,
+    /// Capacity in requests per second where it was estimated.
+    pub capacity: Option<f64>,
+    /// The objectives, if any.
+    pub slo: Option<Slo>,
+    /// KV blocks of one replica.
+    pub kv_blocks: u64,
+    /// Tokens per KV block.
+    pub block_size: u32,
+    /// What the times rest on.
+    pub timing: TimingNote,
+}
+
+impl VariantResult {
+    /// A metric over the seeds; `None` if no run has a value.
+    pub fn spread(&self, metric: &str) -> Option<Spread> {
+        Spread::of_metric(&self.runs, metric)
+    }
+
+    /// The mean of a metric over the seeds.
+    pub fn mean(&self, metric: &str) -> Option<f64> {
+        self.spread(metric).map(|spread| spread.mean)
+    }
+
+    /// What the load is to the engine.
+    pub fn verdict(&self) -> Verdict {
+        Verdict::of(self.load, self.capacity)
+    }
+
+    /// Offered rate / capacity.
+    pub fn load_ratio(&self) -> Option<f64> {
+        match (self.load, self.capacity) {
+            (Load::Open { offered }, Some(capacity)) if capacity > 0.0 => Some(offered / capacity),
+            _ => None,
+        }
+    }
+}
+
+/// A scenario's results.
+#[derive(Clone, Debug)]
+pub struct ExperimentResult {
+    /// The scenario's name: the file's stem.
+    pub name: String,
+    /// Its title, if it has one.
+    pub title: Option<String>,
+    /// One element for a scenario without variants, otherwise one per variant in the file's order.
+    pub variants: Vec<VariantResult>,
+    /// Its expectations, evaluated ([`super::expect::evaluate_all`]), in the file's order.
+    pub outcomes: Vec<Outcome>,
+}

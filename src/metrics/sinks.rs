@@ -1,0 +1,41 @@
+//! Sinks made of sinks.
+
+use super::record::{BatchRecord, RequestRecord, RunSink};
+
+/// Both listen, the first one first.
+impl<A: RunSink, B: RunSink> RunSink for (A, B) {
+    fn request(&mut self, record: &RequestRecord) {
+        self.0.request(record);
+        self.1.request(record);
+    }
+
+    fn batch(&mut self, record: &BatchRecord) {
+        self.0.batch(record);
+        self.1.batch(record);
+    }
+}
+
+/// Listens if it is there.
+impl<S: RunSink> RunSink for Option<S> {
+    fn request(&mut self, record: &RequestRecord) {
+        if let Some(sink) = self {
+            sink.request(record);
+        }
+    }
+
+    fn batch(&mut self, record: &BatchRecord) {
+        if let Some(sink) = self {
+            sink.batch(record);
+        }
+    }
+}
+
+impl<S: RunSink + ?Sized> RunSink for &mut S {
+    fn request(&mut self, record: &RequestRecord) {
+        (**self).request(record);
+    }
+
+    fn batch(&mut self, record: &BatchRecord) {
+        (**self).batch(record);
+    }
+}

@@ -1,0 +1,384 @@
+//! From the records of a run to its [`RunSummary`].
+
+use super::distribution::Distribution;
+use super::flops::FlopsModel;
+use super::names::{FAMILIES, STATISTICS};
+use super::record::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
+use super::slo::Slo;
+use super::summary::{Metrics, RunSummary};
+use crate::sim::Nanos;
+
+/// What the statistics need to know about the run besides its records and totals.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunContext {
+    /// The run's seed.
+    pub seed: u64,
+    /// Tokens per KV block.
+    pub block_size: u32,
+    /// Pipeline stages of all replicas together.
+    pub stages: u32,
+    /// For MFU; `None` where the timing is not that of a device.
+    pub flops: Option<FlopsModel>,
+}
+
+/// Collects exact per-request values; only requests inside the statistics window count. Values
+/// per request are kept (about 50 bytes each), so percentiles are exact.
+#[derive(Debug, Default)]
+pub struct StatsSink {
+    slo: Option<Slo>,
+    ttft: Vec<f64>,
+    tpot: Vec<f64>,
+    e2e: Vec<f64>,
+    queue: Vec<f64>,
+    ntpot: Vec<f64>,
+    vidur_tpot: Vec<f64>,
+    execution: Vec<f64>,
+    prompt_tokens: u64,
+    output_tokens: u64,
+    /// Requests of the window, however they ended, and of them those that keep the limits.
+    in_window: u64,
+    out_of_window: u64,
+    good: u64,
+    good_ttft: u64,
+    good_tpot: u64,
+    good_e2e: u64,
+    first_arrival: Option<Nanos>,
+    last_completion: Nanos,
+    batches: u64,
+    batch_sizes: u64,
+}
+
+impl RunSink for StatsSink {
+    fn request(&mut self, record: &RequestRecord) {
+        if !record.in_window {
+            self.out_of_window += 1;
+            return;
+        }
+        self.in_window += 1;
+        let first = self.first_arrival.get_or_insert(record.arrived_at);
+        *first = record.arrived_at.min(*first);
+        if record.status != RequestStatus::Finished {
+            return;
+        }
+        let (Some(scheduled), Some(first_token), Some(completed)) =
+            (record.scheduled_at, record.first_token_at, record.completed_at)
+        else {
+            return;
+        };
+        let ttft = first_token.since(record.arrived_at);
+        let e2e = completed.since(record.arrived_at);
+        let decode = completed.since(first_token).as_secs_f64();
+        let tokens = f64::from(record.output_tokens.max(1));
+        let tpot = (record.output_tokens > 1).then(|| decode / (tokens - 1.0));
+        self.ttft.push(ttft.as_secs_f64());
+        self.tpot.extend(tpot);
+        self.e2e.push(e2e.as_secs_f64());
+        self.queue.push(scheduled.since(record.arrived_at).as_secs_f64());
+        self.ntpot.push(e2e.as_secs_f64() / tokens);
+        self.vidur_tpot.push(decode / tokens);
+        self.execution.push(record.execution_time.as_secs_f64());
+        self.prompt_tokens += u64::from(record.prompt_tokens);
+        self.output_tokens += u64::from(record.output_tokens);
+        self.last_completion = self.last_completion.max(completed);
+        if let Some(slo) = &self.slo {
+            let kept = slo.kept(ttft, tpot, e2e);
+            self.good += u64::from(kept.all());
+            self.good_ttft += u64::from(kept.ttft);
+            self.good_tpot += u64::from(kept.tpot);
+            self.good_e2e += u64::from(kept.e2e);
+        }
+    }
+
+    fn batch(&mut self, record: &BatchRecord) {
+        self.batches += 1;
+        self.batch_sizes += u64::from(record.size);
+    }
+}
+
+impl StatsSink {
+    /// A collector that also counts what meets `slo`.
+    pub fn new(slo: Option<Slo>) -> StatsSink {
+        StatsSink { slo, ..StatsSink::default() }
+    }
+
+    /// The summary of the run that these totals are of.
+    pub fn finish(mut self, totals: &RunTotals, context: &RunContext) -> RunSummary {
+        let mut out = Metrics::default();
+        self.families(&totals.inter_token, &mut out);
+        self.requests(totals, &mut out);
+        self.objectives(&mut out);
+        engine(totals, context, &mut out);
+        let ratio = self.batch_sizes as f64 / self.batches as f64;
+        put(&mut out, "batch_size_mean", ratio);
+        RunSummary { seed: context.seed, metrics: out }
+    }
+
+    fn families(&mut self, gaps: &TokenGaps, out: &mut Metrics) {
+        for family in FAMILIES {
+            let distribution = match family.name {
+                "ttft" => Distribution::of(&mut self.ttft),
+                "tpot" => Distribution::of(&mut self.tpot),
+                "itl" => describe_gaps(gaps),
+                "e2e" => Distribution::of(&mut self.e2e),
+                "queue" => Distribution::of(&mut self.queue),
+                "ntpot" => Distribution::of(&mut self.ntpot),
+                "vidur_tpot" => Distribution::of(&mut self.vidur_tpot),
+                "execution" => Distribution::of(&mut self.execution),
+                other => unreachable!("family {other} has no values"),
+            };
+            let Some(distribution) = distribution else { continue };
+            for ((statistic, _), value) in STATISTICS.iter().zip(distribution.statistics()) {
+                put(out, &format!("{}.{statistic}", family.name), value);
+            }
+        }
+    }
+
+    /// What rates divide by, in seconds. With a warm-up or drain window: from the first arrival to
+    /// the last completion of the requests inside. Without: the whole run from time 0, as in vLLM's
+    /// benchmark.
+    fn duration(&self, end: Nanos) -> f64 {
+        match self.first_arrival {
+            Some(first) if self.out_of_window > 0 => {
+                self.last_completion.since(first).as_secs_f64()
+            }
+            _ => end.as_secs_f64(),
+        }
+    }
+
+    fn requests(&self, totals: &RunTotals, out: &mut Metrics) {
+        let duration = self.duration(totals.end);
+        let counted = self.ttft.len() as f64;
+        let (prompt, output) = (self.prompt_tokens as f64, self.output_tokens as f64);
+        let arrivals = totals.last_arrival.since(totals.first_arrival).as_secs_f64();
+        put(out, "duration", duration);
+        put(out, "arrived", totals.arrived as f64);
+        put(out, "finished", totals.finished as f64);
+        put(out, "rejected", totals.rejected as f64);
+        put(out, "unfinished", totals.unfinished as f64);
+        put(out, "counted", counted);
+        put(out, "offered_rate", totals.arrived.saturating_sub(1) as f64 / arrivals);
+        put(out, "input_tokens", prompt);
+        put(out, "output_tokens", output);
+        put(out, "prompt_tokens_mean", prompt / counted);
+        put(out, "output_tokens_mean", output / counted);
+        put(out, "request_throughput", counted / duration);
+        put(out, "output_throughput", output / duration);
+        put(out, "total_token_throughput", (prompt + output) / duration);
+        if self.slo.is_some() {
+            put(out, "goodput", self.good as f64 / duration);
+        }
+    }
+
+    /// Shares of all requests of the window: one that was refused or did not finish in time keeps
+    /// no limit.
+    fn objectives(&self, out: &mut Metrics) {
+        let Some(slo) = &self.slo else { return };
+        let all = self.in_window as f64;
+        put(out, "slo_attainment", self.good as f64 / all);
+        for (name, limit, good) in [
+            ("slo_attainment_ttft", slo.ttft_ms, self.good_ttft),
+            ("slo_attainment_tpot", slo.tpot_ms, self.good_tpot),
+            ("slo_attainment_e2e", slo.e2e_ms, self.good_e2e),
+        ] {
+            if limit.is_some() {
+                put(out, name, good as f64 / all);
+            }
+        }
+    }
+}
+
+/// What the engine did, over the whole run whatever the window.
+fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
+    let time = totals.end.0 as f64;
+    let blocks = totals.kv_blocks_total as f64;
+    let allocated = totals.kv_allocated_integral as f64;
+    put(out, "kv_blocks", blocks);
+    put(out, "kv_allocated_mean", allocated / (blocks * time));
+    put(out, "kv_allocated_peak", totals.kv_allocated_peak as f64 / blocks);
+    let slots = allocated * f64::from(context.block_size);
+    put(out, "kv_used_over_allocated", totals.kv_used_integral as f64 / slots);
+    put(out, "running_mean", totals.running_integral as f64 / time);
+    put(out, "running_peak", totals.running_peak as f64);
+    put(out, "waiting_mean", totals.waiting_integral as f64 / time);
+    put(out, "waiting_peak", totals.waiting_peak as f64);
+
+    let preemptions = totals.preemptions as f64;
+    put(out, "preemptions", preemptions);
+    put(out, "preemptions_per_1000", preemptions * 1000.0 / totals.arrived as f64);
+    put(out, "preemptions_max", f64::from(totals.preemptions_max));
+
+    let busy = totals.busy;
+    let share = |part: Nanos| part.0 as f64 / busy.total.0 as f64;
+    let named = busy.attention_prefill + busy.attention_decode + busy.communication;
+    put(out, "mfu", context.flops.and_then(|flops| flops.mfu(totals)));
+    put(out, "busy_fraction", busy.total.0 as f64 / (time * f64::from(context.stages)));
+    put(out, "busy_attention_prefill", share(busy.attention_prefill));
+    put(out, "busy_attention_decode", share(busy.attention_decode));
+    put(out, "busy_communication", share(busy.communication));
+    put(out, "busy_other", share(busy.total.since(named)));
+    put(out, "busy_with_prefill", share(busy.with_prefill));
+
+    put(out, "batch_iterations", totals.batches as f64);
+    let tokens = (totals.prefill_tokens + totals.decode_tokens) as f64;
+    put(out, "batch_tokens_mean", tokens / totals.batches as f64);
+}
+
+fn describe_gaps(gaps: &TokenGaps) -> Option<Distribution> {
+    let max = gaps.max().as_secs_f64();
+    // A bucket's upper end may lie above the largest value in it.
+    let quantile = |q: f64| gaps.quantile_seconds(q).min(max);
+    (gaps.count() > 0).then(|| Distribution {
+        count: gaps.count() as usize,
+        mean: gaps.mean_seconds(),
+        std: gaps.std_seconds(),
+        p50: quantile(0.5),
+        p90: quantile(0.9),
+        p95: quantile(0.95),
+        p99: quantile(0.99),
+        max,
+    })
+}
+
+fn put(out: &mut Metrics, name: &str, value: impl Into<Option<f64>>) {
+    let known = out.set(name, value);
+    debug_assert!(known, "{name} is not in the registry of metrics");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::names;
+    use crate::metrics::record::BusyTime;
+
+    const MS: u64 = 1_000_000;
+
+    /// Arrives at `at` ms, is scheduled 10 ms later, has its first token 30 ms later and then one
+    /// every 20 ms.
+    fn request(id: u64, at: u64, output_tokens: u32) -> RequestRecord {
+        let first_token = at + 30;
+        RequestRecord {
+            id,
+            replica: Some(0),
+            arrived_at: Nanos(at * MS),
+            inter_arrival: None,
+            scheduled_at: Some(Nanos((at + 10) * MS)),
+            first_token_at: Some(Nanos(first_token * MS)),
+            completed_at: Some(Nanos((first_token + 20 * u64::from(output_tokens - 1)) * MS)),
+            prompt_tokens: 100,
+            output_tokens,
+            cached_tokens: 0,
+            execution_time: Nanos(20 * MS * u64::from(output_tokens)),
+            preemption_time: Nanos::ZERO,
+            restarts: 0,
+            in_window: true,
+            status: RequestStatus::Finished,
+        }
+    }
+
+    fn totals() -> RunTotals {
+        let mut inter_token = TokenGaps::default();
+        inter_token.record(Nanos(20 * MS), 5);
+        RunTotals {
+            arrived: 3,
+            finished: 3,
+            batches: 4,
+            preemptions: 6,
+            preemptions_max: 2,
+            first_arrival: Nanos::ZERO,
+            last_arrival: Nanos(1000 * MS),
+            end: Nanos(2000 * MS),
+            prefill_tokens: 300,
+            decode_tokens: 100,
+            kv_blocks_total: 10,
+            kv_allocated_integral: 10_000 * u128::from(MS),
+            kv_used_integral: 120_000 * u128::from(MS),
+            kv_allocated_peak: 8,
+            running_integral: 3_000 * u128::from(MS),
+            running_peak: 3,
+            busy: BusyTime {
+                total: Nanos(1000 * MS),
+                attention_prefill: Nanos(100 * MS),
+                attention_decode: Nanos(500 * MS),
+                communication: Nanos::ZERO,
+                with_prefill: Nanos(250 * MS),
+            },
+            inter_token,
+            ..RunTotals::default()
+        }
+    }
+
+    fn context() -> RunContext {
+        RunContext { seed: 42, block_size: 16, stages: 2, flops: None }
+    }
+
+    fn check(run: &RunSummary, metric: &str, want: Option<f64>) {
+        assert!(names::find(metric).is_some(), "{metric}");
+        match (run.get(metric), want) {
+            (Some(got), Some(want)) => assert!((got - want).abs() < 1e-9, "{metric}: {got}"),
+            (got, want) => assert_eq!(got, want, "{metric}"),
+        }
+    }
+
+    #[test]
+    fn definitions_by_hand() {
+        let slo = Slo { ttft_ms: Some(30.0), e2e_ms: Some(60.0), attain: 0.9, ..Slo::default() };
+        let mut sink = StatsSink::new(Some(slo));
+        for (id, at, tokens) in [(0, 0, 1), (1, 500, 2), (2, 1000, 4)] {
+            sink.request(&request(id, at, tokens));
+        }
+        sink.request(&RequestRecord {
+            status: RequestStatus::Rejected("too long".to_owned()),
+            ..request(3, 1100, 1)
+        });
+        let run = sink.finish(&totals(), &context());
+        check(&run, "ttft.mean", Some(0.030));
+        check(&run, "tpot.mean", Some(0.020));
+        check(&run, "vidur_tpot.max", Some(0.015));
+        check(&run, "e2e.p50", Some(0.050));
+        check(&run, "e2e.max", Some(0.090));
+        check(&run, "ntpot.mean", Some((0.030 + 0.025 + 0.0225) / 3.0));
+        check(&run, "queue.p99", Some(0.010));
+        check(&run, "itl.max", Some(0.020));
+        check(&run, "request_throughput", Some(1.5));
+        check(&run, "output_throughput", Some(3.5));
+        check(&run, "total_token_throughput", Some(307.0 / 2.0));
+        check(&run, "offered_rate", Some(2.0));
+        check(&run, "slo_attainment", Some(0.5));
+        check(&run, "slo_attainment_ttft", Some(0.75));
+        check(&run, "slo_attainment_tpot", None);
+        check(&run, "goodput", Some(1.0));
+        check(&run, "kv_allocated_mean", Some(0.5));
+        check(&run, "kv_allocated_peak", Some(0.8));
+        check(&run, "kv_used_over_allocated", Some(0.75));
+        check(&run, "running_mean", Some(1.5));
+        check(&run, "preemptions_per_1000", Some(2000.0));
+        check(&run, "busy_fraction", Some(0.25));
+        check(&run, "busy_other", Some(0.4));
+        check(&run, "batch_tokens_mean", Some(100.0));
+        check(&run, "mfu", None);
+    }
+
+    #[test]
+    fn a_window_sets_what_rates_divide_by() {
+        let mut sink = StatsSink::new(None);
+        sink.request(&RequestRecord { in_window: false, ..request(0, 0, 4) });
+        sink.request(&request(1, 500, 2));
+        sink.request(&request(2, 950, 2));
+        let run = sink.finish(&totals(), &context());
+        check(&run, "duration", Some(0.5));
+        check(&run, "counted", Some(2.0));
+        check(&run, "request_throughput", Some(4.0));
+        check(&run, "goodput", None);
+    }
+
+    #[test]
+    fn one_token_each_has_no_tpot_and_nothing_has_nothing() {
+        let mut sink = StatsSink::new(None);
+        sink.request(&request(0, 0, 1));
+        check(&sink.finish(&totals(), &context()), "tpot.mean", None);
+        let empty = StatsSink::new(None).finish(&RunTotals::default(), &context());
+        check(&empty, "ttft.mean", None);
+        check(&empty, "request_throughput", None);
+        check(&empty, "kv_used_over_allocated", None);
+    }
+}

@@ -1,0 +1,50 @@
+//! What is left of a run when it is over: a flat list of named scalars.
+
+use super::names::{self, Metric};
+
+/// A value for each metric of the registry ([`names::all`]), in its order; some have none.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metrics {
+    values: Vec<Option<f64>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics { values: vec![None; names::all().len()] }
+    }
+}
+
+impl Metrics {
+    /// The value of that metric; `None` if the run has none, or there is no such metric.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        names::index(name).and_then(|index| self.values[index])
+    }
+
+    /// Sets a value. What is not finite is no value. Returns whether the registry knows the name.
+    pub fn set(&mut self, name: &str, value: impl Into<Option<f64>>) -> bool {
+        let Some(index) = names::index(name) else { return false };
+        self.values[index] = value.into().filter(|value| value.is_finite());
+        true
+    }
+
+    /// All metrics with their values, in the registry's order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static Metric, Option<f64>)> {
+        names::all().zip(self.values.iter().copied())
+    }
+}
+
+/// One run: its seed and its scalars.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunSummary {
+    /// The run's seed.
+    pub seed: u64,
+    /// Its scalars.
+    pub metrics: Metrics,
+}
+
+impl RunSummary {
+    /// The value of a metric, as [`Metrics::get`].
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.metrics.get(name)
+    }
+}

@@ -1,0 +1,41 @@
+//! What a predictor is built from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::cluster::{DeviceSpec, Parallelism};
+use crate::model::ModelSpec;
+use crate::scenario::SettingError;
+
+use super::Predictor;
+
+/// The rest of the scenario, as far as execution time depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct TimingContext<'a> {
+    /// The model that is served.
+    pub model: &'a ModelSpec,
+    /// The GPU it runs on.
+    pub device: &'a DeviceSpec,
+    /// How it is spread over GPUs.
+    pub parallel: Parallelism,
+    /// Tokens per KV block.
+    pub block_size: u32,
+    /// The network between the GPUs of a replica, if the scenario names one.
+    pub network: Option<&'a str>,
+    /// The folder that relative paths in the settings start from.
+    pub base_dir: &'a Path,
+}
+
+/// The settings of one kind of predictor: what a scenario writes after the kind's name, as in
+/// `timing: Formula(base: 0.005)`.
+pub trait TimingSettings: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Checks the settings and builds the predictor.
+    ///
+    /// # Errors
+    /// Names the setting, relative to these settings, that makes no sense or does not go with the
+    /// rest of the scenario.
+    fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError>;
+}
