@@ -2,6 +2,8 @@
 
 pub mod diagnostic;
 pub mod document;
+pub mod import_vidur;
+pub mod paths;
 mod setting_error;
 pub mod suggest;
 

@@ -7,9 +7,11 @@
 mod errors;
 mod merge;
 mod source;
+mod source_map;
 mod tree;
 
 pub use source::{Place, Source, Span};
+pub use source_map::SourceMap;
 pub use tree::{Field, Kind, Node};
 
 use std::sync::Arc;
@@ -108,27 +110,11 @@ impl Document {
     /// Like [`Document::locate`], but a path that leads nowhere gives the innermost value on the
     /// way: its name if it has one, so that the caret does not underline a whole block.
     pub fn locate_nearest(&self, path: &str) -> Span {
-        let mut node = &self.root;
-        for (step, _) in steps_of(path) {
-            match self.child(node, &step) {
-                Some(child) => node = child,
-                None => return errors::head(node),
-            }
-        }
-        node.span.clone()
+        nearest(&self.text, &self.root, path)
     }
 
     fn child<'a>(&'a self, node: &'a Node, step: &str) -> Option<&'a Node> {
-        // `Some(x)` is transparent, as it is to a reader.
-        if let (Kind::Tuple(items), Some(name)) = (&node.kind, &node.name)
-            && self.slice(name) == "Some"
-        {
-            return items.first().and_then(|inner| self.child(inner, step));
-        }
-        if let Some(field) = node.field(&self.text, step) {
-            return Some(&field.value);
-        }
-        node.items().get(step.parse::<usize>().ok()?)
+        child(&self.text, node, step)
     }
 
     /// Reads the value of a node as a `T`.
@@ -142,6 +128,30 @@ impl Document {
     pub fn explain(&self, node: &Node, error: &ron::error::SpannedError) -> Diagnostic {
         errors::explain(self, node, error)
     }
+}
+
+fn child<'a>(text: &str, node: &'a Node, step: &str) -> Option<&'a Node> {
+    // `Some(x)` is transparent, as it is to a reader.
+    if let (Kind::Tuple(items), Some(name)) = (&node.kind, &node.name)
+        && &text[name.clone()] == "Some"
+    {
+        return items.first().and_then(|inner| child(text, inner, step));
+    }
+    if let Some(field) = node.field(text, step) {
+        return Some(&field.value);
+    }
+    node.items().get(step.parse::<usize>().ok()?)
+}
+
+fn nearest(text: &str, root: &Node, path: &str) -> Span {
+    let mut node = root;
+    for (step, _) in steps_of(path) {
+        match child(text, node, &step) {
+            Some(inner) => node = inner,
+            None => return errors::head(node),
+        }
+    }
+    node.span.clone()
 }
 
 /// The steps of `a.b[2].c` (`a`, `b`, `2`, `c`) and their places in the path. A step may be

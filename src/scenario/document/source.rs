@@ -31,6 +31,12 @@ pub struct Place {
 }
 
 impl Place {
+    /// The place at a line and column counted from 1.
+    pub fn at_line(source: &Arc<Source>, line: usize, column: usize) -> Place {
+        let offset = offset_of(&source.text, line, column);
+        Place { source: source.clone(), span: offset..offset }
+    }
+
     /// Line and column, counted from 1 in characters.
     pub fn line_column(&self) -> (usize, usize) {
         let before = &self.source.text[..self.span.start.min(self.source.text.len())];
