@@ -28,5 +28,5 @@ pub use record::{
 };
 pub use result::{ExperimentResult, VariantResult};
 pub use slo::Slo;
-pub use stats::{RunContext, StatsSink};
+pub use stats::{RunContext, StatsSink, seconds_per};
 pub use summary::{Metrics, RunSummary};

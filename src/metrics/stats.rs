@@ -67,15 +67,15 @@ impl RunSink for StatsSink {
         };
         let ttft = first_token.since(record.arrived_at);
         let e2e = completed.since(record.arrived_at);
-        let decode = completed.since(first_token).as_secs_f64();
+        let decode = completed.since(first_token);
         let tokens = f64::from(record.output_tokens.max(1));
-        let tpot = (record.output_tokens > 1).then(|| decode / (tokens - 1.0));
+        let tpot = (record.output_tokens > 1).then(|| seconds_per(decode, tokens - 1.0));
         self.ttft.push(ttft.as_secs_f64());
         self.tpot.extend(tpot);
         self.e2e.push(e2e.as_secs_f64());
         self.queue.push(scheduled.since(record.arrived_at).as_secs_f64());
-        self.ntpot.push(e2e.as_secs_f64() / tokens);
-        self.vidur_tpot.push(decode / tokens);
+        self.ntpot.push(seconds_per(e2e, tokens));
+        self.vidur_tpot.push(seconds_per(decode, tokens));
         self.execution.push(record.execution_time.as_secs_f64());
         self.prompt_tokens += u64::from(record.prompt_tokens);
         self.output_tokens += u64::from(record.output_tokens);
@@ -185,6 +185,11 @@ impl StatsSink {
             }
         }
     }
+}
+
+/// Seconds per token. Dividing before converting keeps round numbers round.
+pub fn seconds_per(time: Nanos, tokens: f64) -> f64 {
+    time.0 as f64 / tokens / 1e9
 }
 
 /// What the engine did, over the whole run whatever the window.
@@ -369,6 +374,34 @@ mod tests {
         check(&run, "counted", Some(2.0));
         check(&run, "request_throughput", Some(4.0));
         check(&run, "goodput", None);
+    }
+
+    #[test]
+    fn every_metric_of_the_registry_is_measured() {
+        let slo =
+            Slo { ttft_ms: Some(30.0), tpot_ms: Some(60.0), e2e_ms: Some(60.0), ..Slo::default() };
+        let mut sink = StatsSink::new(Some(slo));
+        sink.request(&request(0, 0, 3));
+        sink.batch(&BatchRecord {
+            id: 0,
+            replica: 0,
+            stage: 0,
+            scheduled_at: Nanos::ZERO,
+            completed_at: Nanos(MS),
+            tokens: 100,
+            prefill_tokens: 100,
+            size: 1,
+        });
+        let flops = FlopsModel {
+            flops_per_token: 1e9,
+            attention_flops_per_pair: 1e3,
+            peak_flops: 1e12,
+            gpus: 1,
+        };
+        let run = sink.finish(&totals(), &RunContext { flops: Some(flops), ..context() });
+        let without: Vec<&str> =
+            run.metrics.iter().filter(|m| m.1.is_none()).map(|m| m.0.name.as_str()).collect();
+        assert!(without.is_empty(), "{without:?}");
     }
 
     #[test]

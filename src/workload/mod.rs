@@ -1,4 +1,31 @@
 //! What arrives, and when: arrival processes, length distributions, trace readers.
+//!
+//! A [`WorkloadSpec`] is what a scenario says; [`WorkloadSpec::check`] reads its files and turns
+//! it into a [`Workload`], which cannot fail any more and yields a [`RequestSource`] per seed.
+//! Each arrival process, length distribution and trace format has a file of its own and one line
+//! in [`Arrivals`], [`Lengths`] or [`TraceFormat`].
+
+pub mod arrivals;
+mod checks;
+mod fit;
+pub mod lengths;
+mod plan;
+mod replay;
+mod source;
+mod spec;
+mod survey;
+pub mod traces;
+mod window;
+
+pub use arrivals::Arrivals;
+pub use fit::FitArgs;
+pub use lengths::{LengthPair, Lengths};
+pub use plan::Workload;
+pub use replay::TraceReplay;
+pub use spec::{Margin, WorkloadSpec};
+pub use survey::Survey;
+pub use traces::TraceFormat;
+pub use window::Window;
 
 use crate::sim::Nanos;
 

@@ -1,0 +1,193 @@
+//! `request_metrics.csv`: one row per request, in the order in which they end.
+
+use std::io::{self, Write};
+
+use super::rows::{Rows, quoted};
+use crate::metrics::{RequestRecord, RequestStatus, seconds_per};
+use crate::sim::Nanos;
+
+/// Vidur's columns in Vidur's order, then ours. Times in seconds, `*_normalized` in seconds per
+/// output token, except the prefill's, which is per prompt token.
+pub const HEADER: &str = "Request Id,request_e2e_time,request_e2e_time_normalized,\
+request_execution_time,request_execution_time_normalized,request_model_execution_time,\
+request_model_execution_time_normalized,request_preemption_time,request_scheduling_delay,\
+request_execution_plus_preemption_time,request_execution_plus_preemption_time_normalized,\
+prefill_e2e_time,prefill_time_execution_plus_preemption,\
+prefill_time_execution_plus_preemption_normalized,\
+decode_time_execution_plus_preemption_normalized,request_inter_arrival_delay,request_num_tokens,\
+request_num_prefill_tokens,request_num_decode_tokens,request_pd_ratio,request_num_restarts,\
+replica_id,model,arrived_at,scheduled_at,first_token_at,completed_at,num_cached_tokens,\
+num_preemptions,ttft,tpot,status,reject_reason";
+
+/// Writes the rows. A cell is empty where its value does not exist: completion and what derives
+/// from it for a request that did not finish, TPOT for one output token, and so on.
+#[derive(Debug)]
+pub struct RequestCsv<W> {
+    rows: Rows<W>,
+    model: String,
+}
+
+impl<W: Write> RequestCsv<W> {
+    /// Starts the file; every row names this model.
+    pub fn new(out: W, model: &str) -> RequestCsv<W> {
+        RequestCsv { rows: Rows::new(out, HEADER), model: quoted(model) }
+    }
+
+    /// Writes one row. Lengths are those at arrival, also after preemptions (Vidur divides by what
+    /// is left then).
+    pub fn write(&mut self, r: &RequestRecord) {
+        let finished = r.status == RequestStatus::Finished;
+        let completed = r.completed_at.filter(|_| finished);
+        let output = f64::from(r.output_tokens.max(1));
+        let prompt = f64::from(r.prompt_tokens.max(1));
+        let per = |time: Option<Nanos>, tokens: f64| time.map(|time| seconds_per(time, tokens));
+
+        let since = |to: Option<Nanos>, from: Option<Nanos>| Some(to?.since(from?));
+        let arrived = Some(r.arrived_at);
+        let e2e = since(completed, arrived);
+        let ttft = since(r.first_token_at, arrived);
+        let prefill = since(r.first_token_at, r.scheduled_at);
+        let decode = since(completed, r.first_token_at);
+        let execution = r.scheduled_at.map(|_| r.execution_time);
+        let preemption = r.scheduled_at.map(|_| r.preemption_time);
+        let both = r.scheduled_at.map(|_| r.execution_time + r.preemption_time);
+        // A whole for a request that finished; what a part of it would be per token says nothing.
+        let whole = |time: Option<Nanos>| time.filter(|_| finished);
+
+        let rows = &mut self.rows;
+        rows.integer(r.id);
+        rows.time(e2e);
+        rows.ratio(per(e2e, output));
+        // Without CPU overheads the model's execution time is the whole execution time.
+        for _ in ["request_execution_time", "request_model_execution_time"] {
+            rows.time(execution);
+            rows.ratio(per(whole(execution), output));
+        }
+        rows.time(preemption);
+        rows.time(since(r.scheduled_at, arrived));
+        rows.time(both);
+        rows.ratio(per(whole(both), output));
+        rows.time(ttft);
+        rows.time(prefill);
+        rows.ratio(per(prefill, prompt));
+        rows.ratio(per(decode, output));
+        rows.time(r.inter_arrival);
+        rows.integer(u64::from(r.prompt_tokens) + u64::from(r.output_tokens));
+        rows.integer(r.prompt_tokens);
+        rows.integer(r.output_tokens);
+        rows.ratio(f64::from(r.prompt_tokens) / output);
+        rows.integer(r.restarts);
+
+        match r.replica {
+            Some(replica) => rows.integer(replica),
+            None => rows.text(""),
+        }
+        rows.text(&self.model);
+        rows.time(arrived);
+        rows.time(r.scheduled_at);
+        rows.time(r.first_token_at);
+        rows.time(completed);
+        rows.integer(r.cached_tokens);
+        rows.integer(r.restarts);
+        rows.time(ttft);
+        rows.ratio(per(decode, output - 1.0).filter(|_| r.output_tokens > 1));
+        let (status, reason) = match &r.status {
+            RequestStatus::Finished => ("finished", String::new()),
+            RequestStatus::Unfinished => ("unfinished", String::new()),
+            RequestStatus::Rejected(reason) => ("rejected", quoted(reason)),
+        };
+        rows.text(status);
+        rows.text(&reason);
+        rows.end_row();
+    }
+
+    /// Ends the file; returns the first error there was.
+    pub fn finish(self) -> io::Result<W> {
+        self.rows.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> RequestRecord {
+        RequestRecord {
+            id: 7,
+            replica: Some(1),
+            arrived_at: Nanos(1_000_000_000),
+            inter_arrival: Some(Nanos(250_000_000)),
+            scheduled_at: Some(Nanos(1_100_000_000)),
+            first_token_at: Some(Nanos(1_300_000_000)),
+            completed_at: Some(Nanos(2_000_000_000)),
+            prompt_tokens: 100,
+            output_tokens: 8,
+            cached_tokens: 16,
+            execution_time: Nanos(500_000_000),
+            preemption_time: Nanos(300_000_000),
+            restarts: 1,
+            in_window: true,
+            status: RequestStatus::Finished,
+        }
+    }
+
+    fn rows(records: &[RequestRecord]) -> Vec<String> {
+        let mut csv = RequestCsv::new(Vec::new(), "Llama-2-7B");
+        records.iter().for_each(|record| csv.write(record));
+        let text = String::from_utf8(csv.finish().unwrap()).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_finished_request_byte_by_byte() {
+        let lines = rows(&[record()]);
+        assert_eq!(
+            lines[1],
+            "7,1.0,0.125,0.5,0.0625,0.5,0.0625,0.3,0.1,0.8,0.1,0.3,0.2,0.002,0.0875,0.25,108,100,8,\
+             12.5,1,1,Llama-2-7B,1.0,1.1,1.3,2.0,16,1,0.3,0.1,finished,"
+        );
+    }
+
+    #[test]
+    fn what_does_not_exist_is_empty() {
+        let one_token = RequestRecord { output_tokens: 1, inter_arrival: None, ..record() };
+        let rejected = RequestRecord {
+            replica: None,
+            scheduled_at: None,
+            first_token_at: None,
+            execution_time: Nanos::ZERO,
+            preemption_time: Nanos::ZERO,
+            restarts: 0,
+            cached_tokens: 0,
+            status: RequestStatus::Rejected("prompt of 5000, limit 4096".to_owned()),
+            ..record()
+        };
+        let unfinished = RequestRecord {
+            first_token_at: None,
+            completed_at: None,
+            status: RequestStatus::Unfinished,
+            ..record()
+        };
+        let lines = rows(&[one_token, rejected, unfinished]);
+        assert!(lines[1].ends_with(",0.3,,finished,"), "{}", lines[1]);
+        assert_eq!(
+            lines[2],
+            "7,,,,,,,,,,,,,,,0.25,108,100,8,12.5,0,,Llama-2-7B,1.0,,,,0,0,,,rejected,\
+             \"prompt of 5000, limit 4096\""
+        );
+        assert_eq!(
+            lines[3],
+            "7,,,0.5,,0.5,,0.3,0.1,0.8,,,,,,0.25,108,100,8,12.5,1,1,Llama-2-7B,1.0,1.1,,,16,1,,,\
+             unfinished,"
+        );
+    }
+
+    #[test]
+    fn every_row_has_a_cell_for_every_column() {
+        let lines = rows(&[record()]);
+        let mut reader = csv::Reader::from_reader(lines.join("\n").leak().as_bytes());
+        let columns = reader.headers().unwrap().len();
+        assert_eq!(columns, 33);
+        assert!(reader.records().all(|row| row.unwrap().len() == columns));
+    }
+}

@@ -1,0 +1,115 @@
+//! `run.log`: how a run went. The one file that may differ between equal runs.
+
+use std::fmt::Write as _;
+use std::fs;
+
+/// What the log tells.
+#[derive(Clone, Debug, Default)]
+pub struct RunLog {
+    /// The scenario's name.
+    pub scenario: String,
+    /// Hash of the resolved scenario, as text.
+    pub scenario_hash: String,
+    /// Programs and libraries whose versions matter, with these.
+    pub versions: Vec<(String, String)>,
+    /// Seeds that were run.
+    pub seeds: Vec<u64>,
+    /// What the user should know, each once.
+    pub warnings: Vec<String>,
+    /// Elapsed seconds.
+    pub wall_seconds: f64,
+    /// Seconds of processor time of the whole process, if known ([`cpu_seconds`]).
+    pub cpu_seconds: Option<f64>,
+    /// Batch iterations of all runs together.
+    pub iterations: u64,
+}
+
+impl RunLog {
+    /// The log's text.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(text, "{key:<14}{value}");
+        };
+        line("scenario", &self.scenario);
+        line("scenario hash", &self.scenario_hash);
+        line("vidur-ecs", env!("CARGO_PKG_VERSION"));
+        for (name, version) in &self.versions {
+            line(name, version);
+        }
+        match self.seeds.as_slice() {
+            [] => {}
+            [seed] => line("seed", &seed.to_string()),
+            [first, .., last] => line("seeds", &format!("{first} to {last}")),
+        }
+        line("wall time", &format!("{:.3} s", self.wall_seconds));
+        if let Some(cpu) = self.cpu_seconds {
+            line("CPU time", &format!("{cpu:.2} s"));
+        }
+        line("iterations", &self.iterations.to_string());
+        if self.wall_seconds > 0.0 {
+            let rate = self.iterations as f64 / self.wall_seconds;
+            line("", &format!("{rate:.0} per second of wall time"));
+        }
+        line("warnings", &self.warnings.len().to_string());
+        for warning in &self.warnings {
+            line("", warning);
+        }
+        text
+    }
+}
+
+/// Processor time of this process so far (user and system, all threads) in seconds, to 10 ms;
+/// `None` where `/proc` does not tell.
+pub fn cpu_seconds() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    // The second field, the program's name in parentheses, may hold blanks.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let user: f64 = fields.next()?.parse().ok()?;
+    let system: f64 = fields.next()?.parse().ok()?;
+    // USER_HZ, which is 100 on every Linux platform that Rust supports.
+    Some((user + system) / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_what_matters() {
+        let log = RunLog {
+            scenario: "i2_1".to_owned(),
+            scenario_hash: "00c0ffee".to_owned(),
+            versions: vec![("bevy_ecs".to_owned(), "0.20.0".to_owned())],
+            seeds: vec![42, 43, 44],
+            warnings: vec!["extrapolated beyond 4096 tokens".to_owned()],
+            wall_seconds: 2.0,
+            cpu_seconds: Some(1.5),
+            iterations: 1_000_000,
+        };
+        let text = log.render();
+        for wanted in [
+            "scenario hash 00c0ffee\n",
+            "bevy_ecs      0.20.0\n",
+            "seeds         42 to 44\n",
+            "wall time     2.000 s\n",
+            "CPU time      1.50 s\n",
+            "              500000 per second of wall time\n",
+            "              extrapolated beyond 4096 tokens\n",
+        ] {
+            assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn processor_time_grows() {
+        let Some(before) = cpu_seconds() else { return };
+        let mut sum = 0_u64;
+        for i in 0..300_000_000_u64 {
+            sum = std::hint::black_box(sum ^ i);
+        }
+        assert!(cpu_seconds().unwrap() > before);
+    }
+}

@@ -1,0 +1,48 @@
+//! Arrival times from a file.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{ArrivalProcess, ArrivalTimes};
+use crate::scenario::SettingError;
+use crate::sim::Nanos;
+use crate::workload::checks;
+use crate::workload::plan::rate_of;
+use crate::workload::traces::{Need, TraceSettings};
+
+/// Recorded arrival times.
+#[derive(Clone, Debug)]
+pub struct RecordedTimes {
+    times: Arc<[Nanos]>,
+}
+
+impl RecordedTimes {
+    /// Reads the times of a trace.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a row of it makes no sense.
+    pub(crate) fn read(
+        trace: TraceSettings,
+        time_scale: f64,
+        base_dir: &Path,
+    ) -> Result<RecordedTimes, SettingError> {
+        checks::scale("time_scale", time_scale)?;
+        let trace = trace.read(base_dir, Need::TIMES)?;
+        Ok(RecordedTimes { times: trace.times(time_scale).collect() })
+    }
+}
+
+impl ArrivalProcess for RecordedTimes {
+    fn times(&self, _seed: u64) -> ArrivalTimes {
+        let times = self.times.clone();
+        Box::new((0..times.len()).map(move |index| times[index]))
+    }
+
+    fn rate(&self) -> Option<f64> {
+        rate_of(self.times.len(), *self.times.first()?, *self.times.last()?)
+    }
+
+    fn count(&self) -> Option<u64> {
+        Some(self.times.len() as u64)
+    }
+}

@@ -1,0 +1,80 @@
+//! `vidur-ecs workload fit`: measured lengths to a table that scenarios can name.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::LengthPair;
+use super::lengths::{EmpiricalTable, TableSource};
+use super::traces::{Need, TraceFormat, TraceSettings};
+use crate::scenario::SettingError;
+
+/// Fits the joint distribution of prompt and output lengths in a CSV file, for
+/// `lengths: Empirical(file: ...)`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FitArgs {
+    /// CSV file with a header (Vidur, Splitwise or Azure columns; others with --prompt-column
+    /// and --output-column); may be gzipped
+    pub file: PathBuf,
+    /// The table to write; never overwritten
+    #[arg(short = 'o', long = "out", value_name = "OUT.ron")]
+    pub out: PathBuf,
+    /// Column of prompt lengths
+    #[arg(long, requires = "output_column", value_name = "NAME")]
+    pub prompt_column: Option<String>,
+    /// Column of output lengths
+    #[arg(long, requires = "prompt_column", value_name = "NAME")]
+    pub output_column: Option<String>,
+    /// What the data are called (default: the file's name)
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
+    /// Licence of the data
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub licence: String,
+}
+
+impl FitArgs {
+    /// Reads the file and fits the table.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a row of it makes no sense.
+    pub fn fit(&self) -> Result<EmpiricalTable, SettingError> {
+        let format = match (&self.prompt_column, &self.output_column) {
+            (None, None) => TraceFormat::Auto,
+            (prompt, output) => TraceFormat::Columns {
+                arrived_at: None,
+                prompt: prompt.clone(),
+                output: output.clone(),
+                id: None,
+                time_unit: Default::default(),
+                rebase: false,
+            },
+        };
+        let trace = TraceSettings { file: &self.file, format: &format, sort: false }
+            .read(Path::new(""), Need::LENGTHS)?;
+        let pairs: Vec<LengthPair> = trace.rows.iter().map(|row| row.lengths).collect();
+        let name = self.name.clone().unwrap_or_else(|| {
+            self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        });
+        let source = TableSource { name, licence: self.licence.clone(), pairs: 0 };
+        Ok(EmpiricalTable::fit(pairs, source))
+    }
+
+    /// Fits the table, writes it and returns a line that says so.
+    ///
+    /// # Errors
+    /// As [`FitArgs::fit`], or the file to write exists or cannot be written.
+    pub fn run(&self) -> Result<String, SettingError> {
+        let table = self.fit()?;
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&self.out)
+            .and_then(|mut file| file.write_all(table.to_ron().as_bytes()))
+            .map_err(|error| {
+                let found = format!("{}: {error}", self.out.display());
+                SettingError::new("out", found, "a new file")
+            })?;
+        Ok(format!("{} pairs, fitted into {}", table.source.pairs, self.out.display()))
+    }
+}

@@ -1,0 +1,52 @@
+//! What a trace holds once it is read.
+
+use crate::sim::Nanos;
+use crate::workload::LengthPair;
+
+/// Which columns a reader must find.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub times: bool,
+    pub lengths: bool,
+}
+
+impl Need {
+    pub const TIMES: Need = Need { times: true, lengths: false };
+    pub const LENGTHS: Need = Need { times: false, lengths: true };
+    pub const TIMES_AND_LENGTHS: Need = Need { times: true, lengths: true };
+}
+
+/// One row; what was not asked for is 0.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    /// Line of the file, from 1.
+    pub line: u64,
+    pub id: Option<u64>,
+    /// Nanoseconds on the file's own clock.
+    pub time: i64,
+    pub lengths: LengthPair,
+}
+
+/// The rows of a trace, at least one, in order of time where times were asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Trace {
+    pub rows: Vec<Row>,
+    /// The time on the file's clock that is time 0 of the simulation.
+    pub start: i64,
+}
+
+impl Trace {
+    /// Arrival times, each multiplied by `scale`.
+    pub fn times(&self, scale: f64) -> impl Iterator<Item = Nanos> {
+        let start = self.start;
+        self.rows.iter().map(move |row| {
+            let nanos = row.time - start;
+            // A scale of 1 leaves even those times alone that a float cannot hold.
+            if scale == 1.0 {
+                Nanos(nanos as u64)
+            } else {
+                Nanos((nanos as f64 * scale).round_ties_even() as u64)
+            }
+        })
+    }
+}
