@@ -96,6 +96,11 @@ impl Document {
         Place { source: segment.source.clone(), span: start..start + length }
     }
 
+    /// Where the next thing after `offset` starts that is neither blank nor comment.
+    pub(super) fn body_start(&self, offset: usize) -> usize {
+        tree::skip_trivia(&self.text, offset)
+    }
+
     /// The value at a dotted path such as `engine.policy.max_num_seqs` or `expect[2].metric`,
     /// through structs (named or not), maps and lists. An empty path is the root.
     pub fn node(&self, path: &str) -> Option<&Node> {

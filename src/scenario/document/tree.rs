@@ -95,11 +95,16 @@ pub(super) fn scan(text: &str) -> Option<Node> {
     scanner.value()
 }
 
+/// Where the next thing starts that is neither blank nor comment, at or after `offset`.
+pub(super) fn skip_trivia(text: &str, offset: usize) -> usize {
+    let mut scanner = Scanner { text, at: offset };
+    scanner.skip_trivia();
+    scanner.at
+}
+
 /// Whether there is nothing but white space and comments.
 pub(super) fn is_blank(text: &str) -> bool {
-    let mut scanner = Scanner { text, at: 0 };
-    scanner.skip_trivia();
-    scanner.rest().is_empty()
+    skip_trivia(text, 0) == text.len()
 }
 
 struct Scanner<'a> {
