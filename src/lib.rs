@@ -9,6 +9,8 @@ pub mod metrics;
 pub mod model;
 pub mod output;
 pub mod profile;
+pub mod registry;
+pub mod request;
 pub mod routing;
 pub mod scenario;
 pub mod scheduling;

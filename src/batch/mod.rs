@@ -1,1 +1,49 @@
-//! batch
+//! Batches: one persistent entity per replica and pipeline slot, filled anew for each iteration.
+
+use bevy_ecs::prelude::*;
+
+use crate::request::Sequence;
+use crate::sim::Nanos;
+use crate::timing::{BatchShape, PrefillPart};
+
+/// A batch slot and, while it is in use, the batch in it.
+#[derive(Component, Debug, Default)]
+pub struct Batch {
+    /// Number of the batch over the whole run.
+    pub id: u64,
+    /// Index of its replica.
+    pub replica: u32,
+    /// Its requests, in the order in which the policy chose them.
+    pub(crate) members: Vec<Sequence>,
+    /// Its composition, which decides its execution time.
+    pub(crate) shape: BatchShape,
+    /// When it was planned.
+    pub scheduled_at: Nanos,
+    /// When its first stage began.
+    pub(crate) started_at: Nanos,
+    /// Sum of its stage times so far.
+    pub(crate) execution: Nanos,
+}
+
+impl Batch {
+    /// Fills the slot with a planned batch. `members` is swapped with the slot's old, empty list.
+    pub(crate) fn fill(&mut self, id: u64, members: &mut Vec<Sequence>, now: Nanos) {
+        debug_assert!(self.members.is_empty());
+        std::mem::swap(&mut self.members, members);
+        self.id = id;
+        self.scheduled_at = now;
+        self.execution = Nanos::ZERO;
+        self.shape.clear();
+        for member in &self.members {
+            self.shape.tokens += member.tokens;
+            if member.prefilled {
+                self.shape.decodes += 1;
+                self.shape.decode_context += u64::from(member.processed);
+            } else {
+                self.shape
+                    .prefills
+                    .push(PrefillPart { tokens: member.tokens, context: member.processed });
+            }
+        }
+    }
+}

@@ -3,6 +3,9 @@
 mod device;
 pub mod memory;
 mod parallelism;
+mod replica;
 
 pub use device::{DeviceSpec, closest_device, device_names, find_device};
 pub use parallelism::Parallelism;
+pub(crate) use replica::{BatchOf, BlockGroup, StageQueue};
+pub use replica::{Batches, Replica, Stage, StageOf, Stages};

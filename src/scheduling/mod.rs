@@ -1,1 +1,107 @@
-//! scheduling
+//! Scheduling policies: which requests form a replica's next batch. One file each, and a line in
+//! [`crate::registry::Registry::built_in`].
+//!
+//! A [`Policy`] is a component on the replica's entity. Its [`Policy::plan`] looks at the replica
+//! through a [`PlanView`] and plans one batch: it admits waiting requests, lets running ones
+//! decode, preempts. Blocks move at once, in the same transaction, because what fits next depends
+//! on it. The operations work on the running requests as a group.
+
+mod faster_transformer;
+mod light_llm;
+mod orca;
+mod sarathi;
+mod system;
+mod view;
+mod vllm_v0;
+mod waiting;
+
+use bevy_ecs::component::{Component, Mutable};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use faster_transformer::FasterTransformer;
+pub use light_llm::LightLlm;
+pub use orca::{Orca, Reserve};
+pub use sarathi::Sarathi;
+pub(crate) use system::{plan, sort_touched, touch_woken};
+pub use view::{Admission, DecodeRule, Fit, PlanView};
+pub use vllm_v0::VllmV0;
+pub use waiting::{RunningRequest, WaitingRequest};
+
+use crate::scenario::SettingError;
+
+/// The limits of the engine that a policy works within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// Most tokens of a request, prompt and output together.
+    pub max_model_len: u32,
+    /// Tokens per KV block.
+    pub block_size: u32,
+    /// KV blocks of a replica.
+    pub num_blocks: u32,
+    /// Pipeline stages; as many batches of a replica are in flight at most.
+    pub stages: u32,
+}
+
+impl EngineLimits {
+    /// Blocks that hold `tokens` tokens.
+    pub fn blocks_for(&self, tokens: u32) -> u32 {
+        tokens.div_ceil(self.block_size)
+    }
+}
+
+/// A scheduling policy, which is a component on the replica and its own settings at once: the
+/// fields that serde sees are what a scenario may set, the others are state.
+///
+/// `examples/custom_policy.rs` has a complete one.
+pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + DeserializeOwned {
+    /// Name in scenarios.
+    const NAME: &'static str;
+    /// One line for `vidur-ecs list`.
+    const ABOUT: &'static str;
+
+    /// Complains about settings that make no sense, alone or with the engine's limits.
+    fn check(&self, limits: &EngineLimits) -> Result<(), SettingError> {
+        let _ = limits;
+        Ok(())
+    }
+
+    /// Whether the policy may see true output lengths, which no real scheduler knows.
+    fn is_oracle(&self) -> bool {
+        false
+    }
+
+    /// Upper bounds on a batch, as far as the settings give them: for the memory plan and for
+    /// `vidur-ecs check`.
+    fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits;
+
+    /// Plans one batch of one replica. Called for a replica to which a request was routed, whose
+    /// batch ended, or which asked to be woken, as long as it has a free batch slot and the last
+    /// call planned something.
+    fn plan(&mut self, view: &mut PlanView<'_>);
+}
+
+/// Upper bounds on a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Most requests running at once on a replica.
+    pub max_num_seqs: u32,
+    /// Most tokens in one batch.
+    pub max_num_batched_tokens: u32,
+}
+
+/// Refuses a cap of zero, in which nothing could ever run.
+pub(crate) fn at_least_one(path: &str, value: u32) -> Result<(), SettingError> {
+    match value {
+        0 => Err(SettingError::new(path, 0, "at least 1")),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a share outside `0..1`.
+pub(crate) fn share_below_one(path: &str, value: f64) -> Result<(), SettingError> {
+    match (0.0..1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(SettingError::new(path, value, "at least 0 and below 1")),
+    }
+}

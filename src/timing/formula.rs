@@ -35,6 +35,9 @@ pub struct FormulaSettings {
 }
 
 impl TimingSettings for FormulaSettings {
+    const NAME: &'static str = "Formula";
+    const ABOUT: &'static str = "closed form: base + (per_token * T + per_context * S) / stages";
+
     fn build(&self, _: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         let parts =
             [("base", self.base), ("per_token", self.per_token), ("per_context", self.per_context)];

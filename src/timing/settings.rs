@@ -32,6 +32,11 @@ pub struct TimingContext<'a> {
 /// The settings of one kind of predictor: what a scenario writes after the kind's name, as in
 /// `timing: Formula(base: 0.005)`.
 pub trait TimingSettings: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {
+    /// Name in scenarios.
+    const NAME: &'static str;
+    /// One line for `vidur-ecs list`.
+    const ABOUT: &'static str;
+
     /// Checks the settings and builds the predictor.
     ///
     /// # Errors

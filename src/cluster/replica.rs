@@ -1,0 +1,127 @@
+//! Replica and pipeline-stage entities.
+//!
+//! A replica owns the requests that were routed to it: each is a [`Sequence`] in its waiting
+//! queue, in its running list (between two iterations) or in one of its batches. Stages and
+//! batches point to their replica by relationships.
+
+use std::collections::VecDeque;
+
+use bevy_ecs::prelude::*;
+
+use crate::kv::{BlockPool, BlockStore, BlockTable};
+use crate::request::Sequence;
+use crate::sim::Nanos;
+
+/// A replica: one copy of the model with its queues and its KV pool. The scheduling policy is
+/// another component on the same entity.
+#[derive(Component, Debug)]
+#[require(Stages, Batches)]
+pub struct Replica {
+    /// Its index, from 0.
+    pub index: u32,
+    /// Requests that wait, first come first.
+    pub(crate) waiting: VecDeque<Sequence>,
+    /// Admitted requests that are in no batch at the moment, in the policy's order.
+    pub(crate) running: Vec<Sequence>,
+    /// Requests that were admitted and have not ended, in a batch or not.
+    pub(crate) holding: u32,
+    /// Its KV blocks.
+    pub(crate) pool: BlockPool,
+    /// Batch slots that are free; the last is used next.
+    pub(crate) free_slots: Vec<Entity>,
+    /// Blocks of ended requests that their group still holds.
+    pub(crate) groups: Vec<BlockGroup>,
+    /// The earliest wake-up that is already in the event queue.
+    pub(crate) wake: Option<Nanos>,
+}
+
+/// Requests whose blocks are given back together, when the last of them ends.
+#[derive(Debug, Default)]
+pub(crate) struct BlockGroup {
+    pub id: u32,
+    pub members: u32,
+    pub ended: BlockTable,
+}
+
+impl Replica {
+    pub(crate) fn new(index: u32, pool: BlockPool, free_slots: Vec<Entity>) -> Replica {
+        Replica {
+            index,
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            holding: 0,
+            pool,
+            free_slots,
+            groups: Vec::new(),
+            wake: None,
+        }
+    }
+
+    /// Takes one member out of a group. The last one gives back the blocks that the group held
+    /// for those who left before; returns how many these are.
+    pub(crate) fn leave_group(&mut self, id: u32, blocks: &mut BlockStore<'_>) -> u32 {
+        let Some(index) = self.groups.iter().position(|g| g.id == id) else { return 0 };
+        let group = &mut self.groups[index];
+        group.members -= 1;
+        if group.members > 0 {
+            return 0;
+        }
+        let mut group = self.groups.swap_remove(index);
+        let freed = group.ended.0.len() as u32;
+        self.pool.release(&mut group.ended, blocks);
+        freed
+    }
+}
+
+/// The pipeline stages of a replica, in order.
+#[derive(Component, Debug, Default)]
+#[relationship_target(relationship = StageOf)]
+pub struct Stages(Vec<Entity>);
+
+/// The replica that a stage belongs to.
+#[derive(Component, Debug)]
+#[relationship(relationship_target = Stages)]
+pub struct StageOf(pub Entity);
+
+/// A pipeline stage: it runs one batch, the others wait in its FIFO.
+#[derive(Component, Debug)]
+#[require(StageQueue)]
+pub struct Stage {
+    /// Position in the pipeline, from 0.
+    pub index: u32,
+    /// The stage after it, if any.
+    pub next: Option<Entity>,
+}
+
+/// What a stage works on.
+#[derive(Component, Debug, Default)]
+pub struct StageQueue {
+    /// The batch that runs.
+    pub(crate) current: Option<Entity>,
+    /// Batches that wait for the stage.
+    pub(crate) fifo: VecDeque<Entity>,
+}
+
+/// The batch slots of a replica.
+#[derive(Component, Debug, Default)]
+#[relationship_target(relationship = BatchOf)]
+pub struct Batches(Vec<Entity>);
+
+impl Batches {
+    /// The slots' entities.
+    pub fn entities(&self) -> &[Entity] {
+        &self.0
+    }
+}
+
+impl Stages {
+    /// The stages' entities, in pipeline order.
+    pub fn entities(&self) -> &[Entity] {
+        &self.0
+    }
+}
+
+/// The replica that a batch slot belongs to.
+#[derive(Component, Debug)]
+#[relationship(relationship_target = Batches)]
+pub struct BatchOf(pub Entity);

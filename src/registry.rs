@@ -1,0 +1,225 @@
+//! The plug-ins that scenarios can name: policies, routers and kinds of timing.
+//!
+//! Built-in ones are registered by [`Registry::built_in`], a user's by a [`Plugin`]. A scenario
+//! writes a plug-in as `Name(setting: value, ...)`; the settings are the serde fields of the
+//! plug-in's type, each with a default, and a setting that the type does not have is refused.
+
+use std::sync::Arc;
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::ScheduleConfigs;
+use bevy_ecs::system::ScheduleSystem;
+
+use crate::routing::{self, Router};
+use crate::scenario::SettingError;
+use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
+use crate::sim::Phase;
+use crate::timing::{FormulaSettings, Predictor, TimingContext, TimingSettings};
+
+mod fragment;
+
+pub use fragment::FragmentError;
+
+/// Adds to what scenarios can name. A user's binary hands its plug-ins to
+/// [`crate::cli::main_with`].
+pub trait Plugin {
+    /// Registers policies, routers and kinds of timing.
+    fn build(&self, registry: &mut Registry);
+}
+
+/// A policy with its settings.
+pub trait AnyPolicy: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// As in [`Policy::check`].
+    fn check(&self, limits: &EngineLimits) -> Result<(), SettingError>;
+    /// As in [`Policy::batch_limits`].
+    fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits;
+    /// As in [`Policy::is_oracle`].
+    fn is_oracle(&self) -> bool;
+    /// As a scenario writes it, with every setting.
+    fn to_ron(&self) -> String;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn AnyPolicy>;
+    /// Puts the component on a replica.
+    fn insert(&self, world: &mut World, replica: Entity);
+    /// The system that runs it.
+    fn plan_system(&self) -> ScheduleConfigs<ScheduleSystem>;
+}
+
+impl<P: Policy> AnyPolicy for P {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+    fn check(&self, limits: &EngineLimits) -> Result<(), SettingError> {
+        Policy::check(self, limits)
+    }
+    fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits {
+        Policy::batch_limits(self, limits)
+    }
+    fn is_oracle(&self) -> bool {
+        Policy::is_oracle(self)
+    }
+    fn to_ron(&self) -> String {
+        fragment::write(P::NAME, self)
+    }
+    fn boxed(&self) -> Box<dyn AnyPolicy> {
+        Box::new(self.clone())
+    }
+    fn insert(&self, world: &mut World, replica: Entity) {
+        world.entity_mut(replica).insert(self.clone());
+    }
+    fn plan_system(&self) -> ScheduleConfigs<ScheduleSystem> {
+        scheduling::plan::<P>.into_configs()
+    }
+}
+
+/// A router with its settings.
+pub trait AnyRouter: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// As in [`Router::check`].
+    fn check(&self) -> Result<(), SettingError>;
+    /// As a scenario writes it, with every setting.
+    fn to_ron(&self) -> String;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn AnyRouter>;
+    /// Puts the resource into the world and its system into the schedule.
+    fn install(&self, world: &mut World, schedule: &mut Schedule);
+}
+
+impl<R: Router> AnyRouter for R {
+    fn name(&self) -> &'static str {
+        R::NAME
+    }
+    fn check(&self) -> Result<(), SettingError> {
+        Router::check(self)
+    }
+    fn to_ron(&self) -> String {
+        fragment::write(R::NAME, self)
+    }
+    fn boxed(&self) -> Box<dyn AnyRouter> {
+        Box::new(self.clone())
+    }
+    fn install(&self, world: &mut World, schedule: &mut Schedule) {
+        world.insert_resource(self.clone());
+        schedule.add_systems(routing::route::<R>.in_set(Phase::Route));
+    }
+}
+
+/// Settings of a kind of timing.
+pub trait AnyTiming: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// As in [`TimingSettings::build`].
+    fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError>;
+    /// As a scenario writes it, with every setting.
+    fn to_ron(&self) -> String;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn AnyTiming>;
+}
+
+impl<T: TimingSettings> AnyTiming for T {
+    fn name(&self) -> &'static str {
+        T::NAME
+    }
+    fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
+        TimingSettings::build(self, context)
+    }
+    fn to_ron(&self) -> String {
+        fragment::write(T::NAME, self)
+    }
+    fn boxed(&self) -> Box<dyn AnyTiming> {
+        Box::new(self.clone())
+    }
+}
+
+/// A plug-in that a scenario can name.
+pub struct Entry<T: ?Sized> {
+    /// Name in scenarios.
+    pub name: &'static str,
+    /// One line about it.
+    pub about: &'static str,
+    /// Reads its settings, the text after the name: `(setting: value, ...)` or nothing.
+    pub parse: fn(&str) -> Result<Box<T>, FragmentError>,
+}
+
+/// Everything that scenarios can name.
+#[derive(Default)]
+pub struct Registry {
+    policies: Vec<Entry<dyn AnyPolicy>>,
+    routers: Vec<Entry<dyn AnyRouter>>,
+    timings: Vec<Entry<dyn AnyTiming>>,
+}
+
+impl Registry {
+    /// The built-in plug-ins.
+    pub fn built_in() -> Registry {
+        let mut registry = Registry::default();
+        registry
+            .add_policy::<scheduling::VllmV0>()
+            .add_policy::<scheduling::Sarathi>()
+            .add_policy::<scheduling::Orca>()
+            .add_policy::<scheduling::FasterTransformer>()
+            .add_policy::<scheduling::LightLlm>()
+            .add_router::<routing::RoundRobin>()
+            .add_router::<routing::Random>()
+            .add_router::<routing::LeastOutstanding>()
+            .add_router::<routing::PowerOfTwo>()
+            .add_router::<routing::VidurLor>()
+            .add_timing::<FormulaSettings>();
+        registry
+    }
+
+    /// The built-in plug-ins and those of `plugins`.
+    pub fn with(plugins: &[&dyn Plugin]) -> Registry {
+        let mut registry = Registry::built_in();
+        for plugin in plugins {
+            plugin.build(&mut registry);
+        }
+        registry
+    }
+
+    /// Adds a policy; one of the same name is replaced.
+    pub fn add_policy<P: Policy>(&mut self) -> &mut Registry {
+        add(&mut self.policies, P::NAME, P::ABOUT, |text| Ok(Box::new(fragment::read::<P>(text)?)));
+        self
+    }
+
+    /// Adds a router; one of the same name is replaced.
+    pub fn add_router<R: Router>(&mut self) -> &mut Registry {
+        add(&mut self.routers, R::NAME, R::ABOUT, |text| Ok(Box::new(fragment::read::<R>(text)?)));
+        self
+    }
+
+    /// Adds a kind of timing; one of the same name is replaced.
+    pub fn add_timing<T: TimingSettings>(&mut self) -> &mut Registry {
+        add(&mut self.timings, T::NAME, T::ABOUT, |text| Ok(Box::new(fragment::read::<T>(text)?)));
+        self
+    }
+
+    /// All policies.
+    pub fn policies(&self) -> &[Entry<dyn AnyPolicy>] {
+        &self.policies
+    }
+
+    /// All routers.
+    pub fn routers(&self) -> &[Entry<dyn AnyRouter>] {
+        &self.routers
+    }
+
+    /// All kinds of timing.
+    pub fn timings(&self) -> &[Entry<dyn AnyTiming>] {
+        &self.timings
+    }
+}
+
+fn add<T: ?Sized>(
+    entries: &mut Vec<Entry<T>>,
+    name: &'static str,
+    about: &'static str,
+    parse: fn(&str) -> Result<Box<T>, FragmentError>,
+) {
+    entries.retain(|entry| entry.name != name);
+    entries.push(Entry { name, about, parse });
+}

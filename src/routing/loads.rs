@@ -1,0 +1,75 @@
+//! What routers see of the replicas, kept up to date as it changes.
+
+use bevy_ecs::prelude::*;
+
+/// Requests on each replica. A router that keeps an index of its own asks which replicas changed
+/// since it last asked, so that a routing decision never scans the cluster.
+#[derive(Resource, Clone, Debug)]
+pub struct Loads {
+    waiting: Vec<u32>,
+    running: Vec<u32>,
+    changed: Vec<u32>,
+    is_changed: Vec<bool>,
+}
+
+impl Loads {
+    pub(crate) fn new(replicas: u32) -> Loads {
+        let n = replicas as usize;
+        Loads {
+            waiting: vec![0; n],
+            running: vec![0; n],
+            changed: Vec::with_capacity(n),
+            is_changed: vec![false; n],
+        }
+    }
+
+    /// Number of replicas.
+    pub fn replicas(&self) -> u32 {
+        self.waiting.len() as u32
+    }
+
+    /// Requests in the waiting queue of `replica`.
+    pub fn waiting(&self, replica: u32) -> u32 {
+        self.waiting[replica as usize]
+    }
+
+    /// Admitted requests of `replica` that have not ended.
+    pub fn running(&self, replica: u32) -> u32 {
+        self.running[replica as usize]
+    }
+
+    /// Waiting plus running requests of `replica`.
+    pub fn outstanding(&self, replica: u32) -> u32 {
+        self.waiting(replica) + self.running(replica)
+    }
+
+    /// The replicas whose counts changed since the last call, in the order of their first change.
+    pub fn take_changed(&mut self, mut each: impl FnMut(&Loads, u32)) {
+        let mut changed = std::mem::take(&mut self.changed);
+        for &replica in &changed {
+            self.is_changed[replica as usize] = false;
+            each(self, replica);
+        }
+        changed.clear();
+        self.changed = changed;
+    }
+
+    pub(crate) fn add_waiting(&mut self, replica: u32, change: i32) {
+        let count = &mut self.waiting[replica as usize];
+        *count = count.wrapping_add_signed(change);
+        self.note(replica);
+    }
+
+    pub(crate) fn add_running(&mut self, replica: u32, change: i32) {
+        let count = &mut self.running[replica as usize];
+        *count = count.wrapping_add_signed(change);
+        self.note(replica);
+    }
+
+    fn note(&mut self, replica: u32) {
+        if !self.is_changed[replica as usize] {
+            self.is_changed[replica as usize] = true;
+            self.changed.push(replica);
+        }
+    }
+}

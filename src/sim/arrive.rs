@@ -1,0 +1,150 @@
+//! Arrive phase: requests that arrive now become entities.
+
+use std::sync::Mutex;
+
+use bevy_ecs::prelude::*;
+
+use super::{Clock, Ended, Ledger, Limits, Nanos};
+use crate::kv::BlockTable;
+use crate::metrics::RequestStatus;
+use crate::request::{Request, RequestState, Sequence};
+use crate::routing::Incoming;
+use crate::scheduling::EngineLimits;
+use crate::workload::{NewRequest, RequestSource};
+
+/// Decides, from a request's place in the order of arrivals and its arrival, whether the
+/// statistics count it.
+pub type Window = Box<dyn Fn(u64, Nanos) -> bool + Send + Sync>;
+
+/// The stream of arrivals, looked at one request ahead. It is a stream of its own and not in the
+/// event queue, so that a long workload costs no memory.
+#[derive(Resource)]
+pub(crate) struct Arrivals {
+    // Only reached through `&mut`, so the lock is never taken; it makes the stream `Sync`.
+    source: Mutex<Box<dyn RequestSource>>,
+    next: Option<NewRequest>,
+    /// Closed loop: how many requests may start because as many are missing to the concurrency.
+    free: Option<u32>,
+    until: Option<Nanos>,
+    window: Window,
+    last: Option<Nanos>,
+    count: u64,
+}
+
+impl Arrivals {
+    pub fn new(
+        source: Box<dyn RequestSource>,
+        concurrency: Option<u32>,
+        until: Option<Nanos>,
+        window: Window,
+    ) -> Arrivals {
+        let mut arrivals = Arrivals {
+            source: Mutex::new(source),
+            next: None,
+            free: concurrency,
+            until,
+            window,
+            last: None,
+            count: 0,
+        };
+        arrivals.look_ahead();
+        arrivals
+    }
+
+    fn look_ahead(&mut self) {
+        self.next = match self.source.get_mut() {
+            Ok(source) => source.next_request(),
+            Err(poisoned) => poisoned.into_inner().next_request(),
+        };
+    }
+
+    /// When the next request arrives, if one will without anything else happening.
+    pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
+        let next = self.next?;
+        let at = match self.free {
+            None => next.arrived_at,
+            Some(0) => return None,
+            Some(_) => next.arrived_at.max(now),
+        };
+        self.until.is_none_or(|until| at < until).then_some(at)
+    }
+
+    /// A request ended: in a closed loop another one may start.
+    pub fn release(&mut self) {
+        if let Some(free) = &mut self.free {
+            *free += 1;
+        }
+    }
+
+    fn pop(&mut self, now: Nanos) -> Option<NewRequest> {
+        if self.next_time(now)? > now {
+            return None;
+        }
+        let mut request = self.next?;
+        if let Some(free) = &mut self.free {
+            *free -= 1;
+            request.arrived_at = now;
+        }
+        self.look_ahead();
+        Some(request)
+    }
+}
+
+/// Arrive phase: spawns the requests that arrive now, in the order of the workload; refuses those
+/// that no replica could ever serve.
+pub(crate) fn arrive(
+    clock: Res<Clock>,
+    limits: Res<Limits>,
+    mut arrivals: ResMut<Arrivals>,
+    mut incoming: ResMut<Incoming>,
+    mut ended: ResMut<Ended>,
+    mut ledger: ResMut<Ledger>,
+    mut commands: Commands,
+) {
+    while let Some(new) = arrivals.pop(clock.now()) {
+        let request = Request {
+            id: new.id,
+            arrived_at: new.arrived_at,
+            inter_arrival: arrivals.last.map(|last| new.arrived_at.since(last)),
+            prompt_tokens: new.prompt_tokens,
+            output_tokens: new.output_tokens,
+            in_window: (arrivals.window)(arrivals.count, new.arrived_at),
+            replica: None,
+            state: RequestState::Waiting,
+            scheduled_at: None,
+            first_stage_at: None,
+            first_token_at: None,
+            restarts: 0,
+        };
+        if arrivals.last.is_none() {
+            ledger.totals.first_arrival = new.arrived_at;
+        }
+        arrivals.last = Some(new.arrived_at);
+        arrivals.count += 1;
+        ledger.totals.arrived += 1;
+        ledger.totals.last_arrival = new.arrived_at;
+        let entity = commands.spawn_empty().id();
+        let sequence = Sequence::new(entity, &request);
+        commands.entity(entity).insert((request, BlockTable::default()));
+        match never_fits(&sequence, &limits.0) {
+            None => incoming.0.push(sequence),
+            Some(reason) => ended.0.push((sequence, RequestStatus::Rejected(reason))),
+        }
+    }
+}
+
+/// Why no replica could ever serve the request, if so. Its last token needs no place in the KV
+/// cache.
+fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
+    let total = sequence.target;
+    if total > limits.max_model_len {
+        let limit = limits.max_model_len;
+        return Some(format!("{total} tokens in all exceed max_model_len {limit}"));
+    }
+    let needed = limits.blocks_for(total - 1);
+    if needed > limits.num_blocks {
+        let blocks = limits.num_blocks;
+        return Some(format!("{total} tokens need {needed} KV blocks, a replica has {blocks}"));
+    }
+    None
+}

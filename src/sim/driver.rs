@@ -1,0 +1,221 @@
+//! Builds the world and the schedule, and runs steps until nothing is left to do.
+
+use bevy_ecs::error::FallbackErrorHandler;
+use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor};
+
+use super::arrive::{Arrivals, arrive};
+use super::events::pop_due;
+use super::finish::finish;
+use super::launch::{Timing, launch};
+use super::ledger::{integrate, note_peaks};
+use super::observe::{record, record_ended};
+use super::{
+    Clock, Due, Ended, EventQueue, Ledger, Limits, Nanos, Outbox, Phase, RandomStream, SimError,
+    SimSpec, ToServe, Touched,
+};
+use crate::batch::Batch;
+use crate::cluster::{BatchOf, Replica, Stage, StageOf};
+use crate::kv::{BlockPool, StagedBlocks, spawn_staged_blocks};
+use crate::metrics::{RequestStatus, RunSink, RunTotals};
+use crate::request::{Request, Sequence};
+use crate::routing::{Incoming, Loads, ReplicaEntities, RoutingRandom};
+use crate::scheduling::{sort_touched, touch_woken};
+
+/// A run: a world and the schedule that advances it.
+pub struct Simulation {
+    pub(crate) world: World,
+    step: Schedule,
+    time_limit: Option<Nanos>,
+}
+
+/// The rolling hash of a run after a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepDigest {
+    /// The step's time.
+    pub time: Nanos,
+    /// Hash over everything that happened until then.
+    pub digest: u64,
+}
+
+/// The first error of a step.
+#[derive(Resource, Default)]
+struct Failure(Option<String>);
+
+impl Simulation {
+    /// Builds the world of `spec`.
+    ///
+    /// # Errors
+    /// [`SimError::Schedule`] if a plug-in's systems have no defined order.
+    pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
+        let mut world = World::new();
+        let mut step = Schedule::default();
+        step.set_executor(SingleThreadedExecutor::new());
+        step.set_build_settings(ScheduleBuildSettings {
+            ambiguity_detection: LogLevel::Error,
+            ..Default::default()
+        });
+        step.configure_sets(
+            (
+                Phase::Clock,
+                Phase::Finish,
+                Phase::Arrive,
+                Phase::Route,
+                Phase::Schedule,
+                Phase::Launch,
+                Phase::Observe,
+            )
+                .chain(),
+        );
+        step.add_systems((
+            (pop_due, integrate).chain().in_set(Phase::Clock),
+            finish.in_set(Phase::Finish),
+            arrive.in_set(Phase::Arrive),
+            launch.in_set(Phase::Launch),
+            (record_ended, note_peaks).chain().in_set(Phase::Observe),
+        ));
+        spec.router.install(&mut world, &mut step);
+        let plan = spec.policy.plan_system();
+        step.add_systems(
+            (touch_woken, sort_touched, plan, spawn_staged_blocks).chain().in_set(Phase::Schedule),
+        );
+
+        world.init_resource::<Clock>();
+        world.init_resource::<EventQueue>();
+        world.init_resource::<Due>();
+        world.init_resource::<Touched>();
+        world.init_resource::<ToServe>();
+        world.init_resource::<Ended>();
+        world.init_resource::<Outbox>();
+        world.init_resource::<StagedBlocks>();
+        world.init_resource::<Incoming>();
+        world.init_resource::<Failure>();
+        world.init_resource::<Ledger>();
+        world.insert_resource(Limits(spec.limits));
+        world.insert_resource(Loads::new(spec.replicas));
+        world.insert_resource(Timing(spec.predictor));
+        world.insert_resource(RoutingRandom(RandomStream::new(spec.seed, "routing")));
+        world.insert_resource(Arrivals::new(
+            spec.source,
+            spec.concurrency,
+            spec.arrivals_until,
+            spec.window,
+        ));
+        world.insert_resource(FallbackErrorHandler(|error, context| {
+            // Handlers are plain functions; the error travels on to the driver as a panic payload
+            // would, but through the thread that runs this one simulation.
+            FIRST_ERROR.with_borrow_mut(|first| {
+                first.get_or_insert_with(|| format!("{}: {error}", context.name()));
+            });
+        }));
+        let replicas = (0..spec.replicas)
+            .map(|index| spawn_replica(&mut world, index, &spec.limits, &*spec.policy))
+            .collect();
+        world.insert_resource(ReplicaEntities(replicas));
+        let mut ledger = world.resource_mut::<Ledger>();
+        ledger.totals.kv_blocks_total =
+            u64::from(spec.replicas) * u64::from(spec.limits.num_blocks);
+        step.initialize(&mut world)
+            .map_err(|error| SimError::Schedule(error.to_string(step.graph(), &world)))?;
+        Ok(Simulation { world, step, time_limit: spec.time_limit })
+    }
+
+    /// Runs to the end and hands every record to `sink`.
+    ///
+    /// # Errors
+    /// [`SimError::Failed`] if a system or a plug-in fails.
+    pub fn run(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
+        while self.step(sink)?.is_some() {}
+        self.finish(sink)
+    }
+
+    /// Runs the next step. `None` if there is nothing left to do within the time limit.
+    ///
+    /// # Errors
+    /// As [`Simulation::run`].
+    pub fn step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
+        let now = self.world.resource::<Clock>().now();
+        let event = self.world.resource::<EventQueue>().next_time();
+        let arrival = self.world.resource::<Arrivals>().next_time(now);
+        let Some(time) = [event, arrival].into_iter().flatten().min() else { return Ok(None) };
+        if self.time_limit.is_some_and(|limit| time > limit) {
+            return Ok(None);
+        }
+        self.world.resource_mut::<Clock>().advance_to(time);
+        self.step.run(&mut self.world);
+        if let Some(message) = FIRST_ERROR.take() {
+            return Err(SimError::Failed { time, message });
+        }
+        self.deliver(sink);
+        Ok(Some(StepDigest { time, digest: self.world.resource::<Ledger>().digest }))
+    }
+
+    fn deliver(&mut self, sink: &mut dyn RunSink) {
+        let mut outbox = self.world.resource_mut::<Outbox>();
+        for record in outbox.batches.drain(..) {
+            sink.batch(&record);
+        }
+        for record in outbox.requests.drain(..) {
+            sink.request(&record);
+        }
+    }
+
+    /// Records what is not finished and returns the totals.
+    fn finish(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
+        let mut unfinished: Vec<Sequence> = Vec::new();
+        let mut lists = self.world.query::<AnyOf<(&Replica, &Batch)>>();
+        for (replica, batch) in lists.iter(&self.world) {
+            if let Some(replica) = replica {
+                unfinished.extend(replica.waiting.iter().chain(&replica.running));
+            }
+            if let Some(batch) = batch {
+                unfinished.extend(&batch.members);
+            }
+        }
+        unfinished.sort_by_key(|sequence| sequence.id);
+        for sequence in &unfinished {
+            let Some(request) = self.world.get::<Request>(sequence.entity) else { continue };
+            sink.request(&record(request, sequence, None, RequestStatus::Unfinished));
+        }
+        let now = self.world.resource::<Clock>().now();
+        let mut ledger = self.world.resource_mut::<Ledger>();
+        ledger.totals.unfinished = unfinished.len() as u64;
+        ledger.totals.end = now;
+        Ok(ledger.totals.clone())
+    }
+}
+
+thread_local! {
+    /// The first error of the step that runs on this thread.
+    static FIRST_ERROR: std::cell::RefCell<Option<String>> =
+        const { std::cell::RefCell::new(None) };
+}
+
+fn spawn_replica(
+    world: &mut World,
+    index: u32,
+    limits: &crate::scheduling::EngineLimits,
+    policy: &dyn crate::registry::AnyPolicy,
+) -> Entity {
+    let replica = world.spawn(Replica::new(index, BlockPool::new(limits.num_blocks), Vec::new()));
+    let entity = replica.id();
+    policy.insert(world, entity);
+    // From the last stage to the first, so that each knows the next; the relationship lists them
+    // in the order of spawning, so it is put right afterwards.
+    let stages: Vec<Entity> = (0..limits.stages)
+        .map(|stage| world.spawn((Stage { index: stage, next: None }, StageOf(entity))).id())
+        .collect();
+    for pair in stages.windows(2) {
+        if let Some(mut stage) = world.get_mut::<Stage>(pair[0]) {
+            stage.next = Some(pair[1]);
+        }
+    }
+    let mut slots: Vec<Entity> = (0..limits.stages)
+        .map(|_| world.spawn((Batch { replica: index, ..Batch::default() }, BatchOf(entity))).id())
+        .collect();
+    slots.reverse();
+    if let Some(mut replica) = world.get_mut::<Replica>(entity) {
+        replica.free_slots = slots;
+    }
+    entity
+}

@@ -1,0 +1,69 @@
+//! Observe phase: records requests that ended and despawns them.
+
+use bevy_ecs::prelude::*;
+
+use super::arrive::Arrivals;
+use super::{Clock, Ended, Ledger, Nanos, Outbox};
+use crate::metrics::{RequestRecord, RequestStatus};
+use crate::request::{Request, Sequence};
+
+/// Observe phase: one record for each request that ended, by id; in a closed loop each lets
+/// another one start.
+pub(crate) fn record_ended(
+    clock: Res<Clock>,
+    mut ended: ResMut<Ended>,
+    requests: Query<&Request>,
+    mut ledger: ResMut<Ledger>,
+    mut outbox: ResMut<Outbox>,
+    mut arrivals: ResMut<Arrivals>,
+    mut commands: Commands,
+) -> Result {
+    if ended.0.is_empty() {
+        return Ok(());
+    }
+    ended.0.sort_by_key(|(sequence, _)| sequence.id);
+    for (sequence, status) in ended.0.drain(..) {
+        match status {
+            RequestStatus::Finished => ledger.totals.finished += 1,
+            RequestStatus::Rejected(_) => ledger.totals.rejected += 1,
+            RequestStatus::Unfinished => ledger.totals.unfinished += 1,
+        }
+        let request = requests.get(sequence.entity)?;
+        outbox.requests.push(record(request, &sequence, Some(clock.now()), status));
+        commands.entity(sequence.entity).despawn();
+        arrivals.release();
+    }
+    Ok(())
+}
+
+/// The record of a request that ended at `ended_at`.
+pub(crate) fn record(
+    request: &Request,
+    sequence: &Sequence,
+    ended_at: Option<Nanos>,
+    status: RequestStatus,
+) -> RequestRecord {
+    let on_stages = match request.first_stage_at {
+        Some(first) if sequence.has_token => sequence.last_token_at.since(first),
+        _ => Nanos::ZERO,
+    };
+    RequestRecord {
+        id: request.id,
+        replica: request.replica,
+        arrived_at: request.arrived_at,
+        inter_arrival: request.inter_arrival,
+        scheduled_at: request.scheduled_at,
+        first_token_at: request.first_token_at,
+        completed_at: ended_at,
+        prompt_tokens: request.prompt_tokens,
+        output_tokens: request.output_tokens,
+        cached_tokens: 0,
+        execution_time: sequence.execution,
+        // Stage executions of one request never overlap, so what is not execution between the
+        // first start and the last end is gaps.
+        preemption_time: on_stages.since(sequence.execution),
+        restarts: request.restarts,
+        in_window: request.in_window,
+        status,
+    }
+}
