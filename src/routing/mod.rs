@@ -37,7 +37,8 @@ pub struct RouteRequest {
 /// A routing policy. It is a resource of the simulation and its own settings at once: the fields
 /// that serde sees are what a scenario may set, the others are state.
 pub trait Router:
-    Resource + Component<Mutability = Mutable> + Clone + Serialize + DeserializeOwned {
+    Resource + Component<Mutability = Mutable> + Clone + Serialize + DeserializeOwned
+{
     /// Name in scenarios.
     const NAME: &'static str;
     /// One line for `vidur-ecs list`.

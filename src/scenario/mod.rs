@@ -24,3 +24,6 @@ pub use raw::OutputSettings;
 pub use resolve::Configuration;
 pub use scenario::Scenario;
 pub use setting_error::SettingError;
+
+#[cfg(test)]
+mod tests;

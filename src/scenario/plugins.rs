@@ -18,15 +18,19 @@ pub(super) fn read<T: ?Sized>(
     let Some(node) = document.node(path) else {
         let entry = default.and_then(find).ok_or_else(|| {
             let place = document.place(&document.locate_nearest(path));
-            Diagnostic::error(format!("field `{kind}` is missing")).at(place, format!("needs `{kind}: ...`"))
+            Diagnostic::error(format!("field `{kind}` is missing"))
+                .at(place, format!("needs `{kind}: ...`"))
         })?;
         return (entry.parse)("").map_err(|error| Box::new(Diagnostic::error(error.to_string())));
     };
     let Some(name) = &node.name else {
         return Err(Box::new(
-            Diagnostic::error(format!("expected the name of a {kind}, found `{}`", document.slice(&node.span)))
-                .at(document.place(&node.span), "expected a name, with settings in parentheses")
-                .helps(suggest::help("", entries.iter().map(|e| e.name))),
+            Diagnostic::error(format!(
+                "expected the name of a {kind}, found `{}`",
+                document.slice(&node.span)
+            ))
+            .at(document.place(&node.span), "expected a name, with settings in parentheses")
+            .helps(suggest::help("", entries.iter().map(|e| e.name))),
         ));
     };
     let written = document.slice(name);
@@ -39,7 +43,9 @@ pub(super) fn read<T: ?Sized>(
     };
     let settings = settings_of(document, node);
     (entry.parse)(document.slice(&settings.span)).map_err(|error| {
-        Box::new(explain(document, &settings, &error).note(format!("in the settings of `{written}`")))
+        Box::new(
+            explain(document, &settings, &error).note(format!("in the settings of `{written}`")),
+        )
     })
 }
 
@@ -57,7 +63,9 @@ fn explain(document: &Document, settings: &Node, error: &FragmentError) -> Diagn
     match error {
         FragmentError::Ron(error) => document.explain(settings, error),
         FragmentError::UnknownSetting { found, known } => {
-            let place = settings.field(document.text(), found).map_or(settings.span.clone(), |f| f.key.clone());
+            let place = settings
+                .field(document.text(), found)
+                .map_or(settings.span.clone(), |f| f.key.clone());
             Diagnostic::error(format!("unknown field `{found}`"))
                 .at(document.place(&place), "there is no such field here")
                 .helps(suggest::help(found, known.iter().map(String::as_str)))
@@ -73,8 +81,9 @@ pub(super) fn setting_error(document: &Document, base: &str, error: &SettingErro
         (base, path) => format!("{base}.{path}"),
     };
     let place = document.place(&document.locate_nearest(&path));
-    let diagnostic = Diagnostic::error(format!("`{path}` is {}, expected {}", error.found, error.expected))
-        .at(place, format!("expected {}", error.expected));
+    let diagnostic =
+        Diagnostic::error(format!("`{path}` is {}, expected {}", error.found, error.expected))
+            .at(place, format!("expected {}", error.expected));
     match &error.help {
         Some(help) => diagnostic.help(help),
         None => diagnostic,

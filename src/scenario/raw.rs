@@ -40,7 +40,8 @@ pub(super) struct RawScenario {
 }
 
 /// What a variant cannot change, because it holds for all of them together.
-pub(super) const COMMON_FIELDS: [&str; 6] = ["title", "seed", "seeds", "variants", "expect", "output"];
+pub(super) const COMMON_FIELDS: [&str; 6] =
+    ["title", "seed", "seeds", "variants", "expect", "output"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,7 +57,13 @@ pub(super) struct RawCluster {
 
 impl Default for RawCluster {
     fn default() -> RawCluster {
-        RawCluster { replicas: 1, tensor_parallel: 1, pipeline_parallel: 1, _router: IgnoredAny, network: None }
+        RawCluster {
+            replicas: 1,
+            tensor_parallel: 1,
+            pipeline_parallel: 1,
+            _router: IgnoredAny,
+            network: None,
+        }
     }
 }
 

@@ -135,7 +135,11 @@ impl Checker<'_> {
 
     /// A complaint about the value at `path`.
     fn error(&self, path: &str, found: impl std::fmt::Display, expected: &str) -> Box<Diagnostic> {
-        Box::new(plugins::setting_error(self.document, "", &SettingError::new(path, found, expected)))
+        Box::new(plugins::setting_error(
+            self.document,
+            "",
+            &SettingError::new(path, found, expected),
+        ))
     }
 
     fn settings(&self, base: &str, error: &SettingError) -> Box<Diagnostic> {
@@ -152,7 +156,13 @@ impl Checker<'_> {
         if raw.title.as_ref().is_some_and(|title| title.contains('\n')) {
             return Err(self.error("title", "of several lines", "one line"));
         }
-        Ok(Common { title: None, seed: raw.seed, seeds: raw.seeds, expect: Vec::new(), output: raw.output })
+        Ok(Common {
+            title: None,
+            seed: raw.seed,
+            seeds: raw.seeds,
+            expect: Vec::new(),
+            output: raw.output,
+        })
     }
 
     fn configuration(
@@ -162,12 +172,19 @@ impl Checker<'_> {
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Configuration, Box<Diagnostic>> {
         let model = self.known("model", &raw.model, model::find(&raw.model), &model::names())?;
-        let device = self.known("device", &raw.device, find_device(&raw.device), &device_names())?;
-        let parallel =
-            Parallelism { tensor: raw.cluster.tensor_parallel, pipeline: raw.cluster.pipeline_parallel };
+        let device =
+            self.known("device", &raw.device, find_device(&raw.device), &device_names())?;
+        let parallel = Parallelism {
+            tensor: raw.cluster.tensor_parallel,
+            pipeline: raw.cluster.pipeline_parallel,
+        };
         parallel.check(model).map_err(|error| self.settings("", &error))?;
         if raw.cluster.replicas == 0 || raw.cluster.replicas > MOST_REPLICAS {
-            return Err(self.error("cluster.replicas", raw.cluster.replicas, &format!("1 to {MOST_REPLICAS}")));
+            return Err(self.error(
+                "cluster.replicas",
+                raw.cluster.replicas,
+                &format!("1 to {MOST_REPLICAS}"),
+            ));
         }
         if let Some(limit) = raw.time_limit_s
             && !(limit > 0.0 && limit <= 1e9)
@@ -178,10 +195,15 @@ impl Checker<'_> {
             return Err(self.settings("slo", &error));
         }
         let policy = plugins::read(self.document, "engine.policy", self.registry.policies(), None)?;
-        let router =
-            plugins::read(self.document, "cluster.router", self.registry.routers(), Some("RoundRobin"))?;
+        let router = plugins::read(
+            self.document,
+            "cluster.router",
+            self.registry.routers(),
+            Some("RoundRobin"),
+        )?;
         router.check().map_err(|error| self.settings("cluster.router", &error))?;
-        let (limits, memory) = self.engine(raw, model, device, parallel, policy.as_ref(), warnings)?;
+        let (limits, memory) =
+            self.engine(raw, model, device, parallel, policy.as_ref(), warnings)?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
         let timing = plugins::read(self.document, "timing", self.registry.timings(), None)?;
         let context = TimingContext {
@@ -193,7 +215,8 @@ impl Checker<'_> {
             base_dir: self.base_dir,
         };
         let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
-        let workload = raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
+        let workload =
+            raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
         self.lengths_fit(raw, &workload, limits.max_model_len, warnings)?;
         Ok(Configuration {
             name: name.to_owned(),
@@ -218,7 +241,13 @@ impl Checker<'_> {
     }
 
     /// A model or device by name.
-    fn known<T>(&self, kind: &str, name: &str, found: Option<T>, names: &[&str]) -> Result<T, Box<Diagnostic>> {
+    fn known<T>(
+        &self,
+        kind: &str,
+        name: &str,
+        found: Option<T>,
+        names: &[&str],
+    ) -> Result<T, Box<Diagnostic>> {
         found.ok_or_else(|| {
             let place = self.document.place(&self.span(kind));
             Box::new(
@@ -247,14 +276,20 @@ impl Checker<'_> {
         if max_model_len > model.max_position && !engine.allow_long_max_model_len {
             let expected = format!("at most {}, the limit of {}", model.max_position, model.name);
             let error = self.error("engine.max_model_len", max_model_len, &expected);
-            return Err(Box::new((*error).help("to go beyond it all the same: allow_long_max_model_len: true")));
+            return Err(Box::new(
+                (*error).help("to go beyond it all the same: allow_long_max_model_len: true"),
+            ));
         }
         if engine.block_size == 0 {
             return Err(self.error("engine.block_size", 0, "at least 1, such as 16"));
         }
         let utilization = engine.gpu_memory_utilization;
         if !(utilization > 0.0 && utilization <= 1.0) {
-            return Err(self.error("engine.gpu_memory_utilization", utilization, "above 0 and at most 1"));
+            return Err(self.error(
+                "engine.gpu_memory_utilization",
+                utilization,
+                "above 0 and at most 1",
+            ));
         }
         let mut limits = EngineLimits {
             max_model_len,
@@ -284,7 +319,11 @@ impl Checker<'_> {
         // A policy without a budget of tokens could, in theory, batch every prompt at once. As in
         // vLLM's own profiling run one longest prompt is taken to be the largest batch then.
         let unbounded = batch.max_num_seqs.saturating_mul(max_model_len);
-        let tokens = if batch.max_num_batched_tokens >= unbounded { max_model_len } else { batch.max_num_batched_tokens };
+        let tokens = if batch.max_num_batched_tokens >= unbounded {
+            max_model_len
+        } else {
+            batch.max_num_batched_tokens
+        };
         let settings = MemorySettings {
             gpu_memory_utilization: utilization,
             block_size: engine.block_size,
@@ -320,7 +359,11 @@ impl Checker<'_> {
         let place = self.document.place(&self.span(path));
         let (over, all) = (survey.over_limit, survey.requests);
         if all == 0 {
-            return Err(self.error("workload", "without a single request", "at least one to arrive"));
+            return Err(self.error(
+                "workload",
+                "without a single request",
+                "at least one to arrive",
+            ));
         }
         if over == 0 {
             return Ok(());

@@ -28,13 +28,17 @@ pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
     }
     let shared = |section: &Section| all.iter().all(|sections| sections.contains(section));
     let first = all.first().map(Vec::as_slice).unwrap_or_default();
-    fields.extend(first.iter().filter(|s| shared(s)).map(|(name, value)| format!("{name}: {value}")));
+    fields
+        .extend(first.iter().filter(|s| shared(s)).map(|(name, value)| format!("{name}: {value}")));
     fields.push(format!("seed: {}", scenario.seeds.start));
     fields.push(format!("seeds: {}", scenario.seeds.end - scenario.seeds.start));
     if scenario.has_variants() {
         let mut variants = Vec::new();
         for (configuration, sections) in scenario.configurations.iter().zip(&all) {
-            let own = sections.iter().filter(|s| !shared(s)).map(|(name, value)| format!("{name}: {value}"));
+            let own = sections
+                .iter()
+                .filter(|s| !shared(s))
+                .map(|(name, value)| format!("{name}: {value}"));
             let own: Vec<String> = own.collect();
             variants.push(format!("{}: ({})", ron_text(&configuration.name)?, own.join(", ")));
         }
@@ -86,9 +90,9 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
 }
 
 fn ron_text<T: Serialize>(value: &T) -> Result<String, Box<Diagnostic>> {
-    ron_options()
-        .to_string(value)
-        .map_err(|error| Box::new(Diagnostic::error(format!("the scenario cannot be written: {error}"))))
+    ron_options().to_string(value).map_err(|error| {
+        Box::new(Diagnostic::error(format!("the scenario cannot be written: {error}")))
+    })
 }
 
 fn read(text: &str) -> Result<Document, Box<Diagnostic>> {
@@ -108,7 +112,8 @@ fn pretty(text: &str) -> Result<String, Box<Diagnostic>> {
 fn print(document: &Document, node: &Node, indent: usize, column: usize, out: &mut String) {
     let line = one_line(document, node);
     let fields = node.fields();
-    if (indent > 0 && column + line.len() < WIDTH) || (fields.is_empty() && node.items().is_empty()) {
+    if (indent > 0 && column + line.len() < WIDTH) || (fields.is_empty() && node.items().is_empty())
+    {
         out.push_str(&line);
         return;
     }
@@ -183,9 +188,17 @@ fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box
 }
 
 /// The text with its relative paths leading from `folder` to where they led from `base_dir`.
-pub(super) fn rebased(text: &str, base_dir: &Path, folder: &Path) -> Result<String, Box<Diagnostic>> {
+pub(super) fn rebased(
+    text: &str,
+    base_dir: &Path,
+    folder: &Path,
+) -> Result<String, Box<Diagnostic>> {
     map_files(text, |file| {
-        let moved = if file.is_absolute() { file.to_owned() } else { paths::relative(&base_dir.join(file), folder) };
+        let moved = if file.is_absolute() {
+            file.to_owned()
+        } else {
+            paths::relative(&base_dir.join(file), folder)
+        };
         moved.to_string_lossy().replace('\\', "/")
     })
 }

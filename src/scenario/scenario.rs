@@ -39,14 +39,19 @@ impl Scenario {
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
-    pub fn load(path: &Path, settings: &[String], registry: &Registry) -> Result<Scenario, Box<Diagnostic>> {
+    pub fn load(
+        path: &Path,
+        settings: &[String],
+        registry: &Registry,
+    ) -> Result<Scenario, Box<Diagnostic>> {
         let text = read_text(path)?;
         let source = Source::new(path.display().to_string(), text);
         let base_dir = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let name =
+            path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         Scenario::from_source(&source, name, base_dir, settings, registry)
     }
 
@@ -61,7 +66,9 @@ impl Scenario {
         settings: &[String],
         registry: &Registry,
     ) -> Result<Scenario, Box<Diagnostic>> {
-        let base = settings.iter().try_fold(Document::parse(source)?, |d, setting| d.with_setting(setting))?;
+        let base = settings
+            .iter()
+            .try_fold(Document::parse(source)?, |d, setting| d.with_setting(setting))?;
         let mut warnings = Vec::new();
         let mut resolved = Vec::new();
         let documents = variants(&base, settings)?;
@@ -81,7 +88,8 @@ impl Scenario {
                 }
             }
         }
-        let (configurations, mut commons): (Vec<Configuration>, Vec<Common>) = resolved.into_iter().unzip();
+        let (configurations, mut commons): (Vec<Configuration>, Vec<Common>) =
+            resolved.into_iter().unzip();
         // All are equal: variants cannot change what is common. There is at least one.
         let Some(common) = commons.pop() else {
             return Err(Box::new(Diagnostic::error("the scenario has no configuration")));
@@ -130,7 +138,9 @@ impl Scenario {
 
 /// Reads a scenario file as text.
 fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
-    let cannot = |reason: String| Box::new(Diagnostic::error(format!("cannot read {}: {reason}", path.display())));
+    let cannot = |reason: String| {
+        Box::new(Diagnostic::error(format!("cannot read {}: {reason}", path.display())))
+    };
     let bytes = std::fs::read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             let error = cannot("there is no such file".to_owned());
@@ -139,7 +149,8 @@ fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
         _ => cannot(error.to_string()),
     })?;
     String::from_utf8(bytes).map_err(|error| {
-        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()])
+            .into_owned();
         let end = good.len();
         let place = Place { source: Source::new(path.display().to_string(), good), span: end..end };
         Box::new(Diagnostic::error("the file is no UTF-8 text").at(place, "not UTF-8 from here on"))
@@ -147,7 +158,10 @@ fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
 }
 
 /// The documents of all variants by name; the scenario itself, without a name, if it has none.
-fn variants(base: &Document, settings: &[String]) -> Result<Vec<(String, Document)>, Box<Diagnostic>> {
+fn variants(
+    base: &Document,
+    settings: &[String],
+) -> Result<Vec<(String, Document)>, Box<Diagnostic>> {
     let Some(node) = base.node("variants") else {
         return Ok(vec![(String::new(), base.clone())]);
     };
@@ -191,7 +205,10 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         };
         let key = base.slice(&field.key);
         let Ok(name) = ron::from_str::<String>(key) else {
-            return Err(error(format!("a variant's name stands in quotes, `{key}` does not"), "expected \"name\""));
+            return Err(error(
+                format!("a variant's name stands in quotes, `{key}` does not"),
+                "expected \"name\"",
+            ));
         };
         if name.is_empty() {
             return Err(error("a variant without a name".to_owned(), "expected a name"));
@@ -199,7 +216,9 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         if names.contains(&name) {
             return Err(error(format!("two variants are called `{name}`"), "the second one"));
         }
-        if !matches!(field.value.kind, super::document::Kind::Struct(_)) || field.value.name.is_some() {
+        if !matches!(field.value.kind, super::document::Kind::Struct(_))
+            || field.value.name.is_some()
+        {
             return Err(Box::new(
                 Diagnostic::error(format!("variant `{name}` is no group of fields"))
                     .at(base.place(&field.value.span), "expected `( field: value, ... )`"),
