@@ -15,5 +15,6 @@ pub mod routing;
 pub mod scenario;
 pub mod scheduling;
 pub mod sim;
+pub mod testing;
 pub mod timing;
 pub mod workload;

@@ -38,10 +38,6 @@ pub struct StepDigest {
     pub digest: u64,
 }
 
-/// The first error of a step.
-#[derive(Resource, Default)]
-struct Failure(Option<String>);
-
 impl Simulation {
     /// Builds the world of `spec`.
     ///
@@ -89,7 +85,6 @@ impl Simulation {
         world.init_resource::<Outbox>();
         world.init_resource::<StagedBlocks>();
         world.init_resource::<Incoming>();
-        world.init_resource::<Failure>();
         world.init_resource::<Ledger>();
         world.insert_resource(Limits(spec.limits));
         world.insert_resource(Loads::new(spec.replicas));

@@ -200,3 +200,6 @@ impl Lengths {
         })
     }
 }
+
+#[cfg(test)]
+mod shipped_tests;

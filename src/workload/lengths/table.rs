@@ -10,11 +10,11 @@ use super::LengthPair;
 use crate::scenario::SettingError;
 use crate::workload::checks::MAX_TOKENS;
 
-/// Levels at which a fit keeps quantiles, in 1/512: evenly spaced, and closer and closer
-/// together at the upper end, where lengths have their long tail.
-const PROMPT_STEP: usize = 8;
-const OUTPUT_STEP: usize = 16;
-const TAIL: [u32; 4] = [508, 510, 511, 512];
+/// Levels at which a fit keeps quantiles, in 1/1000: evenly spaced (median and P90 are among
+/// them), and closer together at the upper end, where lengths have their long tail.
+const PROMPT_STEP: usize = 10;
+const OUTPUT_STEP: usize = 25;
+const TAIL: [u32; 5] = [990, 995, 998, 999, 1000];
 
 /// Bands of prompts, each with the same number of pairs.
 const BANDS: usize = 16;

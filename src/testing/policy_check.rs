@@ -1,0 +1,167 @@
+//! Runs a policy over random scenarios.
+
+use std::collections::BTreeMap;
+
+use crate::metrics::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
+use crate::scheduling::Policy;
+use crate::sim::{Nanos, Simulation};
+
+use super::{RandomScenario, audit};
+
+/// More steps than any of the small scenarios needs: a policy that gets there makes no progress.
+const STEPS_MAX: usize = 200_000;
+
+/// Runs `policy` over 200 random scenarios (tight memory, ties in time, several replicas,
+/// pipelines, closed loops) and panics with the scenario's seed at the first violated invariant.
+/// See [`PolicyCheck`] for what is checked.
+///
+/// ```
+/// vidur_ecs::testing::assert_policy_ok(vidur_ecs::scheduling::VllmV0::default());
+/// ```
+pub fn assert_policy_ok<P: Policy>(policy: P) {
+    PolicyCheck::new(policy).run();
+}
+
+/// A check of a policy over random scenarios.
+///
+/// After every step the books are audited ([`audit`]). At the end of a run every request has
+/// finished or was rejected; a finished one arrived, was scheduled, got its first token and its
+/// last in this order; as many tokens came as were asked for; and a second run is identical.
+/// Scenarios whose limits the policy's own check refuses are skipped.
+pub struct PolicyCheck<P> {
+    policy: P,
+    seeds: std::ops::Range<u64>,
+    first_come_first_served: bool,
+}
+
+#[derive(Default)]
+struct Records {
+    requests: Vec<RequestRecord>,
+    batches: Vec<BatchRecord>,
+}
+
+impl RunSink for Records {
+    fn request(&mut self, record: &RequestRecord) {
+        self.requests.push(record.clone());
+    }
+    fn batch(&mut self, record: &BatchRecord) {
+        self.batches.push(*record);
+    }
+}
+
+impl<P: Policy> PolicyCheck<P> {
+    /// A check over the scenarios of seeds `0..200`.
+    pub fn new(policy: P) -> PolicyCheck<P> {
+        PolicyCheck { policy, seeds: 0..200, first_come_first_served: false }
+    }
+
+    /// Other scenarios.
+    pub fn seeds(mut self, seeds: std::ops::Range<u64>) -> PolicyCheck<P> {
+        self.seeds = seeds;
+        self
+    }
+
+    /// Also checks that no request of a replica is scheduled before one that arrived earlier.
+    pub fn first_come_first_served(mut self) -> PolicyCheck<P> {
+        self.first_come_first_served = true;
+        self
+    }
+
+    /// Runs it. Panics at the first violation, or if the policy accepts none of the scenarios.
+    /// Returns the number of runs and of preemptions in them.
+    pub fn run(&self) -> (u64, u64) {
+        let mut runs = 0;
+        let mut preemptions = 0;
+        for seed in self.seeds.clone() {
+            let scenario = RandomScenario::new(seed);
+            if Policy::check(&self.policy, &scenario.limits).is_err() {
+                continue;
+            }
+            match self.check(&scenario) {
+                Ok(totals) => preemptions += totals.preemptions,
+                Err(message) => panic!("{}, scenario {seed}: {message}\n{scenario:?}", P::NAME),
+            }
+            runs += 1;
+        }
+        assert!(runs > 0, "{} accepts none of the scenarios", P::NAME);
+        (runs, preemptions)
+    }
+
+    fn check(&self, scenario: &RandomScenario) -> Result<RunTotals, String> {
+        let (records, totals) = self.simulate(scenario)?;
+        let (again, _) = self.simulate(scenario)?;
+        if format!("{:?}{:?}", records.requests, records.batches)
+            != format!("{:?}{:?}", again.requests, again.batches)
+        {
+            return Err("a second run differs".to_owned());
+        }
+        if totals.unfinished > 0 {
+            return Err(format!("{} requests were left unfinished", totals.unfinished));
+        }
+        if records.requests.len() != scenario.requests.len() {
+            return Err(format!("{} requests have a record", records.requests.len()));
+        }
+        let mut gaps = 0;
+        for record in &records.requests {
+            gaps += check_request(record)?;
+        }
+        if gaps != totals.inter_token.count() {
+            return Err(format!(
+                "{} gaps between tokens, expected {gaps}",
+                totals.inter_token.count()
+            ));
+        }
+        if self.first_come_first_served {
+            check_order(&records.requests)?;
+        }
+        Ok(totals)
+    }
+
+    fn simulate(&self, scenario: &RandomScenario) -> Result<(Records, RunTotals), String> {
+        let spec = scenario.spec(Box::new(self.policy.clone()));
+        let mut simulation = Simulation::new(spec).map_err(|e| e.to_string())?;
+        let mut records = Records::default();
+        for _ in 0..STEPS_MAX {
+            let Some(step) = simulation.step(&mut records).map_err(|e| e.to_string())? else {
+                let totals = simulation.run(&mut records).map_err(|e| e.to_string())?;
+                return Ok((records, totals));
+            };
+            audit(&mut simulation).map_err(|e| format!("at {} s: {e}", step.time))?;
+        }
+        Err(format!("no end after {STEPS_MAX} steps"))
+    }
+}
+
+/// Checks the order of a request's times; returns its number of gaps between tokens.
+fn check_request(record: &RequestRecord) -> Result<u64, String> {
+    if record.status != RequestStatus::Finished {
+        return Ok(0);
+    }
+    let times =
+        [Some(record.arrived_at), record.scheduled_at, record.first_token_at, record.completed_at];
+    if times.contains(&None) || !times.is_sorted() {
+        return Err(format!("request {} has times {times:?}", record.id));
+    }
+    let alive = record.completed_at.unwrap_or(Nanos::MAX).since(record.arrived_at);
+    if record.execution_time + record.preemption_time > alive {
+        return Err(format!("request {} was busy longer than it lived", record.id));
+    }
+    Ok(u64::from(record.output_tokens) - 1)
+}
+
+/// Checks that on each replica requests are first scheduled in the order of their arrival.
+fn check_order(records: &[RequestRecord]) -> Result<(), String> {
+    let mut by_replica: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for record in records {
+        if let (Some(replica), Some(at)) = (record.replica, record.scheduled_at) {
+            by_replica.entry(replica).or_default().push((record.arrived_at, record.id, at));
+        }
+    }
+    for (replica, list) in &mut by_replica {
+        list.sort_unstable();
+        if !list.is_sorted_by_key(|&(_, _, scheduled_at)| scheduled_at) {
+            return Err(format!("requests overtook each other on replica {replica}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Small random scenarios that reach the corners: tight memory, ties in time, pipelines.
+
+use std::sync::Arc;
+
+use crate::registry::{AnyPolicy, AnyRouter};
+use crate::routing::{LeastOutstanding, PowerOfTwo, Random, RoundRobin, VidurLor};
+use crate::scheduling::EngineLimits;
+use crate::sim::{Nanos, RandomStream, SimSpec};
+use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
+use crate::workload::{NewRequest, RequestSource};
+
+/// A scenario drawn from a seed.
+#[derive(Clone, Debug)]
+pub struct RandomScenario {
+    /// Number of replicas.
+    pub replicas: u32,
+    /// Limits of each replica's engine.
+    pub limits: EngineLimits,
+    /// The requests, in order of arrival.
+    pub requests: Vec<NewRequest>,
+    /// Closed loop with so many requests under way.
+    pub concurrency: Option<u32>,
+    /// What the iterations cost.
+    pub time: LinearTime,
+    seed: u64,
+}
+
+/// Execution time linear in tokens and context.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearTime {
+    /// Nanoseconds of any batch.
+    pub base: u64,
+    /// Nanoseconds per token.
+    pub per_token: u64,
+    /// Nanoseconds per (token, token of its context).
+    pub per_context: u64,
+}
+
+impl Predictor for LinearTime {
+    fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime {
+        let nanos = self.base
+            + (self.per_token * u64::from(batch.tokens)
+                + self.per_context * batch.context_products())
+                / u64::from(stage.count);
+        StageTime { total: Nanos(nanos), ..StageTime::default() }
+    }
+
+    fn note(&self) -> TimingNote {
+        TimingNote::default()
+    }
+}
+
+struct List(std::vec::IntoIter<NewRequest>);
+
+impl RequestSource for List {
+    fn next_request(&mut self) -> Option<NewRequest> {
+        self.0.next()
+    }
+}
+
+impl RandomScenario {
+    /// The scenario of `seed`.
+    pub fn new(seed: u64) -> RandomScenario {
+        let mut random = RandomStream::new(seed, "random scenario");
+        let mut between = |low: u64, high: u64| low + random.below(high - low + 1);
+        let block_size = [1, 2, 4, 16][between(0, 3) as usize];
+        let max_model_len = between(8, 160) as u32;
+        let longest = max_model_len.div_ceil(block_size);
+        // From one longest request to many of them.
+        let num_blocks = longest + between(0, u64::from(longest) * 5) as u32;
+        let time = LinearTime {
+            base: between(1, 20) * 1_000,
+            per_token: between(0, 3) * 100,
+            per_context: between(0, 2) * 10,
+        };
+        // Arrivals on the lattice of iteration ends collide with them.
+        let lattice = if between(0, 1) == 0 { time.base } else { 1 };
+        let gap = time.base * between(0, 60);
+        let mut at = 0;
+        let requests = (0..between(1, 60))
+            .map(|id| {
+                if between(0, 3) > 0 {
+                    at += between(0, gap) / lattice * lattice;
+                }
+                // One request in thirty is too long to be served.
+                let total = match between(0, 29) {
+                    0 => max_model_len + between(1, 5) as u32,
+                    _ => between(2, u64::from(max_model_len)) as u32,
+                };
+                let output_tokens = between(1, u64::from(total) - 1) as u32;
+                NewRequest {
+                    id,
+                    arrived_at: Nanos(at),
+                    prompt_tokens: total - output_tokens,
+                    output_tokens,
+                }
+            })
+            .collect();
+        RandomScenario {
+            replicas: between(1, 3) as u32,
+            limits: EngineLimits {
+                max_model_len,
+                block_size,
+                num_blocks,
+                stages: [1, 1, 2, 3][between(0, 3) as usize],
+            },
+            requests,
+            concurrency: (between(0, 4) == 0).then(|| between(1, 12) as u32),
+            time,
+            seed,
+        }
+    }
+
+    /// The simulation of this scenario under `policy`.
+    pub fn spec(&self, policy: Box<dyn AnyPolicy>) -> SimSpec {
+        let router: Box<dyn AnyRouter> = match self.seed % 5 {
+            0 => Box::new(RoundRobin::default()),
+            1 => Box::new(Random::default()),
+            2 => Box::new(LeastOutstanding::default()),
+            3 => Box::new(PowerOfTwo::default()),
+            _ => Box::new(VidurLor::default()),
+        };
+        SimSpec {
+            replicas: self.replicas,
+            limits: self.limits,
+            policy,
+            router,
+            predictor: Arc::new(self.time),
+            source: Box::new(List(self.requests.clone().into_iter())),
+            concurrency: self.concurrency,
+            arrivals_until: None,
+            window: Box::new(|_, _| true),
+            seed: self.seed,
+            time_limit: None,
+        }
+    }
+}
