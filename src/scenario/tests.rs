@@ -174,9 +174,22 @@ fn paths_follow_the_text_and_do_not_change_the_hash() {
 fn warnings_come_with_their_place() {
     let text =
         changed("Fixed(prompt: 128, output: 16)", "Uniform(prompt: (100, 5000), output: (1, 10))");
-    let scenario = loaded(&text, &["engine.num_gpu_blocks=64"]);
+    let scenario = loaded(&text, &["engine.num_gpu_blocks=64", "variants={}", "expect=[]"]);
     let shown: Vec<String> = scenario.warnings.iter().map(|w| w.render(false)).collect();
-    insta::assert_snapshot!(shown.join("\n"), @"");
+    insta::assert_snapshot!(shown.join("\n"), @r##"
+warning: 64 KV blocks hold 1024 tokens, less than one request of max_model_len 4096
+ --> --set:1:23
+  |
+1 | engine.num_gpu_blocks=64
+  |                       ^^ longer requests will be rejected
+warning: 23 of 100 requests are longer than max_model_len 4096 (the longest has 4961 tokens)
+  --> s.ron:12:69
+   |
+12 |     workload: (requests: 100, arrivals: Poisson(qps: 2.0), lengths: Uniform(prompt: (100, 5000), output: (1, 10))),
+   |                                                                     ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ these will be rejected
+   |
+   = help: `max_total` keeps lengths within a limit
+"##);
 }
 
 /// Exit code, place, the text at the place, message and first help on one line.

@@ -215,7 +215,6 @@ impl Pieces {
             (Kind::Struct(_), Kind::Struct(_)) if same => {
                 self.merge_fields(document, old, over, new)
             }
-            (Kind::Map(_), Kind::Map(_)) => self.merge_fields(document, old, over, new),
             // `VllmV0` is `VllmV0()`: a group without a name gives it settings.
             (Kind::Unit, Kind::Struct(_)) if new_name.is_none() => {
                 self.copy(document, old.span.clone());
@@ -277,7 +276,7 @@ mod tests {
             (
                 "(m: {\"a\": (x: 1)})",
                 "(m: {\"a\": (y: 2), \"b\": ()})",
-                "(m: {\"a\": (x: 1, y: 2), \"b\": ()})",
+                "(m: {\"a\": (y: 2), \"b\": ()})",
             ),
             ("(e: (p: 1, q: 2), s: 3)", "(s: 4, e: (q: 5, r: 6))", "(e: (p: 1, q: 5, r: 6), s: 4)"),
             ("(a: 1, e: (q: 2))", "(e: (q: 3), z: 9)", "(a: 1, e: (q: 3), z: 9)"),

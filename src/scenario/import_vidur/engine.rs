@@ -241,11 +241,7 @@ fn policy(config: &Config, planned_batch: u32) -> Result<(String, &'static str),
 }
 
 /// The measured times, with the settings of Vidur's predictor.
-pub(super) fn write_measured(
-    config: &Config,
-    engine: &Engine,
-    out: &mut Writer,
-) -> Result<(), Box<Diagnostic>> {
+pub(super) fn write_measured(config: &Config, out: &mut Writer) -> Result<(), Box<Diagnostic>> {
     let at = |field: &str| format!("execution_time_predictor_config.{field}");
     if !matches!(config.text(&at("name"))?, "random_forrest" | "linear_regression") {
         return Err(config.error(&at("name"), "`random_forrest` or `linear_regression`"));
@@ -256,19 +252,23 @@ pub(super) fn write_measured(
             (*error).help("the CPU overheads that Vidur would read were never published"),
         ));
     }
-    let number = |field: &str, default: f64| {
-        config.optional_number(&at(field)).map(|value| value.unwrap_or(default))
-    };
-    let _ = engine;
     out.line("    timing: Measured(");
     out.line("        composition: Vidur,");
-    for (ours, theirs, default) in [
-        ("decode_batching_overhead", "attention_decode_batching_overhead_fraction", 0.1),
-        ("prefill_batching_overhead", "attention_prefill_batching_overhead_fraction", 0.1),
-        ("nccl_launch_ms", "nccl_cpu_launch_overhead_ms", 0.02),
-        ("nccl_skew_ms_per_device", "nccl_cpu_skew_overhead_per_device_ms", 0.0),
+    let granularity = at("kv_cache_prediction_granularity");
+    match config.optional_count(&granularity)? {
+        Some(0) => return Err(config.error(&granularity, "at least 1")),
+        Some(tokens) => out.line(&format!("        kv_granularity: {tokens},")),
+        None => {}
+    }
+    for field in [
+        "attention_decode_batching_overhead_fraction",
+        "attention_prefill_batching_overhead_fraction",
+        "nccl_cpu_launch_overhead_ms",
+        "nccl_cpu_skew_overhead_per_device_ms",
     ] {
-        out.line(&format!("        {ours}: {:?},", number(theirs, default)?));
+        if let Some(value) = config.optional_number(&at(field))? {
+            out.line(&format!("        {field}: {value:?},"));
+        }
     }
     out.line("    ),");
     Ok(())

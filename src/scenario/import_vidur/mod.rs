@@ -64,7 +64,7 @@ impl VidurImport {
         out.line(&format!("    title: {:?},", self.title(&engine, config)?));
         engine.write(out);
         workload::write(self, config, out)?;
-        self.write_timing(config, &engine, out)?;
+        self.write_timing(config, out)?;
         out.line(&format!(
             "    seed: {},",
             config.optional_count("request_generator_config.seed")?.unwrap_or(42)
@@ -85,19 +85,14 @@ impl VidurImport {
         Ok(format!("Vidur: {}, {load}", engine.title()))
     }
 
-    fn write_timing(
-        &self,
-        config: &Config,
-        engine: &engine::Engine,
-        out: &mut Writer,
-    ) -> Result<(), Box<Diagnostic>> {
+    fn write_timing(&self, config: &Config, out: &mut Writer) -> Result<(), Box<Diagnostic>> {
         if let Some(FormulaSettings { base, per_token, per_context }) = self.formula {
             out.line(&format!(
                 "    timing: Formula(base: {base:?}, per_token: {per_token:?}, per_context: {per_context:?}),"
             ));
             return Ok(());
         }
-        engine::write_measured(config, engine, out)
+        engine::write_measured(config, out)
     }
 
     /// A path as the scenario names it.

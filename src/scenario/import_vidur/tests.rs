@@ -75,10 +75,7 @@ fn a_config_becomes_a_readable_scenario() {
     ),
     timing: Measured(
         composition: Vidur,
-        decode_batching_overhead: 0.1,
-        prefill_batching_overhead: 0.1,
-        nccl_launch_ms: 0.02,
-        nccl_skew_ms_per_device: 0.0,
+        nccl_cpu_launch_overhead_ms: 0.02,
     ),
     seed: 7,
 )
