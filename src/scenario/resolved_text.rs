@@ -165,14 +165,22 @@ fn brackets(node: &Node) -> (char, char) {
     }
 }
 
-/// Replaces the value of each field called `file` that is a text: by convention, of the built-in
-/// plug-ins and of users', such a field is a path relative to the scenario.
+/// Replaces every path: the text of a field called `file`, and that of a `profile` or `network`
+/// which ends in `.ron` and so is no name. By convention, of the built-in plug-ins and of users',
+/// such fields are paths relative to the scenario, and no others.
 fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box<Diagnostic>> {
     let document = read(text)?;
+    let is_path = |key: &str, value: &str| match key {
+        "file" => value.starts_with('"'),
+        "profile" | "network" => value.ends_with(".ron\""),
+        _ => false,
+    };
     let mut files = Vec::new();
     document.root().walk(&mut |node| {
-        let named = node.fields().iter().filter(|f| document.slice(&f.key) == "file");
-        files.extend(named.filter(|f| f.value.kind == Kind::Scalar).map(|f| f.value.span.clone()));
+        let named = node.fields().iter().filter(|field| {
+            is_path(document.slice(&field.key), document.slice(&field.value.span))
+        });
+        files.extend(named.map(|field| field.value.span.clone()));
     });
     files.sort_by_key(|span| span.start);
     let mut out = String::new();

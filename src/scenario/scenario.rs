@@ -10,6 +10,7 @@ use super::raw::{COMMON_FIELDS, OutputSettings};
 use super::resolve::{Common, Configuration, resolve};
 use super::{plugins, resolved_text};
 use crate::metrics::{Expectation, expect};
+use crate::output::file_name;
 use crate::registry::Registry;
 
 /// A checked scenario: its configurations, and what holds for all of them.
@@ -215,6 +216,12 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         }
         if names.contains(&name) {
             return Err(error(format!("two variants are called `{name}`"), "the second one"));
+        }
+        if names.iter().any(|known| file_name(known) == file_name(&name)) {
+            return Err(error(
+                format!("variant `{name}` would write into the folder of another one"),
+                "too similar a name",
+            ));
         }
         if !matches!(field.value.kind, super::document::Kind::Struct(_))
             || field.value.name.is_some()
