@@ -17,13 +17,20 @@ pub struct DeviceSpec {
     pub hbm_gbps: f64,
     /// Where the memory figure comes from, or that it is an estimate.
     pub memory_source: &'static str,
-    /// Other names, such as Vidur's.
+    /// Other names, Vidur's first.
     aliases: &'static [&'static str],
     /// Network that profiles assume where a scenario names none.
     pub default_network: Option<&'static str>,
 }
 
-const REPORTED: &str = "total capacity in published PyTorch logs";
+impl DeviceSpec {
+    /// The name of the device's folder in Vidur's data: `a100`.
+    pub fn vidur_name(&self) -> String {
+        self.aliases.first().unwrap_or(&self.name).to_ascii_lowercase()
+    }
+}
+
+const REPORTED: &str = "total capacity as PyTorch users report it; not measured by this project";
 const ESTIMATE: &str = "estimate: nominal size less the driver's share on similar devices";
 
 static DEVICES: &[DeviceSpec] = &[

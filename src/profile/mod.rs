@@ -1,1 +1,15 @@
-//! profile
+//! Profiles: measured kernel times, in a compact format of our own, and importers of others'.
+
+mod check;
+mod error;
+mod file;
+pub mod format;
+pub mod import_vidur;
+mod shipped;
+mod text;
+
+pub use error::ProfileError;
+pub use file::{read, write};
+pub use format::Profile;
+pub use import_vidur::{ImportVidurOptions, import_vidur};
+pub use shipped::{Shipped, shipped};

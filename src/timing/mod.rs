@@ -5,9 +5,11 @@
 //! computed when it is built.
 
 mod formula;
+mod measured;
 mod settings;
 
 pub use formula::FormulaSettings;
+pub use measured::{Composition, MeasuredSettings};
 pub use settings::{TimingContext, TimingSettings};
 
 use crate::sim::Nanos;

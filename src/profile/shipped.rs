@@ -1,0 +1,75 @@
+//! The profiles that are part of the program.
+
+use super::{Profile, ProfileError};
+
+/// A profile that is part of the program.
+#[derive(Clone, Copy, Debug)]
+pub struct Shipped {
+    /// The name scenarios use: the path under `profiles/` without its ending.
+    pub name: &'static str,
+    text: &'static str,
+}
+
+macro_rules! shipped_profiles {
+    ($($name:literal),* $(,)?) => {
+        &[$(Shipped {
+            name: $name,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles/", $name, ".ron")),
+        }),*]
+    };
+}
+
+static SHIPPED: &[Shipped] = shipped_profiles![
+    "a100-sxm-80g/llama-2-7b",
+    "a100-sxm-80g/llama-2-70b",
+    "a100-sxm-80g/network-a100_pairwise_nvlink",
+    "a100-sxm-80g/network-a100_dgx",
+];
+
+/// The profiles that are part of the program.
+pub fn shipped() -> &'static [Shipped] {
+    SHIPPED
+}
+
+impl Shipped {
+    /// One line on what it holds, and where it comes from.
+    pub fn about(&self) -> &'static str {
+        // The writer puts it into the first line, as a comment.
+        self.text.lines().next().map_or("", |line| line.trim_start_matches("//").trim())
+    }
+
+    /// The profile's text.
+    pub fn text(&self) -> &'static str {
+        self.text
+    }
+
+    /// Reads the profile (a few milliseconds).
+    ///
+    /// # Errors
+    /// None for the profiles of a released program: a test reads them all.
+    pub fn load(&self) -> Result<Profile, ProfileError> {
+        Profile::parse(self.text, &format!("profiles/{}.ron", self.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_read_and_written_back_unchanged() {
+        for profile in shipped() {
+            assert_eq!(profile.load().unwrap().to_string(), profile.text(), "{}", profile.name);
+            assert!(profile.text().len() < 300_000, "{} is too large", profile.name);
+        }
+    }
+
+    #[test]
+    fn each_says_what_it_holds() {
+        let about = shipped()[0].about();
+        assert_eq!(
+            about,
+            "Llama-2-7B, TP 1 on A100-SXM-80G: A100 GEMM (Vidur) + A800 attention (Frontier)"
+        );
+    }
+}

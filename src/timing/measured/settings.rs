@@ -1,0 +1,225 @@
+//! `Measured(...)`: its settings, their checks and what they name.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::predictor::MeasuredPredictor;
+use crate::profile::format::{NetworkTables, Shape};
+use crate::profile::{self, Profile};
+use crate::scenario::SettingError;
+use crate::timing::{Predictor, TimingContext, TimingSettings};
+
+/// How the time of a batch is composed from those of its operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Composition {
+    /// As Vidur does: the blocks' operators one after the other, attention by the mean context and
+    /// by a sum of squares of the chunks; no embedding, LM head, sampling or CPU time.
+    Vidur,
+}
+
+/// `Measured(composition: Vidur)`: execution times from a profile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasuredSettings {
+    /// How operators add up.
+    pub composition: Composition,
+    /// A shipped profile's name, or a file. Default: the shipped one for device and model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// A shipped network's name, or a file. Default: the cluster's, then the device's usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// Contexts are rounded up to a multiple of this many tokens before attention is looked up.
+    #[serde(default = "defaults::kv_granularity")]
+    pub kv_granularity: u32,
+    /// Share by which decode attention of more than one request takes longer, under GQA.
+    #[serde(default = "defaults::batching_overhead")]
+    pub attention_decode_batching_overhead_fraction: f64,
+    /// Share by which prefill attention of more than one chunk takes longer, under GQA.
+    #[serde(default = "defaults::batching_overhead")]
+    pub attention_prefill_batching_overhead_fraction: f64,
+    /// Milliseconds to launch a collective.
+    #[serde(default = "defaults::nccl_launch")]
+    pub nccl_cpu_launch_overhead_ms: f64,
+    /// Milliseconds of a collective per device^1.25, for workers that arrive late.
+    #[serde(default)]
+    pub nccl_cpu_skew_overhead_per_device_ms: f64,
+    /// Must be true: profiles hold no CPU times.
+    #[serde(default = "defaults::skip_cpu")]
+    pub skip_cpu_overhead_modeling: bool,
+}
+
+mod defaults {
+    pub(super) fn kv_granularity() -> u32 {
+        64
+    }
+    pub(super) fn batching_overhead() -> f64 {
+        0.1
+    }
+    pub(super) fn nccl_launch() -> f64 {
+        0.02
+    }
+    pub(super) fn skip_cpu() -> bool {
+        true
+    }
+}
+
+impl Default for MeasuredSettings {
+    /// Vidur's composition and defaults.
+    fn default() -> MeasuredSettings {
+        MeasuredSettings {
+            composition: Composition::Vidur,
+            profile: None,
+            network: None,
+            kv_granularity: defaults::kv_granularity(),
+            attention_decode_batching_overhead_fraction: defaults::batching_overhead(),
+            attention_prefill_batching_overhead_fraction: defaults::batching_overhead(),
+            nccl_cpu_launch_overhead_ms: defaults::nccl_launch(),
+            nccl_cpu_skew_overhead_per_device_ms: 0.0,
+            skip_cpu_overhead_modeling: defaults::skip_cpu(),
+        }
+    }
+}
+
+impl TimingSettings for MeasuredSettings {
+    fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
+        self.check()?;
+        let profile = self.load_profile(context)?;
+        let network = self.load_network(context, &profile)?;
+        let predictor = MeasuredPredictor::new(self, context, &profile, network.as_ref())?;
+        Ok(Arc::new(predictor))
+    }
+}
+
+impl MeasuredSettings {
+    fn check(&self) -> Result<(), SettingError> {
+        for (name, value) in [
+            (
+                "attention_decode_batching_overhead_fraction",
+                self.attention_decode_batching_overhead_fraction,
+            ),
+            (
+                "attention_prefill_batching_overhead_fraction",
+                self.attention_prefill_batching_overhead_fraction,
+            ),
+            ("nccl_cpu_launch_overhead_ms", self.nccl_cpu_launch_overhead_ms),
+            ("nccl_cpu_skew_overhead_per_device_ms", self.nccl_cpu_skew_overhead_per_device_ms),
+        ] {
+            if !value.is_finite() || value < 0.0 {
+                return Err(SettingError::new(name, value, "a number, 0 or more"));
+            }
+        }
+        if self.kv_granularity == 0 {
+            return Err(SettingError::new("kv_granularity", 0, "at least 1 token"));
+        }
+        if !self.skip_cpu_overhead_modeling {
+            return Err(SettingError::new("skip_cpu_overhead_modeling", false, "true")
+                .help("profiles hold no measurements of CPU time"));
+        }
+        Ok(())
+    }
+
+    /// The profile named, or the shipped one that fits.
+    fn load_profile(&self, context: &TimingContext) -> Result<Profile, SettingError> {
+        let Some(name) = &self.profile else {
+            return shipped_for(context);
+        };
+        let profile = load("profile", name, context)?;
+        let wanted = format!("a profile of {} on {}", context.model.name, context.device.name);
+        match &profile.model {
+            Some(model)
+                if model.shape == shape(context) && profile.device == context.device.name =>
+            {
+                Ok(profile)
+            }
+            _ => Err(SettingError::new("profile", format!("`{name}`"), wanted)
+                .help(format!("it holds {}", profile.about()))),
+        }
+    }
+
+    /// The network's tables, if the replica has more than one GPU.
+    fn load_network(
+        &self,
+        context: &TimingContext,
+        profile: &Profile,
+    ) -> Result<Option<(NetworkTables, Profile)>, SettingError> {
+        if context.parallel.gpus() <= 1 {
+            return Ok(None);
+        }
+        let named = self.network.as_deref().or(context.network);
+        if let Some(network) = &profile.network
+            && named.is_none_or(|name| name == network.name)
+        {
+            return Ok(Some((network.clone(), profile.clone())));
+        }
+        let Some(name) = named.or(context.device.default_network) else {
+            return Err(SettingError::new("network", "missing", "the name of a network or a file")
+                .help(shipped_names()));
+        };
+        let shipped = profile::shipped()
+            .iter()
+            .find(|shipped| shipped.name.rsplit_once("/network-").is_some_and(|(_, n)| n == name));
+        let source = match shipped {
+            Some(shipped) => shipped.load().map_err(|error| unreadable("network", name, &error))?,
+            None => load("network", name, context)?,
+        };
+        match source.network.clone() {
+            Some(network) => Ok(Some((network, source))),
+            None => Err(SettingError::new("network", format!("`{name}`"), "a network's profile")
+                .help(format!("it holds {}", source.about()))),
+        }
+    }
+}
+
+/// The shape that times depend on.
+fn shape(context: &TimingContext) -> Shape {
+    let model = context.model;
+    Shape {
+        hidden: model.hidden,
+        q_heads: model.q_heads,
+        kv_heads: model.kv_heads,
+        intermediate: model.intermediate,
+        gated_mlp: model.gated_mlp,
+    }
+}
+
+/// A shipped profile by its name, or a file relative to the scenario.
+fn load(setting: &str, name: &str, context: &TimingContext) -> Result<Profile, SettingError> {
+    if let Some(shipped) = profile::shipped().iter().find(|shipped| shipped.name == name) {
+        return shipped.load().map_err(|error| unreadable(setting, name, &error));
+    }
+    let path = context.base_dir.join(name);
+    if !path.exists() {
+        let expected = "the name of a shipped profile or an existing file";
+        return Err(SettingError::new(setting, format!("`{name}`"), expected).help(shipped_names()));
+    }
+    profile::read(&path).map_err(|error| unreadable(setting, name, &error))
+}
+
+fn unreadable(setting: &str, name: &str, error: &profile::ProfileError) -> SettingError {
+    SettingError::new(setting, format!("`{name}`"), "a profile").help(error.to_string())
+}
+
+fn shipped_names() -> String {
+    let names: Vec<_> = profile::shipped().iter().map(|shipped| shipped.name).collect();
+    format!("shipped are {}", names.join(", "))
+}
+
+/// The shipped profile of the device whose shape is the model's.
+fn shipped_for(context: &TimingContext) -> Result<Profile, SettingError> {
+    let folder = format!("{}/", context.device.name.to_ascii_lowercase());
+    for shipped in profile::shipped().iter().filter(|s| s.name.starts_with(&folder)) {
+        let profile =
+            shipped.load().map_err(|error| unreadable("profile", shipped.name, &error))?;
+        if profile.model.as_ref().is_some_and(|model| model.shape == shape(context)) {
+            return Ok(profile);
+        }
+    }
+    let wanted = format!("one of {} on {}", context.model.name, context.device.name);
+    let help = format!(
+        "no profile of it is shipped ({}); name a file written by `vidur-ecs profile import`",
+        shipped_names()
+    );
+    Err(SettingError::new("profile", "missing", wanted).help(help))
+}
