@@ -14,7 +14,7 @@ use crate::routing::{self, Router};
 use crate::scenario::SettingError;
 use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
 use crate::sim::Phase;
-use crate::timing::{FormulaSettings, Predictor, TimingContext, TimingSettings};
+use crate::timing::{FormulaSettings, MeasuredSettings, Predictor, TimingContext, TimingSettings};
 
 mod fragment;
 
@@ -167,7 +167,8 @@ impl Registry {
             .add_router::<routing::LeastOutstanding>()
             .add_router::<routing::PowerOfTwo>()
             .add_router::<routing::VidurLor>()
-            .add_timing::<FormulaSettings>();
+            .add_timing::<FormulaSettings>()
+            .add_timing::<MeasuredSettings>();
         registry
     }
 

@@ -45,6 +45,13 @@ pub struct DecodeRule {
     pub vidur_partial_restart: bool,
 }
 
+impl Default for DecodeRule {
+    /// All running requests, with the blocks that they need.
+    fn default() -> DecodeRule {
+        DecodeRule { limit: usize::MAX, fit: Fit::Needed, vidur_partial_restart: false }
+    }
+}
+
 /// A replica as its policy sees it, while one batch is planned.
 ///
 /// Whatever the policy calls, the books stay right: a call that cannot be done returns `false` and

@@ -47,3 +47,14 @@ pub trait RequestSource: Send {
     /// The next request, or `None` when the workload is over.
     fn next_request(&mut self) -> Option<NewRequest>;
 }
+
+#[cfg(test)]
+mod distribution_tests;
+#[cfg(test)]
+mod recorded_tests;
+#[cfg(test)]
+mod refusal_tests;
+#[cfg(test)]
+mod trace_tests;
+#[cfg(test)]
+mod workload_tests;

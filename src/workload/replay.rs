@@ -14,7 +14,7 @@ use crate::scenario::SettingError;
 ///
 /// Rules: the run ends with the last row. Times must not go backwards unless `sort` is set. A
 /// length that is not a whole number of at least 1, a repeated id and an empty file are errors. An
-/// `id` column gives the requests their ids; without one they are numbered from 0.
+/// `id` (or `request_id`) column gives the requests their ids; without one they are numbered from 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceReplay {
@@ -54,7 +54,6 @@ impl TraceReplay {
     /// # Errors
     /// A setting or a row that makes no sense.
     pub(super) fn check(&self, base_dir: &Path) -> Result<Arc<[NewRequest]>, SettingError> {
-        checks::scale("time_scale", self.time_scale)?;
         checks::scale("prompt_scale", self.prompt_scale)?;
         checks::scale("output_scale", self.output_scale)?;
         checks::max_total("max_total", self.max_total)?;
@@ -72,7 +71,7 @@ impl TraceReplay {
                 format!("at most the {rows} rows of {}", self.file.display()),
             ));
         }
-        let times = trace.times(self.time_scale);
+        let times = trace.times(self.time_scale)?;
         let requests = trace.rows.iter().zip(times).enumerate().take(taken as usize);
         Ok(requests
             .map(|(index, (row, arrived_at))| {

@@ -83,6 +83,9 @@ impl Default for MeasuredSettings {
 }
 
 impl TimingSettings for MeasuredSettings {
+    const NAME: &'static str = "Measured";
+    const ABOUT: &'static str = "measured kernel times of a profile, composed as Vidur does";
+
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         self.check()?;
         let profile = self.load_profile(context)?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::{ArrivalProcess, ArrivalTimes};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
-use crate::workload::checks;
 use crate::workload::plan::rate_of;
 use crate::workload::traces::{Need, TraceSettings};
 
@@ -26,9 +25,8 @@ impl RecordedTimes {
         time_scale: f64,
         base_dir: &Path,
     ) -> Result<RecordedTimes, SettingError> {
-        checks::scale("time_scale", time_scale)?;
         let trace = trace.read(base_dir, Need::TIMES)?;
-        Ok(RecordedTimes { times: trace.times(time_scale).collect() })
+        Ok(RecordedTimes { times: trace.times(time_scale)?.collect() })
     }
 }
 

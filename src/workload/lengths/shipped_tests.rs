@@ -112,9 +112,9 @@ fn draws_have_the_statistics_of_their_traces() {
         let rows = settings.read(std::path::Path::new(""), Need::LENGTHS).unwrap().rows;
         let measured: Vec<LengthPair> = rows.iter().map(|row| row.lengths).collect();
         let drawn = drawn(name);
-        let sides: [(&str, fn(&LengthPair) -> u32); 2] =
-            [("prompt", |p| p.prompt), ("output", |p| p.output)];
-        for (side, key) in sides {
+        let prompt = |pair: &LengthPair| pair.prompt;
+        let output = |pair: &LengthPair| pair.output;
+        for (side, key) in [("prompt", prompt as fn(&LengthPair) -> u32), ("output", output)] {
             let expected = statistics(measured.iter().map(key));
             let got = statistics(drawn.iter().map(key));
             for (what, (got, expected)) in

@@ -14,7 +14,7 @@ use crate::workload::checks::MAX_TOKENS;
 /// them), and closer together at the upper end, where lengths have their long tail.
 const PROMPT_STEP: usize = 10;
 const OUTPUT_STEP: usize = 25;
-const TAIL: [u32; 5] = [990, 995, 998, 999, 1000];
+const TAIL: [u32; 10] = [950, 960, 970, 980, 985, 990, 995, 998, 999, 1000];
 
 /// Bands of prompts, each with the same number of pairs.
 const BANDS: usize = 16;

@@ -1,17 +1,18 @@
-//! Trace formats, one per file. To add one: a file that maps its columns to a [`ColumnMap`], a
-//! variant of [`TraceFormat`], and its line in [`TraceFormat::column_map`].
+//! Trace formats, one per file. To add one: a file that maps its columns to a `ColumnMap`, a
+//! variant of [`TraceFormat`], and its line in `TraceFormat::column_map`.
 
 mod azure;
-mod columns;
 mod datetime;
 mod lengths_only;
 mod reader;
 mod rows;
+mod text;
+mod time_unit;
 mod vidur;
 
-pub use columns::TimeUnit;
 pub(crate) use reader::TraceSettings;
 pub(crate) use rows::{Need, Trace};
+pub use time_unit::TimeUnit;
 
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ pub enum TraceFormat {
     #[default]
     Auto,
     /// `arrived_at,num_prefill_tokens,num_decode_tokens` (Vidur, Splitwise), times in seconds,
-    /// and an `id` column if there is one. Times are taken as they are.
+    /// and an `id` or `request_id` column if there is one. Times are taken as they are.
     Vidur,
     /// `TIMESTAMP,ContextTokens,GeneratedTokens` (Azure 2023 and 2024), dates with a time of
     /// day. The first request arrives at 0.

@@ -1,13 +1,11 @@
 //! Reads a CSV trace and checks every row.
 
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
-use csv::{ErrorKind, StringRecord, Trim};
-use flate2::read::MultiGzDecoder;
+use csv::{StringRecord, Trim};
 
 use super::rows::Row;
+use super::text::Text;
 use super::{ColumnMap, Need, Trace, TraceFormat, bad_cell, position};
 use crate::scenario::SettingError;
 use crate::workload::LengthPair;
@@ -26,13 +24,14 @@ impl TraceSettings<'_> {
     /// # Errors
     /// The first thing wrong with it, with its place in `found`.
     pub fn read(&self, base_dir: &Path, need: Need) -> Result<Trace, SettingError> {
-        let mut csv = csv::ReaderBuilder::new().trim(Trim::All).from_reader(self.open(base_dir)?);
-        let header = csv.headers().map_err(|e| self.complaint(&e))?.clone();
+        let text = Text::load(self.file, base_dir)?;
+        let mut csv = csv::ReaderBuilder::new().trim(Trim::All).from_reader(text.bytes());
+        let header = csv.headers().map_err(|e| text.complaint(&e))?.clone();
         let columns = self.columns(&header, need)?;
         let mut rows = Vec::new();
         let mut record = StringRecord::new();
-        while csv.read_record(&mut record).map_err(|e| self.complaint(&e))? {
-            rows.push(self.row(&record, &columns)?);
+        while csv.read_record(&mut record).map_err(|e| text.complaint(&e))? {
+            rows.push(columns.row(&record, &text)?);
         }
         if rows.is_empty() {
             return Err(SettingError::new(
@@ -41,36 +40,18 @@ impl TraceSettings<'_> {
                 "a header and at least one row",
             ));
         }
-        self.check_ids(&rows)?;
+        check_ids(&rows, &text)?;
         let mut start = 0;
         if need.times {
             if self.sort {
                 rows.sort_by_key(|row| row.time);
             }
-            self.check_times(&rows, columns.rebase)?;
+            check_times(&rows, columns.rebase, &text)?;
             if columns.rebase {
                 start = rows[0].time;
             }
         }
         Ok(Trace { rows, start })
-    }
-
-    fn open(&self, base_dir: &Path) -> Result<Box<dyn Read>, SettingError> {
-        let path = base_dir.join(self.file);
-        let unreadable = |error: std::io::Error| {
-            SettingError::new("file", format!("{}: {error}", path.display()), "a readable file")
-                .help("paths are relative to the scenario")
-        };
-        if path.is_dir() {
-            return Err(SettingError::new(
-                "file",
-                format!("{}: a directory", path.display()),
-                "a readable file",
-            ));
-        }
-        let file = BufReader::new(File::open(&path).map_err(unreadable)?);
-        let zipped = path.extension().is_some_and(|extension| extension == "gz");
-        Ok(if zipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
     }
 
     fn columns(&self, header: &StringRecord, need: Need) -> Result<Columns, SettingError> {
@@ -108,112 +89,6 @@ impl TraceSettings<'_> {
             rebase: map.rebase,
         })
     }
-
-    fn row(&self, record: &StringRecord, columns: &Columns) -> Result<Row, SettingError> {
-        let line = record.position().map_or(0, |position| position.line());
-        let refuse = |column: &Column, expected: &str| {
-            bad_cell(column.cell(record), &column.name, &self.place(line), expected)
-        };
-        let time = match &columns.arrived_at {
-            None => 0,
-            Some(column) => {
-                let unit = columns.time_unit;
-                let time = unit.parse(column.cell(record));
-                let time = time.ok_or_else(|| refuse(column, unit.expected()))?;
-                if time < 0 && !columns.rebase {
-                    return Err(refuse(column, "a time of at least 0"));
-                }
-                time
-            }
-        };
-        let length = |column: &Option<Column>| match column {
-            None => Ok(0),
-            Some(column) => whole_number(column.cell(record))
-                .and_then(|n| u32::try_from(n).ok())
-                .filter(|n| (1..=MAX_TOKENS).contains(n))
-                .ok_or_else(|| refuse(column, "a whole number of at least 1 token")),
-        };
-        let lengths =
-            LengthPair { prompt: length(&columns.prompt)?, output: length(&columns.output)? };
-        let id = match &columns.id {
-            None => None,
-            Some(column) => Some(
-                whole_number(column.cell(record))
-                    .ok_or_else(|| refuse(column, "a whole number of at least 0"))?,
-            ),
-        };
-        Ok(Row { line, id, time, lengths })
-    }
-
-    fn check_ids(&self, rows: &[Row]) -> Result<(), SettingError> {
-        let mut ids: Vec<(u64, u64)> =
-            rows.iter().filter_map(|row| row.id.map(|id| (id, row.line))).collect();
-        ids.sort_unstable();
-        let twice = ids.windows(2).filter(|pair| pair[0].0 == pair[1].0);
-        let Some(pair) = twice.min_by_key(|pair| pair[1].1) else { return Ok(()) };
-        let [(id, first), (_, second)] = [pair[0], pair[1]];
-        Err(SettingError::new(
-            "file",
-            format!("id {id} at {} and again at {}", self.place(first), self.place(second)),
-            "a different id for each request",
-        ))
-    }
-
-    fn check_times(&self, rows: &[Row], rebase: bool) -> Result<(), SettingError> {
-        for pair in rows.windows(2) {
-            let [earlier, later] = [pair[0], pair[1]];
-            if later.time < earlier.time {
-                let seconds = (earlier.time - later.time) as f64 / 1e9;
-                return Err(SettingError::new(
-                    "file",
-                    format!(
-                        "a time at {} that is {seconds} s before the one at {}",
-                        self.place(later.line),
-                        self.place(earlier.line)
-                    ),
-                    "times that never go backwards",
-                )
-                .help("`sort: true` sorts the rows by time"));
-            }
-        }
-        let start = if rebase { rows[0].time } else { 0 };
-        let last = rows[rows.len() - 1];
-        match last.time.checked_sub(start) {
-            Some(span) if span as f64 <= 1e18 => Ok(()),
-            _ => Err(SettingError::new(
-                "file",
-                format!("a time at {} more than 1e9 s after the start", self.place(last.line)),
-                "times within 1e9 s",
-            )
-            .help("is the unit right? `rebase: true` in `Columns` counts from the first time")),
-        }
-    }
-
-    /// What the CSV reader found, with file and line.
-    fn complaint(&self, error: &csv::Error) -> SettingError {
-        let place = match error.position() {
-            Some(position) => self.place(position.line()),
-            None => self.file.display().to_string(),
-        };
-        match error.kind() {
-            ErrorKind::UnequalLengths { expected_len, len, .. } => SettingError::new(
-                "file",
-                format!("{len} fields at {place}"),
-                format!("{expected_len} fields, as in the header"),
-            ),
-            ErrorKind::Utf8 { err, .. } => SettingError::new(
-                "file",
-                format!("bytes that are no UTF-8 in field {} at {place}", err.field() + 1),
-                "UTF-8 text",
-            ),
-            _ => SettingError::new("file", format!("{place}: {error}"), "a readable CSV file"),
-        }
-    }
-
-    /// `requests.csv:17`
-    fn place(&self, line: u64) -> String {
-        format!("{}:{line}", self.file.display())
-    }
 }
 
 /// A column that is there.
@@ -236,6 +111,87 @@ struct Columns {
     id: Option<Column>,
     time_unit: super::TimeUnit,
     rebase: bool,
+}
+
+impl Columns {
+    fn row(&self, record: &StringRecord, text: &Text) -> Result<Row, SettingError> {
+        let at = record.position().map_or(0, |position| position.byte());
+        let refuse = |column: &Column, expected: &str| {
+            bad_cell(column.cell(record), &column.name, &text.place(at), expected)
+        };
+        let time = match &self.arrived_at {
+            None => 0,
+            Some(column) => {
+                let unit = self.time_unit;
+                let time = unit.parse(column.cell(record));
+                let time = time.ok_or_else(|| refuse(column, unit.expected()))?;
+                if time < 0 && !self.rebase {
+                    return Err(refuse(column, "a time of at least 0"));
+                }
+                time
+            }
+        };
+        let length = |column: &Option<Column>| match column {
+            None => Ok(0),
+            Some(column) => whole_number(column.cell(record))
+                .and_then(|n| u32::try_from(n).ok())
+                .filter(|n| (1..=MAX_TOKENS).contains(n))
+                .ok_or_else(|| refuse(column, "a whole number of at least 1 token")),
+        };
+        let lengths = LengthPair { prompt: length(&self.prompt)?, output: length(&self.output)? };
+        let id = match &self.id {
+            None => None,
+            Some(column) => Some(
+                whole_number(column.cell(record))
+                    .ok_or_else(|| refuse(column, "a whole number of at least 0"))?,
+            ),
+        };
+        Ok(Row { at, id, time, lengths })
+    }
+}
+
+fn check_ids(rows: &[Row], text: &Text) -> Result<(), SettingError> {
+    let mut ids: Vec<(u64, u64)> =
+        rows.iter().filter_map(|row| row.id.map(|id| (id, row.at))).collect();
+    ids.sort_unstable();
+    let twice = ids.windows(2).filter(|pair| pair[0].0 == pair[1].0);
+    let Some(pair) = twice.min_by_key(|pair| pair[1].1) else { return Ok(()) };
+    let [(id, first), (_, second)] = [pair[0], pair[1]];
+    Err(SettingError::new(
+        "file",
+        format!("id {id} at {} and again at {}", text.place(first), text.place(second)),
+        "a different id for each request",
+    ))
+}
+
+fn check_times(rows: &[Row], rebase: bool, text: &Text) -> Result<(), SettingError> {
+    for pair in rows.windows(2) {
+        let [earlier, later] = [pair[0], pair[1]];
+        if later.time < earlier.time {
+            let seconds = (earlier.time as f64 - later.time as f64) / 1e9;
+            return Err(SettingError::new(
+                "file",
+                format!(
+                    "a time at {} that is {seconds} s before the one at {}",
+                    text.place(later.at),
+                    text.place(earlier.at)
+                ),
+                "times that never go backwards",
+            )
+            .help("`sort: true` sorts the rows by time"));
+        }
+    }
+    let start = if rebase { rows[0].time } else { 0 };
+    let last = rows[rows.len() - 1];
+    match last.time.checked_sub(start) {
+        Some(span) if span as f64 <= 1e18 => Ok(()),
+        _ => Err(SettingError::new(
+            "file",
+            format!("a time at {} more than 1e9 s after the start", text.place(last.at)),
+            "times within 1e9 s",
+        )
+        .help("is the unit right? `rebase: true` in `Columns` counts from the first time")),
+    }
 }
 
 /// A whole number, also if it is written as `395.0`, as pandas writes columns with a gap.

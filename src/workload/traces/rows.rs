@@ -1,7 +1,8 @@
 //! What a trace holds once it is read.
 
+use crate::scenario::SettingError;
 use crate::sim::Nanos;
-use crate::workload::LengthPair;
+use crate::workload::{LengthPair, checks};
 
 /// Which columns a reader must find.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +20,8 @@ impl Need {
 /// One row; what was not asked for is 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
-    /// Line of the file, from 1.
-    pub line: u64,
+    /// Where it starts in the text, in bytes.
+    pub at: u64,
     pub id: Option<u64>,
     /// Nanoseconds on the file's own clock.
     pub time: i64,
@@ -37,9 +38,21 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Arrival times, each multiplied by `scale`.
-    pub fn times(&self, scale: f64) -> impl Iterator<Item = Nanos> {
+    ///
+    /// # Errors
+    /// The scale makes no sense, or makes the trace longer than any run.
+    pub fn times(&self, scale: f64) -> Result<impl Iterator<Item = Nanos>, SettingError> {
+        checks::scale("time_scale", scale)?;
         let start = self.start;
-        self.rows.iter().map(move |row| {
+        let last = self.rows.last().map_or(0.0, |row| (row.time - start) as f64 / 1e9);
+        if last * scale > checks::MAX_SECONDS {
+            return Err(SettingError::new(
+                "time_scale",
+                format!("{scale} for a trace of {last} s"),
+                "arrivals within 1e9 seconds",
+            ));
+        }
+        Ok(self.rows.iter().map(move |row| {
             let nanos = row.time - start;
             // A scale of 1 leaves even those times alone that a float cannot hold.
             if scale == 1.0 {
@@ -47,6 +60,6 @@ impl Trace {
             } else {
                 Nanos((nanos as f64 * scale).round_ties_even() as u64)
             }
-        })
+        }))
     }
 }

@@ -1,0 +1,68 @@
+//! Recorded workloads, which are not part of the project: skipped with a message where absent.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::distribution_tests::{requests, spec};
+use super::*;
+
+fn shared(path: &str) -> Option<std::path::PathBuf> {
+    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data")).join(path);
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: {} is absent", path.display());
+    None
+}
+
+#[test]
+fn every_recorded_request_list_is_read_as_it_is() {
+    let Some(dir) = shared("golden/vidur") else { return };
+    let mut cases = 0;
+    for case in std::fs::read_dir(dir).unwrap() {
+        let case = case.unwrap().path();
+        let workload =
+            spec("(trace: (file: \"requests.csv.gz\", format: Vidur))").check(&case).unwrap();
+        let read = requests(&workload, 0);
+        let file = std::fs::File::open(case.join("requests.csv.gz")).unwrap();
+        let mut csv = csv::Reader::from_reader(flate2::read::GzDecoder::new(file));
+        let mut rows = 0;
+        for (row, request) in csv.deserialize::<(u64, f64, u32, u32)>().zip(&read) {
+            let (id, seconds, prompt, output) = row.unwrap();
+            let arrived_at = Nanos::from_secs_f64(seconds);
+            let expected =
+                NewRequest { id, arrived_at, prompt_tokens: prompt, output_tokens: output };
+            assert_eq!(*request, expected, "{}", case.display());
+            rows += 1;
+        }
+        assert_eq!(rows, read.len());
+        cases += 1;
+    }
+    assert!(cases > 0);
+}
+
+/// Vidur drew the lengths of these requests from a trace that it scaled to 4096 tokens.
+#[test]
+fn trimming_is_vidurs() {
+    let (Some(golden), Some(trace)) =
+        (shared("golden/vidur/closed_vllm_conv_qps8_r1"), shared("traces/splitwise_conv.csv"))
+    else {
+        return;
+    };
+    let lengths = |ron: &str, dir: &Path| -> Vec<(u32, u32)> {
+        let workload = spec(ron).check(dir).unwrap();
+        requests(&workload, 0).iter().map(|r| (r.prompt_tokens, r.output_tokens)).collect()
+    };
+    let ours: BTreeSet<_> = lengths(
+        "(arrivals: Static, lengths: Trace(file: \"splitwise_conv.csv\", max_total: 4096, on_end: Stop))",
+        trace.parent().unwrap(),
+    )
+    .into_iter()
+    .collect();
+    let theirs = lengths("(trace: (file: \"requests.csv.gz\"))", &golden);
+    let trimmed = theirs.iter().filter(|(p, o)| p + o >= 4095).count();
+    assert!(trimmed > 10, "{trimmed} were trimmed: too few to tell");
+    for pair in theirs {
+        assert!(ours.contains(&pair), "{pair:?}");
+    }
+}
