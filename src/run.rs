@@ -5,11 +5,12 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::metrics::{
-    BatchRecord, Completions, ExperimentResult, Load, RequestRecord, RunContext, RunSink, RunSummary,
-    StatsSink, VariantResult, expect,
+    BatchRecord, Completions, ExperimentResult, Load, RequestRecord, RunContext, RunSink,
+    RunSummary, StatsSink, VariantResult, expect,
 };
 use crate::output::{
-    BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name, summary_json, tables,
+    BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name,
+    summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
 use crate::sim::{Nanos, SimError, SimSpec, Simulation};
@@ -97,8 +98,12 @@ pub fn run(
         variants.push(result);
     }
     let outcomes = expect::evaluate_all(&scenario.expectations, &variants);
-    let result =
-        ExperimentResult { name: scenario.name.clone(), title: scenario.title.clone(), variants, outcomes };
+    let result = ExperimentResult {
+        name: scenario.name.clone(),
+        title: scenario.title.clone(),
+        variants,
+        outcomes,
+    };
     let log = RunLog {
         scenario: scenario.name.clone(),
         scenario_hash: scenario.hash(),
@@ -138,11 +143,13 @@ pub fn check_determinism(scenario: &Scenario) -> Result<(), RunError> {
         .collect();
     runs.into_par_iter().try_for_each(|(configuration, seed)| {
         let failed = |error| RunError::Simulation { run: label(configuration, seed), error };
-        let build = || Simulation::new(spec(configuration, &configuration.workload, seed)).map_err(failed);
+        let build =
+            || Simulation::new(spec(configuration, &configuration.workload, seed)).map_err(failed);
         let (mut first, mut second) = (build()?, build()?);
         let mut last = Nanos::ZERO;
         loop {
-            let (a, b) = (first.step(&mut Deaf).map_err(failed)?, second.step(&mut Deaf).map_err(failed)?);
+            let (a, b) =
+                (first.step(&mut Deaf).map_err(failed)?, second.step(&mut Deaf).map_err(failed)?);
             if a != b {
                 let time = [a, b].into_iter().flatten().map(|step| step.time).min().unwrap_or(last);
                 return Err(RunError::NotDeterministic { run: label(configuration, seed), time });
@@ -208,10 +215,14 @@ impl Job<'_> {
                 let seed = scenario.seeds.start;
                 let mut sinks = (Completions::default(), Ticks { progress, count: 0 });
                 let workload = configuration.workload.saturated();
-                let source = Box::new(First { source: workload.source(seed), left: CAPACITY_REQUESTS });
-                let spec = SimSpec { source, time_limit: None, ..spec(configuration, &workload, seed) };
-                simulate(spec, &mut sinks)
-                    .map_err(|error| RunError::Simulation { run: "capacity estimate".to_owned(), error })?;
+                let source =
+                    Box::new(First { source: workload.source(seed), left: CAPACITY_REQUESTS });
+                let spec =
+                    SimSpec { source, time_limit: None, ..spec(configuration, &workload, seed) };
+                simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
+                    run: "capacity estimate".to_owned(),
+                    error,
+                })?;
                 Ok(Outcome::Capacity(sinks.0.capacity()))
             }
             Job::Run(configuration, seed) => {
@@ -221,8 +232,12 @@ impl Job<'_> {
                 };
                 let stats = StatsSink::new(configuration.slo.clone());
                 let mut sinks = ((csv, stats), Ticks { progress, count: 0 });
-                let totals = simulate(spec(configuration, &configuration.workload, seed), &mut sinks)
-                    .map_err(|error| RunError::Simulation { run: label(configuration, seed), error })?;
+                let totals =
+                    simulate(spec(configuration, &configuration.workload, seed), &mut sinks)
+                        .map_err(|error| RunError::Simulation {
+                            run: label(configuration, seed),
+                            error,
+                        })?;
                 let ((csv, stats), _) = sinks;
                 if let Some(csv) = csv {
                     csv.finish()?;

@@ -108,7 +108,10 @@ fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
         ),
         (
             "batch",
-            format!("at most {} requests, {} tokens", batch.max_num_seqs, batch.max_num_batched_tokens),
+            format!(
+                "at most {} requests, {} tokens",
+                batch.max_num_seqs, batch.max_num_batched_tokens
+            ),
         ),
         ("load", format!("{requests}, {load}")),
         ("timing", c.predictor.note().rests_on),

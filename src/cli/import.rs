@@ -46,7 +46,8 @@ impl ImportArgs {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
         };
-        let import = VidurImport { config: args.config, trace: args.trace, formula: args.timing, base_dir };
+        let import =
+            VidurImport { config: args.config, trace: args.trace, formula: args.timing, base_dir };
         let imported = import.run()?;
         failure::warn(&imported.warnings);
         match &args.out {
@@ -73,16 +74,22 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     }
     let temporary =
         path.with_file_name(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
-    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path)).map_err(|error| {
-        // Nothing can be done about a failure here.
-        let _ = std::fs::remove_file(&temporary);
-        failed(error)
-    })
+    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path)).map_err(
+        |error| {
+            // Nothing can be done about a failure here.
+            let _ = std::fs::remove_file(&temporary);
+            failed(error)
+        },
+    )
 }
 
 /// `formula:BASE,PER_TOKEN,PER_CONTEXT`.
 fn formula(text: &str) -> Result<FormulaSettings, String> {
-    let wrong = || format!("`{text}` is no formula:BASE,PER_TOKEN,PER_CONTEXT, such as formula:0.005,2.5e-5,1e-8");
+    let wrong = || {
+        format!(
+            "`{text}` is no formula:BASE,PER_TOKEN,PER_CONTEXT, such as formula:0.005,2.5e-5,1e-8"
+        )
+    };
     let numbers = text.strip_prefix("formula:").ok_or_else(wrong)?;
     let numbers: Vec<f64> = numbers
         .split(',')
@@ -103,7 +110,15 @@ mod tests {
     fn formulas_are_read() {
         let expected = FormulaSettings { base: 0.005, per_token: 2.5e-5, per_context: 1e-8 };
         assert_eq!(formula("formula:0.005,2.5e-5,1e-8"), Ok(expected));
-        for wrong in ["", "formula:", "formula:1,2", "formula:1,2,3,4", "formula:1,x,3", "formula:1,-2,3", "measured"] {
+        for wrong in [
+            "",
+            "formula:",
+            "formula:1,2",
+            "formula:1,2,3,4",
+            "formula:1,x,3",
+            "formula:1,-2,3",
+            "measured",
+        ] {
             assert!(formula(wrong).is_err(), "{wrong}");
         }
     }

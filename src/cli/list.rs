@@ -31,7 +31,11 @@ fn text(registry: &Registry, scenarios: &Path) -> String {
     let statistics: Vec<&str> = names::STATISTICS.iter().map(|(name, _)| *name).collect();
     section(&mut out, &format!("metrics, each with .{}", statistics.join(" .")), families);
     let scalars = names::all().filter(|metric| !metric.name.contains('.'));
-    section(&mut out, "metrics of a run", scalars.map(|metric| (metric.name.as_str(), metric.about.clone())));
+    section(
+        &mut out,
+        "metrics of a run",
+        scalars.map(|metric| (metric.name.as_str(), metric.about.clone())),
+    );
     let found = titles(scenarios);
     if !found.is_empty() {
         let rows = found.iter().map(|(name, title)| (name.as_str(), title.clone()));
@@ -40,7 +44,11 @@ fn text(registry: &Registry, scenarios: &Path) -> String {
     out
 }
 
-fn section<N: AsRef<str>>(out: &mut String, title: &str, rows: impl IntoIterator<Item = (N, String)>) {
+fn section<N: AsRef<str>>(
+    out: &mut String,
+    title: &str,
+    rows: impl IntoIterator<Item = (N, String)>,
+) {
     let rows: Vec<(N, String)> = rows.into_iter().collect();
     if rows.is_empty() {
         return;
@@ -106,12 +114,24 @@ mod tests {
     #[test]
     fn plugins_and_titles_are_shown() {
         let folder = tempfile::tempdir().expect("a folder");
-        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("written")
+        };
         write("b.ron", "(title: \"Second\", model: 3)");
         write("a.ron", "broken");
         write("c.txt", "(title: \"No scenario\")");
         let text = text(&Registry::built_in(), folder.path());
-        for wanted in ["VllmV0 ", "PowerOfTwo ", "Formula ", "Llama-2-7B ", "A100-SXM-80G ", "  b.ron  Second", "  a.ron\n", "ttft ", "kv_allocated_peak "] {
+        for wanted in [
+            "VllmV0 ",
+            "PowerOfTwo ",
+            "Formula ",
+            "Llama-2-7B ",
+            "A100-SXM-80G ",
+            "  b.ron  Second",
+            "  a.ron\n",
+            "ttft ",
+            "kv_allocated_peak ",
+        ] {
             assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
         }
         assert!(!text.contains("No scenario"));

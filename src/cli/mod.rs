@@ -109,10 +109,21 @@ mod tests {
 
     #[test]
     fn a_file_is_run_without_saying_so() {
-        let short = Cli::try_parse_from(["vidur-ecs", "a.ron", "b.ron", "--seeds", "3"]).expect("parses");
+        let short =
+            Cli::try_parse_from(["vidur-ecs", "a.ron", "b.ron", "--seeds", "3"]).expect("parses");
         assert!(short.command.is_none());
         assert_eq!(short.run.files.len(), 2);
-        let long = Cli::try_parse_from(["vidur-ecs", "run", "a.ron", "--set", "seed=1", "--set", "seeds=2"]);
-        assert!(matches!(long.expect("parses").command, Some(Command::Run(args)) if args.settings.len() == 2));
+        let long = Cli::try_parse_from([
+            "vidur-ecs",
+            "run",
+            "a.ron",
+            "--set",
+            "seed=1",
+            "--set",
+            "seeds=2",
+        ]);
+        assert!(
+            matches!(long.expect("parses").command, Some(Command::Run(args)) if args.settings.len() == 2)
+        );
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
 use crate::workload::FitArgs;
+use crate::workload::lengths::SHIPPED;
 
 /// Arguments of `workload`.
 #[derive(Debug, Args)]
@@ -28,4 +29,13 @@ impl WorkloadArgs {
         failure::say(&done);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Name and description of each length distribution that is part of the program.
+pub(super) fn shipped() -> impl Iterator<Item = (&'static str, String)> {
+    SHIPPED.iter().map(|(name, text)| {
+        // The first line is a comment that says what it is.
+        let first = text.lines().next().unwrap_or_default();
+        (*name, first.trim_start_matches('/').trim().to_owned())
+    })
 }

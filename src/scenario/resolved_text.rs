@@ -177,9 +177,10 @@ fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box
     };
     let mut files = Vec::new();
     document.root().walk(&mut |node| {
-        let named = node.fields().iter().filter(|field| {
-            is_path(document.slice(&field.key), document.slice(&field.value.span))
-        });
+        let named = node
+            .fields()
+            .iter()
+            .filter(|field| is_path(document.slice(&field.key), document.slice(&field.value.span)));
         files.extend(named.map(|field| field.value.span.clone()));
     });
     files.sort_by_key(|span| span.start);
