@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
 use crate::workload::FitArgs;
-use crate::workload::lengths::SHIPPED;
+use crate::workload::lengths::{self, SHIPPED};
 
 /// Arguments of `workload`.
 #[derive(Debug, Args)]
@@ -33,9 +33,13 @@ impl WorkloadArgs {
 
 /// Name and description of each length distribution that is part of the program.
 pub(super) fn shipped() -> impl Iterator<Item = (&'static str, String)> {
-    SHIPPED.iter().map(|(name, text)| {
-        // The first line is a comment that says what it is.
-        let first = text.lines().next().unwrap_or_default();
-        (*name, first.trim_start_matches('/').trim().to_owned())
+    SHIPPED.iter().map(|(name, _)| {
+        let about = lengths::shipped(name).map(|table| {
+            format!(
+                "{}, {} requests ({})",
+                table.source.name, table.source.pairs, table.source.licence
+            )
+        });
+        (*name, about.unwrap_or_default())
     })
 }
