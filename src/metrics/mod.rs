@@ -9,6 +9,8 @@ mod capacity;
 mod distribution;
 pub mod expect;
 mod flops;
+#[cfg(test)]
+mod golden;
 pub mod names;
 mod record;
 mod result;

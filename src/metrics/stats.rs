@@ -9,7 +9,7 @@ use super::summary::{Metrics, RunSummary};
 use crate::sim::Nanos;
 
 /// What the statistics need to know about the run besides its records and totals.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunContext {
     /// The run's seed.
     pub seed: u64,

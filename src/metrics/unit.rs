@@ -119,7 +119,7 @@ pub fn fixed(value: f64, decimals: usize) -> String {
 /// hide what matters (below 10 %, and from 99 % up to but not including 100 %).
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    let near_an_end = (percent > 0.0 && percent < 9.95) || (percent >= 98.95 && percent < 100.0);
+    let near_an_end = (percent > 0.0 && percent < 9.95) || (98.95..100.0).contains(&percent);
     if !near_an_end {
         return format!("{percent:.0}");
     }

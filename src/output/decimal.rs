@@ -10,14 +10,12 @@ pub fn push_integer(row: &mut Vec<u8>, value: impl itoa::Integer) {
 /// written, and no trailing zeros beyond it.
 pub fn push_seconds(row: &mut Vec<u8>, nanos: u64) {
     push_integer(row, nanos / 1_000_000_000);
-    let mut fraction = (nanos % 1_000_000_000) as u32;
-    let mut digits = *b".000000000";
-    for digit in digits[1..].iter_mut().rev() {
-        *digit = b'0' + (fraction % 10) as u8;
-        fraction /= 10;
-    }
-    let end = digits.iter().rposition(|&digit| digit != b'0').unwrap_or(0);
-    row.extend_from_slice(&digits[..=end.max(1)]);
+    let point = row.len();
+    // A one in front keeps the leading zeros of the fraction; the point takes its place.
+    push_integer(row, 1_000_000_000 + (nanos % 1_000_000_000) as u32);
+    row[point] = b'.';
+    let zeros = row[point + 2..].iter().rev().take_while(|&&digit| digit == b'0').count();
+    row.truncate(row.len() - zeros);
 }
 
 /// Appends the shortest text that reads back as the same number; nothing for what is not finite,

@@ -85,7 +85,10 @@ impl ResultFolder {
     fn move_aside(&self) -> Result<PathBuf, OutputError> {
         let old = create_beside(&self.target, "old")?;
         // Renaming a folder onto an empty one replaces it.
-        fs::rename(&self.target, &old).map_err(OutputError::io("move", &self.target))?;
+        if let Err(source) = fs::rename(&self.target, &old) {
+            let _ = fs::remove_dir(&old);
+            return Err(OutputError::io("move", &self.target)(source));
+        }
         Ok(old)
     }
 }

@@ -120,14 +120,20 @@ fn exact(value: f64) -> String {
 
 /// A measured value as text, with a digit more than in a table: it may be close to a limit.
 pub(super) fn show_measured(value: f64, unit: Unit) -> String {
+    let short = |value: f64| {
+        let text = number(value, 4);
+        match text.contains('.') {
+            true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+            false => text,
+        }
+    };
     match unit {
-        Unit::Share => format!("{} %", number(value * 100.0, 4)),
+        Unit::Share => format!("{} %", short(value * 100.0)),
         Unit::Seconds => {
             let scale = TimeScale::of(value);
-            format!("{} {}", number(value * scale.factor(), 4), scale.symbol())
+            format!("{} {}", short(value * scale.factor()), scale.symbol())
         }
-        Unit::Count if value.fract() == 0.0 => number(value, 1),
-        _ => format!("{} {}", number(value, 4), unit.symbol()).trim_end().to_owned(),
+        _ => format!("{} {}", short(value), unit.symbol()).trim_end().to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::bound::show_measured;
 use super::{Bound, Expectation, Over};
 use crate::metrics::names;
 use crate::metrics::result::VariantResult;
-use crate::metrics::unit::{Unit, number};
+use crate::metrics::unit::Unit;
 
 /// An expectation, evaluated.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub struct Outcome {
     pub metric: String,
     /// What was expected, in one line: `ttft.mean 150..300 ms, mean of 20 seeds`.
     pub expected: String,
-    /// What was measured: `251 ms`, or `max 29, paged 51`.
+    /// What was measured: `251 ms`, or per variant `max 29, paged 51`; for an order the values in it.
     pub measured: String,
     /// Whether it holds. What cannot be measured does not.
     pub met: bool,
@@ -127,16 +127,15 @@ fn in_order(
         })
     };
     let missed = (0..seeds).filter(|&seed| !rising(seed)).count();
-    let means: Vec<String> = order
+    let means: Vec<String> = columns
         .iter()
-        .zip(&columns)
-        .map(|(name, column)| {
+        .map(|column| {
             let known: Vec<f64> = column.iter().flatten().copied().collect();
             if known.len() < column.len() || known.is_empty() {
-                return format!("{name} no value");
+                return "no value".to_owned();
             }
             let mean = known.iter().sum::<f64>() / known.len() as f64;
-            format!("{name} {}", show_measured(mean, unit))
+            show_measured(mean, unit)
         })
         .collect();
     let mut text = means.join(", ");
@@ -166,7 +165,7 @@ fn ratio(
     let missed = ratios.iter().filter(|ratio| !keeps(bound, **ratio, Unit::Number)).count();
     let known: Vec<f64> = ratios.iter().flatten().copied().collect();
     let text = match known.as_slice() {
-        [one] => format!("{} x", number(*one, 4)),
+        [one] => format!("{} x", show_measured(*one, Unit::Number)),
         _ => show_values(&ratios, missed, Unit::Number),
     };
     (missed == 0, text)
@@ -245,13 +244,13 @@ mod tests {
             r#"(metric: "ttft.mean", between_ms: (150, 250))"#,
             &one,
             true,
-            "ttft.mean 150..250 ms, mean of 3 seeds | 200.0 ms",
+            "ttft.mean 150..250 ms, mean of 3 seeds | 200 ms",
         );
         check(
             r#"(metric: "ttft.mean", between_ms: (150, 250), over: EverySeed)"#,
             &one,
             false,
-            "ttft.mean 150..250 ms, every one of 3 seeds | 100.0 ms to 300.0 ms, missed in 2 of 3",
+            "ttft.mean 150..250 ms, every one of 3 seeds | 100 ms to 300 ms, missed in 2 of 3",
         );
     }
 
@@ -278,13 +277,13 @@ mod tests {
         let two =
             |a: &[f64], b: &[f64]| [variant("a", "preemptions", a), variant("b", "preemptions", b)];
         let order = r#"(metric: "preemptions", order: ["a", "b"])"#;
-        check(order, &two(&[1.0], &[2.0]), true, "preemptions: a < b | a 1, b 2");
-        check(order, &two(&[2.0], &[2.0]), false, "preemptions: a < b | a 2, b 2");
+        check(order, &two(&[1.0], &[2.0]), true, "preemptions: a < b | 1, 2");
+        check(order, &two(&[2.0], &[2.0]), false, "preemptions: a < b | 2, 2");
         check(
             r#"(metric: "preemptions", order: ["a", "b"], over: EverySeed)"#,
             &two(&[1.0, 5.0], &[2.0, 4.0]),
             false,
-            "preemptions: a < b, every one of 2 seeds | a 3, b 3; 1 of 2 seeds",
+            "preemptions: a < b, every one of 2 seeds | 3, 3; 1 of 2 seeds",
         );
     }
 
@@ -298,13 +297,13 @@ mod tests {
             r#"(metric: "output_throughput", ratio: ("a", "b"), at_least: 2)"#,
             &two,
             true,
-            "output_throughput a / b >= 2, mean of 2 seeds | 2.000 x",
+            "output_throughput a / b >= 2, mean of 2 seeds | 2 x",
         );
         check(
             r#"(metric: "output_throughput", ratio: ("a", "b"), at_least: 2, over: EverySeed)"#,
             &two,
             false,
-            "output_throughput a / b >= 2, every one of 2 seeds | 1.000 to 3.000, missed in 1 of 2",
+            "output_throughput a / b >= 2, every one of 2 seeds | 1 to 3, missed in 1 of 2",
         );
     }
 

@@ -1,0 +1,85 @@
+//! Statistics of recorded Vidur runs against the figures stored with them.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{RequestRecord, RequestStatus, RunContext, RunSink, RunTotals, StatsSink, TokenGaps};
+use crate::sim::Nanos;
+
+fn cases() -> Vec<PathBuf> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/golden/vidur"));
+    let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
+    let mut cases: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    cases.retain(|case| case.join("derived.json").is_file());
+    cases.sort();
+    cases
+}
+
+/// The records of a case, with the number of output tokens that Vidur divided by (after a restart
+/// those that were left).
+fn records(case: &Path) -> Vec<RequestRecord> {
+    let file = File::open(case.join("requests_out.csv.gz")).unwrap();
+    let mut reader = csv::Reader::from_reader(flate2::read::GzDecoder::new(file));
+    let header = reader.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let columns =
+        ["arrived_at", "scheduled_at", "prefill_completed_at", "completed_at"].map(&column);
+    let output = column("final_num_decode_tokens");
+    let read = |row: csv::StringRecord| {
+        let [arrived, scheduled, first_token, completed] =
+            columns.map(|column| Nanos::from_secs_f64(row[column].parse().unwrap()));
+        RequestRecord {
+            id: row[0].parse().unwrap(),
+            replica: Some(0),
+            arrived_at: arrived,
+            inter_arrival: None,
+            scheduled_at: Some(scheduled),
+            first_token_at: Some(first_token),
+            completed_at: Some(completed),
+            prompt_tokens: 1,
+            output_tokens: row[output].parse().unwrap(),
+            cached_tokens: 0,
+            execution_time: Nanos::ZERO,
+            preemption_time: Nanos::ZERO,
+            restarts: 0,
+            in_window: true,
+            status: RequestStatus::Finished,
+        }
+    };
+    reader.records().map(|row| read(row.unwrap())).collect()
+}
+
+#[test]
+fn statistics_are_those_stored_with_recorded_runs() {
+    let cases = cases();
+    if cases.is_empty() {
+        println!("skipped: no recorded Vidur runs beside the repository");
+        return;
+    }
+    let mut compared = 0;
+    for case in cases {
+        let text = fs::read_to_string(case.join("derived.json")).unwrap();
+        let derived: Value = serde_json::from_str(&text).unwrap();
+        let mut sink = StatsSink::new(None);
+        records(&case).iter().for_each(|record| sink.request(record));
+        let totals = RunTotals { inter_token: TokenGaps::default(), ..RunTotals::default() };
+        let run = sink.finish(&totals, &RunContext::default());
+        for (key, family) in [
+            ("ttft_s", "ttft"),
+            ("e2e_s", "e2e"),
+            ("sched_delay_s", "queue"),
+            ("tpot_s", "vidur_tpot"),
+        ] {
+            for statistic in ["mean", "p50", "p90", "p99", "max"] {
+                let Some(want) = derived[key][statistic].as_f64() else { continue };
+                let got = run.get(&format!("{family}.{statistic}")).unwrap();
+                let name = case.file_name().unwrap_or_default();
+                assert!((got - want).abs() < 2e-9, "{name:?} {family}.{statistic}: {got} {want}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 0, "the recorded runs have no statistics under the expected names");
+}

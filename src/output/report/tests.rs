@@ -1,0 +1,121 @@
+//! What the user sees.
+
+use super::line::WIDTH;
+use super::{MAX_LINES, ReportInput, report};
+use crate::metrics::{ExperimentResult, Load, Outcome};
+use crate::output::examples;
+
+fn input(result: &ExperimentResult) -> ReportInput<'_> {
+    ReportInput {
+        result,
+        folder: Some(format!("results/{}", result.name)),
+        files: ["summary.json", "request_metrics.csv", "batch_metrics.csv", "run.log"]
+            .map(str::to_owned)
+            .to_vec(),
+        next: None,
+        warnings: Vec::new(),
+        colour: false,
+    }
+}
+
+fn shown(result: &ExperimentResult) -> String {
+    let text = report(&input(result));
+    check_size(&text);
+    text
+}
+
+fn check_size(text: &str) {
+    assert!(text.lines().count() <= MAX_LINES, "{} lines\n{text}", text.lines().count());
+    for line in text.lines() {
+        assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
+        assert_eq!(line.trim_end(), line);
+    }
+}
+
+#[test]
+fn one_run() {
+    insta::assert_snapshot!(shown(&examples::one_run()));
+}
+
+#[test]
+fn many_seeds_one_expectation_not_met() {
+    insta::assert_snapshot!(shown(&examples::many_seeds()));
+}
+
+#[test]
+fn variants() {
+    insta::assert_snapshot!(shown(&examples::variants()));
+}
+
+#[test]
+fn variants_under_load() {
+    let mut result = examples::variants();
+    for (variant, offered) in result.variants.iter_mut().zip([0.5, 1.5, 2.1, 4.0]) {
+        variant.load = Load::Open { offered };
+        variant.capacity = Some(2.2);
+    }
+    insta::assert_snapshot!(shown(&result));
+}
+
+#[test]
+fn overload() {
+    insta::assert_snapshot!(shown(&examples::overload()));
+}
+
+#[test]
+fn single_request() {
+    insta::assert_snapshot!(shown(&examples::single()));
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    let result = examples::many_seeds();
+    let coloured = report(&ReportInput { colour: true, ..input(&result) });
+    assert!(coloured.contains("\x1b[1;31mNOT MET\x1b[0m"));
+    let mut plain = coloured;
+    for code in ["\x1b[1;31m", "\x1b[1;32m", "\x1b[1m", "\x1b[0m"] {
+        plain = plain.replace(code, "");
+    }
+    assert_eq!(plain, shown(&result));
+}
+
+#[test]
+fn many_variants_and_expectations_fit() {
+    let mut result = examples::variants();
+    result.variants = result.variants.iter().cycle().take(60).cloned().collect();
+    let outcome = |i: usize| Outcome {
+        metric: "itl.p99".to_owned(),
+        expected: format!("expectation {i} {}", "is long ".repeat(12)),
+        measured: "1 ms".to_owned(),
+        met: i != 35,
+        source: None,
+    };
+    result.outcomes = (0..40).map(outcome).collect();
+    let crowded = |result: &ExperimentResult| {
+        let text = report(&ReportInput {
+            warnings: vec!["extrapolated ".repeat(20); 3],
+            next: Some("vidur-ecs compare x".to_owned()),
+            ..input(result)
+        });
+        check_size(&text);
+        assert!(text.contains("expectation 35"), "the one that is not met is hidden\n{text}");
+        text
+    };
+    assert!(crowded(&result).contains("more in variants.csv"));
+    result.variants.truncate(1);
+    result.variants[0].name.clear();
+    crowded(&result);
+}
+
+#[test]
+fn nothing_finished() {
+    let mut result = examples::one_run();
+    result.variants[0].runs.iter_mut().for_each(|run| {
+        run.metrics = Default::default();
+        run.metrics.set("arrived", 5.0);
+        run.metrics.set("rejected", 5.0);
+    });
+    assert!(shown(&result).contains("no request finished"));
+    result.variants.clear();
+    shown(&result);
+}

@@ -1,0 +1,194 @@
+//! The report on several configurations: a row per variant.
+
+use super::line::{Line, Tone, WIDTH, packed};
+use super::shared::{requests, slo_limits, timing};
+use crate::metrics::unit::{TimeScale, Unit, decimals_for, fixed};
+use crate::metrics::{ExperimentResult, VariantResult, Verdict, names};
+
+/// Metric, heading, and how soon the column gives way when room is short (larger: sooner).
+const COLUMNS: &[(&str, &str, u8)] = &[
+    ("ttft.mean", "TTFT", 1),
+    ("ttft.p99", "TTFT P99", 4),
+    ("tpot.mean", "TPOT", 2),
+    ("e2e.mean", "E2E", 3),
+    ("e2e.p99", "E2E P99", 5),
+    ("request_throughput", "served", 3),
+    ("output_throughput", "output", 3),
+    ("slo_attainment", "SLO", 3),
+    ("running_mean", "run mean", 6),
+    ("running_peak", "run peak", 7),
+    ("kv_allocated_mean", "KV mean", 6),
+    ("kv_used_over_allocated", "used/alloc", 8),
+    ("preemptions", "preempted", 7),
+];
+
+/// Heading, table and what the variants share, with at most `budget` lines.
+pub fn lines(result: &ExperimentResult, variants: &[VariantResult], budget: usize) -> Vec<Line> {
+    let mut head = heading(result, variants);
+    let mut tail = Vec::new();
+    let overloaded = variants.iter().any(|v| v.verdict() == Verdict::Overloaded);
+    if overloaded {
+        let text = "OVERLOADED: TTFT and E2E only measure the length of the run";
+        tail.push(Line::new(format!("       {text}")));
+    }
+    if variants.iter().any(|v| v.runs.len() > 1) {
+        tail.push(Line::new("       means over seeds; their 95 % intervals are in summary.json"));
+    }
+    if let Some(slo) = variants.iter().find_map(|v| v.slo.as_ref()) {
+        let text = format!("{}, by {} % of requests", slo_limits(slo), slo.attain * 100.0);
+        tail.extend(packed("SLO", &[text], "", 0));
+    }
+    match variants {
+        [first, rest @ ..] if rest.iter().all(|v| v.timing == first.timing) => {
+            tail.extend(timing(&first.timing));
+        }
+        [] => {}
+        _ => tail.push(Line::new("timing differs between variants: see summary.json")),
+    }
+    let rows = table(result, variants);
+    let room = budget.saturating_sub(head.len() + tail.len()).max(4);
+    if rows.len() > room {
+        let left_out = rows.len() + 1 - room;
+        head.extend(rows.into_iter().take(room - 1));
+        head.push(Line::new(format!("       and {left_out} more in variants.csv")));
+    } else {
+        head.extend(rows);
+    }
+    head.extend(tail);
+    head
+}
+
+fn heading(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Line> {
+    let mut items = common(variants);
+    let seeds = variants.iter().map(|v| v.runs.len()).max().unwrap_or(0);
+    let seeds = if seeds > 1 { format!(" x {seeds} seeds") } else { String::new() };
+    if variants.iter().all(|v| v.verdict() == Verdict::AllAtOnce) && !variants.is_empty() {
+        items.push("all arrive at t = 0".to_owned());
+    }
+    items.push(format!("{} variants{seeds} x {}", variants.len(), requests(variants)));
+    packed(&result.name, &items, " | ", 0)
+}
+
+/// The parts of `what` that all variants share.
+fn common(variants: &[VariantResult]) -> Vec<String> {
+    let [first, rest @ ..] = variants else { return Vec::new() };
+    first
+        .what
+        .split(" | ")
+        .filter(|part| rest.iter().all(|v| v.what.split(" | ").any(|other| other == *part)))
+        .map(str::to_owned)
+        .collect()
+}
+
+struct Column {
+    heading: String,
+    unit: String,
+    cells: Vec<String>,
+    gives_way: u8,
+}
+
+impl Column {
+    fn of(
+        metric: &str,
+        heading: &str,
+        gives_way: u8,
+        variants: &[VariantResult],
+    ) -> Option<Column> {
+        let unit = names::find(metric)?.unit;
+        let values: Vec<Option<f64>> = variants.iter().map(|v| v.mean(metric)).collect();
+        let most = values.iter().flatten().copied().fold(None, |most: Option<f64>, value| {
+            Some(most.map_or(value.abs(), |most| most.max(value.abs())))
+        })?;
+        let (factor, symbol) = match unit {
+            Unit::Seconds => (TimeScale::of(most).factor(), TimeScale::of(most).symbol()),
+            Unit::Share => (100.0, "%"),
+            other => (1.0, other.symbol()),
+        };
+        let whole = unit == Unit::Count && values.iter().flatten().all(|v| v.fract() == 0.0);
+        let decimals = if whole { 0 } else { decimals_for(most * factor, 3) };
+        let cells = values
+            .iter()
+            .map(|value| value.map_or("-".to_owned(), |value| fixed(value * factor, decimals)))
+            .collect();
+        Some(Column { heading: heading.to_owned(), unit: symbol.to_owned(), cells, gives_way })
+    }
+
+    /// The load as a share of the capacity, where there is one.
+    fn load(variants: &[VariantResult]) -> Option<Column> {
+        let ratios: Vec<Option<f64>> = variants.iter().map(VariantResult::load_ratio).collect();
+        ratios.iter().any(Option::is_some).then(|| Column {
+            heading: "load".to_owned(),
+            unit: "%".to_owned(),
+            cells: ratios
+                .iter()
+                .map(|ratio| ratio.map_or("-".to_owned(), |ratio| fixed(ratio * 100.0, 0)))
+                .collect(),
+            gives_way: 1,
+        })
+    }
+
+    fn width(&self) -> usize {
+        let cells = self.cells.iter().map(|cell| cell.chars().count());
+        cells.chain([self.heading.chars().count(), self.unit.len()]).max().unwrap_or(0)
+    }
+}
+
+/// The columns in their order: the usual ones, then those that only an expectation asks for. What an
+/// expectation is about never gives way to what none is about.
+fn columns(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Column> {
+    let expected = |metric: &str| result.outcomes.iter().any(|outcome| outcome.metric == metric);
+    let mut columns: Vec<Column> = Column::load(variants).into_iter().collect();
+    for &(metric, heading, gives_way) in COLUMNS {
+        let gives_way = if expected(metric) { 0 } else { gives_way };
+        columns.extend(Column::of(metric, heading, gives_way, variants));
+    }
+    let mut seen: Vec<&str> = COLUMNS.iter().map(|(metric, ..)| *metric).collect();
+    for outcome in &result.outcomes {
+        if !seen.contains(&outcome.metric.as_str()) {
+            seen.push(&outcome.metric);
+            columns.extend(Column::of(&outcome.metric, &outcome.metric, 0, variants));
+        }
+    }
+    columns
+}
+
+/// Two lines of headings, then a row per variant.
+fn table(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Line> {
+    let labels: Vec<Option<(&str, Tone)>> = variants.iter().map(label).collect();
+    let room = labels.iter().flatten().map(|(label, _)| label.len() + 2).max().unwrap_or(0);
+    let names = variants.iter().map(|v| v.name.chars().count()).max().unwrap_or(0).clamp(5, 30);
+    let mut columns = columns(result, variants);
+    while names + columns.iter().map(|column| column.width() + 2).sum::<usize>() + room > WIDTH {
+        let Some(first) = (0..columns.len()).max_by_key(|&i| (columns[i].gives_way, i)) else {
+            break;
+        };
+        columns.remove(first);
+    }
+    let row = |first: &str, cell: &dyn Fn(&Column) -> String| {
+        let first: String = first.chars().take(names).collect();
+        let mut text = format!("{first:<names$}");
+        for column in &columns {
+            let width = column.width();
+            text.push_str(&format!("  {:>width$}", cell(column)));
+        }
+        Line::new(text)
+    };
+    let mut lines =
+        vec![row("", &|column| column.heading.clone()), row("", &|column| column.unit.clone())];
+    for (i, v) in variants.iter().enumerate() {
+        let line = row(&v.name, &|column| column.cells[i].clone());
+        lines.push(match labels[i] {
+            Some((label, tone)) => line.label(label, tone),
+            None => line,
+        });
+    }
+    lines
+}
+
+fn label(v: &VariantResult) -> Option<(&'static str, Tone)> {
+    match v.verdict() {
+        Verdict::Overloaded => Some(("OVERLOADED", Tone::Bad)),
+        Verdict::NearSaturation => Some(("NEAR SATURATION", Tone::Plain)),
+        _ => None,
+    }
+}
