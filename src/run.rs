@@ -303,7 +303,8 @@ fn empty_result(configuration: &Configuration) -> VariantResult {
     }
 }
 
-/// Writes what is about the whole scenario and returns the names of all files.
+/// Writes what is about the whole scenario and returns the names of all files, of a variant's
+/// folder only that.
 fn write_files(
     scenario: &Scenario,
     folder: &ResultFolder,
@@ -325,17 +326,11 @@ fn write_files(
     let resolved = scenario.resolved_text_in(folder.target()).map_err(RunError::Scenario)?;
     write("scenario.ron", resolved)?;
     write("run.log", log.render())?;
-    let mut rows = vec![REQUESTS];
-    if scenario.output.batch_metrics {
-        rows.push(BATCHES);
-    }
-    for configuration in &scenario.configurations {
-        for name in &rows {
-            files.push(match configuration.name.as_str() {
-                "" => (*name).to_owned(),
-                variant => format!("{}/{name}", file_name(variant)),
-            });
-        }
+    if scenario.has_variants() {
+        files.extend(scenario.configurations.iter().map(|c| format!("{}/", file_name(&c.name))));
+    } else {
+        files.push(REQUESTS.to_owned());
+        files.extend(scenario.output.batch_metrics.then(|| BATCHES.to_owned()));
     }
     Ok(files)
 }

@@ -18,7 +18,7 @@ pub(super) struct ProfileArgs {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Computes a profile from others' measurements
-    Import(ImportArgs),
+    Import(Box<ImportArgs>),
     /// Lists the profiles that are part of the program
     List,
 }
@@ -52,7 +52,8 @@ impl ProfileArgs {
                     failure::say(&format!("{name}  {about}"));
                 }
             }
-            Command::Import(ImportArgs { from: From::Vidur(args) }) => {
+            Command::Import(import) => {
+                let From::Vidur(args) = import.from;
                 let profile =
                     profile::import_vidur(&args.options).map_err(Failure::bad_argument)?;
                 profile::write(&profile, &args.out).map_err(Failure::unexpected)?;

@@ -236,7 +236,7 @@ fn plain_words(error: &Error) -> String {
 }
 
 /// The innermost node that satisfies `wanted` and holds `offset` (its end counts as inside).
-fn innermost<'a>(node: &'a Node, offset: usize, wanted: impl Fn(&Node) -> bool) -> &'a Node {
+fn innermost(node: &Node, offset: usize, wanted: impl Fn(&Node) -> bool) -> &Node {
     let mut found = node;
     node.walk(&mut |n| {
         if n.span.start <= offset && offset <= n.span.end && wanted(n) {
