@@ -99,7 +99,10 @@ fn subcommands() -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
+mod tests;
+
+#[cfg(test)]
+mod arguments {
     use super::*;
 
     #[test]

@@ -31,7 +31,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Number of seeds, instead of the scenario's
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seeds: Option<u32>,
     /// Changes a setting in every variant, for example engine.policy.max_num_seqs=64
     #[arg(long = "set", value_name = "PATH=VALUE")]

@@ -95,6 +95,9 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
+        if self.place.is_none() {
+            return self.render_plain();
+        }
         let mut group = annotate_snippets::Group::with_title(level.primary_title(&self.title));
         if let Some(place) = &self.place {
             let span = visible(&place.source.text, &place.span);
@@ -113,6 +116,20 @@ impl Diagnostic {
         }
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         renderer.decor_style(DecorStyle::Ascii).render(&[group])
+    }
+
+    /// Without a text to point into the frame of the renderer would be empty.
+    fn render_plain(&self) -> String {
+        let level = match self.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        let mut text = format!("{level}: {}", self.title);
+        let notes = self.notes.iter().map(|note| ("note", note));
+        for (kind, line) in notes.chain(self.help.iter().map(|help| ("help", help))) {
+            text.push_str(&format!("\n  = {kind}: {line}"));
+        }
+        text
     }
 }
 
@@ -159,6 +176,12 @@ error: unknown model `Lama`
   |
   = help: did you mean `Llama-2-7B`?
 "##);
+    }
+
+    #[test]
+    fn a_message_without_a_place_has_no_frame() {
+        let diagnostic = Diagnostic::error("cannot read x").help("look elsewhere");
+        assert_eq!(diagnostic.render(true), "error: cannot read x\n  = help: look elsewhere");
     }
 
     #[test]

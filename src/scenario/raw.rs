@@ -11,6 +11,8 @@ use crate::workload::WorkloadSpec;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawScenario {
+    /// What results are called; the file's stem if absent.
+    pub name: Option<String>,
     /// One line for `vidur-ecs list`.
     pub title: Option<String>,
     /// Name of the model.
@@ -40,8 +42,8 @@ pub(super) struct RawScenario {
 }
 
 /// What a variant cannot change, because it holds for all of them together.
-pub(super) const COMMON_FIELDS: [&str; 6] =
-    ["title", "seed", "seeds", "variants", "expect", "output"];
+pub(super) const COMMON_FIELDS: [&str; 7] =
+    ["name", "title", "seed", "seeds", "variants", "expect", "output"];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -99,6 +99,7 @@ impl Configuration {
 
 /// What holds for all variants together.
 pub(super) struct Common {
+    pub name: Option<String>,
     pub title: Option<String>,
     pub seed: u64,
     pub seeds: u32,
@@ -118,7 +119,7 @@ pub(super) fn resolve(
     let checker = Checker { document, base_dir, registry };
     let common = checker.common(&raw)?;
     let configuration = checker.configuration(name, &raw, warnings)?;
-    let common = Common { title: raw.title, expect: raw.expect, ..common };
+    let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
     Ok((configuration, common))
 }
 
@@ -153,10 +154,18 @@ impl Checker<'_> {
         if raw.seed.checked_add(u64::from(raw.seeds)).is_none() {
             return Err(self.error("seed", raw.seed, "a smaller number"));
         }
+        if raw
+            .name
+            .as_ref()
+            .is_some_and(|name| name.trim().is_empty() || name.contains(['/', '\n']))
+        {
+            return Err(self.error("name", "no name of a folder", "a word or two, without `/`"));
+        }
         if raw.title.as_ref().is_some_and(|title| title.contains('\n')) {
             return Err(self.error("title", "of several lines", "one line"));
         }
         Ok(Common {
+            name: None,
             title: None,
             seed: raw.seed,
             seeds: raw.seeds,

@@ -22,7 +22,7 @@ type Section = (&'static str, String);
 /// The resolved text of a scenario.
 pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
     let all = scenario.configurations.iter().map(sections).collect::<Result<Vec<_>, _>>()?;
-    let mut fields: Vec<String> = Vec::new();
+    let mut fields: Vec<String> = vec![format!("name: {}", ron_text(&scenario.name)?)];
     if let Some(title) = &scenario.title {
         fields.push(format!("title: {}", ron_text(title)?));
     }

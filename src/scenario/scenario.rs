@@ -15,7 +15,7 @@ use crate::registry::Registry;
 
 /// A checked scenario: its configurations, and what holds for all of them.
 pub struct Scenario {
-    /// The file's stem.
+    /// What results are called: the file's stem, unless the scenario says otherwise.
     pub name: String,
     /// One line about it.
     pub title: Option<String>,
@@ -73,19 +73,25 @@ impl Scenario {
         let mut warnings = Vec::new();
         let mut resolved = Vec::new();
         let documents = variants(&base, settings)?;
-        for (variant, document) in &documents {
+        for (index, (variant, document)) in documents.iter().enumerate() {
             let mut noticed = Vec::new();
-            let in_variant = |diagnostic: Diagnostic| match variant.as_str() {
+            let note = |diagnostic: Diagnostic| match variant.as_str() {
                 "" => diagnostic,
                 name => diagnostic.note(format!("in variant `{name}`")),
             };
-            let one = resolve(variant, document, base_dir, registry, &mut noticed)
-                .map_err(|error| Box::new(in_variant(*error)))?;
+            let one = resolve(variant, document, base_dir, registry, &mut noticed).map_err(|error| {
+                // What is wrong with the whole scenario is not about this variant.
+                let other = documents.iter().enumerate().find(|(other, _)| *other != index);
+                let everywhere = other.is_some_and(|(_, (name, document))| {
+                    resolve(name, document, base_dir, registry, &mut Vec::new()).err().as_ref() == Some(&error)
+                });
+                if everywhere { error } else { Box::new(note(*error)) }
+            })?;
             resolved.push(one);
             // What is true of several variants is said once.
             for warning in noticed {
                 if !warnings.iter().any(|known: &Diagnostic| known.title == warning.title) {
-                    warnings.push(in_variant(warning));
+                    warnings.push(note(warning));
                 }
             }
         }
@@ -97,7 +103,7 @@ impl Scenario {
         };
         check_expectations(&base, &common.expect, &configurations)?;
         let mut scenario = Scenario {
-            name,
+            name: common.name.unwrap_or(name),
             title: common.title,
             base_dir: base_dir.to_owned(),
             configurations,
@@ -149,6 +155,8 @@ fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
         }
         _ => cannot(error.to_string()),
     })?;
+    // Some editors begin a file with a byte order mark.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).to_vec();
     String::from_utf8(bytes).map_err(|error| {
         let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()])
             .into_owned();

@@ -9,6 +9,10 @@ pub fn closest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         .map(|name| {
             let candidate = plain(name);
             let mut score = strsim::jaro_winkler(&found, &candidate);
+            // One letter too many, too few, wrong or swapped: short words are rated too low.
+            if found.len() >= 2 && strsim::osa_distance(&found, &candidate) == 1 {
+                score = score.max(0.9);
+            }
             if found.len().min(candidate.len()) >= 3
                 && (candidate.contains(&found) || found.contains(&candidate))
             {
@@ -45,6 +49,7 @@ mod tests {
         assert_eq!(closest("max_batched_tokens", names), Some("max_num_batched_tokens"));
         assert_eq!(closest("watermrak", names), Some("watermark"));
         assert_eq!(closest("utilization", ["on", "model"]), None);
+        assert_eq!(closest("rn", ["run", "check"]), Some("run"));
         assert_eq!(closest("zebra", names), None);
         assert_eq!(closest("llama2-7b", ["Llama-2-7B", "Llama-2-70B"]), Some("Llama-2-7B"));
         assert_eq!(closest("vllm", ["VllmV0", "Orca"]), Some("VllmV0"));

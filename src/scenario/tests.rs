@@ -99,6 +99,7 @@ fn the_resolved_text_is_a_fixed_point() {
 fn the_resolved_text_is_readable() {
     insta::assert_snapshot!(loaded(GOOD, &[]).resolved_text(), @r##"
 (
+    name: "s",
     title: "A test",
     model: "Llama-2-7B",
     device: "A100-SXM-80G",

@@ -452,7 +452,7 @@ name for struct: 1:22 `VllmV0` expected fields in parentheses `( name: value, ..
 unknown variant: 1:50 `Poison` unknown name `Poison` | did you mean `Poisson`?
 unit for struct variant: 1:50 `Poisson` expected settings in parentheses, `Poisson( ... )`, found the name `Poisson` | 
 struct for unit variant: 1:50 `Static` expected a name without settings, found `Static( ... )` | 
-unknown field in variant: 1:58 `qsp` unknown field `qsp` | known here: qps
+unknown field in variant: 1:58 `qsp` unknown field `qsp` | did you mean `qps`?
 missing in variant: 1:50 `Poisson` field `qps` is missing | 
 wrong newtype: 1:62 `"x"` expected a whole number, found the text `"x"` | 
 list for map: 1:50 `[` expected entries in braces `{ "name": ... }`, found a list | 
