@@ -12,6 +12,7 @@ pub mod profile;
 pub mod registry;
 pub mod request;
 pub mod routing;
+pub mod run;
 pub mod scenario;
 pub mod scheduling;
 pub mod sim;

@@ -1,1 +1,132 @@
-//! cli
+//! The command line: one file per subcommand. [`main_with`] is the whole of a binary.
+
+mod check;
+mod failure;
+mod import;
+mod list;
+mod profile;
+mod progress;
+mod run;
+mod workload;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::registry::{Plugin, Registry};
+use failure::Failure;
+
+/// Simulates LLM inference serving: TTFT, TPOT, latency, throughput and KV-cache use of a model
+/// on given GPUs, without a GPU.
+#[derive(Debug, Parser)]
+#[command(name = "vidur-ecs", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: run::RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs scenarios (the default: `vidur-ecs FILE` is `vidur-ecs run FILE`)
+    Run(run::RunArgs),
+    /// Validates a scenario and shows it with every default and what follows from it
+    Check(check::CheckArgs),
+    /// Lists what scenarios can name: policies, routers, timings, models, devices, profiles,
+    /// lengths, metrics, and the scenarios in ./scenarios
+    List,
+    /// Turns another simulator's configuration into a scenario
+    Import(import::ImportArgs),
+    /// Makes and lists profiles of measured kernel times
+    Profile(profile::ProfileArgs),
+    /// Makes workloads from data
+    Workload(workload::WorkloadArgs),
+}
+
+/// Runs the program with the process's arguments and these plug-ins beside the built-in ones.
+///
+/// Exit codes: 0 done, 1 an expectation was not met under `--strict` or a file could not be
+/// written, 2 a wrong scenario or argument, 3 the model does not fit in memory.
+pub fn main_with(plugins: &[&dyn Plugin]) -> ExitCode {
+    run_with(plugins, std::env::args_os())
+}
+
+/// The same with these arguments, the program's name first.
+pub fn run_with<I>(plugins: &[&dyn Plugin], arguments: I) -> ExitCode
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, with exit code 0. Nobody may be listening.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let registry = Registry::with(plugins);
+    match dispatch(cli, &registry) {
+        Ok(code) => code,
+        Err(failure) => {
+            failure::complain(&failure.text);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn dispatch(cli: Cli, registry: &Registry) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Some(Command::Run(args)) => args.run(registry),
+        Some(Command::Check(args)) => args.run(registry),
+        Some(Command::List) => list::run(registry),
+        Some(Command::Import(args)) => args.run(),
+        Some(Command::Profile(args)) => args.run(),
+        Some(Command::Workload(args)) => args.run(),
+        None if cli.run.files.is_empty() => {
+            failure::complain(&Cli::command().render_help().to_string());
+            Ok(ExitCode::from(2))
+        }
+        None => cli.run.run(registry),
+    }
+}
+
+/// The names of all subcommands.
+fn subcommands() -> Vec<String> {
+    Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod arguments {
+    use super::*;
+
+    #[test]
+    fn arguments_are_well_defined() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_file_is_run_without_saying_so() {
+        let short =
+            Cli::try_parse_from(["vidur-ecs", "a.ron", "b.ron", "--seeds", "3"]).expect("parses");
+        assert!(short.command.is_none());
+        assert_eq!(short.run.files.len(), 2);
+        let long = Cli::try_parse_from([
+            "vidur-ecs",
+            "run",
+            "a.ron",
+            "--set",
+            "seed=1",
+            "--set",
+            "seeds=2",
+        ]);
+        assert!(
+            matches!(long.expect("parses").command, Some(Command::Run(args)) if args.settings.len() == 2)
+        );
+    }
+}

@@ -1,5 +1,29 @@
 //! Scenario files: from RON text to a validated description of runs.
+//!
+//! A file becomes a [`Document`] (text with a source map), into which `--set` arguments and
+//! variants are merged as text; the result is read by serde into raw types and then resolved: names
+//! looked up, plug-ins read through the registry, files read, everything checked. What is wrong
+//! anywhere on this way is a [`Diagnostic`] that points at the place in the file or argument.
 
+pub mod diagnostic;
+pub mod document;
+pub mod import_vidur;
+pub mod paths;
+mod plugins;
+mod raw;
+mod resolve;
+mod resolved_text;
+#[allow(clippy::module_inception)] // the module's one noun
+mod scenario;
 mod setting_error;
+pub mod suggest;
 
+pub use diagnostic::{Diagnostic, Severity};
+pub use document::Document;
+pub use raw::OutputSettings;
+pub use resolve::Configuration;
+pub use scenario::Scenario;
 pub use setting_error::SettingError;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! `vidur-ecs check`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::failure::{self, Failure};
+use crate::metrics::Load;
+use crate::registry::Registry;
+use crate::scenario::{Configuration, Scenario};
+
+const GIB: f64 = (1_u64 << 30) as f64;
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Scenario files
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Changes a setting in every variant
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    settings: Vec<String>,
+    /// Shows nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+impl CheckArgs {
+    pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
+        for file in &self.files {
+            let scenario = Scenario::load(file, &self.settings, registry)?;
+            failure::warn(if self.quiet { &[] } else { &scenario.warnings });
+            if !self.quiet {
+                failure::say(&describe(&scenario));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// What a scenario amounts to, and its resolved text.
+fn describe(scenario: &Scenario) -> String {
+    let mut text = format!("{} is valid", scenario.name);
+    if let Some(title) = &scenario.title {
+        let _ = write!(text, ": {title}");
+    }
+    let _ = match scenario.seeds.end - scenario.seeds.start {
+        1 => writeln!(text, "\nseed {}", scenario.seeds.start),
+        n => writeln!(text, "\nseeds {} to {} ({n})", scenario.seeds.start, scenario.seeds.end - 1),
+    };
+    for configuration in &scenario.configurations {
+        text.push('\n');
+        if !configuration.name.is_empty() {
+            let _ = writeln!(text, "variant {}", configuration.name);
+        }
+        for (key, value) in derived(configuration) {
+            let _ = writeln!(text, "{key:<9}{value}");
+        }
+    }
+    let _ = write!(text, "\n// resolved, hash {}\n{}", scenario.hash(), scenario.resolved_text());
+    text
+}
+
+/// What follows from a configuration, line by line.
+fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
+    let batch = c.policy.batch_limits(&c.limits);
+    let sequence = c.limits.blocks_for(c.limits.max_model_len);
+    let per_token = c.model.kv_bytes_per_token(c.parallel);
+    let weights = match &c.memory {
+        Some(plan) => format!(
+            "{:.2} GiB per GPU + {:.2} activations, of {:.2} available",
+            plan.weight_gib, plan.activation_gib, plan.available_gib
+        ),
+        None => format!("{:.2} GiB per GPU", c.model.weight_bytes(c.parallel) as f64 / GIB),
+    };
+    let blocks = u64::from(c.limits.num_blocks);
+    let origin = if c.memory.is_some() { "memory plan" } else { "as given" };
+    let load = match c.load() {
+        Load::Open { offered } => format!("{offered:.3} requests/s offered"),
+        Load::AllAtOnce => "all at once".to_owned(),
+        Load::ClosedLoop { concurrency } => format!("{concurrency} requests in flight"),
+    };
+    let requests = match c.workload.request_count() {
+        Some(count) => format!("{count} requests"),
+        None => "requests until the duration ends".to_owned(),
+    };
+    vec![
+        ("runs", c.what()),
+        ("weights", weights),
+        (
+            "KV",
+            format!(
+                "{blocks} blocks of {} ({origin}) = {} tokens per replica, {:.1} GiB per GPU",
+                c.limits.block_size,
+                blocks * u64::from(c.limits.block_size),
+                (blocks * u64::from(c.limits.block_size) * per_token) as f64 / GIB
+            ),
+        ),
+        (
+            "",
+            format!(
+                "{per_token} bytes per token and GPU; {} sequences of {} tokens fit",
+                blocks / u64::from(sequence.max(1)),
+                c.limits.max_model_len
+            ),
+        ),
+        (
+            "batch",
+            format!(
+                "at most {} requests, {} tokens",
+                batch.max_num_seqs, batch.max_num_batched_tokens
+            ),
+        ),
+        ("load", format!("{requests}, {load}")),
+        ("timing", c.predictor.note().rests_on),
+    ]
+}

@@ -1,0 +1,139 @@
+//! `vidur-ecs list`.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use super::failure::{self, Failure};
+use crate::cluster::{device_names, find_device};
+use crate::metrics::names;
+use crate::model;
+use crate::registry::Registry;
+use crate::scenario::Document;
+use crate::scenario::document::Source;
+
+/// Lists everything.
+pub(super) fn run(registry: &Registry) -> Result<ExitCode, Failure> {
+    failure::say(&text(registry, Path::new("scenarios")));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(registry: &Registry, scenarios: &Path) -> String {
+    let mut out = String::new();
+    section(&mut out, "policies", registry.policies().iter().map(|e| (e.name, e.about.to_owned())));
+    section(&mut out, "routers", registry.routers().iter().map(|e| (e.name, e.about.to_owned())));
+    section(&mut out, "timings", registry.timings().iter().map(|e| (e.name, e.about.to_owned())));
+    section(&mut out, "models", model::names().into_iter().map(|name| (name, about_model(name))));
+    section(&mut out, "devices", device_names().into_iter().map(|name| (name, about_device(name))));
+    section(&mut out, "profiles", super::profile::shipped());
+    section(&mut out, "lengths (Empirical)", super::workload::shipped());
+    let families = names::FAMILIES.iter().map(|family| (family.name, family.about.to_owned()));
+    let statistics: Vec<&str> = names::STATISTICS.iter().map(|(name, _)| *name).collect();
+    section(&mut out, &format!("metrics, each with .{}", statistics.join(" .")), families);
+    let scalars = names::all().filter(|metric| !metric.name.contains('.'));
+    section(
+        &mut out,
+        "metrics of a run",
+        scalars.map(|metric| (metric.name.as_str(), metric.about.clone())),
+    );
+    let found = titles(scenarios);
+    if !found.is_empty() {
+        let rows = found.iter().map(|(name, title)| (name.as_str(), title.clone()));
+        section(&mut out, &format!("scenarios in {}", scenarios.display()), rows);
+    }
+    out
+}
+
+fn section<N: AsRef<str>>(
+    out: &mut String,
+    title: &str,
+    rows: impl IntoIterator<Item = (N, String)>,
+) {
+    let rows: Vec<(N, String)> = rows.into_iter().collect();
+    if rows.is_empty() {
+        return;
+    }
+    let width = rows.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or(0);
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "{title}");
+    for (name, about) in rows {
+        let _ = writeln!(out, "{}", format!("  {:<width$}  {about}", name.as_ref()).trim_end());
+    }
+    out.push('\n');
+}
+
+fn about_model(name: &str) -> String {
+    model::find(name).map_or_else(String::new, |m| {
+        format!(
+            "{:.1} B parameters, {} layers, {} query and {} KV heads, {} tokens",
+            m.params() as f64 / 1e9,
+            m.layers,
+            m.q_heads,
+            m.kv_heads,
+            m.max_position
+        )
+    })
+}
+
+fn about_device(name: &str) -> String {
+    find_device(name).map_or_else(String::new, |d| {
+        format!("{} GiB, {} TFLOPS fp16, {} GB/s", d.memory_gib, d.fp16_tflops, d.hbm_gbps)
+    })
+}
+
+/// The scenarios in a folder, by name, with their titles.
+fn titles(folder: &Path) -> Vec<(String, String)> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "ron"))
+        .collect();
+    files.sort();
+    files
+        .iter()
+        .map(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            (name, title(path).unwrap_or_default())
+        })
+        .collect()
+}
+
+/// The title of a scenario, without checking the rest of it.
+fn title(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let document = Document::parse(&Source::new("", text)).ok()?;
+    let node = document.node("title")?;
+    document.read(node).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_and_titles_are_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("written")
+        };
+        write("b.ron", "(title: \"Second\", model: 3)");
+        write("a.ron", "broken");
+        write("c.txt", "(title: \"No scenario\")");
+        let text = text(&Registry::built_in(), folder.path());
+        for wanted in [
+            "VllmV0 ",
+            "PowerOfTwo ",
+            "Formula ",
+            "Llama-2-7B ",
+            "A100-SXM-80G ",
+            "  b.ron  Second",
+            "  a.ron\n",
+            "ttft ",
+            "kv_allocated_peak ",
+        ] {
+            assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
+        }
+        assert!(!text.contains("No scenario"));
+    }
+}

@@ -1,0 +1,138 @@
+//! `vidur-ecs run`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::failure::{self, Failure};
+use super::{progress, subcommands};
+use crate::output::report::{ReportInput, report, use_colour};
+use crate::output::{ResultFolder, file_name};
+use crate::registry::Registry;
+use crate::run;
+use crate::scenario::{Scenario, suggest};
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Scenario files
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Result folder; with several files, the folder of the result folders [default:
+    /// results/<name of the file>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replaces the result folder if it is there already
+    #[arg(long)]
+    force: bool,
+    /// First seed (or only one), instead of the scenario's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Number of seeds, instead of the scenario's
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    seeds: Option<u32>,
+    /// Changes a setting in every variant, for example engine.policy.max_num_seqs=64
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub settings: Vec<String>,
+    /// Shows nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// Exits with 1 if an expectation of the scenario is not met
+    #[arg(long)]
+    strict: bool,
+    /// Runs everything twice first, and names the time where the two part, if they do
+    #[arg(long)]
+    check_determinism: bool,
+}
+
+impl RunArgs {
+    pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
+        if self.files.is_empty() {
+            return Err(Failure::bad_argument("no scenario file is given"));
+        }
+        // Everything is checked before anything runs.
+        let mut prepared = Vec::new();
+        let mut targets = BTreeSet::new();
+        for file in &self.files {
+            suggest_subcommand(file)?;
+            let scenario = Scenario::load(file, &self.all_settings(), registry)?;
+            let target = self.target(&scenario);
+            if !targets.insert(target.clone()) {
+                return Err(Failure::bad_argument(format!(
+                    "two scenarios would write into {}",
+                    target.display()
+                )));
+            }
+            prepared.push((scenario, ResultFolder::create(&target, self.force)?));
+        }
+        let mut met = true;
+        for (scenario, folder) in prepared {
+            met &= self.run_one(&scenario, folder)?;
+        }
+        Ok(ExitCode::from(u8::from(self.strict && !met)))
+    }
+
+    /// `--set` arguments, those that have an option of their own included.
+    fn all_settings(&self) -> Vec<String> {
+        let mut settings = self.settings.clone();
+        settings.extend(self.seed.map(|seed| format!("seed={seed}")));
+        settings.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
+        settings
+    }
+
+    fn target(&self, scenario: &Scenario) -> PathBuf {
+        let name = file_name(&scenario.name);
+        match &self.out {
+            Some(out) if self.files.len() == 1 => out.clone(),
+            Some(out) => out.join(name),
+            None => Path::new("results").join(name),
+        }
+    }
+
+    /// Runs a scenario and shows the report. Returns whether all expectations are met.
+    fn run_one(&self, scenario: &Scenario, folder: ResultFolder) -> Result<bool, Failure> {
+        if !self.quiet {
+            failure::warn(&scenario.warnings);
+        }
+        if self.check_determinism {
+            run::check_determinism(scenario)?;
+        }
+        let bar = progress::bar(&scenario.name, run::expected_requests(scenario), self.quiet);
+        let finished = run::run(scenario, &folder, &|requests| bar.inc(requests));
+        bar.finish_and_clear();
+        let finished = finished?;
+        let target = folder.commit()?;
+        let met = finished.result.outcomes.iter().all(|outcome| outcome.met);
+        if !self.quiet {
+            failure::say(&report(&ReportInput {
+                result: &finished.result,
+                folder: Some(target.display().to_string()),
+                files: finished.files,
+                next: None,
+                warnings: finished.warnings,
+                colour: use_colour(),
+            }));
+            if self.check_determinism {
+                failure::say("deterministic: two runs of every seed took the same course");
+            }
+        }
+        Ok(met)
+    }
+}
+
+/// A first argument that is no file may be a subcommand with a slip in it.
+fn suggest_subcommand(file: &Path) -> Result<(), Failure> {
+    if file.exists() || file.extension().is_some() {
+        return Ok(());
+    }
+    let names = subcommands();
+    let written = file.to_string_lossy();
+    match suggest::closest(&written, names.iter().map(String::as_str)) {
+        Some(name) => Err(Failure::bad_argument(format!(
+            "there is no file {written}; did you mean the subcommand `{name}`?"
+        ))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,380 @@
+//! Runs a scenario: every configuration under every seed, side by side, into one result folder.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use crate::metrics::{
+    BatchRecord, Completions, ExperimentResult, Load, RequestRecord, RunContext, RunSink,
+    RunSummary, StatsSink, VariantResult, expect,
+};
+use crate::output::{
+    BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name,
+    summary_json, tables,
+};
+use crate::scenario::{Configuration, Diagnostic, Scenario};
+use crate::sim::{Nanos, SimError, SimSpec, Simulation};
+use crate::workload::{NewRequest, RequestSource, Workload};
+
+/// The most requests with which the capacity is estimated.
+const CAPACITY_REQUESTS: u64 = 2_000;
+
+/// Why a run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The simulation stopped.
+    #[error("{run}: {error}")]
+    Simulation {
+        /// Which run: variant and seed.
+        run: String,
+        /// What happened.
+        error: SimError,
+    },
+    /// Results could not be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The resolved scenario could not be written.
+    #[error("{0}")]
+    Scenario(Box<Diagnostic>),
+    /// Two runs of the same configuration and seed took different courses.
+    #[error("{run} is not deterministic: two runs with the same seed part at {time} s")]
+    NotDeterministic {
+        /// Which run.
+        run: String,
+        /// Simulated time of the first difference.
+        time: Nanos,
+    },
+}
+
+/// What a finished scenario leaves to show.
+pub struct Finished {
+    /// The results.
+    pub result: ExperimentResult,
+    /// Names of the files in the result folder.
+    pub files: Vec<String>,
+    /// What the user should know, each once.
+    pub warnings: Vec<String>,
+}
+
+/// Runs `scenario` and fills `folder`, which the caller commits. `progress` is told of every
+/// request that ended; it is called from several threads.
+///
+/// # Errors
+/// The first run that failed, or a file that could not be written.
+pub fn run(
+    scenario: &Scenario,
+    folder: &ResultFolder,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Finished, RunError> {
+    let started = Instant::now();
+    let outcomes: Vec<Outcome> = jobs(scenario)
+        .into_par_iter()
+        .map(|job| job.run(scenario, folder, progress))
+        .collect::<Result<_, _>>()?;
+    let mut outcomes = outcomes.into_iter();
+    let mut variants = Vec::new();
+    let mut iterations = 0;
+    let mut warnings: Vec<String> = scenario.warnings.iter().map(|w| w.title.clone()).collect();
+    for configuration in &scenario.configurations {
+        let mut result = empty_result(configuration);
+        // The jobs of a configuration follow each other: the capacity if it is estimated, then
+        // one run per seed.
+        if needs_capacity(configuration)
+            && let Some(Outcome::Capacity(capacity)) = outcomes.next()
+        {
+            result.capacity = capacity;
+        }
+        for outcome in outcomes.by_ref().take(seeds(scenario)) {
+            if let Outcome::Run(summary, batches) = outcome {
+                iterations += batches;
+                result.runs.push(*summary);
+            }
+        }
+        for warning in configuration.predictor.warnings() {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        variants.push(result);
+    }
+    let outcomes = expect::evaluate_all(&scenario.expectations, &variants);
+    let result = ExperimentResult {
+        name: scenario.name.clone(),
+        title: scenario.title.clone(),
+        variants,
+        outcomes,
+    };
+    let log = RunLog {
+        scenario: scenario.name.clone(),
+        scenario_hash: scenario.hash(),
+        versions: vec![("bevy_ecs".to_owned(), "0.20".to_owned())],
+        seeds: scenario.seeds.clone().collect(),
+        warnings: warnings.clone(),
+        wall_seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: cpu_seconds(),
+        iterations,
+    };
+    let files = write_files(scenario, folder, &result, &log)?;
+    Ok(Finished { result, files, warnings })
+}
+
+/// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
+pub fn expected_requests(scenario: &Scenario) -> Option<u64> {
+    let mut sum = 0_u64;
+    for configuration in &scenario.configurations {
+        let requests = configuration.workload.request_count()?;
+        sum = sum.saturating_add(requests.saturating_mul(seeds(scenario) as u64));
+        if needs_capacity(configuration) {
+            sum = sum.saturating_add(requests.min(CAPACITY_REQUESTS));
+        }
+    }
+    Some(sum)
+}
+
+/// Runs every configuration and seed twice, step by step side by side.
+///
+/// # Errors
+/// [`RunError::NotDeterministic`] with the time of the first difference.
+pub fn check_determinism(scenario: &Scenario) -> Result<(), RunError> {
+    let runs: Vec<(&Configuration, u64)> = scenario
+        .configurations
+        .iter()
+        .flat_map(|configuration| scenario.seeds.clone().map(move |seed| (configuration, seed)))
+        .collect();
+    runs.into_par_iter().try_for_each(|(configuration, seed)| {
+        let failed = |error| RunError::Simulation { run: label(configuration, seed), error };
+        let build =
+            || Simulation::new(spec(configuration, &configuration.workload, seed)).map_err(failed);
+        let (mut first, mut second) = (build()?, build()?);
+        let mut last = Nanos::ZERO;
+        loop {
+            let (a, b) =
+                (first.step(&mut Deaf).map_err(failed)?, second.step(&mut Deaf).map_err(failed)?);
+            if a != b {
+                let time = [a, b].into_iter().flatten().map(|step| step.time).min().unwrap_or(last);
+                return Err(RunError::NotDeterministic { run: label(configuration, seed), time });
+            }
+            match a {
+                Some(step) => last = step.time,
+                None => return Ok(()),
+            }
+        }
+    })
+}
+
+/// One piece of work.
+enum Job<'a> {
+    /// The rate at which a configuration completes requests that are all there from the start.
+    Capacity(&'a Configuration),
+    /// One seed.
+    Run(&'a Configuration, u64),
+}
+
+enum Outcome {
+    Capacity(Option<f64>),
+    /// The summary and the number of iterations.
+    Run(Box<RunSummary>, u64),
+}
+
+fn jobs(scenario: &Scenario) -> Vec<Job<'_>> {
+    let mut jobs = Vec::new();
+    for configuration in &scenario.configurations {
+        if needs_capacity(configuration) {
+            jobs.push(Job::Capacity(configuration));
+        }
+        jobs.extend(scenario.seeds.clone().map(|seed| Job::Run(configuration, seed)));
+    }
+    jobs
+}
+
+fn seeds(scenario: &Scenario) -> usize {
+    (scenario.seeds.end - scenario.seeds.start) as usize
+}
+
+/// Only an offered rate can be compared with a capacity.
+fn needs_capacity(configuration: &Configuration) -> bool {
+    matches!(configuration.load(), Load::Open { .. })
+}
+
+fn label(configuration: &Configuration, seed: u64) -> String {
+    match configuration.name.as_str() {
+        "" => format!("seed {seed}"),
+        name => format!("variant {name}, seed {seed}"),
+    }
+}
+
+impl Job<'_> {
+    fn run(
+        &self,
+        scenario: &Scenario,
+        folder: &ResultFolder,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Outcome, RunError> {
+        match *self {
+            Job::Capacity(configuration) => {
+                let seed = scenario.seeds.start;
+                let mut sinks = (Completions::default(), Ticks { progress, count: 0 });
+                let workload = configuration.workload.saturated();
+                let source =
+                    Box::new(First { source: workload.source(seed), left: CAPACITY_REQUESTS });
+                let spec =
+                    SimSpec { source, time_limit: None, ..spec(configuration, &workload, seed) };
+                simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
+                    run: "capacity estimate".to_owned(),
+                    error,
+                })?;
+                Ok(Outcome::Capacity(sinks.0.capacity()))
+            }
+            Job::Run(configuration, seed) => {
+                let csv = match seed == scenario.seeds.start {
+                    true => Some(create_csv(scenario, configuration, folder)?),
+                    false => None,
+                };
+                let stats = StatsSink::new(configuration.slo.clone());
+                let mut sinks = ((csv, stats), Ticks { progress, count: 0 });
+                let totals =
+                    simulate(spec(configuration, &configuration.workload, seed), &mut sinks)
+                        .map_err(|error| RunError::Simulation {
+                            run: label(configuration, seed),
+                            error,
+                        })?;
+                let ((csv, stats), _) = sinks;
+                if let Some(csv) = csv {
+                    csv.finish()?;
+                }
+                let context = RunContext {
+                    seed,
+                    block_size: configuration.limits.block_size,
+                    stages: configuration.replicas * configuration.parallel.pipeline,
+                    flops: configuration.flops(),
+                };
+                Ok(Outcome::Run(Box::new(stats.finish(&totals, &context)), totals.batches))
+            }
+        }
+    }
+}
+
+fn simulate(spec: SimSpec, sink: &mut dyn RunSink) -> Result<crate::metrics::RunTotals, SimError> {
+    Simulation::new(spec)?.run(sink)
+}
+
+/// The simulation of a configuration under a seed.
+fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
+    let window = workload.window(seed);
+    SimSpec {
+        replicas: configuration.replicas,
+        limits: configuration.limits,
+        policy: configuration.policy.boxed(),
+        router: configuration.router.boxed(),
+        predictor: configuration.predictor.clone(),
+        source: workload.source(seed),
+        concurrency: workload.concurrency(),
+        arrivals_until: workload.arrivals_end(),
+        window: Box::new(move |index, time| window.contains(index, time)),
+        seed,
+        time_limit: configuration.time_limit(),
+    }
+}
+
+/// The per-request and per-batch files are those of the first seed, one folder a variant.
+fn create_csv(
+    scenario: &Scenario,
+    configuration: &Configuration,
+    folder: &ResultFolder,
+) -> Result<CsvSink, OutputError> {
+    let path = match configuration.name.as_str() {
+        "" => folder.path().to_owned(),
+        name => folder.subfolder(name)?,
+    };
+    CsvSink::create(&path, &configuration.model.name, scenario.output.batch_metrics)
+}
+
+fn empty_result(configuration: &Configuration) -> VariantResult {
+    VariantResult {
+        name: configuration.name.clone(),
+        what: configuration.what(),
+        runs: Vec::new(),
+        load: configuration.load(),
+        capacity: None,
+        slo: configuration.slo.clone(),
+        kv_blocks: u64::from(configuration.limits.num_blocks),
+        block_size: configuration.limits.block_size,
+        timing: configuration.predictor.note(),
+    }
+}
+
+/// Writes what is about the whole scenario and returns the names of all files, of a variant's
+/// folder only that.
+fn write_files(
+    scenario: &Scenario,
+    folder: &ResultFolder,
+    result: &ExperimentResult,
+    log: &RunLog,
+) -> Result<Vec<String>, RunError> {
+    let mut files = Vec::new();
+    let mut write = |name: &str, text: String| {
+        files.push(name.to_owned());
+        folder.write(name, text)
+    };
+    write("summary.json", summary_json::render(result))?;
+    if seeds(scenario) > 1 {
+        write(tables::SEEDS, tables::seeds_csv(result))?;
+    }
+    if scenario.has_variants() {
+        write(tables::VARIANTS, tables::variants_csv(result))?;
+    }
+    let resolved = scenario.resolved_text_in(folder.target()).map_err(RunError::Scenario)?;
+    write("scenario.ron", resolved)?;
+    write("run.log", log.render())?;
+    if scenario.has_variants() {
+        files.extend(scenario.configurations.iter().map(|c| format!("{}/", file_name(&c.name))));
+    } else {
+        files.push(REQUESTS.to_owned());
+        files.extend(scenario.output.batch_metrics.then(|| BATCHES.to_owned()));
+    }
+    Ok(files)
+}
+
+/// The first requests of a source.
+struct First {
+    source: Box<dyn RequestSource>,
+    left: u64,
+}
+
+impl RequestSource for First {
+    fn next_request(&mut self) -> Option<NewRequest> {
+        self.left = self.left.checked_sub(1)?;
+        self.source.next_request()
+    }
+}
+
+/// Listens to nothing.
+struct Deaf;
+
+impl RunSink for Deaf {
+    fn request(&mut self, _: &RequestRecord) {}
+    fn batch(&mut self, _: &BatchRecord) {}
+}
+
+/// Tells the progress bar, now and then.
+struct Ticks<'a> {
+    progress: &'a (dyn Fn(u64) + Sync),
+    count: u64,
+}
+
+impl RunSink for Ticks<'_> {
+    fn request(&mut self, _: &RequestRecord) {
+        self.count += 1;
+        if self.count == 64 {
+            (self.progress)(self.count);
+            self.count = 0;
+        }
+    }
+    fn batch(&mut self, _: &BatchRecord) {}
+}
+
+impl Drop for Ticks<'_> {
+    fn drop(&mut self) {
+        (self.progress)(self.count);
+    }
+}

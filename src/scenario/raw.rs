@@ -1,0 +1,119 @@
+//! A scenario as it is written: types and field names only. [`super::resolve`] gives it meaning.
+
+use indexmap::IndexMap;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{Expectation, Slo};
+use crate::workload::WorkloadSpec;
+
+/// The whole file, or the whole of one variant.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawScenario {
+    /// What results are called; the file's stem if absent.
+    pub name: Option<String>,
+    /// One line for `vidur-ecs list`.
+    pub title: Option<String>,
+    /// Name of the model.
+    pub model: String,
+    /// Name of the GPU.
+    pub device: String,
+    #[serde(default)]
+    pub cluster: RawCluster,
+    pub engine: RawEngine,
+    pub workload: WorkloadSpec,
+    /// A plug-in with its settings, read through the registry.
+    #[serde(rename = "timing")]
+    pub _timing: IgnoredAny,
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    #[serde(default = "one")]
+    pub seeds: u32,
+    pub time_limit_s: Option<f64>,
+    pub slo: Option<Slo>,
+    /// Partial overrides; each is merged into the rest before anything is read.
+    #[serde(default, rename = "variants")]
+    pub _variants: IndexMap<String, IgnoredAny>,
+    #[serde(default)]
+    pub expect: Vec<Expectation>,
+    #[serde(default)]
+    pub output: OutputSettings,
+}
+
+/// What a variant cannot change, because it holds for all of them together.
+pub(super) const COMMON_FIELDS: [&str; 7] =
+    ["name", "title", "seed", "seeds", "variants", "expect", "output"];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct RawCluster {
+    pub replicas: u32,
+    pub tensor_parallel: u32,
+    pub pipeline_parallel: u32,
+    /// A plug-in with its settings.
+    #[serde(rename = "router")]
+    pub _router: IgnoredAny,
+    pub network: Option<String>,
+}
+
+impl Default for RawCluster {
+    fn default() -> RawCluster {
+        RawCluster {
+            replicas: 1,
+            tensor_parallel: 1,
+            pipeline_parallel: 1,
+            _router: IgnoredAny,
+            network: None,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEngine {
+    /// A plug-in with its settings.
+    #[serde(rename = "policy")]
+    pub _policy: IgnoredAny,
+    /// Most tokens of a request; the model's limit if absent.
+    pub max_model_len: Option<u32>,
+    /// Allows a `max_model_len` above the model's limit, as vLLM's environment variable does.
+    #[serde(default)]
+    pub allow_long_max_model_len: bool,
+    #[serde(default = "default_utilization")]
+    pub gpu_memory_utilization: f64,
+    #[serde(default = "default_block_size")]
+    pub block_size: u32,
+    /// Outright, without a memory plan.
+    pub num_gpu_blocks: Option<u32>,
+}
+
+/// What is written into the result folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputSettings {
+    /// Whether `batch_metrics.csv` is written, one row per iteration.
+    pub batch_metrics: bool,
+}
+
+impl Default for OutputSettings {
+    fn default() -> OutputSettings {
+        OutputSettings { batch_metrics: true }
+    }
+}
+
+fn default_seed() -> u64 {
+    42
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_utilization() -> f64 {
+    0.90
+}
+
+fn default_block_size() -> u32 {
+    16
+}

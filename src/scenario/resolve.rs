@@ -1,0 +1,398 @@
+//! From a scenario as it is written to one that can run: every name found, every file read, every
+//! setting checked, every default filled in.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
+use super::document::{Document, Span};
+use super::raw::{OutputSettings, RawScenario};
+use super::setting_error::SettingError;
+use super::{plugins, suggest};
+use crate::cluster::memory::{self, MemoryPlan, MemorySettings};
+use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
+use crate::metrics::{Expectation, FlopsModel, Load, Slo};
+use crate::model::{self, ModelSpec};
+use crate::registry::{AnyPolicy, AnyRouter, AnyTiming, Registry};
+use crate::scheduling::EngineLimits;
+use crate::sim::Nanos;
+use crate::timing::{Predictor, TimingContext};
+use crate::workload::{Workload, WorkloadSpec};
+
+/// More replicas than this are a slip of the pen.
+const MOST_REPLICAS: u32 = 65_536;
+/// More seeds than this are a slip of the pen.
+const MOST_SEEDS: u32 = 10_000;
+
+/// One configuration that runs: a variant, or the scenario itself.
+pub struct Configuration {
+    /// The variant's name; empty for a scenario without variants.
+    pub name: String,
+    /// The model.
+    pub model: &'static ModelSpec,
+    /// The GPU.
+    pub device: &'static DeviceSpec,
+    /// How a replica is spread over GPUs.
+    pub parallel: Parallelism,
+    /// Number of replicas.
+    pub replicas: u32,
+    /// The network between a replica's GPUs, if the scenario names one.
+    pub network: Option<String>,
+    /// The router.
+    pub router: Box<dyn AnyRouter>,
+    /// The scheduling policy.
+    pub policy: Box<dyn AnyPolicy>,
+    /// Limits of the engine, KV blocks included.
+    pub limits: EngineLimits,
+    /// Share of the device's memory that the engine takes.
+    pub gpu_memory_utilization: f64,
+    /// Whether `max_model_len` may exceed the model's limit.
+    pub allow_long_max_model_len: bool,
+    /// The memory plan; `None` if the KV blocks were given outright.
+    pub memory: Option<MemoryPlan>,
+    /// The settings of the timing.
+    pub timing: Box<dyn AnyTiming>,
+    /// The model of execution time.
+    pub predictor: Arc<dyn Predictor>,
+    /// The workload as it is written.
+    pub workload_spec: WorkloadSpec,
+    /// The workload, its files read.
+    pub workload: Workload,
+    /// When the run is cut off.
+    pub time_limit_s: Option<f64>,
+    /// Objectives.
+    pub slo: Option<Slo>,
+}
+
+impl Configuration {
+    /// What runs, in a few words: `Llama-2-7B | 1 x A100-SXM-80G | VllmV0`.
+    pub fn what(&self) -> String {
+        let gpus = u64::from(self.replicas) * u64::from(self.parallel.gpus());
+        format!("{} | {gpus} x {} | {}", self.model.name, self.device.name, self.policy.name())
+    }
+
+    /// How requests come.
+    pub fn load(&self) -> Load {
+        match (self.workload.concurrency(), self.workload.offered_rate()) {
+            (Some(concurrency), _) => Load::ClosedLoop { concurrency },
+            (None, Some(offered)) => Load::Open { offered },
+            (None, None) => Load::AllAtOnce,
+        }
+    }
+
+    /// What MFU is computed from; `None` where the timing is not that of a device.
+    pub fn flops(&self) -> Option<FlopsModel> {
+        let physical = self.predictor.note().physical;
+        physical.then(|| FlopsModel {
+            flops_per_token: self.model.matmul_flops_per_token(),
+            attention_flops_per_pair: self.model.attention_flops_per_pair(),
+            peak_flops: self.device.fp16_tflops * 1e12,
+            gpus: self.replicas.saturating_mul(self.parallel.gpus()),
+        })
+    }
+
+    /// The time limit.
+    pub fn time_limit(&self) -> Option<Nanos> {
+        self.time_limit_s.map(Nanos::from_secs_f64)
+    }
+}
+
+/// What holds for all variants together.
+pub(super) struct Common {
+    pub name: Option<String>,
+    pub title: Option<String>,
+    pub seed: u64,
+    pub seeds: u32,
+    pub expect: Vec<Expectation>,
+    pub output: OutputSettings,
+}
+
+/// Resolves one complete document.
+pub(super) fn resolve(
+    name: &str,
+    document: &Document,
+    base_dir: &Path,
+    registry: &Registry,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<(Configuration, Common), Box<Diagnostic>> {
+    let raw: RawScenario = document.read(document.root())?;
+    let checker = Checker { document, base_dir, registry };
+    let common = checker.common(&raw)?;
+    let configuration = checker.configuration(name, &raw, warnings)?;
+    let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
+    Ok((configuration, common))
+}
+
+struct Checker<'a> {
+    document: &'a Document,
+    base_dir: &'a Path,
+    registry: &'a Registry,
+}
+
+impl Checker<'_> {
+    fn span(&self, path: &str) -> Span {
+        self.document.locate_nearest(path)
+    }
+
+    /// A complaint about the value at `path`.
+    fn error(&self, path: &str, found: impl std::fmt::Display, expected: &str) -> Box<Diagnostic> {
+        Box::new(plugins::setting_error(
+            self.document,
+            "",
+            &SettingError::new(path, found, expected),
+        ))
+    }
+
+    fn settings(&self, base: &str, error: &SettingError) -> Box<Diagnostic> {
+        Box::new(plugins::setting_error(self.document, base, error))
+    }
+
+    fn common(&self, raw: &RawScenario) -> Result<Common, Box<Diagnostic>> {
+        if raw.seeds == 0 || raw.seeds > MOST_SEEDS {
+            return Err(self.error("seeds", raw.seeds, &format!("1 to {MOST_SEEDS}")));
+        }
+        if raw.seed.checked_add(u64::from(raw.seeds)).is_none() {
+            return Err(self.error("seed", raw.seed, "a smaller number"));
+        }
+        if raw
+            .name
+            .as_ref()
+            .is_some_and(|name| name.trim().is_empty() || name.contains(['/', '\n']))
+        {
+            return Err(self.error("name", "no name of a folder", "a word or two, without `/`"));
+        }
+        if raw.title.as_ref().is_some_and(|title| title.contains('\n')) {
+            return Err(self.error("title", "of several lines", "one line"));
+        }
+        Ok(Common {
+            name: None,
+            title: None,
+            seed: raw.seed,
+            seeds: raw.seeds,
+            expect: Vec::new(),
+            output: raw.output,
+        })
+    }
+
+    fn configuration(
+        &self,
+        name: &str,
+        raw: &RawScenario,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Result<Configuration, Box<Diagnostic>> {
+        let model = self.known("model", &raw.model, model::find(&raw.model), &model::names())?;
+        let device =
+            self.known("device", &raw.device, find_device(&raw.device), &device_names())?;
+        let parallel = Parallelism {
+            tensor: raw.cluster.tensor_parallel,
+            pipeline: raw.cluster.pipeline_parallel,
+        };
+        parallel.check(model).map_err(|error| self.settings("", &error))?;
+        if raw.cluster.replicas == 0 || raw.cluster.replicas > MOST_REPLICAS {
+            return Err(self.error(
+                "cluster.replicas",
+                raw.cluster.replicas,
+                &format!("1 to {MOST_REPLICAS}"),
+            ));
+        }
+        if let Some(limit) = raw.time_limit_s
+            && !(limit > 0.0 && limit <= 1e9)
+        {
+            return Err(self.error("time_limit_s", limit, "seconds above 0 and at most 1e9"));
+        }
+        if let Some(error) = raw.slo.as_ref().and_then(|slo| slo.check().into_iter().next()) {
+            return Err(self.settings("slo", &error));
+        }
+        let policy = plugins::read(self.document, "engine.policy", self.registry.policies(), None)?;
+        let router = plugins::read(
+            self.document,
+            "cluster.router",
+            self.registry.routers(),
+            Some("RoundRobin"),
+        )?;
+        router.check().map_err(|error| self.settings("cluster.router", &error))?;
+        let (limits, memory) =
+            self.engine(raw, model, device, parallel, policy.as_ref(), warnings)?;
+        policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
+        let timing = plugins::read(self.document, "timing", self.registry.timings(), None)?;
+        let context = TimingContext {
+            model,
+            device,
+            parallel,
+            block_size: limits.block_size,
+            network: raw.cluster.network.as_deref(),
+            base_dir: self.base_dir,
+        };
+        let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
+        let workload =
+            raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
+        self.lengths_fit(raw, &workload, limits.max_model_len, warnings)?;
+        Ok(Configuration {
+            name: name.to_owned(),
+            model,
+            device,
+            parallel,
+            replicas: raw.cluster.replicas,
+            network: raw.cluster.network.clone(),
+            router,
+            policy,
+            limits,
+            gpu_memory_utilization: raw.engine.gpu_memory_utilization,
+            allow_long_max_model_len: raw.engine.allow_long_max_model_len,
+            memory,
+            timing,
+            predictor,
+            workload_spec: raw.workload.clone(),
+            workload,
+            time_limit_s: raw.time_limit_s,
+            slo: raw.slo.clone(),
+        })
+    }
+
+    /// A model or device by name.
+    fn known<T>(
+        &self,
+        kind: &str,
+        name: &str,
+        found: Option<T>,
+        names: &[&str],
+    ) -> Result<T, Box<Diagnostic>> {
+        found.ok_or_else(|| {
+            let place = self.document.place(&self.span(kind));
+            Box::new(
+                Diagnostic::error(format!("unknown {kind} `{name}`"))
+                    .at(place, format!("no {kind} has this name"))
+                    .helps(suggest::help(name, names.iter().copied())),
+            )
+        })
+    }
+
+    /// The engine's limits, with the KV blocks as given or as the memory allows.
+    fn engine(
+        &self,
+        raw: &RawScenario,
+        model: &ModelSpec,
+        device: &DeviceSpec,
+        parallel: Parallelism,
+        policy: &dyn AnyPolicy,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Result<(EngineLimits, Option<MemoryPlan>), Box<Diagnostic>> {
+        let engine = &raw.engine;
+        let max_model_len = engine.max_model_len.unwrap_or(model.max_position);
+        if max_model_len == 0 {
+            return Err(self.error("engine.max_model_len", 0, "at least 1"));
+        }
+        if max_model_len > model.max_position && !engine.allow_long_max_model_len {
+            let expected = format!("at most {}, the limit of {}", model.max_position, model.name);
+            let error = self.error("engine.max_model_len", max_model_len, &expected);
+            return Err(Box::new(
+                (*error).help("to go beyond it all the same: allow_long_max_model_len: true"),
+            ));
+        }
+        if engine.block_size == 0 {
+            return Err(self.error("engine.block_size", 0, "at least 1, such as 16"));
+        }
+        let utilization = engine.gpu_memory_utilization;
+        if !(utilization > 0.0 && utilization <= 1.0) {
+            return Err(self.error(
+                "engine.gpu_memory_utilization",
+                utilization,
+                "above 0 and at most 1",
+            ));
+        }
+        let mut limits = EngineLimits {
+            max_model_len,
+            block_size: engine.block_size,
+            num_blocks: 0,
+            stages: parallel.pipeline,
+        };
+        if let Some(blocks) = engine.num_gpu_blocks {
+            if blocks == 0 {
+                return Err(self.error("engine.num_gpu_blocks", 0, "at least 1"));
+            }
+            limits.num_blocks = blocks;
+            if blocks < limits.blocks_for(max_model_len) {
+                let place = self.document.place(&self.span("engine.num_gpu_blocks"));
+                let most = u64::from(blocks) * u64::from(engine.block_size);
+                warnings.push(
+                    Diagnostic::warning(format!(
+                        "{blocks} KV blocks hold {most} tokens, less than one request of max_model_len {max_model_len}"
+                    ))
+                    .at(place, "longer requests will be rejected"),
+                );
+            }
+            return Ok((limits, None));
+        }
+        // The memory plan needs to know the largest batch, and batches depend on no block count.
+        let batch = policy.batch_limits(&EngineLimits { num_blocks: u32::MAX, ..limits });
+        // A policy without a budget of tokens could, in theory, batch every prompt at once. As in
+        // vLLM's own profiling run one longest prompt is taken to be the largest batch then.
+        let unbounded = batch.max_num_seqs.saturating_mul(max_model_len);
+        let tokens = if batch.max_num_batched_tokens >= unbounded {
+            max_model_len
+        } else {
+            batch.max_num_batched_tokens
+        };
+        let settings = MemorySettings {
+            gpu_memory_utilization: utilization,
+            block_size: engine.block_size,
+            max_model_len,
+            max_num_batched_tokens: tokens,
+        };
+        let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
+            let place = self.document.place(&self.span("model"));
+            Box::new(
+                Diagnostic::error(format!("{} does not fit on {}", model.name, device.name))
+                    .at(place, "does not fit in memory")
+                    .note(error.to_string())
+                    .exit(DOES_NOT_FIT),
+            )
+        })?;
+        limits.num_blocks = plan.num_blocks;
+        Ok((limits, Some(plan)))
+    }
+
+    /// Warns of requests that are too long, and refuses a workload of nothing else.
+    fn lengths_fit(
+        &self,
+        raw: &RawScenario,
+        workload: &Workload,
+        max_model_len: u32,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Result<(), Box<Diagnostic>> {
+        if workload.max_total_hint().is_some_and(|most| most <= max_model_len) {
+            return Ok(());
+        }
+        let survey = workload.survey(raw.seed, max_model_len);
+        let path = if raw.workload.trace.is_some() { "workload.trace" } else { "workload.lengths" };
+        let place = self.document.place(&self.span(path));
+        let (over, all) = (survey.over_limit, survey.requests);
+        if all == 0 {
+            return Err(self.error(
+                "workload",
+                "without a single request",
+                "at least one to arrive",
+            ));
+        }
+        if over == 0 {
+            return Ok(());
+        }
+        let text = format!(
+            "{over} of {all} requests are longer than max_model_len {max_model_len} (the longest has {} tokens)",
+            survey.longest_total
+        );
+        if over == all {
+            return Err(Box::new(
+                Diagnostic::error(text)
+                    .at(place, "none of these can be served")
+                    .help("raise engine.max_model_len, or shorten the requests (max_total)"),
+            ));
+        }
+        warnings.push(
+            Diagnostic::warning(text)
+                .at(place, "these will be rejected")
+                .help("`max_total` keeps lengths within a limit"),
+        );
+        Ok(())
+    }
+}

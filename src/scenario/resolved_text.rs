@@ -1,0 +1,223 @@
+//! A resolved scenario as RON again, and its hash.
+//!
+//! What all variants have in common stands outside, each section that differs stands whole in
+//! every variant: so nothing is left to merge, and reading the text gives the same scenario.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::diagnostic::Diagnostic;
+use super::document::{Document, Kind, Node, Source, ron_options};
+use super::paths;
+use super::resolve::Configuration;
+use super::scenario::Scenario;
+
+/// Lines are broken beyond this width.
+const WIDTH: usize = 96;
+
+/// The name of a field and its value as RON.
+type Section = (&'static str, String);
+
+/// The resolved text of a scenario.
+pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
+    let all = scenario.configurations.iter().map(sections).collect::<Result<Vec<_>, _>>()?;
+    let mut fields: Vec<String> = vec![format!("name: {}", ron_text(&scenario.name)?)];
+    if let Some(title) = &scenario.title {
+        fields.push(format!("title: {}", ron_text(title)?));
+    }
+    let shared = |section: &Section| all.iter().all(|sections| sections.contains(section));
+    let first = all.first().map(Vec::as_slice).unwrap_or_default();
+    fields
+        .extend(first.iter().filter(|s| shared(s)).map(|(name, value)| format!("{name}: {value}")));
+    fields.push(format!("seed: {}", scenario.seeds.start));
+    fields.push(format!("seeds: {}", scenario.seeds.end - scenario.seeds.start));
+    if scenario.has_variants() {
+        let mut variants = Vec::new();
+        for (configuration, sections) in scenario.configurations.iter().zip(&all) {
+            let own = sections
+                .iter()
+                .filter(|s| !shared(s))
+                .map(|(name, value)| format!("{name}: {value}"));
+            let own: Vec<String> = own.collect();
+            variants.push(format!("{}: ({})", ron_text(&configuration.name)?, own.join(", ")));
+        }
+        fields.push(format!("variants: {{{}}}", variants.join(", ")));
+    }
+    if !scenario.expectations.is_empty() {
+        fields.push(format!("expect: {}", ron_text(&scenario.expectations)?));
+    }
+    fields.push(format!("output: {}", ron_text(&scenario.output)?));
+    pretty(&format!("({})", fields.join(", ")))
+}
+
+fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
+    let mut cluster = vec![
+        format!("replicas: {}", c.replicas),
+        format!("tensor_parallel: {}", c.parallel.tensor),
+        format!("pipeline_parallel: {}", c.parallel.pipeline),
+        format!("router: {}", c.router.to_ron()),
+    ];
+    if let Some(network) = &c.network {
+        cluster.push(format!("network: {}", ron_text(network)?));
+    }
+    let mut engine = vec![
+        format!("policy: {}", c.policy.to_ron()),
+        format!("max_model_len: {}", c.limits.max_model_len),
+        format!("gpu_memory_utilization: {:?}", c.gpu_memory_utilization),
+        format!("block_size: {}", c.limits.block_size),
+        // Written outright: a later version's memory plan may differ, the result must not.
+        format!("num_gpu_blocks: {}", c.limits.num_blocks),
+    ];
+    if c.allow_long_max_model_len {
+        engine.push("allow_long_max_model_len: true".to_owned());
+    }
+    let mut sections = vec![
+        ("model", ron_text(&c.model.name)?),
+        ("device", ron_text(&c.device.name)?),
+        ("cluster", format!("({})", cluster.join(", "))),
+        ("engine", format!("({})", engine.join(", "))),
+        ("workload", ron_text(&c.workload_spec)?),
+        ("timing", c.timing.to_ron()),
+    ];
+    if let Some(limit) = c.time_limit_s {
+        sections.push(("time_limit_s", format!("{limit:?}")));
+    }
+    if let Some(slo) = &c.slo {
+        sections.push(("slo", ron_text(slo)?));
+    }
+    Ok(sections)
+}
+
+fn ron_text<T: Serialize>(value: &T) -> Result<String, Box<Diagnostic>> {
+    ron_options().to_string(value).map_err(|error| {
+        Box::new(Diagnostic::error(format!("the scenario cannot be written: {error}")))
+    })
+}
+
+fn read(text: &str) -> Result<Document, Box<Diagnostic>> {
+    Document::parse(&Source::new("scenario.ron", text))
+}
+
+/// The same text, broken into lines.
+fn pretty(text: &str) -> Result<String, Box<Diagnostic>> {
+    let document = read(text)?;
+    let mut out = String::new();
+    print(&document, document.root(), 0, 0, &mut out);
+    out.push('\n');
+    Ok(out)
+}
+
+/// Prints a value that starts at column `column` of a line indented by `indent` steps.
+fn print(document: &Document, node: &Node, indent: usize, column: usize, out: &mut String) {
+    let line = one_line(document, node);
+    let fields = node.fields();
+    if (indent > 0 && column + line.len() < WIDTH) || (fields.is_empty() && node.items().is_empty())
+    {
+        out.push_str(&line);
+        return;
+    }
+    let (open, close) = brackets(node);
+    out.push_str(name(document, node));
+    out.push(open);
+    out.push('\n');
+    let step = |out: &mut String, n: usize| out.push_str(&"    ".repeat(n));
+    for field in fields {
+        step(out, indent + 1);
+        let key = document.slice(&field.key);
+        out.push_str(key);
+        out.push_str(": ");
+        print(document, &field.value, indent + 1, 4 * (indent + 1) + key.len() + 2, out);
+        out.push_str(",\n");
+    }
+    for item in node.items() {
+        step(out, indent + 1);
+        print(document, item, indent + 1, 4 * (indent + 1), out);
+        out.push_str(",\n");
+    }
+    step(out, indent);
+    out.push(close);
+}
+
+fn one_line(document: &Document, node: &Node) -> String {
+    if matches!(node.kind, Kind::Scalar | Kind::Unit) {
+        return document.slice(&node.span).to_owned();
+    }
+    let (open, close) = brackets(node);
+    let fields = node
+        .fields()
+        .iter()
+        .map(|f| format!("{}: {}", document.slice(&f.key), one_line(document, &f.value)));
+    let items = node.items().iter().map(|item| one_line(document, item));
+    let parts: Vec<String> = fields.chain(items).collect();
+    format!("{}{open}{}{close}", name(document, node), parts.join(", "))
+}
+
+fn name<'a>(document: &'a Document, node: &Node) -> &'a str {
+    node.name.as_ref().map_or("", |name| document.slice(name))
+}
+
+fn brackets(node: &Node) -> (char, char) {
+    match node.kind {
+        Kind::List(_) => ('[', ']'),
+        Kind::Map(_) => ('{', '}'),
+        _ => ('(', ')'),
+    }
+}
+
+/// Replaces every path: the text of a field called `file`, and that of a `profile` or `network`
+/// which ends in `.ron` and so is no name. By convention, of the built-in plug-ins and of users',
+/// such fields are paths relative to the scenario, and no others.
+fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box<Diagnostic>> {
+    let document = read(text)?;
+    let is_path = |key: &str, value: &str| match key {
+        "file" => value.starts_with('"'),
+        "profile" | "network" => value.ends_with(".ron\""),
+        _ => false,
+    };
+    let mut files = Vec::new();
+    document.root().walk(&mut |node| {
+        let named = node
+            .fields()
+            .iter()
+            .filter(|field| is_path(document.slice(&field.key), document.slice(&field.value.span)));
+        files.extend(named.map(|field| field.value.span.clone()));
+    });
+    files.sort_by_key(|span| span.start);
+    let mut out = String::new();
+    let mut end = 0;
+    for span in files {
+        let Ok(file) = ron::from_str::<String>(document.slice(&span)) else { continue };
+        out.push_str(&text[end..span.start]);
+        out.push_str(&ron_text(&change(Path::new(&file)))?);
+        end = span.end;
+    }
+    out.push_str(&text[end..]);
+    Ok(out)
+}
+
+/// The text with its relative paths leading from `folder` to where they led from `base_dir`.
+pub(super) fn rebased(
+    text: &str,
+    base_dir: &Path,
+    folder: &Path,
+) -> Result<String, Box<Diagnostic>> {
+    map_files(text, |file| {
+        let moved = if file.is_absolute() {
+            file.to_owned()
+        } else {
+            paths::relative(&base_dir.join(file), folder)
+        };
+        moved.to_string_lossy().replace('\\', "/")
+    })
+}
+
+/// FNV-1a of the text, with file names in the place of paths.
+pub(super) fn hash(text: &str) -> String {
+    let name = |file: &Path| file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let text = map_files(text, name).unwrap_or_else(|_| text.to_owned());
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}

@@ -1,0 +1,258 @@
+//! A scenario that is ready to run.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::diagnostic::Diagnostic;
+use super::document::{Document, Node, Place, Source};
+use super::raw::{COMMON_FIELDS, OutputSettings};
+use super::resolve::{Common, Configuration, resolve};
+use super::{plugins, resolved_text};
+use crate::metrics::{Expectation, expect};
+use crate::output::file_name;
+use crate::registry::Registry;
+
+/// A checked scenario: its configurations, and what holds for all of them.
+pub struct Scenario {
+    /// What results are called: the file's stem, unless the scenario says otherwise.
+    pub name: String,
+    /// One line about it.
+    pub title: Option<String>,
+    /// The folder that relative paths start from.
+    pub base_dir: PathBuf,
+    /// One, or one per variant in the file's order.
+    pub configurations: Vec<Configuration>,
+    /// Seeds, one run each.
+    pub seeds: Range<u64>,
+    /// What the scenario claims about its results.
+    pub expectations: Vec<Expectation>,
+    /// What is written.
+    pub output: OutputSettings,
+    /// What the user should know.
+    pub warnings: Vec<Diagnostic>,
+    resolved: String,
+}
+
+impl Scenario {
+    /// Reads and checks a scenario file. `settings` are `--set` arguments, each `path=value`; they
+    /// hold in every variant.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place.
+    pub fn load(
+        path: &Path,
+        settings: &[String],
+        registry: &Registry,
+    ) -> Result<Scenario, Box<Diagnostic>> {
+        let text = read_text(path)?;
+        let source = Source::new(path.display().to_string(), text);
+        let base_dir = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let name =
+            path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        Scenario::from_source(&source, name, base_dir, settings, registry)
+    }
+
+    /// The same for a text. `base_dir` is the folder that its relative paths start from.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`].
+    pub fn from_source(
+        source: &Arc<Source>,
+        name: String,
+        base_dir: &Path,
+        settings: &[String],
+        registry: &Registry,
+    ) -> Result<Scenario, Box<Diagnostic>> {
+        let base = settings
+            .iter()
+            .try_fold(Document::parse(source)?, |d, setting| d.with_setting(setting))?;
+        let mut warnings = Vec::new();
+        let mut resolved = Vec::new();
+        let documents = variants(&base, settings)?;
+        for (index, (variant, document)) in documents.iter().enumerate() {
+            let mut noticed = Vec::new();
+            let note = |diagnostic: Diagnostic| match variant.as_str() {
+                "" => diagnostic,
+                name => diagnostic.note(format!("in variant `{name}`")),
+            };
+            let one = resolve(variant, document, base_dir, registry, &mut noticed).map_err(|error| {
+                // What is wrong with the whole scenario is not about this variant.
+                let other = documents.iter().enumerate().find(|(other, _)| *other != index);
+                let everywhere = other.is_some_and(|(_, (name, document))| {
+                    resolve(name, document, base_dir, registry, &mut Vec::new()).err().as_ref() == Some(&error)
+                });
+                if everywhere { error } else { Box::new(note(*error)) }
+            })?;
+            resolved.push(one);
+            // What is true of several variants is said once.
+            for warning in noticed {
+                if !warnings.iter().any(|known: &Diagnostic| known.title == warning.title) {
+                    warnings.push(note(warning));
+                }
+            }
+        }
+        let (configurations, mut commons): (Vec<Configuration>, Vec<Common>) =
+            resolved.into_iter().unzip();
+        // All are equal: variants cannot change what is common. There is at least one.
+        let Some(common) = commons.pop() else {
+            return Err(Box::new(Diagnostic::error("the scenario has no configuration")));
+        };
+        check_expectations(&base, &common.expect, &configurations)?;
+        let mut scenario = Scenario {
+            name: common.name.unwrap_or(name),
+            title: common.title,
+            base_dir: base_dir.to_owned(),
+            configurations,
+            seeds: common.seed..common.seed + u64::from(common.seeds),
+            expectations: common.expect,
+            output: common.output,
+            warnings,
+            resolved: String::new(),
+        };
+        scenario.resolved = resolved_text::write(&scenario)?;
+        Ok(scenario)
+    }
+
+    /// Whether it has variants.
+    pub fn has_variants(&self) -> bool {
+        self.configurations.iter().any(|configuration| !configuration.name.is_empty())
+    }
+
+    /// The scenario with every default filled in, as RON. Running it gives the identical result.
+    /// Paths in it are relative to [`Scenario::base_dir`].
+    pub fn resolved_text(&self) -> &str {
+        &self.resolved
+    }
+
+    /// The same for a file in `folder`: relative paths lead from there to the same files.
+    ///
+    /// # Errors
+    /// The text could not be read again, which would be a bug.
+    pub fn resolved_text_in(&self, folder: &Path) -> Result<String, Box<Diagnostic>> {
+        resolved_text::rebased(&self.resolved, &self.base_dir, folder)
+    }
+
+    /// A hash of the resolved scenario that is the same on every machine and wherever the
+    /// scenario and its files lie.
+    pub fn hash(&self) -> String {
+        resolved_text::hash(&self.resolved)
+    }
+}
+
+/// Reads a scenario file as text.
+fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
+    let cannot = |reason: String| {
+        Box::new(Diagnostic::error(format!("cannot read {}: {reason}", path.display())))
+    };
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            let error = cannot("there is no such file".to_owned());
+            Box::new((*error).help("`vidur-ecs list` shows the scenarios in ./scenarios"))
+        }
+        _ => cannot(error.to_string()),
+    })?;
+    // Some editors begin a file with a byte order mark.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).to_vec();
+    String::from_utf8(bytes).map_err(|error| {
+        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()])
+            .into_owned();
+        let end = good.len();
+        let place = Place { source: Source::new(path.display().to_string(), good), span: end..end };
+        Box::new(Diagnostic::error("the file is no UTF-8 text").at(place, "not UTF-8 from here on"))
+    })
+}
+
+/// The documents of all variants by name; the scenario itself, without a name, if it has none.
+fn variants(
+    base: &Document,
+    settings: &[String],
+) -> Result<Vec<(String, Document)>, Box<Diagnostic>> {
+    let Some(node) = base.node("variants") else {
+        return Ok(vec![(String::new(), base.clone())]);
+    };
+    let names = variant_names(base, node)?;
+    if names.is_empty() {
+        return Ok(vec![(String::new(), base.clone())]);
+    }
+    let mut documents = Vec::new();
+    for (field, name) in node.fields().iter().zip(names) {
+        for changed in field.value.fields() {
+            let key = base.slice(&changed.key);
+            if COMMON_FIELDS.contains(&key) {
+                return Err(Box::new(
+                    Diagnostic::error(format!("a variant cannot change `{key}`"))
+                        .at(base.place(&changed.key), "the same for all variants")
+                        .help("move it out of `variants`"),
+                ));
+            }
+        }
+        let mut document = base.merged_with(base, &field.value)?;
+        // What the command line says holds for variants too, over what they say themselves.
+        for setting in settings {
+            let common = COMMON_FIELDS.iter().any(|name| {
+                setting.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', '=', '[']))
+            });
+            if !common {
+                document = document.with_setting(setting)?;
+            }
+        }
+        documents.push((name, document));
+    }
+    Ok(documents)
+}
+
+/// The variants' names, checked. What is no map of groups is left for the reader of types.
+fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagnostic>> {
+    let mut names: Vec<String> = Vec::new();
+    for field in node.fields() {
+        let error = |title: String, label: &str| {
+            Box::new(Diagnostic::error(title).at(base.place(&field.key), label))
+        };
+        let key = base.slice(&field.key);
+        let Ok(name) = ron::from_str::<String>(key) else {
+            return Err(error(
+                format!("a variant's name stands in quotes, `{key}` does not"),
+                "expected \"name\"",
+            ));
+        };
+        if name.is_empty() {
+            return Err(error("a variant without a name".to_owned(), "expected a name"));
+        }
+        if names.contains(&name) {
+            return Err(error(format!("two variants are called `{name}`"), "the second one"));
+        }
+        if names.iter().any(|known| file_name(known) == file_name(&name)) {
+            return Err(error(
+                format!("variant `{name}` would write into the folder of another one"),
+                "too similar a name",
+            ));
+        }
+        if !matches!(field.value.kind, super::document::Kind::Struct(_))
+            || field.value.name.is_some()
+        {
+            return Err(Box::new(
+                Diagnostic::error(format!("variant `{name}` is no group of fields"))
+                    .at(base.place(&field.value.span), "expected `( field: value, ... )`"),
+            ));
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+fn check_expectations(
+    base: &Document,
+    expectations: &[Expectation],
+    configurations: &[Configuration],
+) -> Result<(), Box<Diagnostic>> {
+    let names: Vec<&str> =
+        configurations.iter().map(|c| c.name.as_str()).filter(|name| !name.is_empty()).collect();
+    match expect::check_all(expectations, &names).first() {
+        Some(error) => Err(Box::new(plugins::setting_error(base, "", error))),
+        None => Ok(()),
+    }
+}
