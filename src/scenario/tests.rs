@@ -377,7 +377,6 @@ error: Llama-2-70B does not fit on A100-SXM-80G
   |            ^^^^^^^^^^^^^ does not fit in memory
   |
   = note: Llama-2-70B needs 129.35 GiB per GPU (128.48 weights + 0.87 activations) at TP 1 x PP 1, but A100-SXM-80G has 71.33 GiB available; use more tensor or pipeline parallelism, a larger device, or a higher gpu_memory_utilization
-  = note: in variant `paged`
 "##);
 }
 
