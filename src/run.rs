@@ -264,6 +264,7 @@ fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpe
     SimSpec {
         replicas: configuration.replicas,
         limits: configuration.limits,
+        prefix_caching: configuration.prefix_caching,
         policy: configuration.policy.boxed(),
         router: configuration.router.boxed(),
         predictor: configuration.predictor.clone(),
