@@ -9,8 +9,8 @@ use crate::metrics::{
     RunSummary, StatsSink, VariantResult, expect,
 };
 use crate::output::{
-    BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name, peak_memory_mib,
-    summary_json, tables,
+    BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name,
+    peak_memory_mib, summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
 use crate::sim::{Nanos, SimError, SimSpec, Simulation};
@@ -275,6 +275,8 @@ fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpe
         window: Box::new(move |index, time| window.contains(index, time)),
         seed,
         time_limit: configuration.time_limit(),
+        batch_records: true,
+        exact_steps: false,
     }
 }
 
