@@ -233,12 +233,14 @@ impl Job<'_> {
                 };
                 let stats = StatsSink::new(configuration.slo.clone());
                 let mut sinks = ((csv, stats), Ticks { progress, count: 0 });
-                let totals =
-                    simulate(spec(configuration, &configuration.workload, seed), &mut sinks)
-                        .map_err(|error| RunError::Simulation {
-                            run: label(configuration, seed),
-                            error,
-                        })?;
+                let spec = SimSpec {
+                    batch_records: sinks.0.0.is_some() && scenario.output.batch_metrics,
+                    ..spec(configuration, &configuration.workload, seed)
+                };
+                let totals = simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
+                    run: label(configuration, seed),
+                    error,
+                })?;
                 let ((csv, stats), _) = sinks;
                 if let Some(csv) = csv {
                     csv.finish()?;
@@ -275,7 +277,7 @@ fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpe
         window: Box::new(move |index, time| window.contains(index, time)),
         seed,
         time_limit: configuration.time_limit(),
-        batch_records: true,
+        batch_records: false,
         exact_steps: false,
     }
 }
