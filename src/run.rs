@@ -333,7 +333,10 @@ fn write_files(
     write("scenario.ron", resolved)?;
     write("run.log", log.render())?;
     if scenario.has_variants() {
-        files.extend(scenario.configurations.iter().map(|c| format!("{}/", file_name(&c.name))));
+        match scenario.configurations.as_slice() {
+            many if many.len() > 4 => files.push("<variant>/".to_owned()),
+            few => files.extend(few.iter().map(|c| format!("{}/", file_name(&c.name)))),
+        }
     } else {
         files.push(REQUESTS.to_owned());
         files.extend(scenario.output.batch_metrics.then(|| BATCHES.to_owned()));
