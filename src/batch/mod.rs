@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 
 use crate::request::Sequence;
 use crate::sim::Nanos;
-use crate::timing::{BatchShape, PrefillPart};
+use crate::timing::BatchShape;
 
 /// A batch slot and, while it is in use, the batch in it.
 #[derive(Component, Debug, Default)]
@@ -35,14 +35,10 @@ impl Batch {
         self.execution = Nanos::ZERO;
         self.shape.clear();
         for member in &self.members {
-            self.shape.tokens += member.tokens;
             if member.prefilled {
-                self.shape.decodes += 1;
-                self.shape.decode_context += u64::from(member.processed);
+                self.shape.add_decode(member.processed);
             } else {
-                self.shape
-                    .prefills
-                    .push(PrefillPart { tokens: member.tokens, context: member.processed });
+                self.shape.add_prefill(member.tokens, member.processed);
             }
         }
     }

@@ -79,14 +79,16 @@ impl Scenario {
                 "" => diagnostic,
                 name => diagnostic.note(format!("in variant `{name}`")),
             };
-            let one = resolve(variant, document, base_dir, registry, &mut noticed).map_err(|error| {
-                // What is wrong with the whole scenario is not about this variant.
-                let other = documents.iter().enumerate().find(|(other, _)| *other != index);
-                let everywhere = other.is_some_and(|(_, (name, document))| {
-                    resolve(name, document, base_dir, registry, &mut Vec::new()).err().as_ref() == Some(&error)
-                });
-                if everywhere { error } else { Box::new(note(*error)) }
-            })?;
+            let one =
+                resolve(variant, document, base_dir, registry, &mut noticed).map_err(|error| {
+                    // What is wrong with the whole scenario is not about this variant.
+                    let other = documents.iter().enumerate().find(|(other, _)| *other != index);
+                    let everywhere = other.is_some_and(|(_, (name, document))| {
+                        resolve(name, document, base_dir, registry, &mut Vec::new()).err().as_ref()
+                            == Some(&error)
+                    });
+                    if everywhere { error } else { Box::new(note(*error)) }
+                })?;
             resolved.push(one);
             // What is true of several variants is said once.
             for warning in noticed {

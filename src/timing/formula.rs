@@ -100,12 +100,7 @@ mod tests {
     #[test]
     fn parts_are_added_and_divided_by_the_stages() {
         let formula = FormulaSettings { base: 0.005, per_token: 2.5e-5, per_context: 1e-8 };
-        let batch = BatchShape {
-            tokens: 102,
-            prefills: vec![PrefillPart { tokens: 100, context: 50 }],
-            decodes: 2,
-            decode_context: 700,
-        };
+        let batch = BatchShape::of(&[PrefillPart { tokens: 100, context: 50 }], &[300, 400]);
         let time = |count| formula.stage_time(&batch, StagePosition { index: 0, count }).total;
         assert_eq!(time(1), Nanos(5_000_000 + 2_550_000 + 57_000));
         assert_eq!(time(2), Nanos(5_000_000 + (2_550_000 + 57_000) / 2));

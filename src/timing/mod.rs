@@ -35,9 +35,31 @@ pub struct BatchShape {
     /// Sum over the decoding requests of their context length in tokens, the token being fed
     /// included.
     pub decode_context: u64,
+    /// Sum of the squares of these context lengths.
+    pub decode_context_squares: u64,
+    /// The longest of them.
+    pub decode_context_max: u32,
 }
 
 impl BatchShape {
+    /// The batch of these prompts or chunks, and of decoding requests with these contexts.
+    ///
+    /// ```
+    /// use vidur_ecs::timing::{BatchShape, PrefillPart};
+    /// let batch = BatchShape::of(&[PrefillPart { tokens: 100, context: 50 }], &[300, 400]);
+    /// assert_eq!((batch.tokens, batch.decode_context), (102, 700));
+    /// ```
+    pub fn of(prefills: &[PrefillPart], decode_contexts: &[u32]) -> BatchShape {
+        let mut shape = BatchShape::default();
+        for part in prefills {
+            shape.add_prefill(part.tokens, part.context);
+        }
+        for &context in decode_contexts {
+            shape.add_decode(context);
+        }
+        shape
+    }
+
     /// Tokens of prompts in this batch.
     pub fn prefill_tokens(&self) -> u32 {
         self.tokens - self.decodes
@@ -51,12 +73,29 @@ impl BatchShape {
         prefill + self.decode_context
     }
 
+    /// Adds a decoding request with a context of `context` tokens, the one being fed included.
+    pub fn add_decode(&mut self, context: u32) {
+        self.tokens += 1;
+        self.decodes += 1;
+        self.decode_context += u64::from(context);
+        self.decode_context_squares += u64::from(context) * u64::from(context);
+        self.decode_context_max = self.decode_context_max.max(context);
+    }
+
+    /// Adds `tokens` tokens of a prompt of which `context` tokens are in the KV cache already.
+    pub fn add_prefill(&mut self, tokens: u32, context: u32) {
+        self.tokens += tokens;
+        self.prefills.push(PrefillPart { tokens, context });
+    }
+
     /// Empties the shape, keeping its memory.
     pub fn clear(&mut self) {
         self.tokens = 0;
         self.prefills.clear();
         self.decodes = 0;
         self.decode_context = 0;
+        self.decode_context_squares = 0;
+        self.decode_context_max = 0;
     }
 }
 

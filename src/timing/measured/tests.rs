@@ -84,12 +84,8 @@ const LAST: StagePosition = StagePosition { index: 1, count: 2 };
 
 fn mixed_batch() -> BatchShape {
     let part = |tokens, context| PrefillPart { tokens, context };
-    BatchShape {
-        tokens: 16,
-        prefills: vec![part(6, 10), part(8, 0)],
-        decodes: 2,
-        decode_context: 131, // 65 on average, looked up at 128
-    }
+    // Contexts of 65 on average, looked up at 128.
+    BatchShape::of(&[part(6, 10), part(8, 0)], &[61, 70])
 }
 
 #[test]
@@ -127,12 +123,7 @@ fn batching_costs_extra_only_under_gqa_and_only_in_company() {
     assert_eq!(time.attention_prefill, Nanos(4 * 77_500));
 
     let gqa = build(SMALL, &small_model(), MeasuredSettings::default()).unwrap();
-    let alone = BatchShape {
-        tokens: 9,
-        prefills: vec![PrefillPart { tokens: 8, context: 0 }],
-        decodes: 1,
-        decode_context: 64,
-    };
+    let alone = BatchShape::of(&[PrefillPart { tokens: 8, context: 0 }], &[64]);
     let time = gqa.stage_time(&alone, LAST);
     assert_eq!(time.attention_decode, Nanos(4 * 4_000));
     assert_eq!(time.attention_prefill, Nanos(4 * 50_000));
