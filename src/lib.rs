@@ -42,6 +42,7 @@
 //! let mut simulation = Simulation::new(SimSpec {
 //!     replicas: configuration.replicas,
 //!     limits: configuration.limits,
+//!     prefix_caching: configuration.prefix_caching,
 //!     policy: configuration.policy.boxed(),
 //!     router: configuration.router.boxed(),
 //!     predictor: configuration.predictor.clone(),

@@ -64,11 +64,14 @@ fn spec(
             arrived_at: Nanos(at),
             prompt_tokens,
             output_tokens,
+            priority: 0,
+            content: None,
         })
         .collect();
     SimSpec {
         replicas,
         limits,
+        prefix_caching: false,
         policy: Box::new(policy),
         router: Box::new(router),
         predictor: Arc::new(MICROSECOND),
