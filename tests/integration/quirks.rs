@@ -185,8 +185,8 @@ fn q02_least_outstanding_counts_what_runs() {
         }
         count
     };
-    assert_eq!(served(Box::new(LeastOutstanding::default())), [2, 2, 2, 2]);
-    assert_eq!(served(Box::new(VidurLor::default())), [8, 0, 0, 0]);
+    assert_eq!(served(Box::<LeastOutstanding>::default()), [2, 2, 2, 2]);
+    assert_eq!(served(Box::<VidurLor>::default()), [8, 0, 0, 0]);
 }
 
 #[test]
