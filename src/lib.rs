@@ -52,6 +52,8 @@
 //!     window: Box::new(move |index, time| window.contains(index, time)),
 //!     seed,
 //!     time_limit: configuration.time_limit(),
+//!     batch_records: false,
+//!     exact_steps: false,
 //! })?;
 //! let totals = simulation.run(&mut statistics)?;
 //! assert_eq!(totals.finished, 50);

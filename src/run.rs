@@ -275,6 +275,8 @@ fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpe
         window: Box::new(move |index, time| window.contains(index, time)),
         seed,
         time_limit: configuration.time_limit(),
+        batch_records: true,
+        exact_steps: false,
     }
 }
 

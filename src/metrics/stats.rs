@@ -44,8 +44,6 @@ pub struct StatsSink {
     good_e2e: u64,
     first_arrival: Option<Nanos>,
     last_completion: Nanos,
-    batches: u64,
-    batch_sizes: u64,
 }
 
 impl RunSink for StatsSink {
@@ -89,10 +87,7 @@ impl RunSink for StatsSink {
         }
     }
 
-    fn batch(&mut self, record: &BatchRecord) {
-        self.batches += 1;
-        self.batch_sizes += u64::from(record.size);
-    }
+    fn batch(&mut self, _: &BatchRecord) {}
 }
 
 impl StatsSink {
@@ -108,7 +103,7 @@ impl StatsSink {
         self.requests(totals, &mut out);
         self.objectives(&mut out);
         engine(totals, context, &mut out);
-        let ratio = self.batch_sizes as f64 / self.batches as f64;
+        let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
         RunSummary { seed: context.seed, metrics: out }
     }

@@ -81,6 +81,8 @@ fn spec(
         window: Box::new(|_, _| true),
         seed: 0,
         time_limit: None,
+        batch_records: true,
+        exact_steps: false,
     }
 }
 
