@@ -47,11 +47,11 @@ impl Content {
         let mut left = prompt_tokens;
         for span in &self.prompt {
             let tokens = span.tokens.min(left);
-            spans.push((mix(0x6e61_6d65_64, span.id), tokens));
+            spans.push((mix(0x6e_616d_6564, span.id), tokens));
             left -= tokens;
         }
         spans.push((unique(0), left));
-        let answer = self.answer.map_or_else(|| unique(1), |id| mix(0x6e61_6d65_64, id));
+        let answer = self.answer.map_or_else(|| unique(1), |id| mix(0x6e_616d_6564, id));
         spans.push((answer, output_tokens));
 
         let mut hashes =

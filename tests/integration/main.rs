@@ -1,4 +1,6 @@
 //! One binary for all integration tests.
 
+mod docs;
 mod policies;
 mod scenarios;
+mod quirks;
