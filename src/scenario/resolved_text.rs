@@ -73,6 +73,9 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if c.allow_long_max_model_len {
         engine.push("allow_long_max_model_len: true".to_owned());
     }
+    if c.limits.vidur_lengths {
+        engine.push("vidur_lengths: true".to_owned());
+    }
     let mut sections = vec![
         ("model", ron_text(&c.model.name)?),
         ("device", ron_text(&c.device.name)?),

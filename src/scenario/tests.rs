@@ -332,7 +332,7 @@ Poison(qps: 2.0): 2 s.ron:12:41 `Poison` unknown name `Poison` | did you mean `P
 Fixed(prompt: 0, output: 16): 2 s.ron:12:83 `0` `workload.lengths.prompt` is 0, expected at least 1 token
 Trace(file: "nowhere.csv"): 2 s.ron:12:81 `"nowhere.csv"` `workload.lengths.file` is ./nowhere.csv: No such file or directory (os error 2), expected a readable file | paths are relative to the scenario
 timing: Formule(base: 1): 2 s.ron:13:13 `Formule` unknown timing `Formule` | did you mean `Formula`?
-base: -1.0: 2 s.ron:13:27 `-1.0` `timing.base` is -1, expected a number of seconds, 0 or more
+base: -1.0: 2 s.ron:13:27 `-1.0` `timing.base` is -1, expected seconds, 0 to 1e6
 bass: 0.005: 2 s.ron:13:21 `bass` unknown field `bass` | did you mean `base`?
 base: 0.0: 2 s.ron:13:13 `Formula(base: 0.0)` `timing` is all zero, expected at least one part above 0 | a simulation in which nothing takes time never advances
 : 2 s.ron:1:1 `(` field `timing` is missing
@@ -355,7 +355,7 @@ at_most_m: 300: 2 s.ron:21:31 `at_most_m` unknown field `at_most_m` | did you me
 : 2 s.ron:21:9 `(metric: "ttft.mean")` `expect[0]` is without a bound, expected one of `at_least`, `at_most`, `equals`, `between`, `within`, `order`, `ratio_order`
 ["max", "pagd"]: 2 s.ron:22:49 `"pagd"` `expect[1].order[1]` is `pagd`, expected the name of a variant of this scenario | there are `paged`, `max`
 seeds: 3: 2 s.ron:15:5 `` a comma or a closing bracket is missing | fields are written `name: value`, with commas between them
-title: "A\ntest": 2 s.ron:2:12 `"A\ntest"` `title` is of several lines, expected one line
+title: "A\ntest": 2 s.ron:2:12 `"A\ntest"` `title` is of several lines or has control characters, expected one line of text
 --set engine.polcy.max=3: 2 --set:1:8 `polcy` unknown field `polcy` | did you mean `policy`?
 --set engine.policy.chunk=3: 2 --set:1:15 `chunk` unknown field `chunk` | known here: max_num_seqs, max_num_batched_tokens, watermark, vidur_spare_block, vidur_idle
 --set seeds=no: 2 --set:1:7 `no` expected a whole number, found the name `no`

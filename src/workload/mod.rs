@@ -14,6 +14,7 @@ mod replay;
 mod source;
 mod spec;
 mod survey;
+mod ticks;
 pub mod traces;
 mod window;
 

@@ -1,6 +1,12 @@
 //! One binary for all integration tests.
 
+mod bad_input;
+mod cli;
+mod determinism;
 mod docs;
+mod golden;
+mod import;
 mod policies;
-mod scenarios;
 mod quirks;
+mod room;
+mod scenarios;

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::replay::one;
+use super::ticks::Ticks;
 use super::traces::{TraceFormat, TraceSettings};
 use crate::scenario::SettingError;
 use crate::sim::{Nanos, RandomStream};
@@ -126,8 +127,9 @@ fn from_gaps(
 ) -> ArrivalTimes {
     let mut stream = RandomStream::new(seed, "arrivals");
     let mut now = 0.0;
+    let mut ticks = Ticks::default();
     Box::new(std::iter::from_fn(move || {
         now += gap(&mut stream);
-        Some(Nanos::from_secs_f64(now))
+        Some(ticks.next(now, Nanos::from_secs_f64(now)))
     }))
 }

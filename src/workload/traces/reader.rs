@@ -119,8 +119,8 @@ impl Columns {
         let refuse = |column: &Column, expected: &str| {
             bad_cell(column.cell(record), &column.name, &text.place(at), expected)
         };
-        let time = match &self.arrived_at {
-            None => 0,
+        let (time, written) = match &self.arrived_at {
+            None => (0, 0.0),
             Some(column) => {
                 let unit = self.time_unit;
                 let time = unit.parse(column.cell(record));
@@ -128,7 +128,7 @@ impl Columns {
                 if time < 0 && !self.rebase {
                     return Err(refuse(column, "a time of at least 0"));
                 }
-                time
+                (time, column.cell(record).parse().unwrap_or(0.0))
             }
         };
         let length = |column: &Option<Column>| match column {
@@ -146,7 +146,7 @@ impl Columns {
                     .ok_or_else(|| refuse(column, "a whole number of at least 0"))?,
             ),
         };
-        Ok(Row { at, id, time, lengths })
+        Ok(Row { at, id, time, written, lengths })
     }
 }
 

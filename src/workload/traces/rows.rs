@@ -2,6 +2,7 @@
 
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
+use crate::workload::ticks::Ticks;
 use crate::workload::{LengthPair, checks};
 
 /// Which columns a reader must find.
@@ -25,6 +26,8 @@ pub(crate) struct Row {
     pub id: Option<u64>,
     /// Nanoseconds on the file's own clock.
     pub time: i64,
+    /// The time as it is written, in the file's unit; 0 for dates.
+    pub written: f64,
     pub lengths: LengthPair,
 }
 
@@ -52,14 +55,16 @@ impl Trace {
                 "arrivals within 1e9 seconds",
             ));
         }
+        let mut ticks = Ticks::default();
         Ok(self.rows.iter().map(move |row| {
             let nanos = row.time - start;
             // A scale of 1 leaves even those times alone that a float cannot hold.
-            if scale == 1.0 {
+            let nanos = if scale == 1.0 {
                 Nanos(nanos as u64)
             } else {
                 Nanos((nanos as f64 * scale).round_ties_even() as u64)
-            }
+            };
+            ticks.next(row.written, nanos)
         }))
     }
 }
