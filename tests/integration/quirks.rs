@@ -21,8 +21,13 @@ use vidur_ecs::workload::{NewRequest, RequestSource};
 /// Every iteration takes a microsecond.
 const MICROSECOND: LinearTime = LinearTime { base: 1_000, per_token: 0, per_context: 0 };
 
-const ROOMY: EngineLimits =
-    EngineLimits { max_model_len: 4096, block_size: 16, num_blocks: 20_000, stages: 1 };
+const ROOMY: EngineLimits = EngineLimits {
+    max_model_len: 4096,
+    block_size: 16,
+    num_blocks: 20_000,
+    stages: 1,
+    vidur_lengths: false,
+};
 
 /// Nanoseconds of arrival, prompt tokens, output tokens.
 type Asked = (u64, u32, u32);
