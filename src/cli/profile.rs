@@ -33,6 +33,49 @@ struct ImportArgs {
 enum From {
     /// From CSV files in Vidur's format
     Vidur(VidurArgs),
+    /// From the tables of NVIDIA AISimulate (needs a program built with the feature `aisimulate`)
+    Aisimulate(AisimulateArgs),
+}
+
+#[cfg(feature = "aisimulate")]
+#[derive(Debug, Args)]
+struct AisimulateArgs {
+    #[command(flatten)]
+    options: profile::ImportAisimulateOptions,
+    /// The profile to write
+    #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
+    out: PathBuf,
+}
+
+#[cfg(feature = "aisimulate")]
+impl AisimulateArgs {
+    fn run(&self) -> Result<(), Failure> {
+        let profile =
+            profile::import_aisimulate(&self.options).map_err(Failure::bad_argument)?;
+        profile::write(&profile, &self.out).map_err(Failure::unexpected)?;
+        failure::say(&format!("wrote {}", self.out.display()));
+        Ok(())
+    }
+}
+
+#[cfg(not(feature = "aisimulate"))]
+#[derive(Debug, Args)]
+struct AisimulateArgs {
+    /// The wheel of the Python package, or its unpacked folder `systems`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+#[cfg(not(feature = "aisimulate"))]
+impl AisimulateArgs {
+    fn run(&self) -> Result<(), Failure> {
+        let wanted = self.arguments.first().map_or("these files", String::as_str);
+        Err(Failure::bad_argument(format!(
+            "this program was built without the reader of parquet files that {wanted} needs; build \
+             it with `cargo install vidur-ecs --features aisimulate` (in a checkout: `cargo build \
+             --release --features aisimulate`)"
+        )))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -53,7 +96,13 @@ impl ProfileArgs {
                 }
             }
             Command::Import(import) => {
-                let From::Vidur(args) = import.from;
+                let args = match import.from {
+                    From::Vidur(args) => args,
+                    From::Aisimulate(args) => {
+                        args.run()?;
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                };
                 let profile =
                     profile::import_vidur(&args.options).map_err(Failure::bad_argument)?;
                 profile::write(&profile, &args.out).map_err(Failure::unexpected)?;

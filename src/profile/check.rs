@@ -25,8 +25,13 @@ impl Profile {
             let message = format!("{} was found, but this program reads {FORMAT}", self.format);
             return complain("format", message);
         }
-        if self.model.is_none() && self.network.is_none() {
-            return complain("the profile", "it has neither `model` nor `network`");
+        if self.model.is_none() && self.network.is_none() && self.operators.is_none() {
+            return complain("the profile", "it has none of `model`, `network` and `operators`");
+        }
+        if let Some(operators) = &self.operators {
+            for (about, table, ..) in operators.tables() {
+                ascending(&table.axis, &format!("operators ({about}).axis"))?;
+            }
         }
         self.model.as_ref().map_or(Ok(()), check_model)?;
         self.network.as_ref().map_or(Ok(()), check_network)

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::check::Complaint;
+use super::operators::OperatorTables;
 
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -34,6 +35,9 @@ pub struct Profile {
     /// Collectives of a network.
     #[serde(default)]
     pub network: Option<NetworkTables>,
+    /// Operators of the device, for any model.
+    #[serde(default)]
+    pub operators: Option<OperatorTables>,
 }
 
 /// Where part of a profile comes from.
@@ -288,6 +292,9 @@ impl Profile {
             let workers: Vec<_> =
                 network.all_reduce.iter().map(|table| table.workers.to_string()).collect();
             parts.push(format!("network {}, all-reduce of {}", network.name, workers.join(", ")));
+        }
+        if let Some(operators) = &self.operators {
+            parts.push(format!("any model, all-reduce of {}", operators.all_reduce_gpus()));
         }
         let sources: Vec<_> = self
             .provenance

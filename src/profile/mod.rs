@@ -4,12 +4,18 @@ mod check;
 mod error;
 mod file;
 pub mod format;
+#[cfg(feature = "aisimulate")]
+pub mod import_aisimulate;
 pub mod import_vidur;
+pub mod operators;
 mod shipped;
 mod text;
+mod text_operators;
 
 pub use error::ProfileError;
 pub use file::{read, write};
 pub use format::Profile;
+#[cfg(feature = "aisimulate")]
+pub use import_aisimulate::{ImportAisimulateOptions, import_aisimulate};
 pub use import_vidur::{ImportVidurOptions, import_vidur};
 pub use shipped::{Shipped, shipped};

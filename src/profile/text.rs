@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
+use super::text_operators::write_operators;
 use super::format::{Curve, ModelTables, NetworkTables, Operator, Profile, RankTables, Surface};
 
 /// Longest line of numbers.
@@ -11,7 +12,13 @@ impl Display for Profile {
     /// The profile as it is stored.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "// {}", self.about())?;
-        writeln!(f, "// Measured times: medians, in microseconds, per transformer block.")?;
+        match &self.operators {
+            Some(_) => writeln!(f, "// Times in microseconds per call of the kernel.")?,
+            None => writeln!(
+                f,
+                "// Measured times: medians, in microseconds, per transformer block."
+            )?,
+        }
         writeln!(f, "(")?;
         writeln!(f, "    format: {},", self.format)?;
         writeln!(f, "    device: {:?},", self.device)?;
@@ -35,6 +42,9 @@ impl Display for Profile {
         }
         if let Some(network) = &self.network {
             write_network(f, network)?;
+        }
+        if let Some(operators) = &self.operators {
+            write_operators(f, operators)?;
         }
         writeln!(f, ")")
     }
@@ -146,7 +156,7 @@ fn write_curve(f: &mut impl Write, indent: usize, curve: &Curve) -> fmt::Result 
 }
 
 /// `name: [1, 2, 3],`, on one line where it fits, otherwise in full lines.
-fn write_numbers<T: Display>(
+pub(super) fn write_numbers<T: Display>(
     f: &mut impl Write,
     indent: usize,
     name: &str,
