@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
+use super::profile_show as show;
 use crate::profile::{self, ImportVidurOptions};
 
 /// Arguments of `profile`.
@@ -21,6 +22,10 @@ enum Command {
     Import(Box<ImportArgs>),
     /// Lists the profiles that are part of the program
     List,
+    /// Shows what a profile covers, and plots a table
+    Show(show::ShowArgs),
+    /// How well a profile's tables interpolate, and what a model's times would rest on
+    Check(show::CheckArgs),
 }
 
 #[derive(Debug, Args)]
@@ -90,6 +95,8 @@ struct VidurArgs {
 impl ProfileArgs {
     pub fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
+            Command::Show(args) => args.run()?,
+            Command::Check(args) => args.run()?,
             Command::List => {
                 for (name, about) in shipped() {
                     failure::say(&format!("{name}  {about}"));

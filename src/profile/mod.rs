@@ -11,6 +11,7 @@ pub mod operators;
 mod shipped;
 mod text;
 mod text_operators;
+mod view;
 
 pub use error::ProfileError;
 pub use file::{read, write};
@@ -18,4 +19,5 @@ pub use format::Profile;
 #[cfg(feature = "aisimulate")]
 pub use import_aisimulate::{ImportAisimulateOptions, import_aisimulate};
 pub use import_vidur::{ImportVidurOptions, import_vidur};
-pub use shipped::{Shipped, shipped};
+pub use shipped::{Shipped, shipped, shipped_operators};
+pub use view::{Quality, TableView};

@@ -301,7 +301,7 @@ impl OperatorTables {
     }
 
     /// The numbers of GPUs that an all-reduce was measured among: `2, 4, 8`.
-    pub(super) fn all_reduce_gpus(&self) -> String {
+    pub(crate) fn all_reduce_gpus(&self) -> String {
         let tables = self.collectives.iter().filter(|t| t.operation == Collective::AllReduce);
         let gpus: std::collections::BTreeSet<u32> = tables
             .flat_map(|t| t.table.rows.lines())

@@ -138,3 +138,45 @@ fn system_of(device: &str) -> Option<String> {
     };
     Some(name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The shipped tables are those that the importer computes, to the byte.
+    #[test]
+    fn shipped_profiles_are_computed_again() {
+        let Some(path) = std::env::var_os("AISIMULATE_WHEEL") else {
+            eprintln!("skipped: AISIMULATE_WHEEL does not name the wheel");
+            return;
+        };
+        for shipped in crate::profile::shipped().iter().filter(|s| s.name.ends_with("/operators")) {
+            let device = shipped.name.trim_end_matches("/operators").to_owned();
+            let options = ImportAisimulateOptions {
+                path: path.clone().into(),
+                device,
+                system: None,
+                engine_version: "0.24.0".to_owned(),
+                checked_against: String::new(),
+            };
+            let profile = import_aisimulate(&options).unwrap();
+            assert!(profile.to_string() == shipped.text(), "{} differs", shipped.name);
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = |device: &str| ImportAisimulateOptions {
+            path: folder.path().to_owned(),
+            device: device.to_owned(),
+            system: None,
+            engine_version: "0.24.0".to_owned(),
+            checked_against: String::new(),
+        };
+        let error = |device| import_aisimulate(&options(device)).unwrap_err().to_string();
+        assert!(error("V100").contains("V100"));
+        assert!(error("RTX-4090").contains("--system"));
+        assert!(error("H100-SXM-80G").contains("h100_sxm.yaml"));
+    }
+}
