@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
-use crate::profile::{self, ImportVidurOptions};
+use crate::profile::{self, ImportLayerwiseOptions, ImportVidurOptions};
 
 /// Arguments of `profile`.
 #[derive(Debug, Args)]
@@ -33,12 +33,23 @@ struct ImportArgs {
 enum From {
     /// From CSV files in Vidur's format
     Vidur(VidurArgs),
+    /// From a layerwise bundle of LLMServingSim 2.0
+    Layerwise(LayerwiseArgs),
 }
 
 #[derive(Debug, Args)]
 struct VidurArgs {
     #[command(flatten)]
     options: ImportVidurOptions,
+    /// The profile to write
+    #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct LayerwiseArgs {
+    #[command(flatten)]
+    options: ImportLayerwiseOptions,
     /// The profile to write
     #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
     out: PathBuf,
@@ -53,11 +64,13 @@ impl ProfileArgs {
                 }
             }
             Command::Import(import) => {
-                let From::Vidur(args) = import.from;
-                let profile =
-                    profile::import_vidur(&args.options).map_err(Failure::bad_argument)?;
-                profile::write(&profile, &args.out).map_err(Failure::unexpected)?;
-                failure::say(&format!("wrote {}", args.out.display()));
+                let (profile, out) = match import.from {
+                    From::Vidur(args) => (profile::import_vidur(&args.options), args.out),
+                    From::Layerwise(args) => (profile::import_layerwise(&args.options), args.out),
+                };
+                let profile = profile.map_err(Failure::bad_argument)?;
+                profile::write(&profile, &out).map_err(Failure::unexpected)?;
+                failure::say(&format!("wrote {}", out.display()));
             }
         }
         Ok(ExitCode::SUCCESS)

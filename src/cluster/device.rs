@@ -113,7 +113,7 @@ static DEVICES: &[DeviceSpec] = &[
         hbm_gbps: 1792.0,
         memory_source: ESTIMATE,
         aliases: &["RTXPRO6000"],
-        default_network: None,
+        default_network: Some("rtx_pro_6000_pcie"),
     },
 ];
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::check::Complaint;
+use super::layerwise::LayerwiseTables;
 
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -34,6 +35,9 @@ pub struct Profile {
     /// Collectives of a network.
     #[serde(default)]
     pub network: Option<NetworkTables>,
+    /// Layers of a model, kernel by kernel.
+    #[serde(default)]
+    pub layerwise: Option<LayerwiseTables>,
 }
 
 /// Where part of a profile comes from.
@@ -270,10 +274,17 @@ impl Profile {
                 column: error.span.start.col,
                 message: error.code.to_string(),
             })?;
-        profile.check().map_err(|Complaint { place, message }| {
-            super::ProfileError::Inconsistent { file: file.to_owned(), place, message }
+        profile.checked(file)
+    }
+
+    /// The profile, if it is consistent; `file` names it in errors.
+    pub(super) fn checked(self, file: &str) -> Result<Profile, super::ProfileError> {
+        self.check().map_err(|Complaint { place, message }| super::ProfileError::Inconsistent {
+            file: file.to_owned(),
+            place,
+            message,
         })?;
-        Ok(profile)
+        Ok(self)
     }
 
     /// One line on what the profile holds.
@@ -283,6 +294,17 @@ impl Profile {
             let degrees: Vec<_> =
                 model.ranks.iter().map(|rank| rank.tensor_parallel.to_string()).collect();
             parts.push(format!("{}, TP {}", model.name, degrees.join(", ")));
+        }
+        if let Some(layers) = &self.layerwise {
+            let degrees: Vec<_> =
+                layers.ranks.iter().map(|rank| rank.tensor_parallel.to_string()).collect();
+            parts.push(format!(
+                "layers of {}, {}, TP {}, {}",
+                layers.model,
+                layers.variant,
+                degrees.join(", "),
+                layers.engine
+            ));
         }
         if let Some(network) = &self.network {
             let workers: Vec<_> =

@@ -24,6 +24,11 @@ static SHIPPED: &[Shipped] = shipped_profiles![
     "a100-sxm-80g/llama-2-70b",
     "a100-sxm-80g/network-a100_pairwise_nvlink",
     "a100-sxm-80g/network-a100_dgx",
+    "rtx-pro-6000/layers-llama-3.1-8b",
+    "rtx-pro-6000/layers-qwen3-32b",
+    "rtx-pro-6000/layers-qwen3-30b-a3b",
+    "rtx-pro-6000/network-rtx_pro_6000_pcie",
+    "rtx-4090/layers-llama-3.1-8b",
 ];
 
 /// The profiles that are part of the program.
@@ -60,7 +65,7 @@ mod tests {
     fn all_are_read_and_written_back_unchanged() {
         for profile in shipped() {
             assert_eq!(profile.load().unwrap().to_string(), profile.text(), "{}", profile.name);
-            assert!(profile.text().len() < 300_000, "{} is too large", profile.name);
+            assert!(profile.text().len() < 450_000, "{} is too large", profile.name);
         }
     }
 

@@ -5,10 +5,12 @@
 //! computed when it is built.
 
 mod formula;
+mod layerwise;
 mod measured;
 mod settings;
 
 pub use formula::FormulaSettings;
+pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub use settings::{TimingContext, TimingSettings};
 
@@ -39,6 +41,8 @@ pub struct BatchShape {
     pub decode_context_squares: u64,
     /// The longest of them.
     pub decode_context_max: u32,
+    /// The shortest of them; 0 without decoding requests.
+    pub decode_context_min: u32,
 }
 
 impl BatchShape {
@@ -75,6 +79,8 @@ impl BatchShape {
 
     /// Adds a decoding request with a context of `context` tokens, the one being fed included.
     pub fn add_decode(&mut self, context: u32) {
+        self.decode_context_min =
+            if self.decodes == 0 { context } else { self.decode_context_min.min(context) };
         self.tokens += 1;
         self.decodes += 1;
         self.decode_context += u64::from(context);
@@ -96,6 +102,7 @@ impl BatchShape {
         self.decode_context = 0;
         self.decode_context_squares = 0;
         self.decode_context_max = 0;
+        self.decode_context_min = 0;
     }
 }
 
