@@ -9,8 +9,8 @@ use crate::metrics::{
     RunSummary, StatsSink, VariantResult, expect,
 };
 use crate::output::{
-    BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name, peak_memory_mib,
-    summary_json, tables,
+    BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name,
+    peak_memory_mib, summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
 use crate::sim::{Nanos, SimError, SimSpec, Simulation};
