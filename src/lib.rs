@@ -18,4 +18,5 @@ pub mod scheduling;
 pub mod sim;
 pub mod testing;
 pub mod timing;
+pub mod validate;
 pub mod workload;

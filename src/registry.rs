@@ -15,7 +15,8 @@ use crate::scenario::SettingError;
 use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
 use crate::sim::Phase;
 use crate::timing::{
-    FormulaSettings, MeasuredSettings, Predictor, RooflineSettings, TimingContext, TimingSettings,
+    FormulaSettings, LayerwiseSettings, MeasuredSettings, Predictor, RooflineSettings,
+    TimingContext, TimingSettings,
 };
 
 mod fragment;
@@ -37,6 +38,12 @@ pub trait AnyPolicy: Send + Sync {
     fn check(&self, limits: &EngineLimits) -> Result<(), SettingError>;
     /// As in [`Policy::batch_limits`].
     fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits;
+    /// As in [`Policy::is_asynchronous`].
+    fn is_asynchronous(&self) -> bool;
+    /// As in [`Policy::reserved_blocks`].
+    fn reserved_blocks(&self) -> u32;
+    /// As in [`Policy::caches_prefixes`].
+    fn caches_prefixes(&self) -> bool;
     /// As in [`Policy::is_oracle`].
     fn is_oracle(&self) -> bool;
     /// As a scenario writes it, with every setting.
@@ -61,6 +68,15 @@ impl<P: Policy> AnyPolicy for P {
     }
     fn is_oracle(&self) -> bool {
         Policy::is_oracle(self)
+    }
+    fn is_asynchronous(&self) -> bool {
+        Policy::is_asynchronous(self)
+    }
+    fn reserved_blocks(&self) -> u32 {
+        Policy::reserved_blocks(self)
+    }
+    fn caches_prefixes(&self) -> bool {
+        Policy::caches_prefixes(self)
     }
     fn to_ron(&self) -> String {
         fragment::write(P::NAME, self)
@@ -160,6 +176,7 @@ impl Registry {
         let mut registry = Registry::default();
         registry
             .add_policy::<scheduling::VllmV0>()
+            .add_policy::<scheduling::VllmV1>()
             .add_policy::<scheduling::Sarathi>()
             .add_policy::<scheduling::Orca>()
             .add_policy::<scheduling::FasterTransformer>()
@@ -169,8 +186,10 @@ impl Registry {
             .add_router::<routing::LeastOutstanding>()
             .add_router::<routing::PowerOfTwo>()
             .add_router::<routing::VidurLor>()
+            .add_router::<routing::VllmDataParallel>()
             .add_timing::<FormulaSettings>()
             .add_timing::<MeasuredSettings>()
+            .add_timing::<LayerwiseSettings>()
             .add_timing::<RooflineSettings>();
         registry
     }

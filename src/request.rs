@@ -12,8 +12,6 @@ pub enum RequestState {
     Waiting,
     /// Admitted: it holds KV blocks.
     Running,
-    /// All tokens produced, or refused. The entity is despawned at the end of the step.
-    Ended,
 }
 
 /// A request entity: what the workload said and the rare events of its life. What changes in
@@ -42,6 +40,8 @@ pub struct Request {
     pub first_stage_at: Option<Nanos>,
     /// First output token.
     pub first_token_at: Option<Nanos>,
+    /// Prompt tokens that its first admission found in the prefix cache.
+    pub cached_tokens: u32,
     /// Number of preemptions.
     pub restarts: u32,
 }
@@ -72,6 +72,10 @@ pub struct Sequence {
     pub blocks: u32,
     /// Tokens it has in the batch that is being planned or run.
     pub tokens: u32,
+    /// Smaller is more urgent.
+    pub priority: i32,
+    /// Number of its admission on its replica; later ones are larger.
+    pub admission: u32,
     /// Group whose blocks are freed together (0: none).
     pub group: u32,
     /// Whether the prompt of this attempt is completely processed.
@@ -86,7 +90,7 @@ pub struct Sequence {
 
 impl Sequence {
     /// A request that has just arrived.
-    pub(crate) fn new(entity: Entity, request: &Request) -> Sequence {
+    pub(crate) fn new(entity: Entity, request: &Request, priority: i32) -> Sequence {
         Sequence {
             entity,
             id: request.id,
@@ -98,6 +102,8 @@ impl Sequence {
             processed: 0,
             blocks: 0,
             tokens: 0,
+            priority,
+            admission: 0,
             group: 0,
             prefilled: false,
             started: false,
@@ -108,7 +114,7 @@ impl Sequence {
 
     /// Tokens that have a place in the KV cache between iterations: the token produced last is
     /// not there yet.
-    pub(crate) fn cached(&self) -> u32 {
+    pub(crate) fn kv_tokens(&self) -> u32 {
         if self.prefilled { self.processed - 1 } else { self.processed }
     }
 

@@ -10,7 +10,7 @@ use crate::metrics::{
 };
 use crate::output::{
     BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name,
-    summary_json, tables,
+    peak_memory_mib, summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
 use crate::sim::{Nanos, SimError, SimSpec, Simulation};
@@ -112,6 +112,7 @@ pub fn run(
         warnings: warnings.clone(),
         wall_seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: cpu_seconds(),
+        peak_memory_mib: peak_memory_mib(),
         iterations,
     };
     let files = write_files(scenario, folder, &result, &log)?;
@@ -264,6 +265,7 @@ fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpe
     SimSpec {
         replicas: configuration.replicas,
         limits: configuration.limits,
+        prefix_caching: configuration.prefix_caching,
         policy: configuration.policy.boxed(),
         router: configuration.router.boxed(),
         predictor: configuration.predictor.clone(),

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
 use super::profile_show as show;
-use crate::profile::{self, ImportVidurOptions};
+use crate::profile::{self, ImportLayerwiseOptions, ImportVidurOptions};
 
 /// Arguments of `profile`.
 #[derive(Debug, Args)]
@@ -40,6 +40,8 @@ enum From {
     Vidur(VidurArgs),
     /// From the tables of NVIDIA AISimulate (needs a program built with the feature `aisimulate`)
     Aisimulate(AisimulateArgs),
+    /// From a layerwise bundle of LLMServingSim 2.0
+    Layerwise(LayerwiseArgs),
 }
 
 #[cfg(feature = "aisimulate")]
@@ -92,6 +94,15 @@ struct VidurArgs {
     out: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct LayerwiseArgs {
+    #[command(flatten)]
+    options: ImportLayerwiseOptions,
+    /// The profile to write
+    #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
+    out: PathBuf,
+}
+
 impl ProfileArgs {
     pub fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
@@ -103,17 +114,17 @@ impl ProfileArgs {
                 }
             }
             Command::Import(import) => {
-                let args = match import.from {
-                    From::Vidur(args) => args,
+                let (profile, out) = match import.from {
+                    From::Vidur(args) => (profile::import_vidur(&args.options), args.out),
+                    From::Layerwise(args) => (profile::import_layerwise(&args.options), args.out),
                     From::Aisimulate(args) => {
                         args.run()?;
                         return Ok(ExitCode::SUCCESS);
                     }
                 };
-                let profile =
-                    profile::import_vidur(&args.options).map_err(Failure::bad_argument)?;
-                profile::write(&profile, &args.out).map_err(Failure::unexpected)?;
-                failure::say(&format!("wrote {}", args.out.display()));
+                let profile = profile.map_err(Failure::bad_argument)?;
+                profile::write(&profile, &out).map_err(Failure::unexpected)?;
+                failure::say(&format!("wrote {}", out.display()));
             }
         }
         Ok(ExitCode::SUCCESS)

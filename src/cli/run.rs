@@ -8,11 +8,13 @@ use clap::Args;
 
 use super::failure::{self, Failure};
 use super::{progress, subcommands};
+use crate::metrics::{ExperimentResult, Verdict};
 use crate::output::report::{ReportInput, report, use_colour};
 use crate::output::{ResultFolder, file_name};
 use crate::registry::Registry;
 use crate::run;
 use crate::scenario::{Scenario, suggest};
+use crate::workload::Arrivals;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -68,8 +70,8 @@ impl RunArgs {
             prepared.push((scenario, ResultFolder::create(&target, self.force)?));
         }
         let mut met = true;
-        for (scenario, folder) in prepared {
-            met &= self.run_one(&scenario, folder)?;
+        for (file, (scenario, folder)) in self.files.iter().zip(prepared) {
+            met &= self.run_one(file, &scenario, folder)?;
         }
         Ok(ExitCode::from(u8::from(self.strict && !met)))
     }
@@ -92,7 +94,12 @@ impl RunArgs {
     }
 
     /// Runs a scenario and shows the report. Returns whether all expectations are met.
-    fn run_one(&self, scenario: &Scenario, folder: ResultFolder) -> Result<bool, Failure> {
+    fn run_one(
+        &self,
+        file: &Path,
+        scenario: &Scenario,
+        folder: ResultFolder,
+    ) -> Result<bool, Failure> {
         if !self.quiet {
             failure::warn(&scenario.warnings);
         }
@@ -110,7 +117,7 @@ impl RunArgs {
                 result: &finished.result,
                 folder: Some(target.display().to_string()),
                 files: finished.files,
-                next: None,
+                next: next_step(file, scenario, &finished.result),
                 warnings: finished.warnings,
                 colour: use_colour(),
             }));
@@ -120,6 +127,23 @@ impl RunArgs {
         }
         Ok(met)
     }
+}
+
+/// A load under which latencies would say something, where this one is too high for that.
+fn next_step(file: &Path, scenario: &Scenario, result: &ExperimentResult) -> Option<String> {
+    let ([configuration], [variant]) = (&scenario.configurations[..], &result.variants[..]) else {
+        return None;
+    };
+    let too_high = matches!(variant.verdict(), Verdict::NearSaturation | Verdict::Overloaded);
+    let has_rate = matches!(
+        configuration.workload_spec.arrivals,
+        Some(Arrivals::Poisson { .. } | Arrivals::Gamma { .. } | Arrivals::Uniform { .. })
+    );
+    let capacity = variant.capacity.filter(|_| too_high && has_rate)?;
+    // 75 % of the capacity is a load that an operator would plan for; two digits will do.
+    let digits = (1.0 - (0.75 * capacity).log10().floor()).max(0.0) as usize;
+    let qps = format!("{:.digits$}", 0.75 * capacity);
+    Some(format!("vidur-ecs {} --set workload.arrivals.qps={qps} --out DIR", file.display()))
 }
 
 /// A first argument that is no file may be a subcommand with a slip in it.

@@ -136,7 +136,7 @@ static DEVICES: &[DeviceSpec] = &[
         fp8: true,
         memory_source: ESTIMATE,
         aliases: &["RTXPRO6000"],
-        default_network: None,
+        default_network: Some("rtx_pro_6000_pcie"),
     },
 ];
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bevy_ecs::prelude::*;
 
-use crate::kv::{BlockPool, BlockStore, BlockTable};
+use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
 use crate::request::Sequence;
 use crate::sim::Nanos;
 
@@ -31,6 +31,15 @@ pub struct Replica {
     pub(crate) free_slots: Vec<Entity>,
     /// Blocks of ended requests that their group still holds.
     pub(crate) groups: Vec<BlockGroup>,
+    /// Number of admissions so far.
+    pub(crate) admissions: u32,
+    /// Whether the next batch is planned when the one before it starts.
+    pub(crate) asynchronous: bool,
+    /// Asynchronous scheduling: requests that ended with the last batch, whose slots and blocks
+    /// are free only after the next plan, which was made before.
+    pub(crate) lingering: Vec<Sequence>,
+    /// Asynchronous scheduling: the next plan sees only requests that had arrived by then.
+    pub(crate) horizon: Option<Nanos>,
     /// The earliest wake-up that is already in the event queue.
     pub(crate) wake: Option<Nanos>,
 }
@@ -53,7 +62,30 @@ impl Replica {
             pool,
             free_slots,
             groups: Vec::new(),
+            admissions: 0,
+            asynchronous: false,
+            lingering: Vec::new(),
+            horizon: None,
             wake: None,
+        }
+    }
+
+    /// Takes the blocks off a request that ended, or keeps them for its group. Returns the blocks
+    /// and tokens that are free now.
+    pub(crate) fn give_back(
+        &mut self,
+        sequence: &Sequence,
+        table: &mut BlockTable,
+        block_size: u32,
+        blocks: &mut BlockStore<'_>,
+    ) -> Moved {
+        let tokens = sequence.kv_tokens();
+        match self.groups.iter_mut().find(|group| group.id == sequence.group) {
+            None => self.pool.release(table, tokens, block_size, blocks),
+            Some(group) => {
+                group.ended.0.append(&mut table.0);
+                Moved { blocks: self.leave_group(sequence.group, blocks), tokens }
+            }
         }
     }
 
@@ -68,7 +100,8 @@ impl Replica {
         }
         let mut group = self.groups.swap_remove(index);
         let freed = group.ended.0.len() as u32;
-        self.pool.release(&mut group.ended, blocks);
+        // What they held is no longer counted as used.
+        self.pool.release(&mut group.ended, 0, 1, blocks);
         freed
     }
 }

@@ -13,11 +13,32 @@ use crate::sim::Worklists;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u32);
 
+impl BlockId {
+    /// No block: the end of the free list.
+    pub(super) const NONE: BlockId = BlockId(u32::MAX);
+}
+
 /// A KV block: `block_size` tokens of one replica's KV cache.
-#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KvBlock {
     /// Number of block tables that hold it; 0 when free.
     pub references: u32,
+    /// Identity of its tokens and all before them, once it is full and prefix caching is on.
+    /// A free block keeps it until it is handed out again.
+    pub hash: Option<PrefixHash>,
+    /// Neighbours in the free list, least recently used first; only meaningful when free.
+    pub(super) previous: BlockId,
+    pub(super) next: BlockId,
+}
+
+/// Identity of a block's tokens and of everything before them: equal hashes, equal prefixes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PrefixHash(pub std::num::NonZeroU64);
+
+impl Default for KvBlock {
+    fn default() -> KvBlock {
+        KvBlock { references: 0, hash: None, previous: BlockId::NONE, next: BlockId::NONE }
+    }
 }
 
 /// The blocks that hold a request's KV cache, first tokens first.

@@ -1,8 +1,12 @@
-//! Paged KV cache: block entities, each replica's pool of them, block tables of requests.
+//! Paged KV cache: block entities, each replica's pool of them, block tables of requests, and the
+//! prefixes that blocks hold.
 
 mod block;
+mod content;
 mod pool;
 
-pub use block::{BlockId, BlockTable, KvBlock};
+pub use block::{BlockId, BlockTable, KvBlock, PrefixHash};
 pub(crate) use block::{BlockStore, spawn_staged_blocks};
+pub use content::{Content, PrefixHashes, Span};
 pub use pool::BlockPool;
+pub(crate) use pool::Moved;

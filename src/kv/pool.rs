@@ -1,20 +1,50 @@
-//! A replica's pool of blocks: how many there are, which are free.
+//! A replica's pool of blocks: how many there are, which are free, which prefixes they hold.
 
-use super::{BlockId, BlockStore, BlockTable};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
-/// The blocks of one replica. Free blocks are reused last in, first out; blocks that were never
-/// used are minted when the list is empty.
-#[derive(Clone, Debug)]
+use super::{BlockId, BlockStore, BlockTable, PrefixHash};
+
+/// The blocks of one replica.
+///
+/// Free blocks form a list from the least to the most recently used, linked through the blocks
+/// themselves. Without prefix caching a free block is reused before a new one is minted; with it,
+/// blocks that were never used come first and the least recently used one next, so that cached
+/// prefixes live as long as they can.
+#[derive(Debug)]
 pub struct BlockPool {
     total: u32,
     allocated: u32,
-    free_list: Vec<BlockId>,
+    minted: u32,
+    least_recent: BlockId,
+    most_recent: BlockId,
+    /// Full blocks by prefix, if prefix caching is on. Only looked up, never iterated, so that its
+    /// order decides nothing.
+    prefixes: Option<PrefixMap>,
+}
+
+type PrefixMap = HashMap<PrefixHash, BlockId, BuildHasherDefault<AlreadyHashed>>;
+
+/// Blocks and tokens that changed hands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Blocks that nobody holds any more, or that somebody holds now and nobody did before.
+    pub blocks: u32,
+    /// Tokens in them.
+    pub tokens: u32,
 }
 
 impl BlockPool {
-    /// A pool of `total` blocks, all free.
-    pub fn new(total: u32) -> BlockPool {
-        BlockPool { total, allocated: 0, free_list: Vec::new() }
+    /// A pool of `total` blocks, all free, with or without prefix caching.
+    pub fn new(total: u32, prefix_caching: bool) -> BlockPool {
+        BlockPool {
+            total,
+            allocated: 0,
+            minted: 0,
+            least_recent: BlockId::NONE,
+            most_recent: BlockId::NONE,
+            prefixes: prefix_caching.then(PrefixMap::default),
+        }
     }
 
     /// Blocks of the replica.
@@ -22,7 +52,7 @@ impl BlockPool {
         self.total
     }
 
-    /// Blocks that nobody holds.
+    /// Blocks that nobody holds, whether a prefix is cached in them or not.
     pub fn free(&self) -> u32 {
         self.total - self.allocated
     }
@@ -32,9 +62,9 @@ impl BlockPool {
         self.allocated
     }
 
-    /// Blocks in the free list (the others that are free were never used).
-    pub(crate) fn free_list(&self) -> &[BlockId] {
-        &self.free_list
+    /// Whether full blocks are found again by their prefix.
+    pub fn caches_prefixes(&self) -> bool {
+        self.prefixes.is_some()
     }
 
     /// Appends `count` free blocks to `table`. The caller has checked that there are as many.
@@ -48,24 +78,221 @@ impl BlockPool {
         self.allocated += count;
         table.0.reserve(count as usize);
         for _ in 0..count {
-            let id = self.free_list.pop().unwrap_or_else(|| blocks.mint());
+            let mint = match &self.prefixes {
+                None => self.least_recent == BlockId::NONE,
+                Some(_) => self.minted < self.total,
+            };
+            let id = if mint {
+                self.minted += 1;
+                blocks.mint()
+            } else {
+                let id = self.least_recent;
+                self.unlink(id, blocks);
+                id
+            };
             let block = blocks.get_mut(id);
             debug_assert_eq!(block.references, 0, "a free block has no holder");
             block.references = 1;
+            if let Some(hash) = block.hash.take() {
+                self.forget(hash, id);
+            }
             table.0.push(id);
         }
     }
 
-    /// Gives all blocks of `table` back, last first, so that the next request gets them in the
-    /// same order.
-    pub(crate) fn release(&mut self, table: &mut BlockTable, blocks: &mut BlockStore<'_>) {
+    /// Takes all blocks off `table`, which hold `tokens` tokens; those that nobody else holds
+    /// become free, the last first, so that a prefix is evicted from its end.
+    pub(crate) fn release(
+        &mut self,
+        table: &mut BlockTable,
+        tokens: u32,
+        block_size: u32,
+        blocks: &mut BlockStore<'_>,
+    ) -> Moved {
+        let mut moved = Moved::default();
+        let mut index = table.0.len() as u32;
         for id in table.0.drain(..).rev() {
+            index -= 1;
             let block = blocks.get_mut(id);
             block.references -= 1;
             if block.references == 0 {
-                self.allocated -= 1;
-                self.free_list.push(id);
+                moved.blocks += 1;
+                moved.tokens += tokens.saturating_sub(index * block_size).min(block_size);
+                self.link_most_recent(id, blocks);
             }
         }
+        self.allocated -= moved.blocks;
+        moved
+    }
+
+    /// How many of the blocks with these hashes are cached, from the first on, and how many of
+    /// those nobody holds.
+    pub(crate) fn find(&self, hashes: &[PrefixHash], blocks: &mut BlockStore<'_>) -> (u32, u32) {
+        let Some(prefixes) = &self.prefixes else { return (0, 0) };
+        let (mut found, mut free) = (0, 0);
+        for id in hashes.iter().map_while(|hash| prefixes.get(hash)) {
+            found += 1;
+            free += u32::from(blocks.get_mut(*id).references == 0);
+        }
+        (found, free)
+    }
+
+    /// Appends the cached blocks with these hashes to `table`.
+    pub(crate) fn adopt(
+        &mut self,
+        hashes: &[PrefixHash],
+        table: &mut BlockTable,
+        block_size: u32,
+        blocks: &mut BlockStore<'_>,
+    ) -> Moved {
+        let mut moved = Moved::default();
+        for hash in hashes {
+            let Some(&id) = self.prefixes.as_ref().and_then(|prefixes| prefixes.get(hash)) else {
+                debug_assert!(false, "only what was found is adopted");
+                break;
+            };
+            if blocks.get_mut(id).references == 0 {
+                self.unlink(id, blocks);
+                moved.blocks += 1;
+                moved.tokens += block_size;
+            }
+            blocks.get_mut(id).references += 1;
+            table.0.push(id);
+        }
+        self.allocated += moved.blocks;
+        moved
+    }
+
+    /// Makes a full block findable by its prefix. The first block with a prefix keeps it.
+    pub(crate) fn remember(&mut self, id: BlockId, hash: PrefixHash, blocks: &mut BlockStore<'_>) {
+        let Some(prefixes) = &mut self.prefixes else { return };
+        if *prefixes.entry(hash).or_insert(id) == id {
+            blocks.get_mut(id).hash = Some(hash);
+        }
+    }
+
+    fn forget(&mut self, hash: PrefixHash, id: BlockId) {
+        if let Some(prefixes) = &mut self.prefixes
+            && prefixes.get(&hash) == Some(&id)
+        {
+            prefixes.remove(&hash);
+        }
+    }
+
+    fn link_most_recent(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+        let last = std::mem::replace(&mut self.most_recent, id);
+        let block = blocks.get_mut(id);
+        block.previous = last;
+        block.next = BlockId::NONE;
+        match last {
+            BlockId::NONE => self.least_recent = id,
+            last => blocks.get_mut(last).next = id,
+        }
+    }
+
+    fn unlink(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+        let block = blocks.get_mut(id);
+        let (previous, next) = (block.previous, block.next);
+        match previous {
+            BlockId::NONE => self.least_recent = next,
+            previous => blocks.get_mut(previous).next = next,
+        }
+        match next {
+            BlockId::NONE => self.most_recent = previous,
+            next => blocks.get_mut(next).previous = previous,
+        }
+    }
+
+    /// The free blocks that were used before, least recently used first.
+    pub(crate) fn free_list(&self, blocks: &mut BlockStore<'_>) -> Vec<BlockId> {
+        let mut list = Vec::new();
+        let mut id = self.least_recent;
+        while id != BlockId::NONE && list.len() <= self.minted as usize {
+            list.push(id);
+            id = blocks.get_mut(id).next;
+        }
+        list
+    }
+
+    /// Blocks that were handed out at least once.
+    pub(crate) fn minted(&self) -> u32 {
+        self.minted
+    }
+}
+
+/// Prefix hashes are uniform already.
+#[derive(Debug, Default)]
+struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(value: u64) -> PrefixHash {
+        PrefixHash(value.try_into().unwrap())
+    }
+
+    fn ids(table: &BlockTable) -> Vec<u32> {
+        table.0.iter().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn a_cached_prefix_is_shared_and_evicted_from_its_end() {
+        let (mut rows, mut staged) = ([], Vec::new());
+        let mut blocks = BlockStore { spawned: &mut rows, staged: &mut staged };
+        let mut pool = BlockPool::new(4, true);
+        let (mut a, mut b) = (BlockTable::default(), BlockTable::default());
+        let hashes = [hash(11), hash(12), hash(13)];
+        pool.allocate(3, &mut a, &mut blocks);
+        for (&id, &hash) in a.0.iter().zip(&hashes[..2]) {
+            pool.remember(id, hash, &mut blocks);
+        }
+        assert_eq!(pool.find(&hashes, &mut blocks), (2, 0), "the third is not full yet");
+        // A second request holds the same two blocks: nothing new is allocated.
+        let moved = pool.adopt(&hashes[..2], &mut b, 16, &mut blocks);
+        assert_eq!((moved, pool.allocated()), (Moved::default(), 3));
+        // The first ends with 40 tokens: only its private block, with 8 tokens, becomes free.
+        let moved = pool.release(&mut a, 40, 16, &mut blocks);
+        assert_eq!(moved, Moved { blocks: 1, tokens: 8 });
+        let moved = pool.release(&mut b, 32, 16, &mut blocks);
+        assert_eq!(moved, Moved { blocks: 2, tokens: 32 });
+        assert_eq!(pool.free_list(&mut blocks), [BlockId(2), BlockId(1), BlockId(0)]);
+        // New blocks come first from those never used, then from the list; the prefix shrinks
+        // from its end.
+        pool.allocate(2, &mut a, &mut blocks);
+        assert_eq!(ids(&a), [3, 2]);
+        assert_eq!(pool.find(&hashes, &mut blocks), (2, 2));
+        pool.allocate(1, &mut a, &mut blocks);
+        assert_eq!(pool.find(&hashes, &mut blocks), (1, 1));
+        let moved = pool.adopt(&hashes[..1], &mut b, 16, &mut blocks);
+        assert_eq!(moved, Moved { blocks: 1, tokens: 16 });
+        assert_eq!(pool.free(), 0);
+    }
+
+    #[test]
+    fn without_caching_a_used_block_is_reused_before_a_new_one() {
+        let (mut rows, mut staged) = ([], Vec::new());
+        let mut blocks = BlockStore { spawned: &mut rows, staged: &mut staged };
+        let mut pool = BlockPool::new(100, false);
+        let mut table = BlockTable::default();
+        for _ in 0..10 {
+            pool.allocate(3, &mut table, &mut blocks);
+            pool.release(&mut table, 48, 16, &mut blocks);
+        }
+        assert_eq!(pool.minted(), 3);
     }
 }

@@ -67,8 +67,8 @@ impl ModelSpec {
         let norms = if self.post_attn_norm { 2 } else { 1 };
         let head_dim = u64::from(self.head_dim);
         let head_norms = if self.qk_norm { 2 * head_dim } else { 0 };
-        let heads = self.q_heads.div_ceil(parallel.tensor)
-            + 2 * self.kv_heads.div_ceil(parallel.tensor);
+        let heads =
+            self.q_heads.div_ceil(parallel.tensor) + 2 * self.kv_heads.div_ceil(parallel.tensor);
         let bias = if self.qkv_bias { u64::from(heads) * head_dim } else { 0 };
         let experts = self.experts.map_or(0, |moe| moe.experts);
         let matrices = self.layer_matmul_params(parallel, experts);
@@ -84,9 +84,7 @@ impl ModelSpec {
         let kv = u64::from(self.kv_heads.div_ceil(parallel.tensor));
         let mlp_matrices = if self.gated_mlp { 3 } else { 2 };
         let mlp = match self.experts {
-            None => {
-                mlp_matrices * hidden * u64::from(self.intermediate.div_ceil(parallel.tensor))
-            }
+            None => mlp_matrices * hidden * u64::from(self.intermediate.div_ceil(parallel.tensor)),
             Some(moe) => {
                 let expert = mlp_matrices * hidden * u64::from(moe.moe_intermediate);
                 (u64::from(experts) * expert).div_ceil(u64::from(parallel.tensor))
@@ -163,7 +161,8 @@ mod tests {
         let active = model.matmul_flops_per_token() / 2.0 + 2.0 * 151_936.0 * 2048.0;
         assert!((3.2e9..3.5e9).contains(&active), "{active}");
         let tp2 = Parallelism { tensor: 2, pipeline: 1 };
-        let half = model.weight_bytes(tp2) as f64 / model.weight_bytes(Parallelism::default()) as f64;
+        let half =
+            model.weight_bytes(tp2) as f64 / model.weight_bytes(Parallelism::default()) as f64;
         assert!((0.5..0.51).contains(&half), "{half}");
         assert_eq!(model.kv_bytes_per_token(tp2), 48 * 2 * 2 * 128 * 2);
         assert_eq!(find("Qwen3-32B").unwrap().kv_bytes_per_token(Parallelism::default()), 262_144);

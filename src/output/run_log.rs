@@ -20,6 +20,8 @@ pub struct RunLog {
     pub wall_seconds: f64,
     /// Seconds of processor time of the whole process, if known ([`cpu_seconds`]).
     pub cpu_seconds: Option<f64>,
+    /// Largest resident memory of the process so far in MiB, if known ([`peak_memory_mib`]).
+    pub peak_memory_mib: Option<f64>,
     /// Batch iterations of all runs together.
     pub iterations: u64,
 }
@@ -47,10 +49,17 @@ impl RunLog {
         if let Some(cpu) = self.cpu_seconds {
             line("CPU time", &format!("{cpu:.2} s"));
         }
+        if let Some(peak) = self.peak_memory_mib {
+            line("peak memory", &format!("{peak:.1} MiB"));
+        }
         line("iterations", &self.iterations.to_string());
-        if self.wall_seconds > 0.0 {
-            let rate = self.iterations as f64 / self.wall_seconds;
-            line("", &format!("{rate:.0} per second of wall time"));
+        for (seconds, of) in
+            [(Some(self.wall_seconds), "wall time"), (self.cpu_seconds, "CPU time")]
+        {
+            if let Some(seconds) = seconds.filter(|&seconds| seconds > 0.0) {
+                let rate = self.iterations as f64 / seconds;
+                line("", &format!("{rate:.0} per second of {of}"));
+            }
         }
         line("warnings", &self.warnings.len().to_string());
         for warning in &self.warnings {
@@ -73,6 +82,14 @@ pub fn cpu_seconds() -> Option<f64> {
     Some((user + system) / 100.0)
 }
 
+/// The largest resident memory of this process so far in MiB; `None` where `/proc` does not tell.
+pub fn peak_memory_mib() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib / 1024.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,7 +103,8 @@ mod tests {
             seeds: vec![42, 43, 44],
             warnings: vec!["extrapolated beyond 4096 tokens".to_owned()],
             wall_seconds: 2.0,
-            cpu_seconds: Some(1.5),
+            cpu_seconds: Some(1.6),
+            peak_memory_mib: Some(17.25),
             iterations: 1_000_000,
         };
         let text = log.render();
@@ -95,8 +113,10 @@ mod tests {
             "bevy_ecs      0.20.0\n",
             "seeds         42 to 44\n",
             "wall time     2.000 s\n",
-            "CPU time      1.50 s\n",
+            "CPU time      1.60 s\n",
+            "peak memory   17.2 MiB\n",
             "              500000 per second of wall time\n",
+            "              625000 per second of CPU time\n",
             "              extrapolated beyond 4096 tokens\n",
         ] {
             assert!(text.contains(wanted), "no {wanted:?} in\n{text}");

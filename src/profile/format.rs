@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::check::Complaint;
 use super::operators::OperatorTables;
+use super::layerwise::LayerwiseTables;
 
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -38,6 +39,9 @@ pub struct Profile {
     /// Operators of the device, for any model.
     #[serde(default)]
     pub operators: Option<OperatorTables>,
+    /// Layers of a model, kernel by kernel.
+    #[serde(default)]
+    pub layerwise: Option<LayerwiseTables>,
 }
 
 /// Where part of a profile comes from.
@@ -274,10 +278,17 @@ impl Profile {
                 column: error.span.start.col,
                 message: error.code.to_string(),
             })?;
-        profile.check().map_err(|Complaint { place, message }| {
-            super::ProfileError::Inconsistent { file: file.to_owned(), place, message }
+        profile.checked(file)
+    }
+
+    /// The profile, if it is consistent; `file` names it in errors.
+    pub(super) fn checked(self, file: &str) -> Result<Profile, super::ProfileError> {
+        self.check().map_err(|Complaint { place, message }| super::ProfileError::Inconsistent {
+            file: file.to_owned(),
+            place,
+            message,
         })?;
-        Ok(profile)
+        Ok(self)
     }
 
     /// One line on what the profile holds.
@@ -287,6 +298,17 @@ impl Profile {
             let degrees: Vec<_> =
                 model.ranks.iter().map(|rank| rank.tensor_parallel.to_string()).collect();
             parts.push(format!("{}, TP {}", model.name, degrees.join(", ")));
+        }
+        if let Some(layers) = &self.layerwise {
+            let degrees: Vec<_> =
+                layers.ranks.iter().map(|rank| rank.tensor_parallel.to_string()).collect();
+            parts.push(format!(
+                "layers of {}, {}, TP {}, {}",
+                layers.model,
+                layers.variant,
+                degrees.join(", "),
+                layers.engine
+            ));
         }
         if let Some(network) = &self.network {
             let workers: Vec<_> =

@@ -6,7 +6,11 @@ mod file;
 pub mod format;
 #[cfg(feature = "aisimulate")]
 pub mod import_aisimulate;
+mod import_layerwise;
 pub mod import_vidur;
+pub mod layerwise;
+mod layerwise_check;
+mod layerwise_text;
 pub mod operators;
 mod shipped;
 mod text;
@@ -18,6 +22,7 @@ pub use file::{read, write};
 pub use format::Profile;
 #[cfg(feature = "aisimulate")]
 pub use import_aisimulate::{ImportAisimulateOptions, import_aisimulate};
+pub use import_layerwise::{ImportLayerwiseOptions, import_layerwise};
 pub use import_vidur::{ImportVidurOptions, import_vidur};
 pub use shipped::{Shipped, shipped, shipped_operators};
 pub use view::{Quality, TableView};

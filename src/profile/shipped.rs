@@ -30,6 +30,11 @@ static SHIPPED: &[Shipped] = shipped_profiles![
     "b200-sxm-180g/operators",
     "l40s/operators",
     "rtx-pro-6000/operators",
+    "rtx-pro-6000/layers-llama-3.1-8b",
+    "rtx-pro-6000/layers-qwen3-32b",
+    "rtx-pro-6000/layers-qwen3-30b-a3b",
+    "rtx-pro-6000/network-rtx_pro_6000_pcie",
+    "rtx-4090/layers-llama-3.1-8b",
 ];
 
 /// The profiles that are part of the program.

@@ -7,6 +7,7 @@ mod power_of_two;
 mod random;
 mod round_robin;
 mod vidur_lor;
+mod vllm_data_parallel;
 
 use bevy_ecs::component::Mutable;
 use bevy_ecs::prelude::*;
@@ -19,17 +20,20 @@ pub use power_of_two::PowerOfTwo;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use vidur_lor::VidurLor;
+pub use vllm_data_parallel::VllmDataParallel;
 
 use crate::cluster::Replica;
 use crate::request::Request;
 use crate::scenario::SettingError;
-use crate::sim::{Engine, Ledger, RandomStream, Worklists};
+use crate::sim::{Agenda, Engine, Ledger, Nanos, RandomStream, Worklists};
 
 /// What a router knows of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteRequest {
     /// Its id.
     pub id: u64,
+    /// Now.
+    pub now: Nanos,
     /// Prompt length in tokens.
     pub prompt_tokens: u32,
 }
@@ -63,8 +67,10 @@ pub trait Router:
 #[derive(Resource)]
 pub(crate) struct RoutingRandom(pub RandomStream);
 
+#[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 /// Route phase: puts each new request into a replica's waiting queue.
 pub(crate) fn route<R: Router>(
+    agenda: Res<Agenda>,
     mut router: ResMut<R>,
     mut random: ResMut<RoutingRandom>,
     engine: Res<Engine>,
@@ -76,7 +82,11 @@ pub(crate) fn route<R: Router>(
     let lists = &mut *lists;
     for sequence in lists.incoming.drain(..) {
         let mut request = requests.get_mut(sequence.entity)?;
-        let facts = RouteRequest { id: request.id, prompt_tokens: request.prompt_tokens };
+        let facts = RouteRequest {
+            id: request.id,
+            now: agenda.now(),
+            prompt_tokens: request.prompt_tokens,
+        };
         let index = router.route(&facts, &mut ledger.loads, &mut random.0);
         let Some(&entity) = engine.replicas.get(index as usize) else {
             return Err(format!(

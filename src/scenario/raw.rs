@@ -86,6 +86,8 @@ pub(super) struct RawEngine {
     pub block_size: u32,
     /// Outright, without a memory plan.
     pub num_gpu_blocks: Option<u32>,
+    /// Whether full KV blocks are found again by their prefix; as the policy has it if absent.
+    pub enable_prefix_caching: Option<bool>,
 }
 
 /// What is written into the result folder.

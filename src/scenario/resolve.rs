@@ -44,6 +44,8 @@ pub struct Configuration {
     pub policy: Box<dyn AnyPolicy>,
     /// Limits of the engine, KV blocks included.
     pub limits: EngineLimits,
+    /// Whether full KV blocks are found again by their prefix.
+    pub prefix_caching: bool,
     /// Share of the device's memory that the engine takes.
     pub gpu_memory_utilization: f64,
     /// Whether `max_model_len` may exceed the model's limit.
@@ -227,6 +229,8 @@ impl Checker<'_> {
         let workload =
             raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
         self.lengths_fit(raw, &workload, limits.max_model_len, warnings)?;
+        let prefix_caching =
+            raw.engine.enable_prefix_caching.unwrap_or_else(|| policy.caches_prefixes());
         Ok(Configuration {
             name: name.to_owned(),
             model,
@@ -237,6 +241,7 @@ impl Checker<'_> {
             router,
             policy,
             limits,
+            prefix_caching,
             gpu_memory_utilization: raw.engine.gpu_memory_utilization,
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,
             memory,

@@ -68,6 +68,7 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
         format!("block_size: {}", c.limits.block_size),
         // Written outright: a later version's memory plan may differ, the result must not.
         format!("num_gpu_blocks: {}", c.limits.num_blocks),
+        format!("enable_prefix_caching: {}", c.prefix_caching),
     ];
     if c.allow_long_max_model_len {
         engine.push("allow_long_max_model_len: true".to_owned());

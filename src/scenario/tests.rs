@@ -286,6 +286,7 @@ fn every_bad_scenario_is_explained_at_its_place() {
         "engine.policy.chunk=3",
         "seeds=no",
         "model=Llama",
+        "engine.block_size=\"x\"",
         "seeds=0",
         "variants.maxi.seeds=3",
     ] {
@@ -358,7 +359,8 @@ title: "A\ntest": 2 s.ron:2:12 `"A\ntest"` `title` is of several lines, expected
 --set engine.polcy.max=3: 2 --set:1:8 `polcy` unknown field `polcy` | did you mean `policy`?
 --set engine.policy.chunk=3: 2 --set:1:15 `chunk` unknown field `chunk` | known here: max_num_seqs, max_num_batched_tokens, watermark, vidur_spare_block, vidur_idle
 --set seeds=no: 2 --set:1:7 `no` expected a whole number, found the name `no`
---set model=Llama: 2 --set:1:7 `Llama` expected a text in double quotes, found the name `Llama`
+--set model=Llama: 2 --set:1:7 `Llama` unknown model `Llama` | did you mean `Llama-3-8B`?
+--set engine.block_size="x": 2 --set:1:19 `"x"` expected a whole number, found the text `"x"`
 --set seeds=0: 2 --set:1:7 `0` `seeds` is 0, expected 1 to 10000
 --set variants.maxi.seeds=3: 2 --set:1:15 `seeds` a variant cannot change `seeds` | move it out of `variants`
 "##);
@@ -377,7 +379,6 @@ error: Llama-2-70B does not fit on A100-SXM-80G
   |            ^^^^^^^^^^^^^ does not fit in memory
   |
   = note: Llama-2-70B needs 129.35 GiB per GPU (128.48 weights + 0.87 activations) at TP 1 x PP 1, but A100-SXM-80G has 71.33 GiB available; use more tensor or pipeline parallelism, a larger device, or a higher gpu_memory_utilization
-  = note: in variant `paged`
 "##);
 }
 
@@ -392,4 +393,35 @@ fn files_that_cannot_be_read_are_named() {
     assert!(load(folder.path()).is_some_and(|title| title.starts_with("cannot read")));
     std::fs::write(&path, b"(model: \"\xff\")").expect("written");
     assert_eq!(load(&path).as_deref(), Some("the file is no UTF-8 text"));
+}
+
+proptest::proptest! {
+    /// Whatever happens to a scenario's text, there is a scenario or a message, and no panic.
+    #[test]
+    fn no_slip_of_the_pen_causes_a_panic(
+        edits in proptest::collection::vec((0.0..1.0_f64, 0..4_usize, "[-a-z0-9(){}\\[\\],:.\"'/* #=\\\\\n\u{e9}]{0,3}"), 1..4)
+    ) {
+        let mut text = GOOD.to_owned();
+        for (place, removed, added) in edits {
+            let start = text.floor_char_boundary((place * text.len() as f64) as usize);
+            let end = text.ceil_char_boundary((start + removed).min(text.len()));
+            text.replace_range(start..end, &added);
+        }
+        match load(&text, &["engine.block_size=8"]) {
+            Ok(scenario) => drop(scenario.resolved_text_in(Path::new("/x"))),
+            Err(error) => drop(error.render(true)),
+        }
+    }
+
+    /// The same for the arguments of `--set`.
+    #[test]
+    fn no_setting_causes_a_panic(
+        path in "[a-z_.\\[\\]0-9\"]{0,6}|engine|workload\\.arrivals|expect\\[0\\]|variants\\.max|variants",
+        value in "[-a-z0-9(){}\\[\\],:.\"'/* \\\\\u{e9}]{0,6}",
+        sign in "=|",
+    ) {
+        if let Err(error) = load(GOOD, &[&format!("{path}{sign}{value}")]) {
+            drop(error.render(true));
+        }
+    }
 }

@@ -13,6 +13,7 @@ mod sarathi;
 mod system;
 mod view;
 mod vllm_v0;
+mod vllm_v1;
 mod waiting;
 
 use bevy_ecs::component::{Component, Mutable};
@@ -24,8 +25,9 @@ pub use light_llm::LightLlm;
 pub use orca::{Orca, Reserve};
 pub use sarathi::Sarathi;
 pub(crate) use system::plan;
-pub use view::{Admission, DecodeRule, Fit, PlanView};
+pub use view::{Admission, DecodeRule, Fit, PlanView, Victim};
 pub use vllm_v0::VllmV0;
+pub use vllm_v1::{Queueing, VllmV1};
 pub use waiting::{RunningRequest, WaitingRequest};
 
 use crate::scenario::SettingError;
@@ -68,6 +70,23 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
 
     /// Whether the policy may see true output lengths, which no real scheduler knows.
     fn is_oracle(&self) -> bool {
+        false
+    }
+
+    /// Whether the engine plans a batch when the one before it starts, as vLLM's asynchronous
+    /// scheduling does: the plan does not see what arrives meanwhile, and a request that ends with
+    /// the running batch keeps its place and its blocks for one more plan.
+    fn is_asynchronous(&self) -> bool {
+        false
+    }
+
+    /// Blocks of the pool that the engine keeps for itself.
+    fn reserved_blocks(&self) -> u32 {
+        0
+    }
+
+    /// Whether prefix caching is on where the scenario does not say.
+    fn caches_prefixes(&self) -> bool {
         false
     }
 

@@ -3,14 +3,14 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
-use super::view::PlanView;
+use super::view::{PlanView, RequestQuery};
 use super::{EngineLimits, Policy};
 use crate::batch::Batch;
 use crate::cluster::{Replica, StageQueue, Stages};
-use crate::kv::{BlockStore, BlockTable, KvBlock};
+use crate::kv::{BlockStore, KvBlock};
 use crate::metrics::RequestStatus;
-use crate::request::{Request, Sequence};
-use crate::sim::{Agenda, Engine, Event, Ledger, Worklists};
+use crate::request::Sequence;
+use crate::sim::{Agenda, Engine, Event, Ledger, Worklists, depart};
 
 /// All that planning reads and writes, the policies themselves aside.
 #[derive(SystemParam)]
@@ -22,8 +22,7 @@ pub(crate) struct Floor<'w, 's> {
     replicas: Query<'w, 's, (&'static mut Replica, &'static Stages)>,
     queues: Query<'w, 's, &'static mut StageQueue>,
     batches: Query<'w, 's, &'static mut Batch>,
-    tables: Query<'w, 's, &'static mut BlockTable>,
-    requests: Query<'w, 's, &'static mut Request>,
+    requests: RequestQuery<'w, 's>,
     blocks: Query<'w, 's, &'static mut KvBlock>,
 }
 
@@ -69,7 +68,6 @@ pub(crate) fn plan<P: Policy>(
                 oracle: policy.is_oracle(),
                 replica: &mut replica,
                 blocks: blocks.reborrow(),
-                tables: floor.tables.reborrow(),
                 requests: floor.requests.reborrow(),
                 ledger,
                 refused: &mut scratch.refused,
@@ -102,8 +100,16 @@ pub(crate) fn plan<P: Policy>(
                 let Some(&first) = stages.entities().first() else { break };
                 floor.queues.get_mut(first)?.fifo.push_back(slot);
                 lists.to_serve.push(first);
-            } else if !again {
+            } else if !again && replica.horizon.is_none() {
                 break;
+            }
+            // An asynchronous plan was made when the batch that has just ended began: what ended
+            // with that batch gives back its place only now. If the plan is empty, the engine
+            // plans again with what it sees now.
+            replica.horizon = None;
+            for member in std::mem::take(&mut replica.lingering) {
+                let (mut table, ..) = floor.requests.get_mut(member.entity)?;
+                depart(&member, &mut replica, &mut table, limits.block_size, &mut blocks, ledger);
             }
         }
     }

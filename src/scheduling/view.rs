@@ -1,20 +1,24 @@
 //! The transaction in which a policy plans one batch of one replica.
 
+use std::cmp::Ordering;
+
 use bevy_ecs::prelude::*;
 
 use super::EngineLimits;
 use super::waiting::{RunningRequest, WaitingRequest};
 use crate::cluster::{BlockGroup, Replica};
-use crate::kv::{BlockStore, BlockTable};
+use crate::kv::{BlockStore, BlockTable, PrefixHash, PrefixHashes};
 use crate::request::{Request, RequestState, Sequence};
 use crate::sim::{Ledger, Nanos};
 
 /// How a waiting request is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
-    /// Prompt tokens to process in this batch: the whole prompt or its first chunk.
+    /// Prompt tokens to process in this batch: the whole prompt or its first chunk. What the
+    /// prefix cache has is not processed; `tokens` then counts from there, at most to the end of
+    /// the prompt.
     pub tokens: u32,
-    /// Blocks to allocate at once.
+    /// Blocks that it then holds, cached ones included.
     pub blocks: u32,
     /// A group whose blocks are given back together when its last member ends (FasterTransformer);
     /// `None` for a request on its own.
@@ -51,6 +55,32 @@ impl Default for DecodeRule {
     }
 }
 
+/// Who gives way when KV blocks run out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// The last of the running list.
+    Tail,
+    /// The least urgent, the latest arrival among equals, even if it is in the batch already.
+    LeastUrgent,
+}
+
+impl Victim {
+    /// Index of the victim. `running` is not empty.
+    fn choose(self, running: &[Sequence]) -> usize {
+        let last = running.len() - 1;
+        match self {
+            Victim::Tail => last,
+            Victim::LeastUrgent => (0..running.len())
+                .max_by_key(|&i| (running[i].priority, running[i].arrived_at))
+                .unwrap_or(last),
+        }
+    }
+}
+
+/// The components of requests that planning changes.
+pub(super) type RequestQuery<'w, 's> =
+    Query<'w, 's, (&'static mut BlockTable, &'static mut Request, Option<&'static PrefixHashes>)>;
+
 /// A replica as its policy sees it, while one batch is planned.
 ///
 /// Whatever the policy calls, the books stay right: a call that cannot be done returns `false` and
@@ -61,8 +91,7 @@ pub struct PlanView<'a> {
     pub(super) oracle: bool,
     pub(super) replica: &'a mut Replica,
     pub(super) blocks: BlockStore<'a>,
-    pub(super) tables: Query<'a, 'a, &'static mut BlockTable>,
-    pub(super) requests: Query<'a, 'a, &'static mut Request>,
+    pub(super) requests: RequestQuery<'a, 'a>,
     pub(super) ledger: &'a mut Ledger,
     pub(super) refused: &'a mut Vec<(Sequence, String)>,
     /// The batch so far.
@@ -105,13 +134,29 @@ impl PlanView<'_> {
     /// Waiting requests, first come first; preempted ones are in front.
     pub fn waiting(&self) -> impl ExactSizeIterator<Item = WaitingRequest> + '_ {
         let oracle = self.oracle;
-        self.replica.waiting.iter().map(move |&sequence| WaitingRequest { sequence, oracle })
+        let visible = self.visible();
+        let waiting = self.replica.waiting.range(..visible);
+        waiting.map(move |&sequence| WaitingRequest { sequence, oracle })
+    }
+
+    /// How many requests of the waiting queue had arrived when this plan was made.
+    fn visible(&self) -> usize {
+        let waiting = &self.replica.waiting;
+        match self.replica.horizon {
+            None => waiting.len(),
+            Some(horizon) => {
+                let late = waiting.iter().rev().take_while(|s| s.arrived_at > horizon).count();
+                waiting.len() - late
+            }
+        }
     }
 
     /// The head of the waiting queue.
     pub fn first_waiting(&self) -> Option<WaitingRequest> {
         let oracle = self.oracle;
-        self.replica.waiting.front().map(|&sequence| WaitingRequest { sequence, oracle })
+        let horizon = self.replica.horizon.unwrap_or(Nanos::MAX);
+        let first = self.replica.waiting.front().filter(|s| s.arrived_at <= horizon);
+        first.map(|&sequence| WaitingRequest { sequence, oracle })
     }
 
     /// Requests in the batch so far.
@@ -124,31 +169,70 @@ impl PlanView<'_> {
         self.planned_tokens
     }
 
+    /// Tokens of the waiting request at `index` that are in the prefix cache and need not be
+    /// processed: full blocks, at most all tokens but one. 0 if prefix caching is off.
+    pub fn cached_tokens(&mut self, index: usize) -> u32 {
+        if !self.replica.pool.caches_prefixes() {
+            return 0;
+        }
+        let Some(&sequence) = self.replica.waiting.get(index) else { return 0 };
+        let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else { return 0 };
+        let hashes = usable(hashes, &sequence, self.limits.block_size);
+        self.replica.pool.find(hashes, &mut self.blocks).0 * self.limits.block_size
+    }
+
+    /// Whether blocks for the first `tokens` tokens of the waiting request at `index` are free,
+    /// those that the prefix cache has put aside.
+    pub fn fits(&mut self, index: usize, tokens: u32) -> bool {
+        let Some(&sequence) = self.replica.waiting.get(index) else { return false };
+        let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else { return false };
+        let hashes = usable(hashes, &sequence, self.limits.block_size);
+        let (found, unheld) = self.replica.pool.find(hashes, &mut self.blocks);
+        let new = self.limits.blocks_for(tokens).saturating_sub(found);
+        new + unheld <= self.replica.pool.free()
+    }
+
     /// Moves the waiting request at `index` (0 is the head) into the batch and allocates its
-    /// blocks. `false` if there is no such request, `tokens` is zero or more than its prompt, the
-    /// blocks do not hold these tokens, or are not free.
+    /// blocks, after those that the prefix cache has. `false` if there is no such request,
+    /// `tokens` is zero, or the blocks do not hold the tokens or are not free.
     #[must_use = "a request that does not fit stays where it is"]
     pub fn admit(&mut self, index: usize, admission: Admission) -> bool {
-        let Some(sequence) = self.replica.waiting.get(index) else { return false };
-        if admission.tokens == 0
-            || admission.tokens > sequence.prompt
-            || admission.blocks < self.limits.blocks_for(admission.tokens)
-            || admission.blocks > self.replica.pool.free()
+        let Some(&(mut sequence)) = self.replica.waiting.get(index) else { return false };
+        let Ok((mut table, mut request, hashes)) = self.requests.get_mut(sequence.entity) else {
+            return false;
+        };
+        let block_size = self.limits.block_size;
+        let pool = &mut self.replica.pool;
+        let hashes = match admission.group {
+            None => usable(hashes, &sequence, block_size),
+            // A group's blocks are its own.
+            Some(_) => &[],
+        };
+        let (found, unheld) = pool.find(hashes, &mut self.blocks);
+        let cached = found * block_size;
+        let tokens = admission.tokens.min(sequence.prompt - cached);
+        let total = cached + tokens;
+        let new = admission.blocks.saturating_sub(found);
+        if tokens == 0
+            || admission.blocks < self.limits.blocks_for(total)
+            || new + unheld > pool.free()
         {
             return false;
         }
-        let entity = sequence.entity;
-        let (Ok(mut table), Ok(mut request)) =
-            (self.tables.get_mut(entity), self.requests.get_mut(entity))
-        else {
-            return false;
-        };
-        let Some(mut sequence) = self.replica.waiting.remove(index) else { return false };
-        self.replica.pool.allocate(admission.blocks, &mut table, &mut self.blocks);
+        let adopted =
+            pool.adopt(&hashes[..found as usize], &mut table, block_size, &mut self.blocks);
+        pool.allocate(new, &mut table, &mut self.blocks);
+        self.replica.waiting.remove(index);
         request.state = RequestState::Running;
-        request.scheduled_at.get_or_insert(self.now);
+        if request.scheduled_at.is_none() {
+            request.scheduled_at = Some(self.now);
+            request.cached_tokens = cached;
+        }
         sequence.blocks = admission.blocks;
-        sequence.tokens = admission.tokens;
+        sequence.processed = cached;
+        sequence.tokens = tokens;
+        sequence.admission = self.replica.admissions;
+        self.replica.admissions += 1;
         if let Some(group) = admission.group {
             sequence.group = group + 1;
             match self.replica.groups.iter_mut().find(|g| g.id == sequence.group) {
@@ -161,22 +245,41 @@ impl PlanView<'_> {
             }
         }
         self.replica.holding += 1;
-        self.ledger.counts.allocated += u64::from(admission.blocks);
-        self.ledger.counts.used += u64::from(admission.tokens);
+        self.ledger.counts.allocated += u64::from(new + adopted.blocks);
+        self.ledger.counts.used += u64::from(tokens + adopted.tokens);
         self.ledger.counts.running += 1;
         self.ledger.counts.waiting -= 1;
         self.ledger.loads.add_waiting(self.replica.index, -1);
         self.ledger.loads.add_running(self.replica.index, 1);
-        self.planned_tokens += admission.tokens;
+        self.planned_tokens += tokens;
+        self.remember(&sequence);
         self.planned.push(sequence);
         true
+    }
+
+    /// Makes the blocks that this batch fills findable by their prefix.
+    fn remember(&mut self, sequence: &Sequence) {
+        if !self.replica.pool.caches_prefixes() || sequence.group != 0 {
+            return;
+        }
+        let block_size = self.limits.block_size;
+        let held = sequence.kv_tokens();
+        let full = (held / block_size) as usize..((held + sequence.tokens) / block_size) as usize;
+        if full.is_empty() {
+            return;
+        }
+        let Ok((table, _, Some(hashes))) = self.requests.get(sequence.entity) else { return };
+        for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes.0[full]) {
+            self.replica.pool.remember(id, hash, &mut self.blocks);
+        }
     }
 
     /// Admits the waiting request at `index` with its whole prompt and the blocks for it.
     #[must_use = "a request that does not fit stays where it is"]
     pub fn admit_whole_prompt(&mut self, index: usize) -> bool {
-        let Some(tokens) = self.replica.waiting.get(index).map(|s| s.prompt) else { return false };
-        let blocks = self.limits.blocks_for(tokens);
+        let Some(prompt) = self.replica.waiting.get(index).map(|s| s.prompt) else { return false };
+        let blocks = self.limits.blocks_for(prompt);
+        let tokens = prompt - self.cached_tokens(index);
         self.admit(index, Admission { tokens, blocks, group: None })
     }
 
@@ -235,19 +338,93 @@ impl PlanView<'_> {
                 continue;
             }
             if needs && rule.fit != Fit::Reserved {
-                sequence.blocks += 1;
-                let entity = sequence.entity;
-                if let Ok(mut table) = self.tables.get_mut(entity) {
-                    self.replica.pool.allocate(1, &mut table, &mut self.blocks);
-                    self.ledger.counts.allocated += 1;
-                }
+                self.grow(index, 1);
             }
             let sequence = &mut self.replica.running[index];
             sequence.tokens = 1;
+            let sequence = *sequence;
+            self.remember(&sequence);
             decoding += 1;
             index += 1;
         }
         (index, decoding)
+    }
+
+    /// Gives the running request at `index` `count` more blocks, which are free.
+    fn grow(&mut self, index: usize, count: u32) {
+        let sequence = &mut self.replica.running[index];
+        if let Ok((mut table, ..)) = self.requests.get_mut(sequence.entity) {
+            sequence.blocks += count;
+            self.replica.pool.allocate(count, &mut table, &mut self.blocks);
+            self.ledger.counts.allocated += u64::from(count);
+        }
+    }
+
+    /// Lets the running requests go on, in order, until `budget` tokens are planned: a decoding
+    /// one with its token, one with an incomplete prefill with as much of its prompt as is left of
+    /// the budget, at most `chunk`. Each gets the blocks that it needs for this batch; if they are not free,
+    /// requests are preempted as `victim` says. When it comes to the request itself, the walk
+    /// ends; it is preempted then unless other batches of a pipeline are under way. This is how vLLM V1 schedules its running list.
+    pub fn advance(&mut self, budget: u32, chunk: u32, victim: Victim) {
+        let mut index = 0;
+        while index < self.replica.running.len() {
+            let left = budget.saturating_sub(self.planned_tokens);
+            let sequence = self.replica.running[index];
+            let tokens = match sequence.prefilled {
+                true => 1.min(left),
+                false => left.min(chunk).min(sequence.prompt - sequence.processed),
+            };
+            if tokens == 0 {
+                break;
+            }
+            let held = self.limits.blocks_for(sequence.kv_tokens() + tokens);
+            let missing = held.saturating_sub(sequence.blocks);
+            if missing > self.replica.pool.free() {
+                let chosen = victim.choose(&self.replica.running);
+                let in_flight = self.replica.free_slots.len() < self.limits.stages as usize;
+                if chosen == index && in_flight {
+                    // Others hold the blocks and come back: giving up now could go on for ever.
+                    break;
+                }
+                if chosen < index {
+                    self.take_back(chosen);
+                }
+                self.preempt_at(chosen, false);
+                match chosen.cmp(&index) {
+                    Ordering::Less => index -= 1,
+                    Ordering::Equal => break,
+                    Ordering::Greater => {}
+                }
+                continue;
+            }
+            if missing > 0 {
+                self.grow(index, missing);
+            }
+            let sequence = &mut self.replica.running[index];
+            sequence.tokens = tokens;
+            let sequence = *sequence;
+            self.remember(&sequence);
+            self.planned_tokens += tokens;
+            self.ledger.counts.used += u64::from(tokens);
+            index += 1;
+        }
+        match index == self.replica.running.len() && self.planned.is_empty() {
+            true => std::mem::swap(&mut self.replica.running, self.planned),
+            false => self.planned.extend(self.replica.running.drain(..index)),
+        }
+    }
+
+    /// Takes a running request that was planned already out of the batch again.
+    fn take_back(&mut self, index: usize) {
+        let sequence = &mut self.replica.running[index];
+        self.planned_tokens -= sequence.tokens;
+        self.ledger.counts.used -= u64::from(sequence.tokens);
+        sequence.tokens = 0;
+    }
+
+    /// Requests that this plan has preempted so far.
+    pub fn preempted(&self) -> usize {
+        self.preempted as usize
     }
 
     /// Lets the group of the first running request decode (all its members, one token each).
@@ -267,6 +444,7 @@ impl PlanView<'_> {
     /// the rest of its prompt or what is left of `budget` tokens for the whole batch. Those for
     /// which nothing is left go to the front of the running list.
     pub fn extend_prefills(&mut self, budget: u32) {
+        let before = self.planned.len();
         let planned_tokens = &mut self.planned_tokens;
         let mut fed = 0;
         self.planned.extend(self.chunks.extract_if(.., |sequence| {
@@ -277,6 +455,12 @@ impl PlanView<'_> {
             sequence.tokens > 0
         }));
         self.ledger.counts.used += fed;
+        if self.replica.pool.caches_prefixes() {
+            for index in before..self.planned.len() {
+                let sequence = self.planned[index];
+                self.remember(&sequence);
+            }
+        }
         self.return_chunks();
     }
 
@@ -289,6 +473,13 @@ impl PlanView<'_> {
     pub fn sort_running_by_arrival(&mut self) {
         if !self.replica.running.is_sorted_by_key(|s| s.arrived_at) {
             self.replica.running.sort_by_key(|s| s.arrived_at);
+        }
+    }
+
+    /// Sorts the running requests that are not in the batch in the order of their admission.
+    pub fn sort_running_by_admission(&mut self) {
+        if !self.replica.running.is_sorted_by_key(|s| s.admission) {
+            self.replica.running.sort_by_key(|s| s.admission);
         }
     }
 
@@ -318,21 +509,16 @@ impl PlanView<'_> {
 
     fn preempt_at(&mut self, index: usize, vidur_partial_restart: bool) {
         let mut sequence = self.replica.running.remove(index);
-        if let Ok(mut table) = self.tables.get_mut(sequence.entity) {
-            self.replica.pool.release(&mut table, &mut self.blocks);
-        }
-        if let Ok(mut request) = self.requests.get_mut(sequence.entity) {
+        if let Ok((mut table, mut request, _)) = self.requests.get_mut(sequence.entity) {
+            let block_size = self.limits.block_size;
+            let moved = self.replica.give_back(&sequence, &mut table, block_size, &mut self.blocks);
+            self.ledger.counts.allocated -= u64::from(moved.blocks);
+            self.ledger.counts.used -= u64::from(moved.tokens);
             request.state = RequestState::Waiting;
             request.restarts += 1;
             let max = &mut self.ledger.totals.preemptions_max;
             *max = (*max).max(request.restarts);
         }
-        if sequence.group != 0 {
-            let freed = self.replica.leave_group(sequence.group, &mut self.blocks);
-            self.ledger.counts.allocated -= u64::from(freed);
-        }
-        self.ledger.counts.allocated -= u64::from(sequence.blocks);
-        self.ledger.counts.used -= u64::from(sequence.cached());
         self.ledger.counts.running -= 1;
         self.ledger.counts.waiting += 1;
         self.ledger.totals.preemptions += 1;
@@ -355,4 +541,16 @@ impl PlanView<'_> {
     pub fn stay_idle_after_preemption(&mut self) {
         self.stay_idle = true;
     }
+}
+
+/// The hashes of the blocks that a waiting request may take from the cache: those of its prompt,
+/// its last token excepted, which must be processed to get the next one.
+fn usable<'a>(
+    hashes: Option<&'a PrefixHashes>,
+    sequence: &Sequence,
+    block_size: u32,
+) -> &'a [PrefixHash] {
+    let Some(PrefixHashes(hashes)) = hashes else { return &[] };
+    let most = ((sequence.prompt - 1) / block_size) as usize;
+    &hashes[..most.min(hashes.len())]
 }

@@ -21,6 +21,11 @@ impl WaitingRequest {
         self.sequence.arrived_at
     }
 
+    /// Smaller is more urgent.
+    pub fn priority(&self) -> i32 {
+        self.sequence.priority
+    }
+
     /// Tokens to prefill: the prompt and, after a preemption, what it had generated.
     pub fn prompt_tokens(&self) -> u32 {
         self.sequence.prompt

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use bevy_ecs::prelude::*;
 
 use super::{Agenda, Engine, Ledger, Nanos, Worklists};
-use crate::kv::BlockTable;
+use crate::kv::{BlockTable, Content};
 use crate::metrics::RequestStatus;
 use crate::request::{Request, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
@@ -59,7 +59,7 @@ impl Arrivals {
 
     /// When the next request arrives, if one will without anything else happening.
     pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
-        let next = self.next?;
+        let next = self.next.as_ref()?;
         let at = match self.free {
             None => next.arrived_at,
             Some(0) => return None,
@@ -79,7 +79,7 @@ impl Arrivals {
         if self.next_time(now)? > now {
             return None;
         }
-        let mut request = self.next?;
+        let mut request = self.next.take()?;
         if let Some(free) = &mut self.free {
             *free -= 1;
             request.arrived_at = now;
@@ -112,6 +112,7 @@ pub(crate) fn arrive(
             scheduled_at: None,
             first_stage_at: None,
             first_token_at: None,
+            cached_tokens: 0,
             restarts: 0,
         };
         if arrivals.last.is_none() {
@@ -122,8 +123,16 @@ pub(crate) fn arrive(
         ledger.totals.arrived += 1;
         ledger.totals.last_arrival = new.arrived_at;
         let entity = commands.spawn_empty().id();
-        let sequence = Sequence::new(entity, &request);
-        commands.entity(entity).insert((request, BlockTable::default()));
+        let sequence = Sequence::new(entity, &request, new.priority);
+        let mut entity = commands.entity(entity);
+        entity.insert((request, BlockTable::default()));
+        if engine.prefix_caching {
+            let unique = Content::default();
+            let content = new.content.as_deref().unwrap_or(&unique);
+            let block_size = engine.limits.block_size;
+            let (prompt, output) = (new.prompt_tokens, new.output_tokens);
+            entity.insert(content.hashes(new.id, prompt, output, block_size));
+        }
         match never_fits(&sequence, &engine.limits) {
             None => lists.incoming.push(sequence),
             Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),

@@ -16,6 +16,7 @@ use crate::kv::{BlockPool, spawn_staged_blocks};
 use crate::metrics::{RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
 use crate::routing::RoutingRandom;
+use crate::scheduling::EngineLimits;
 
 /// A run: a world and the schedule that advances it.
 pub struct Simulation {
@@ -39,6 +40,8 @@ impl Simulation {
     /// # Errors
     /// [`SimError::Schedule`] if a plug-in's systems have no defined order.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
+        let mut limits = spec.limits;
+        limits.num_blocks = limits.num_blocks.saturating_sub(spec.policy.reserved_blocks());
         let mut world = World::new();
         let mut step = Schedule::default();
         step.set_executor(SingleThreadedExecutor::new());
@@ -70,6 +73,9 @@ impl Simulation {
         let plan = spec.policy.plan_system();
         step.add_systems((plan, spawn_staged_blocks).chain().in_set(Phase::Schedule));
 
+        let replicas = (0..spec.replicas)
+            .map(|index| spawn_replica(&mut world, index, &limits, &spec))
+            .collect();
         world.init_resource::<Agenda>();
         world.init_resource::<Worklists>();
         world.insert_resource(RoutingRandom(RandomStream::new(spec.seed, "routing")));
@@ -86,13 +92,14 @@ impl Simulation {
                 first.get_or_insert_with(|| format!("{}: {error}", context.name()));
             });
         }));
-        let replicas = (0..spec.replicas)
-            .map(|index| spawn_replica(&mut world, index, &spec.limits, &*spec.policy))
-            .collect();
-        world.insert_resource(Engine { limits: spec.limits, predictor: spec.predictor, replicas });
+        world.insert_resource(Engine {
+            limits,
+            prefix_caching: spec.prefix_caching,
+            predictor: spec.predictor,
+            replicas,
+        });
         let mut ledger = Ledger::new(spec.replicas);
-        ledger.totals.kv_blocks_total =
-            u64::from(spec.replicas) * u64::from(spec.limits.num_blocks);
+        ledger.totals.kv_blocks_total = u64::from(spec.replicas) * u64::from(limits.num_blocks);
         world.insert_resource(ledger);
         step.initialize(&mut world)
             .map_err(|error| SimError::Schedule(error.to_string(step.graph(), &world)))?;
@@ -170,17 +177,12 @@ thread_local! {
         const { std::cell::RefCell::new(None) };
 }
 
-fn spawn_replica(
-    world: &mut World,
-    index: u32,
-    limits: &crate::scheduling::EngineLimits,
-    policy: &dyn crate::registry::AnyPolicy,
-) -> Entity {
-    let replica = world.spawn(Replica::new(index, BlockPool::new(limits.num_blocks), Vec::new()));
-    let entity = replica.id();
-    policy.insert(world, entity);
-    // From the last stage to the first, so that each knows the next; the relationship lists them
-    // in the order of spawning, so it is put right afterwards.
+fn spawn_replica(world: &mut World, index: u32, limits: &EngineLimits, spec: &SimSpec) -> Entity {
+    let pool = BlockPool::new(limits.num_blocks, spec.prefix_caching);
+    let mut replica = Replica::new(index, pool, Vec::new());
+    replica.asynchronous = spec.policy.is_asynchronous();
+    let entity = world.spawn(replica).id();
+    spec.policy.insert(world, entity);
     let stages: Vec<Entity> = (0..limits.stages)
         .map(|stage| world.spawn((Stage { index: stage, next: None }, StageOf(entity))).id())
         .collect();

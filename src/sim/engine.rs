@@ -12,6 +12,8 @@ use crate::timing::Predictor;
 pub(crate) struct Engine {
     /// Its limits.
     pub limits: EngineLimits,
+    /// Whether full blocks are found again by their prefix.
+    pub prefix_caching: bool,
     /// What its batches cost.
     pub predictor: Arc<dyn Predictor>,
     /// The replicas' entities, by index.

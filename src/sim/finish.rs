@@ -3,18 +3,17 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
-use super::{Agenda, Ledger, Nanos, Worklists};
+use super::{Agenda, Engine, Ledger, Nanos, Worklists};
 use crate::batch::Batch;
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
 use crate::kv::{BlockStore, BlockTable, KvBlock};
 use crate::metrics::{BatchRecord, RequestStatus};
-use crate::request::{Request, RequestState, Sequence};
+use crate::request::{Request, Sequence};
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
 #[derive(SystemParam)]
 pub(crate) struct Books<'w, 's> {
-    requests: Query<'w, 's, &'static mut Request>,
-    tables: Query<'w, 's, &'static mut BlockTable>,
+    requests: Query<'w, 's, (&'static mut BlockTable, &'static mut Request)>,
     ledger: ResMut<'w, Ledger>,
     /// Spans between tokens of the batch that is committed, run-length coded.
     gaps: Local<'s, (Nanos, u64)>,
@@ -25,6 +24,7 @@ pub(crate) struct Books<'w, 's> {
 #[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn finish(
     mut agenda: ResMut<Agenda>,
+    engine: Res<Engine>,
     mut lists: ResMut<Worklists>,
     mut stages: Query<(&Stage, &mut StageQueue)>,
     mut batches: Query<(&mut Batch, &BatchOf)>,
@@ -58,9 +58,11 @@ pub(crate) fn finish(
         }
         let (mut batch, &BatchOf(entity)) = batches.get_mut(slot)?;
         let mut replica = replicas.get_mut(entity)?;
-        let mut commit = Commit { now, ended: &mut lists.ended, blocks: &mut blocks };
+        let block_size = engine.limits.block_size;
+        let mut commit = Commit { now, ended: &mut lists.ended, block_size, blocks: &mut blocks };
         books.commit(&mut batch, &mut replica, index, &mut commit)?;
         replica.free_slots.push(slot);
+        replica.horizon = replica.asynchronous.then_some(batch.started_at);
         lists.touched.add(replica.index, entity);
     }
     Ok(())
@@ -70,6 +72,7 @@ pub(crate) fn finish(
 struct Commit<'a, 'b> {
     now: Nanos,
     ended: &'a mut Vec<(Sequence, RequestStatus)>,
+    block_size: u32,
     blocks: &'a mut BlockStore<'b>,
 }
 
@@ -143,7 +146,7 @@ impl Books<'_, '_> {
         if member.started && !complete {
             return Ok(());
         }
-        let mut request = self.requests.get_mut(member.entity)?;
+        let (_, mut request) = self.requests.get_mut(member.entity)?;
         request.first_stage_at.get_or_insert(started_at);
         member.started = true;
         if complete {
@@ -177,29 +180,37 @@ impl Books<'_, '_> {
         }
     }
 
-    /// A request has all its tokens: its blocks are freed, or kept by its group.
+    /// A request has all its tokens: its blocks are freed, now or after the next plan.
     fn end(
         &mut self,
         member: Sequence,
         replica: &mut Replica,
         commit: &mut Commit<'_, '_>,
     ) -> Result {
-        let mut table = self.tables.get_mut(member.entity)?;
-        let mut freed = member.blocks;
-        match replica.groups.iter_mut().find(|group| group.id == member.group) {
-            None => replica.pool.release(&mut table, commit.blocks),
-            Some(group) => {
-                group.ended.0.append(&mut table.0);
-                freed = replica.leave_group(member.group, commit.blocks);
-            }
-        }
-        self.requests.get_mut(member.entity)?.state = RequestState::Ended;
-        replica.holding -= 1;
-        self.ledger.counts.allocated -= u64::from(freed);
-        self.ledger.counts.used -= u64::from(member.cached());
-        self.ledger.counts.running -= 1;
-        self.ledger.loads.add_running(replica.index, -1);
         commit.ended.push((member, RequestStatus::Finished));
+        if replica.asynchronous {
+            replica.lingering.push(member);
+            return Ok(());
+        }
+        let (table, _) = &mut self.requests.get_mut(member.entity)?;
+        depart(&member, replica, table, commit.block_size, commit.blocks, &mut self.ledger);
         Ok(())
     }
+}
+
+/// A request that ended leaves its replica: its blocks and its place are free.
+pub(crate) fn depart(
+    member: &Sequence,
+    replica: &mut Replica,
+    table: &mut BlockTable,
+    block_size: u32,
+    blocks: &mut BlockStore<'_>,
+    ledger: &mut Ledger,
+) {
+    let moved = replica.give_back(member, table, block_size, blocks);
+    replica.holding -= 1;
+    ledger.counts.allocated -= u64::from(moved.blocks);
+    ledger.counts.used -= u64::from(moved.tokens);
+    ledger.counts.running -= 1;
+    ledger.loads.add_running(replica.index, -1);
 }

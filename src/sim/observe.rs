@@ -57,7 +57,7 @@ pub(crate) fn record(
         completed_at: ended_at,
         prompt_tokens: request.prompt_tokens,
         output_tokens: request.output_tokens,
-        cached_tokens: 0,
+        cached_tokens: request.cached_tokens,
         execution_time: sequence.execution,
         // Stage executions of one request never overlap, so what is not execution between the
         // first start and the last end is gaps.

@@ -15,6 +15,8 @@ pub struct SimSpec {
     pub replicas: u32,
     /// Limits of each replica's engine.
     pub limits: EngineLimits,
+    /// Whether full KV blocks are found again by their prefix.
+    pub prefix_caching: bool,
     /// The scheduling policy of every replica.
     pub policy: Box<dyn AnyPolicy>,
     /// The router.

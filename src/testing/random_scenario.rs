@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::kv::{Content, Span};
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::routing::{LeastOutstanding, PowerOfTwo, Random, RoundRobin, VidurLor};
 use crate::scheduling::EngineLimits;
@@ -20,6 +21,8 @@ pub struct RandomScenario {
     pub requests: Vec<NewRequest>,
     /// Closed loop with so many requests under way.
     pub concurrency: Option<u32>,
+    /// Whether prefix caching is on.
+    pub prefix_caching: bool,
     /// What the iterations cost.
     pub time: LinearTime,
     seed: u64,
@@ -58,6 +61,14 @@ impl RequestSource for List {
     }
 }
 
+/// A prompt that begins as those of other requests do, and an answer that later prompts repeat.
+fn content(kind: u64, tokens: u64) -> Option<Arc<Content>> {
+    (kind > 0).then(|| {
+        let prompt = Box::new([Span { id: kind, tokens: tokens as u32 }]);
+        Arc::new(Content { prompt, answer: Some(kind) })
+    })
+}
+
 impl RandomScenario {
     /// The scenario of `seed`.
     pub fn new(seed: u64) -> RandomScenario {
@@ -93,6 +104,8 @@ impl RandomScenario {
                     arrived_at: Nanos(at),
                     prompt_tokens: total - output_tokens,
                     output_tokens,
+                    priority: between(0, 2) as i32,
+                    content: content(between(0, 2), between(1, u64::from(total))),
                 }
             })
             .collect();
@@ -106,6 +119,7 @@ impl RandomScenario {
             },
             requests,
             concurrency: (between(0, 4) == 0).then(|| between(1, 12) as u32),
+            prefix_caching: between(0, 1) == 0,
             time,
             seed,
         }
@@ -123,6 +137,7 @@ impl RandomScenario {
         SimSpec {
             replicas: self.replicas,
             limits: self.limits,
+            prefix_caching: self.prefix_caching,
             policy,
             router,
             predictor: Arc::new(self.time),

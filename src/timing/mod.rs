@@ -6,6 +6,7 @@
 
 mod formula;
 mod full;
+mod layerwise;
 mod measured;
 mod settings;
 
@@ -14,6 +15,7 @@ pub use full::{
     Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
     RooflineSettings, calibrate, coverage, transfer_errors,
 };
+pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub use settings::{TimingContext, TimingSettings};
 
@@ -44,6 +46,8 @@ pub struct BatchShape {
     pub decode_context_squares: u64,
     /// The longest of them.
     pub decode_context_max: u32,
+    /// The shortest of them; 0 without decoding requests.
+    pub decode_context_min: u32,
 }
 
 impl BatchShape {
@@ -80,6 +84,8 @@ impl BatchShape {
 
     /// Adds a decoding request with a context of `context` tokens, the one being fed included.
     pub fn add_decode(&mut self, context: u32) {
+        self.decode_context_min =
+            if self.decodes == 0 { context } else { self.decode_context_min.min(context) };
         self.tokens += 1;
         self.decodes += 1;
         self.decode_context += u64::from(context);
@@ -101,6 +107,7 @@ impl BatchShape {
         self.decode_context = 0;
         self.decode_context_squares = 0;
         self.decode_context_max = 0;
+        self.decode_context_min = 0;
     }
 }
 

@@ -27,10 +27,13 @@ pub use survey::Survey;
 pub use traces::TraceFormat;
 pub use window::Window;
 
+use std::sync::Arc;
+
+use crate::kv::Content;
 use crate::sim::Nanos;
 
 /// A request as the workload describes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRequest {
     /// Unique within a run. Generated workloads number from 0; a trace may bring its own.
     pub id: u64,
@@ -40,6 +43,10 @@ pub struct NewRequest {
     pub prompt_tokens: u32,
     /// Output length in tokens, at least 1. Known to the simulator, hidden from policies.
     pub output_tokens: u32,
+    /// Smaller is more urgent, as in vLLM; only a policy that schedules by priority looks at it.
+    pub priority: i32,
+    /// What its tokens have in common with those of other requests; `None` for nothing.
+    pub content: Option<Arc<Content>>,
 }
 
 /// A stream of requests in order of arrival.

@@ -78,6 +78,8 @@ impl TraceReplay {
                 let pair = row.lengths.scaled(self.prompt_scale, self.output_scale);
                 let pair = self.max_total.map_or(pair, |most| trim::off_prompt(pair, most));
                 NewRequest {
+                    priority: 0,
+                    content: None,
                     id: row.id.unwrap_or(index as u64),
                     arrived_at,
                     prompt_tokens: pair.prompt,

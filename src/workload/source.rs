@@ -40,6 +40,8 @@ impl RequestSource for Generated {
         }
         let arrived_at = self.times.next().filter(|&time| time < self.end);
         let request = arrived_at.zip(self.pairs.next()).map(|(arrived_at, pair)| NewRequest {
+            priority: 0,
+            content: None,
             id: self.next_id,
             arrived_at,
             prompt_tokens: pair.prompt,
@@ -69,7 +71,7 @@ impl Replay {
 
 impl RequestSource for Replay {
     fn next_request(&mut self) -> Option<NewRequest> {
-        let request = *self.requests.get(self.next)?;
+        let request = self.requests.get(self.next)?.clone();
         self.next += 1;
         (request.arrived_at < self.end).then_some(request)
     }

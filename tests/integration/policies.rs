@@ -1,6 +1,8 @@
 //! The invariants hold for every built-in policy over random scenarios.
 
-use vidur_ecs::scheduling::{FasterTransformer, LightLlm, Orca, Reserve, Sarathi, VllmV0};
+use vidur_ecs::scheduling::{
+    FasterTransformer, LightLlm, Orca, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
+};
 use vidur_ecs::testing::PolicyCheck;
 
 #[test]
@@ -52,4 +54,30 @@ fn light_llm_keeps_the_books() {
     let mut policy = LightLlm::default();
     policy.max_waiting_iters = 3;
     PolicyCheck::new(policy).first_come_first_served().seeds(0..600).run();
+}
+
+#[test]
+fn vllm_v1_keeps_the_books() {
+    let (mut runs, mut preemptions) = (0, 0);
+    for (async_scheduling, scheduling_policy) in
+        [(true, Queueing::Fcfs), (false, Queueing::Fcfs), (true, Queueing::Priority)]
+    {
+        let policy = VllmV1 {
+            max_num_seqs: 6,
+            max_num_batched_tokens: 24,
+            scheduler_reserve_full_isl: scheduling_policy == Queueing::Priority,
+            async_scheduling,
+            scheduling_policy,
+            ..VllmV1::default()
+        };
+        let check = PolicyCheck::new(policy);
+        let check = match scheduling_policy {
+            Queueing::Fcfs => check.first_come_first_served(),
+            Queueing::Priority => check,
+        };
+        let counts = check.run();
+        runs += counts.0;
+        preemptions += counts.1;
+    }
+    assert!(runs > 300 && preemptions > 100, "{runs} runs with {preemptions} preemptions");
 }

@@ -121,6 +121,7 @@ pub fn import_aisimulate(options: &ImportAisimulateOptions) -> Result<Profile, P
         provenance: import.provenance,
         model: None,
         network: None,
+        layerwise: None,
         operators: Some(import.tables),
     })
 }

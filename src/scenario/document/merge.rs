@@ -1,4 +1,4 @@
-//! Merging an override into a document, and setting one value in it.
+//! Merging an override into a document.
 //!
 //! Fields merge one by one. A value replaces the whole of the old one when it is not a group of
 //! fields, or bears another name: `Orca(..)` replaces `VllmV0(..)`, while `VllmV0(max_num_seqs: 4)`
@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use super::source::{Place, Source, Span};
 use super::tree::{Kind, Node, unquoted};
-use super::{Diagnostic, Document, Segment, errors, steps_of};
-use crate::scenario::suggest;
+use super::{Diagnostic, Document, Segment};
 
 impl Document {
     /// This document with the values of `over` merged into it.
@@ -22,62 +21,8 @@ impl Document {
         self.replaced(self.root(), |pieces, node| pieces.merge(self, node, over, with))
     }
 
-    /// This document with `argument`, which reads `path=value`, applied as `--set` does. A path
-    /// that ends in fields which are not there yet puts them in; whether such a field may exist
-    /// shows when the result is read as a scenario.
-    pub fn with_setting(&self, argument: &str) -> Result<Document, Box<Diagnostic>> {
-        let setting = Setting::parse(argument)?;
-        let mut node = self.root();
-        for (depth, (step, _)) in setting.steps.iter().enumerate() {
-            match self.child(node, step) {
-                Some(child) => node = child,
-                None => return self.inserted(node, &setting, depth),
-            }
-        }
-        let value = &setting.value;
-        self.replaced(node, |pieces, node| pieces.merge(self, node, value, value.root()))
-    }
-
-    /// Puts the missing fields `steps[depth..]` into `node`.
-    fn inserted(
-        &self,
-        node: &Node,
-        setting: &Setting,
-        depth: usize,
-    ) -> Result<Document, Box<Diagnostic>> {
-        let field = |pieces: &mut Pieces| {
-            setting.write_field(pieces, depth, matches!(node.kind, Kind::Map(_)))
-        };
-        match &node.kind {
-            Kind::Struct(_) | Kind::Map(_) => {
-                let start = setting.place_of(depth);
-                self.replaced(node, |pieces, node| {
-                    pieces.copy_with_field(self, node, &start, field);
-                })
-            }
-            Kind::Unit => self.replaced(node, |pieces, node| {
-                pieces.copy(self, node.span.clone());
-                pieces.glue("(", &setting.place_of(depth));
-                field(pieces);
-                pieces.glue(")", &setting.place_of(depth));
-            }),
-            _ => {
-                let (name, span) = &setting.steps[depth];
-                let parent = self.slice(&errors::head(node));
-                let place = Place { source: setting.source.clone(), span: span.clone() };
-                let error = Diagnostic::error(format!("--set: there is no `{name}` here"))
-                    .at(place, format!("`{parent}` has no such part"))
-                    .helps(suggest::help(
-                        name,
-                        node.fields().iter().map(|f| unquoted(self.slice(&f.key))),
-                    ));
-                Err(Box::new(error))
-            }
-        }
-    }
-
     /// This document with one node written anew.
-    fn replaced(
+    pub(super) fn replaced(
         &self,
         node: &Node,
         write: impl FnOnce(&mut Pieces, &Node),
@@ -90,76 +35,16 @@ impl Document {
     }
 }
 
-/// A `--set` argument.
-struct Setting {
-    source: Arc<Source>,
-    /// The steps of the path and their places in the argument.
-    steps: Vec<(String, Span)>,
-    value: Document,
-}
-
-impl Setting {
-    fn parse(argument: &str) -> Result<Setting, Box<Diagnostic>> {
-        let source = Source::new("--set", argument);
-        let malformed = |span: Span, label: &str| {
-            let place = Place { source: source.clone(), span };
-            Box::new(
-                Diagnostic::error("--set needs a path and a value")
-                    .at(place, label)
-                    .help("for example --set engine.policy.max_num_seqs=64"),
-            )
-        };
-        let Some(equals) = argument.find('=') else {
-            return Err(malformed(argument.len()..argument.len(), "expected `=value`"));
-        };
-        let steps = steps_of(&argument[..equals]);
-        if steps.is_empty() {
-            return Err(malformed(0..equals, "expected the path of a setting"));
-        }
-        let text = argument[equals + 1..].to_owned();
-        if text.trim().is_empty() {
-            return Err(malformed(argument.len()..argument.len(), "expected a value"));
-        }
-        let segment = Segment { start: 0, source: source.clone(), at: equals + 1, copied: true };
-        let value = Document::from_parts(text, vec![segment]).map_err(|error| {
-            Box::new((*error).help("texts need double quotes: --set model='\"Llama-2-13B\"'"))
-        })?;
-        Ok(Setting { source, steps, value })
-    }
-
-    fn place_of(&self, depth: usize) -> Place {
-        Place { source: self.source.clone(), span: self.steps[depth].1.clone() }
-    }
-
-    /// `a: (b: (c: value))` for the steps from `depth` on.
-    fn write_field(&self, pieces: &mut Pieces, depth: usize, in_map: bool) {
-        for (index, (step, span)) in self.steps[depth..].iter().enumerate() {
-            let place = self.place_of(depth + index);
-            if index > 0 {
-                pieces.glue("(", &place);
-            }
-            if in_map && index == 0 {
-                pieces.glue(&format!("{step:?}"), &place);
-            } else {
-                pieces.copy_source(&self.source, span.clone());
-            }
-            pieces.glue(": ", &place);
-        }
-        pieces.copy(&self.value, self.value.root().span.clone());
-        pieces.glue(&")".repeat(self.steps.len() - depth - 1), &self.place_of(depth));
-    }
-}
-
 /// A document under construction.
 #[derive(Default)]
-struct Pieces {
-    text: String,
-    segments: Vec<Segment>,
+pub(super) struct Pieces {
+    pub text: String,
+    pub segments: Vec<Segment>,
 }
 
 impl Pieces {
     /// Appends a stretch of another document, and with it where that came from.
-    fn copy(&mut self, document: &Document, range: Span) {
+    pub fn copy(&mut self, document: &Document, range: Span) {
         let first = document.segments.partition_point(|s| s.start <= range.start).saturating_sub(1);
         for segment in document.segments[first..].iter().take_while(|s| s.start < range.end) {
             let skipped = range.start.saturating_sub(segment.start);
@@ -174,14 +59,17 @@ impl Pieces {
     }
 
     /// Appends text of a source.
-    fn copy_source(&mut self, source: &Arc<Source>, span: Span) {
+    pub fn copy_source(&mut self, source: &Arc<Source>, span: Span) {
         let start = self.text.len();
         self.segments.push(Segment { start, source: source.clone(), at: span.start, copied: true });
         self.text.push_str(&source.text[span]);
     }
 
     /// Appends text that stands nowhere, because of `cause`.
-    fn glue(&mut self, text: &str, cause: &Place) {
+    pub fn glue(&mut self, text: &str, cause: &Place) {
+        if text.is_empty() {
+            return;
+        }
         let start = self.text.len();
         let (source, at) = (cause.source.clone(), cause.span.start);
         self.segments.push(Segment { start, source, at, copied: false });
@@ -189,7 +77,7 @@ impl Pieces {
     }
 
     /// Appends a group of fields with one more behind its last.
-    fn copy_with_field(
+    pub fn copy_with_field(
         &mut self,
         document: &Document,
         node: &Node,
@@ -207,7 +95,7 @@ impl Pieces {
     }
 
     /// Appends `old` with `new` merged into it.
-    fn merge(&mut self, document: &Document, old: &Node, over: &Document, new: &Node) {
+    pub fn merge(&mut self, document: &Document, old: &Node, over: &Document, new: &Node) {
         let name = |d: &Document, n: &Node| n.name.as_ref().map(|name| d.slice(name).to_owned());
         let (old_name, new_name) = (name(document, old), name(over, new));
         let same = new_name.is_none() || new_name == old_name;
@@ -284,58 +172,6 @@ mod tests {
             let merged = document("base", base).merged(&document("over", over));
             assert_eq!(merged.map(|d| d.text).as_deref(), Ok(expected), "{base} + {over}");
         }
-    }
-
-    #[test]
-    fn settings_change_and_create_fields() {
-        let base = "(e: (p: V(n: 1), r: RR), w: (a: C(16)), x: [(m: 1)], v: {\"a\": ()}, s: 1)";
-        for (argument, expected) in [
-            ("e.p.n=64", base.replace("n: 1", "n: 64")),
-            ("e.p=O(r: Max)", base.replace("V(n: 1)", "O(r: Max)")),
-            ("e.p=V(k: 2)", base.replace("V(n: 1)", "V(n: 1, k: 2)")),
-            ("e.p.k=2", base.replace("V(n: 1)", "V(n: 1, k: 2)")),
-            ("e.r.d=2", base.replace("RR", "RR(d: 2)")),
-            ("seeds=3", base.replace("s: 1)", "s: 1, seeds: 3)")),
-            ("c.n.k=3", base.replace("s: 1)", "s: 1, c: (n: (k: 3)))")),
-            ("x[0].m=7", base.replace("m: 1", "m: 7")),
-            ("v.a.s=7", base.replace("\"a\": ()", "\"a\": (s: 7)")),
-            ("v.b.s=7", base.replace("\"a\": ()", "\"a\": (), \"b\": (s: 7)")),
-            ("w.a=P(qps: 1)", base.replace("C(16)", "P(qps: 1)")),
-        ] {
-            let set = document("base", base).with_setting(argument);
-            assert_eq!(set.map(|d| d.text).as_deref(), Ok(expected.as_str()), "{argument}");
-        }
-    }
-
-    #[test]
-    fn bad_settings_are_explained() {
-        let base = document("base", "(seed: 1, a: C(16), l: [1])");
-        let table: Vec<String> =
-            ["seed", "=3", "seed=", "seed.x=3", "a.qps=2", "l[3]=1", "seed=(", "seed=a b"]
-                .iter()
-                .map(|argument| match base.with_setting(argument) {
-                    Ok(document) => format!("ok {}", document.text),
-                    Err(error) => {
-                        let place = error.place.as_ref().expect("has a place");
-                        format!(
-                            "{argument} at {}: {} ({})",
-                            place.line_column().1,
-                            error.title,
-                            error.label
-                        )
-                    }
-                })
-                .collect();
-        insta::assert_snapshot!(table.join("\n"), @r##"
-seed at 5: --set needs a path and a value (expected `=value`)
-=3 at 1: --set needs a path and a value (expected the path of a setting)
-seed= at 6: --set needs a path and a value (expected a value)
-seed.x=3 at 6: --set: there is no `x` here (`1` has no such part)
-a.qps=2 at 3: --set: there is no `qps` here (`C` has no such part)
-l[3]=1 at 3: --set: there is no `3` here (`[` has no such part)
-seed=( at 6: the text ends too early (a bracket is still open here)
-seed=a b at 8: there is more text after the end (expected nothing after the last bracket)
-"##);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod errors;
 mod merge;
+mod set;
 mod source;
 mod source_map;
 mod tree;
@@ -89,7 +90,13 @@ impl Document {
         let segment = &self.segments[index];
         let end = self.segments.get(index + 1).map_or(self.text.len(), |next| next.start);
         if !segment.copied {
-            return Place { source: segment.source.clone(), span: segment.at..segment.at };
+            // Put in because of what follows: that is where the user looks.
+            let next =
+                self.segments.get(index + 1).filter(|next| next.copied && next.start < span.end);
+            return match next {
+                Some(next) => self.place(&(next.start..span.end)),
+                None => Place { source: segment.source.clone(), span: segment.at..segment.at },
+            };
         }
         let start = segment.at + (span.start - segment.start);
         let length = span.end.min(end).saturating_sub(span.start);

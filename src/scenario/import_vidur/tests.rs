@@ -135,6 +135,58 @@ meta-llama/Llama-2-7c-hf: 2 Some((6, 18)) `cluster_config.replica_config.model_n
 "##);
 }
 
+/// The `workload` of an imported config, on one line, and the number of warnings.
+fn workload(from: &str, to: &str) -> String {
+    let imported = import(&CONFIG.replacen(from, to, 1)).unwrap_or_else(|e| panic!("{e}"));
+    let document =
+        Document::parse(&Source::new("out.ron", imported.text)).unwrap_or_else(|e| panic!("{e}"));
+    let spec: crate::workload::WorkloadSpec = document
+        .read(document.node("workload").expect("is there"))
+        .unwrap_or_else(|e| panic!("{e}"));
+    let text = crate::scenario::document::ron_options().to_string(&spec).expect("is RON");
+    format!("{} warnings, {text}", imported.warnings.len())
+}
+
+#[test]
+fn every_generator_is_read() {
+    let lengths = "{\"max_tokens\": 4096, \"min_tokens\": 128, \"prefill_to_decode_ratio\": 3.0, \"name\": \"uniform\"}";
+    let intervals = "{\"qps\": 8.0, \"name\": \"poisson\"}";
+    let trace = |file: &str| {
+        format!(
+            "{{\"trace_file\": \"{file}\", \"prefill_scale_factor\": 1, \"decode_scale_factor\": 1, \"max_tokens\": 4096, \"name\": \"trace\"}}"
+        )
+    };
+    let table = [
+        workload("\"duration\": null", "\"duration\": 60"),
+        workload(intervals, "{\"qps\": 8, \"cv\": 2.5, \"name\": \"gamma\"}"),
+        workload(intervals, "{\"name\": \"static\"}"),
+        workload(
+            lengths,
+            "{\"prefill_tokens\": 2048, \"decode_tokens\": 512, \"name\": \"fixed\"}",
+        ),
+        workload(
+            lengths,
+            "{\"theta\": 0.6, \"scramble\": true, \"min_tokens\": 1024, \"max_tokens\": 4096, \"prefill_to_decode_ratio\": 20.0, \"name\": \"zipf\"}",
+        ),
+        workload(lengths, &trace("data/processed_traces/splitwise_conv.csv")),
+        workload(lengths, &trace("my.csv")),
+        workload(
+            "\"name\": \"synthetic\"",
+            "\"trace_file\": \"x.csv\", \"time_scale_factor\": 0.5, \"name\": \"trace_replay\"",
+        ),
+    ];
+    insta::assert_snapshot!(table.join("\n"), @r##"
+0 warnings, (duration_s:60.0,arrivals:Poisson(qps:8.0,clip:3.0),lengths:Uniform(total:(128,4096),prompt_share:0.75))
+0 warnings, (requests:1000,arrivals:Gamma(qps:8.0,cv:2.5),lengths:Uniform(total:(128,4096),prompt_share:0.75))
+0 warnings, (requests:1000,arrivals:Static,lengths:Uniform(total:(128,4096),prompt_share:0.75))
+0 warnings, (requests:1000,arrivals:Poisson(qps:8.0,clip:3.0),lengths:Fixed(prompt:2048,output:512))
+1 warnings, (requests:1000,arrivals:Poisson(qps:8.0,clip:3.0),lengths:Zipf(total:(1024,4096),theta:0.6,prompt_share:0.9523809523809523))
+1 warnings, (requests:1000,arrivals:Poisson(qps:8.0,clip:3.0),lengths:Empirical(name:"azure-conv-2023",max_total:4096))
+1 warnings, (requests:1000,arrivals:Poisson(qps:8.0,clip:3.0),lengths:Trace(file:"my.csv",format:Auto,shuffle:true,prompt_scale:1.0,output_scale:1.0,max_total:4096,on_end:Error))
+1 warnings, (trace:(file:"x.csv",format:Vidur,time_scale:0.5,prompt_scale:1.0,output_scale:1.0,max_total:4096,sort:false))
+"##);
+}
+
 #[test]
 fn golden_configs_give_vidurs_blocks() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/golden/vidur");

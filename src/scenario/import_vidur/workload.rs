@@ -1,6 +1,6 @@
 //! The requests of a Vidur config.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::config::Config;
 use super::{VidurImport, Writer};
@@ -9,6 +9,13 @@ use crate::scenario::diagnostic::Diagnostic;
 const GENERATOR: &str = "request_generator_config";
 const INTERVALS: &str = "request_generator_config.interval_generator_config";
 const LENGTHS: &str = "request_generator_config.length_generator_config";
+
+/// Vidur's length traces of which a joint distribution is part of the program.
+const SHIPPED: [(&str, &str); 3] = [
+    ("splitwise_conv", "azure-conv-2023"),
+    ("splitwise_code", "azure-code-2023"),
+    ("arxiv_summarization", "arxiv-summarization"),
+];
 
 /// A few words on the load.
 pub(super) fn title(config: &Config) -> Result<String, Box<Diagnostic>> {
@@ -140,18 +147,49 @@ fn write_lengths(
                 share()?
             ));
         }
-        "trace" => {
-            let file = trace_file(import, config.text(&at("trace_file"))?, out);
-            out.line("        lengths: Trace(");
-            out.line(&format!("            file: {:?},", slashed(&file)));
-            out.line("            shuffle: true,");
-            out.line(&format!("            prompt_scale: {:?},", number("prefill_scale_factor")?));
-            out.line(&format!("            output_scale: {:?},", number("decode_scale_factor")?));
-            out.line(&format!("            max_total: {},", count("max_tokens")?));
-            out.line("        ),");
-        }
+        "trace" => write_trace_lengths(import, config, out)?,
         _ => return Err(config.error(&at("name"), "`fixed`, `uniform`, `zipf` or `trace`")),
     }
+    Ok(())
+}
+
+fn write_trace_lengths(
+    import: &VidurImport,
+    config: &Config,
+    out: &mut Writer,
+) -> Result<(), Box<Diagnostic>> {
+    let at = |field: &str| format!("{LENGTHS}.{field}");
+    let name = config.text(&at("trace_file"))?;
+    let max_total = config.count(&at("max_tokens"))?;
+    let (prompt_scale, output_scale) =
+        (config.number(&at("prefill_scale_factor"))?, config.number(&at("decode_scale_factor"))?);
+    let file = find_trace(import, name);
+    let shipped = SHIPPED.iter().find(|(theirs, _)| {
+        Path::new(name).file_stem().is_some_and(|stem| stem.to_string_lossy().starts_with(theirs))
+    });
+    if let (None, Some((_, ours))) = (&file, shipped)
+        && (prompt_scale, output_scale) == (1.0, 1.0)
+    {
+        out.warn(
+            Diagnostic::warning(format!(
+                "the config's trace {name} is not here: lengths are drawn from `{ours}`, which was made of the same data"
+            ))
+            .help("for the exact requests of that run use --trace"),
+        );
+        out.remarked(
+            &format!("        lengths: Empirical(name: {ours:?}, max_total: {max_total}),"),
+            name,
+        );
+        return Ok(());
+    }
+    let file = file.unwrap_or_else(|| not_here(name, out));
+    out.line("        lengths: Trace(");
+    out.line(&format!("            file: {:?},", slashed(&file)));
+    out.line("            shuffle: true,");
+    out.line(&format!("            prompt_scale: {prompt_scale:?},"));
+    out.line(&format!("            output_scale: {output_scale:?},"));
+    out.line(&format!("            max_total: {max_total},"));
+    out.line("        ),");
     Ok(())
 }
 
@@ -162,7 +200,8 @@ fn write_replay(
 ) -> Result<(), Box<Diagnostic>> {
     let at = |field: &str| format!("{GENERATOR}.{field}");
     let scale = |field: &str| config.optional_number(&at(field)).map(|scale| scale.unwrap_or(1.0));
-    let file = trace_file(import, config.text(&at("trace_file"))?, out);
+    let file = config.text(&at("trace_file"))?;
+    let file = find_trace(import, file).unwrap_or_else(|| not_here(file, out));
     out.line("        trace: (");
     out.line(&format!("            file: {:?},", slashed(&file)));
     out.line("            format: Vidur,");
@@ -174,15 +213,15 @@ fn write_replay(
     Ok(())
 }
 
-/// A trace that the config names: found from the working folder, or from the config's, or else
-/// kept as it is, with a warning.
-fn trace_file(import: &VidurImport, name: &str, out: &mut Writer) -> std::path::PathBuf {
+/// A trace that the config names, if it is there: seen from the working folder or the config's.
+fn find_trace(import: &VidurImport, name: &str) -> Option<PathBuf> {
     let beside = import.config.parent().unwrap_or(Path::new(".")).join(name);
-    for candidate in [Path::new(name), &beside] {
-        if candidate.is_file() {
-            return import.path_from_scenario(candidate);
-        }
-    }
+    let found = [Path::new(name), &beside].into_iter().find(|candidate| candidate.is_file())?;
+    Some(import.path_from_scenario(found))
+}
+
+/// The path as it is, with a warning.
+fn not_here(name: &str, out: &mut Writer) -> PathBuf {
     out.warn(
         Diagnostic::warning(format!("the config's trace {name} is not here")).help(
             "put it there, change the path in the scenario, or give the requests with --trace",

@@ -90,8 +90,6 @@ pub(super) struct Breakdown {
     pub(super) prefill: Cost,
     pub(super) decode: Cost,
     pub(super) communication: Cost,
-    /// The final norm and sampling, which other models of the pass leave out.
-    pub(super) sampling: f64,
 }
 
 impl Pass {
@@ -188,12 +186,9 @@ impl Pass {
             all += collective;
             communication.us += collective.us;
         }
-        let mut sampling = 0.0;
         if stage.index + 1 == stage.count {
             all += (self.gemms.lm_head)(requests);
-            sampling = self.moved_us(2.0 * tokens * self.hidden * ACTIVATION)
-                + self.moved_us(requests * self.vocab * SAMPLER_BYTES);
-            all += Cost::transferred(sampling);
+            all += Cost::transferred(self.sampling_us(batch));
         } else if let Some(transfer) = &self.transfer {
             let cost = transfer.cost(tokens * self.hidden * ACTIVATION);
             all += cost;
@@ -204,8 +199,14 @@ impl Pass {
             prefill: prefill.with(prefill.us * self.blocks),
             decode: decode.with(decode.us * self.blocks),
             communication,
-            sampling,
         }
+    }
+
+    /// The final norm and sampling, after the LM head.
+    pub(super) fn sampling_us(&self, batch: &BatchShape) -> f64 {
+        let requests = f64::from(batch.decodes) + batch.prefills.len() as f64;
+        self.moved_us(2.0 * f64::from(batch.tokens) * self.hidden * ACTIVATION)
+            + self.moved_us(requests * self.vocab * SAMPLER_BYTES)
     }
 
     /// One block without attention and collectives.

@@ -82,12 +82,12 @@ impl Efficiencies {
     /// Calibrated on all devices with shipped operator tables (`calibrate` finds these values; a
     /// test holds them against it).
     pub const CALIBRATED: Efficiencies = Efficiencies {
-        gemm: Efficiency { compute: 0.75, memory: 0.85, launch_us: 3.0, sharpness: 3.0 },
-        prefill: Efficiency { compute: 0.6, memory: 0.8, launch_us: 10.0, sharpness: 3.0 },
-        decode: Efficiency { compute: 0.3, memory: 0.8, launch_us: 8.0, sharpness: 3.0 },
-        experts: Efficiency { compute: 0.5, memory: 0.7, launch_us: 10.0, sharpness: 3.0 },
-        nvlink: LinkEfficiency { bandwidth: 0.7, launch_us: 5.0 },
-        pcie: LinkEfficiency { bandwidth: 0.7, launch_us: 8.0 },
+        gemm: Efficiency { compute: 0.778, memory: 0.819, launch_us: 3.13, sharpness: 2.55 },
+        prefill: Efficiency { compute: 0.53, memory: 0.777, launch_us: 14.07, sharpness: 1.0 },
+        decode: Efficiency { compute: 0.0312, memory: 0.861, launch_us: 11.44, sharpness: 8.0 },
+        experts: Efficiency { compute: 0.619, memory: 0.886, launch_us: 21.89, sharpness: 1.0 },
+        nvlink: LinkEfficiency { bandwidth: 0.57, launch_us: 5.96 },
+        pcie: LinkEfficiency { bandwidth: 0.347, launch_us: 13.74 },
     };
 }
 

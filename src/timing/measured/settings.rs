@@ -240,7 +240,11 @@ fn shape(context: &TimingContext) -> Shape {
 }
 
 /// A shipped profile by its name, or a file relative to the scenario.
-fn load(setting: &str, name: &str, context: &TimingContext) -> Result<Profile, SettingError> {
+pub(in crate::timing) fn load(
+    setting: &str,
+    name: &str,
+    context: &TimingContext,
+) -> Result<Profile, SettingError> {
     if let Some(shipped) = profile::shipped().iter().find(|shipped| shipped.name == name) {
         return shipped.load().map_err(|error| unreadable(setting, name, &error));
     }
@@ -252,11 +256,15 @@ fn load(setting: &str, name: &str, context: &TimingContext) -> Result<Profile, S
     profile::read(&path).map_err(|error| unreadable(setting, name, &error))
 }
 
-fn unreadable(setting: &str, name: &str, error: &profile::ProfileError) -> SettingError {
+pub(in crate::timing) fn unreadable(
+    setting: &str,
+    name: &str,
+    error: &profile::ProfileError,
+) -> SettingError {
     SettingError::new(setting, format!("`{name}`"), "a profile").help(error.to_string())
 }
 
-fn shipped_names() -> String {
+pub(in crate::timing) fn shipped_names() -> String {
     let names: Vec<_> = profile::shipped().iter().map(|shipped| shipped.name).collect();
     format!("shipped are {}", names.join(", "))
 }
