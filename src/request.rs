@@ -3,6 +3,7 @@
 
 use bevy_ecs::prelude::*;
 
+use crate::kv::{BlockTable, PrefixHashes};
 use crate::sim::Nanos;
 
 /// Where a request is in its life.
@@ -45,6 +46,10 @@ pub struct Request {
     /// Number of preemptions.
     pub restarts: u32,
 }
+
+/// What planning and committing change of request entities.
+pub(crate) type RequestQuery<'w, 's> =
+    Query<'w, 's, (&'static mut BlockTable, &'static mut Request, Option<&'static PrefixHashes>)>;
 
 /// The part of a request that changes while it is served. It is owned by exactly one place at a
 /// time: a waiting queue, a running list or a batch of its replica.

@@ -233,12 +233,14 @@ impl Job<'_> {
                 };
                 let stats = StatsSink::new(configuration.slo.clone());
                 let mut sinks = ((csv, stats), Ticks { progress, count: 0 });
-                let totals =
-                    simulate(spec(configuration, &configuration.workload, seed), &mut sinks)
-                        .map_err(|error| RunError::Simulation {
-                            run: label(configuration, seed),
-                            error,
-                        })?;
+                let spec = SimSpec {
+                    batch_records: sinks.0.0.is_some() && scenario.output.batch_metrics,
+                    ..spec(configuration, &configuration.workload, seed)
+                };
+                let totals = simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
+                    run: label(configuration, seed),
+                    error,
+                })?;
                 let ((csv, stats), _) = sinks;
                 if let Some(csv) = csv {
                     csv.finish()?;
@@ -275,6 +277,8 @@ fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpe
         window: Box::new(move |index, time| window.contains(index, time)),
         seed,
         time_limit: configuration.time_limit(),
+        batch_records: false,
+        exact_steps: false,
     }
 }
 
@@ -329,7 +333,10 @@ fn write_files(
     write("scenario.ron", resolved)?;
     write("run.log", log.render())?;
     if scenario.has_variants() {
-        files.extend(scenario.configurations.iter().map(|c| format!("{}/", file_name(&c.name))));
+        match scenario.configurations.as_slice() {
+            many if many.len() > 4 => files.push("<variant>/".to_owned()),
+            few => files.extend(few.iter().map(|c| format!("{}/", file_name(&c.name)))),
+        }
     } else {
         files.push(REQUESTS.to_owned());
         files.extend(scenario.output.batch_metrics.then(|| BATCHES.to_owned()));

@@ -1,6 +1,10 @@
 //! Batches: one persistent entity per replica and pipeline slot, filled anew for each iteration.
 
+mod run;
+
 use bevy_ecs::prelude::*;
+
+pub(crate) use run::{Growth, Run};
 
 use crate::request::Sequence;
 use crate::sim::Nanos;
@@ -23,6 +27,8 @@ pub struct Batch {
     pub(crate) started_at: Nanos,
     /// Sum of its stage times so far.
     pub(crate) execution: Nanos,
+    /// The iterations that the launch covers.
+    pub(crate) run: Run,
 }
 
 impl Batch {
@@ -33,6 +39,7 @@ impl Batch {
         self.id = id;
         self.scheduled_at = now;
         self.execution = Nanos::ZERO;
+        self.run.most = 1;
         self.shape.clear();
         for member in &self.members {
             if member.prefilled {

@@ -40,6 +40,10 @@ pub struct Replica {
     pub(crate) lingering: Vec<Sequence>,
     /// Asynchronous scheduling: the next plan sees only requests that had arrived by then.
     pub(crate) horizon: Option<Nanos>,
+    /// Iterations that ended since the last plan.
+    pub(crate) committed: u32,
+    /// Most blocks held at once.
+    pub(crate) peak_blocks: u32,
     /// The earliest wake-up that is already in the event queue.
     pub(crate) wake: Option<Nanos>,
 }
@@ -66,8 +70,24 @@ impl Replica {
             asynchronous: false,
             lingering: Vec::new(),
             horizon: None,
+            committed: 0,
+            peak_blocks: 0,
             wake: None,
         }
+    }
+
+    /// Whether the plan for the batch that was just launched would be made again: nobody is left
+    /// out of the batch, and no waiting request depends on more than free blocks and slots. Under
+    /// asynchronous scheduling the next plan may see requests that this one did not; with prefix
+    /// caching, what the batch adds to the cache may be what a waiting request lacks.
+    pub(crate) fn repeats(&self) -> bool {
+        self.running.is_empty()
+            && (self.waiting.is_empty() || !(self.asynchronous || self.pool.caches_prefixes()))
+    }
+
+    /// Notes how many blocks are held now.
+    pub(crate) fn note_peak(&mut self) {
+        self.peak_blocks = self.peak_blocks.max(self.pool.allocated());
     }
 
     /// Takes the blocks off a request that ended, or keeps them for its group. Returns the blocks
@@ -131,6 +151,8 @@ pub struct Stage {
 pub struct StageQueue {
     /// The batch that runs.
     pub(crate) current: Option<Entity>,
+    /// Number of launches so far; an event that ends an earlier one is stale.
+    pub(crate) launches: u32,
     /// Batches that wait for the stage.
     pub(crate) fifo: VecDeque<Entity>,
 }

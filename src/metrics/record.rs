@@ -92,6 +92,8 @@ pub struct RunTotals {
     pub unfinished: u64,
     /// Batches (iterations) that ended.
     pub batches: u64,
+    /// Sum over the batches of their number of requests.
+    pub batch_members: u64,
     /// Preemptions by recomputation.
     pub preemptions: u64,
     /// Largest number of preemptions of one request.
@@ -100,7 +102,7 @@ pub struct RunTotals {
     pub first_arrival: Nanos,
     /// Last arrival.
     pub last_arrival: Nanos,
-    /// Time of the last event.
+    /// When the last request arrived or the last iteration ended, whichever came later.
     pub end: Nanos,
     /// Prompt tokens processed (recomputation included).
     pub prefill_tokens: u64,
@@ -119,7 +121,7 @@ pub struct RunTotals {
     pub kv_allocated_integral: u128,
     /// Integral over time of KV tokens held, in token-nanoseconds.
     pub kv_used_integral: u128,
-    /// Most blocks allocated at once, over all replicas.
+    /// Sum over the replicas of the most blocks that each had allocated at once.
     pub kv_allocated_peak: u64,
     /// Integral over time of requests that hold blocks, in request-nanoseconds.
     pub running_integral: u128,

@@ -44,8 +44,6 @@ pub struct StatsSink {
     good_e2e: u64,
     first_arrival: Option<Nanos>,
     last_completion: Nanos,
-    batches: u64,
-    batch_sizes: u64,
 }
 
 impl RunSink for StatsSink {
@@ -89,10 +87,7 @@ impl RunSink for StatsSink {
         }
     }
 
-    fn batch(&mut self, record: &BatchRecord) {
-        self.batches += 1;
-        self.batch_sizes += u64::from(record.size);
-    }
+    fn batch(&mut self, _: &BatchRecord) {}
 }
 
 impl StatsSink {
@@ -108,7 +103,7 @@ impl StatsSink {
         self.requests(totals, &mut out);
         self.objectives(&mut out);
         engine(totals, context, &mut out);
-        let ratio = self.batch_sizes as f64 / self.batches as f64;
+        let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
         RunSummary { seed: context.seed, metrics: out }
     }
@@ -202,6 +197,8 @@ fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
     put(out, "kv_allocated_peak", totals.kv_allocated_peak as f64 / blocks);
     let slots = allocated * f64::from(context.block_size);
     put(out, "kv_used_over_allocated", totals.kv_used_integral as f64 / slots);
+    let empty = slots - totals.kv_used_integral as f64;
+    put(out, "kv_waste_per_request", empty / totals.running_integral as f64);
     put(out, "running_mean", totals.running_integral as f64 / time);
     put(out, "running_peak", totals.running_peak as f64);
     put(out, "waiting_mean", totals.waiting_integral as f64 / time);
@@ -355,6 +352,7 @@ mod tests {
         check(&run, "kv_allocated_mean", Some(0.5));
         check(&run, "kv_allocated_peak", Some(0.8));
         check(&run, "kv_used_over_allocated", Some(0.75));
+        check(&run, "kv_waste_per_request", Some((160_000.0 - 120_000.0) / 3_000.0));
         check(&run, "running_mean", Some(1.5));
         check(&run, "preemptions_per_1000", Some(2000.0));
         check(&run, "busy_fraction", Some(0.25));

@@ -352,7 +352,7 @@ Orca(reserve: Max, max_num_seqs: 0): 2 s.ron:18:67 `0` `engine.policy.max_num_se
 metric: "ttft.mena": 2 s.ron:21:18 `"ttft.mena"` `expect[0].metric` is `ttft.mena`, expected the name of a metric | did you mean `ttft.mean`?
 at_most_ms: 300, variant: "pagd": 2 s.ron:21:57 `"pagd"` `expect[0].variant` is `pagd`, expected the name of a variant of this scenario | there are `paged`, `max`
 at_most_m: 300: 2 s.ron:21:31 `at_most_m` unknown field `at_most_m` | did you mean `at_most_ms`?
-: 2 s.ron:21:9 `(metric: "ttft.mean")` `expect[0]` is without a bound, expected one of `at_least`, `at_most`, `equals`, `between`, `within`, `order`
+: 2 s.ron:21:9 `(metric: "ttft.mean")` `expect[0]` is without a bound, expected one of `at_least`, `at_most`, `equals`, `between`, `within`, `order`, `ratio_order`
 ["max", "pagd"]: 2 s.ron:22:49 `"pagd"` `expect[1].order[1]` is `pagd`, expected the name of a variant of this scenario | there are `paged`, `max`
 seeds: 3: 2 s.ron:15:5 `` a comma or a closing bracket is missing | fields are written `name: value`, with commas between them
 title: "A\ntest": 2 s.ron:2:12 `"A\ntest"` `title` is of several lines, expected one line

@@ -41,6 +41,7 @@ impl Policy for FasterTransformer {
     fn plan(&mut self, view: &mut PlanView<'_>) {
         view.decode_first_group();
         if view.planned() > 0 {
+            view.hold_until_change();
             return;
         }
         let blocks = view.limits().blocks_for(view.limits().max_model_len);

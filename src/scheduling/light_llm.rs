@@ -80,6 +80,7 @@ impl Policy for LightLlm {
     }
 
     fn plan(&mut self, view: &mut PlanView<'_>) {
+        self.waited += view.committed().saturating_sub(1);
         if view.running().len() == 0 {
             self.admit(view);
             if view.planned() > 0 {
@@ -100,6 +101,7 @@ impl Policy for LightLlm {
             fit: Fit::Needed,
             vidur_partial_restart: false,
         });
+        view.hold_for(1 + self.max_waiting_iters.saturating_sub(self.waited));
     }
 }
 

@@ -73,6 +73,7 @@ impl Policy for Orca {
                 break;
             }
         }
+        view.hold_until_change();
     }
 }
 

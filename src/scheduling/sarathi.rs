@@ -77,6 +77,7 @@ impl Policy for Sarathi {
         view.extend_prefills(self.chunk_size);
         view.sort_running_by_arrival();
         self.admit(view);
+        view.hold_until_change();
     }
 }
 

@@ -3,13 +3,13 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
-use super::view::{PlanView, RequestQuery};
+use super::view::{Fit, PlanView};
 use super::{EngineLimits, Policy};
 use crate::batch::Batch;
 use crate::cluster::{Replica, StageQueue, Stages};
 use crate::kv::{BlockStore, KvBlock};
 use crate::metrics::RequestStatus;
-use crate::request::Sequence;
+use crate::request::{RequestQuery, Sequence};
 use crate::sim::{Agenda, Engine, Event, Ledger, Worklists, depart};
 
 /// All that planning reads and writes, the policies themselves aside.
@@ -61,6 +61,7 @@ pub(crate) fn plan<P: Policy>(
     for &(_, entity) in touched {
         let Ok(mut policy) = policies.get_mut(entity) else { continue };
         let (mut replica, stages) = floor.replicas.get_mut(entity)?;
+        let mut committed = std::mem::take(&mut replica.committed);
         while let Some(&slot) = replica.free_slots.last() {
             let mut view = PlanView {
                 now,
@@ -75,12 +76,18 @@ pub(crate) fn plan<P: Policy>(
                 chunks: &mut scratch.chunks,
                 planned_tokens: 0,
                 preempted: 0,
+                committed: std::mem::take(&mut committed),
                 stay_idle: false,
+                hold: 1,
+                fit: Fit::Reserved,
                 wake_at: None,
             };
             policy.plan(&mut view);
             view.return_chunks();
             let again = view.preempted > 0 && !view.stay_idle;
+            // Who was preempted waits now, and the next plan may admit it again.
+            let hold = if view.preempted > 0 { 1 } else { view.hold };
+            let fit = view.fit;
             let wake_at = view.wake_at;
             for (sequence, reason) in scratch.refused.drain(..) {
                 lists.ended.push((sequence, RequestStatus::Rejected(reason)));
@@ -100,6 +107,7 @@ pub(crate) fn plan<P: Policy>(
                 let Some(&first) = stages.entities().first() else { break };
                 floor.queues.get_mut(first)?.fifo.push_back(slot);
                 lists.to_serve.push(first);
+                replica.note_peak();
             } else if !again && replica.horizon.is_none() {
                 break;
             }
@@ -110,6 +118,12 @@ pub(crate) fn plan<P: Policy>(
             for member in std::mem::take(&mut replica.lingering) {
                 let (mut table, ..) = floor.requests.get_mut(member.entity)?;
                 depart(&member, &mut replica, &mut table, limits.block_size, &mut blocks, ledger);
+            }
+            if hold > 1 && floor.engine.fast_forward && replica.repeats() {
+                let batch = &mut *floor.batches.get_mut(slot)?;
+                if batch.shape.prefills.is_empty() && !batch.members.is_empty() {
+                    batch.allow_run(hold, fit, &replica.pool, limits.block_size);
+                }
             }
         }
     }

@@ -2,13 +2,11 @@
 
 use std::cmp::Ordering;
 
-use bevy_ecs::prelude::*;
-
 use super::EngineLimits;
 use super::waiting::{RunningRequest, WaitingRequest};
 use crate::cluster::{BlockGroup, Replica};
 use crate::kv::{BlockStore, BlockTable, PrefixHash, PrefixHashes};
-use crate::request::{Request, RequestState, Sequence};
+use crate::request::{RequestQuery, RequestState, Sequence};
 use crate::sim::{Ledger, Nanos};
 
 /// How a waiting request is admitted.
@@ -77,10 +75,6 @@ impl Victim {
     }
 }
 
-/// The components of requests that planning changes.
-pub(super) type RequestQuery<'w, 's> =
-    Query<'w, 's, (&'static mut BlockTable, &'static mut Request, Option<&'static PrefixHashes>)>;
-
 /// A replica as its policy sees it, while one batch is planned.
 ///
 /// Whatever the policy calls, the books stay right: a call that cannot be done returns `false` and
@@ -100,7 +94,12 @@ pub struct PlanView<'a> {
     pub(super) chunks: &'a mut Vec<Sequence>,
     pub(super) planned_tokens: u32,
     pub(super) preempted: u32,
+    pub(super) committed: u32,
     pub(super) stay_idle: bool,
+    /// Most iterations of this batch that may be launched at once.
+    pub(super) hold: u32,
+    /// How the decoding requests of this batch get their blocks.
+    pub(super) fit: Fit,
     pub(super) wake_at: Option<Nanos>,
 }
 
@@ -297,6 +296,7 @@ impl PlanView<'_> {
     /// itself, it is preempted. Requests with an incomplete prefill do not count: they are set
     /// aside for [`PlanView::extend_prefills`].
     pub fn decode(&mut self, rule: DecodeRule) {
+        self.fit = rule.fit;
         let room = rule.limit.saturating_sub(self.planned.len());
         let (walked, decoding) = self.walk(rule, room);
         self.planned_tokens += decoding;
@@ -366,6 +366,7 @@ impl PlanView<'_> {
     /// requests are preempted as `victim` says. When it comes to the request itself, the walk
     /// ends; it is preempted then unless other batches of a pipeline are under way. This is how vLLM V1 schedules its running list.
     pub fn advance(&mut self, budget: u32, chunk: u32, victim: Victim) {
+        self.fit = Fit::Needed;
         let mut index = 0;
         while index < self.replica.running.len() {
             let left = budget.saturating_sub(self.planned_tokens);
@@ -429,6 +430,7 @@ impl PlanView<'_> {
 
     /// Lets the group of the first running request decode (all its members, one token each).
     pub fn decode_first_group(&mut self) {
+        self.fit = Fit::Reserved;
         let Some(group) = self.replica.running.first().map(|s| s.group) else { return };
         let before = self.planned.len();
         self.planned.extend(self.replica.running.extract_if(.., |s| s.group == group));
@@ -529,6 +531,24 @@ impl PlanView<'_> {
         sequence.restart(vidur_partial_restart);
         self.replica.waiting.push_front(sequence);
         self.preempted += 1;
+    }
+
+    /// Promises that the policy would plan exactly this batch again and again, as long as the batch
+    /// only decodes, no request arrives at this replica, none ends and each finds its blocks. The
+    /// engine may then launch several iterations at once. Without the promise every iteration is
+    /// planned.
+    pub fn hold_until_change(&mut self) {
+        self.hold = u32::MAX;
+    }
+
+    /// As [`PlanView::hold_until_change`], for at most so many iterations, this one included.
+    pub fn hold_for(&mut self, iterations: u32) {
+        self.hold = iterations;
+    }
+
+    /// Iterations of this replica that ended since the last plan: more than one after a run.
+    pub fn committed(&self) -> u32 {
+        self.committed
     }
 
     /// Asks to be called again at `time` even if nothing happens on the replica.

@@ -71,6 +71,7 @@ impl Policy for VllmV0 {
             fit: spare_or_needed(self.vidur_spare_block),
             vidur_partial_restart: false,
         });
+        view.hold_until_change();
         if self.vidur_idle {
             view.stay_idle_after_preemption();
         }

@@ -124,6 +124,7 @@ impl Policy for VllmV1 {
         if view.preempted() == 0 {
             self.admit(view, chunk);
         }
+        view.hold_until_change();
     }
 }
 

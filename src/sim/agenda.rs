@@ -11,8 +11,9 @@ use crate::cluster::Replica;
 /// Something that will happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Event {
-    /// The batch that runs on this stage ends.
-    StageEnd(Entity),
+    /// The batch that runs on this stage ends, unless its run was cut off since: the number is
+    /// that of the stage's launch.
+    StageEnd(Entity, u32),
     /// A policy asked to be called for this replica.
     Wake(Entity),
 }
@@ -24,8 +25,8 @@ pub(crate) struct Agenda {
     now: Nanos,
     heap: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     pushed: u64,
-    /// Stages whose batch ends in this step.
-    pub stage_ends: Vec<Entity>,
+    /// Stages whose batch ends in this step, with the number of its launch.
+    pub stage_ends: Vec<(Entity, u32)>,
     /// Whether a request arrives in this step.
     pub arrivals_due: bool,
 }
@@ -70,7 +71,7 @@ pub(crate) fn pop_due(
     ledger.advance(agenda.now);
     while let Some(event) = agenda.pop_due() {
         match event {
-            Event::StageEnd(stage) => agenda.stage_ends.push(stage),
+            Event::StageEnd(stage, launch) => agenda.stage_ends.push((stage, launch)),
             Event::Wake(entity) => {
                 let mut replica = replicas.get_mut(entity)?;
                 if replica.wake.is_some_and(|wake| wake <= agenda.now) {
@@ -100,11 +101,11 @@ mod tests {
         for &entity in entities.iter().rev() {
             agenda.push(Nanos(5), Event::Wake(entity));
         }
-        agenda.push(Nanos(4), Event::StageEnd(entities[0]));
-        agenda.push(Nanos(6), Event::StageEnd(entities[0]));
+        agenda.push(Nanos(4), Event::StageEnd(entities[0], 1));
+        agenda.push(Nanos(6), Event::StageEnd(entities[0], 1));
         assert_eq!(agenda.next_time(), Some(Nanos(4)));
         agenda.advance_to(Nanos(5), false);
-        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[0])));
+        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[0], 1)));
         for &entity in entities.iter().rev() {
             assert_eq!(agenda.pop_due(), Some(Event::Wake(entity)));
         }

@@ -122,6 +122,7 @@ pub(crate) fn arrive(
         arrivals.count += 1;
         ledger.totals.arrived += 1;
         ledger.totals.last_arrival = new.arrived_at;
+        ledger.totals.end = ledger.totals.end.max(new.arrived_at);
         let entity = commands.spawn_empty().id();
         let sequence = Sequence::new(entity, &request, new.priority);
         let mut entity = commands.entity(entity);

@@ -7,7 +7,7 @@ use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor
 use super::agenda::{arrivals_due, pop_due};
 use super::arrive::{Arrivals, arrive};
 use super::finish::finish;
-use super::launch::launch;
+use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
 use super::{Agenda, Engine, Ledger, Nanos, Phase, RandomStream, SimError, SimSpec, Worklists};
 use crate::batch::Batch;
@@ -49,13 +49,14 @@ impl Simulation {
             ambiguity_detection: LogLevel::Error,
             ..Default::default()
         });
-        step.configure_sets((Phase::Arrive, Phase::Route).run_if(arrivals_due));
+        step.configure_sets((Phase::Arrive, Phase::Route, Phase::CutOff).run_if(arrivals_due));
         step.configure_sets(
             (
                 Phase::Clock,
                 Phase::Finish,
                 Phase::Arrive,
                 Phase::Route,
+                Phase::CutOff,
                 Phase::Schedule,
                 Phase::Launch,
                 Phase::Observe,
@@ -70,6 +71,7 @@ impl Simulation {
             record_ended.in_set(Phase::Observe),
         ));
         spec.router.install(&mut world, &mut step);
+        step.add_systems(cut_off_runs.in_set(Phase::CutOff));
         let plan = spec.policy.plan_system();
         step.add_systems((plan, spawn_staged_blocks).chain().in_set(Phase::Schedule));
 
@@ -95,6 +97,11 @@ impl Simulation {
         world.insert_resource(Engine {
             limits,
             prefix_caching: spec.prefix_caching,
+            time_limit: spec.time_limit,
+            fast_forward: !spec.exact_steps
+                && limits.stages == 1
+                && (spec.replicas == 1 || !spec.batch_records),
+            batch_records: spec.batch_records,
             predictor: spec.predictor,
             replicas,
         });
@@ -149,9 +156,11 @@ impl Simulation {
     /// Records what is not finished and returns the totals.
     fn finish(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
         let mut unfinished: Vec<Sequence> = Vec::new();
+        let mut peak_blocks = 0;
         let mut lists = self.world.query::<AnyOf<(&Replica, &Batch)>>();
         for (replica, batch) in lists.iter(&self.world) {
             if let Some(replica) = replica {
+                peak_blocks += u64::from(replica.peak_blocks);
                 unfinished.extend(replica.waiting.iter().chain(&replica.running));
             }
             if let Some(batch) = batch {
@@ -163,10 +172,9 @@ impl Simulation {
             let Some(request) = self.world.get::<Request>(sequence.entity) else { continue };
             sink.request(&record(request, sequence, None, RequestStatus::Unfinished));
         }
-        let now = self.world.resource::<Agenda>().now();
         let mut ledger = self.world.resource_mut::<Ledger>();
         ledger.totals.unfinished = unfinished.len() as u64;
-        ledger.totals.end = now;
+        ledger.totals.kv_allocated_peak = peak_blocks;
         Ok(ledger.totals.clone())
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bevy_ecs::prelude::*;
 
 use crate::scheduling::EngineLimits;
+use crate::sim::Nanos;
 use crate::timing::Predictor;
 
 /// The engine that every replica runs.
@@ -16,6 +17,12 @@ pub(crate) struct Engine {
     pub prefix_caching: bool,
     /// What its batches cost.
     pub predictor: Arc<dyn Predictor>,
+    /// Nothing happens after this time.
+    pub time_limit: Option<Nanos>,
+    /// Whether a launch may cover several iterations.
+    pub fast_forward: bool,
+    /// Whether somebody listens to batches.
+    pub batch_records: bool,
     /// The replicas' entities, by index.
     pub replicas: Vec<Entity>,
 }

@@ -4,16 +4,16 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
 use super::{Agenda, Engine, Ledger, Nanos, Worklists};
-use crate::batch::Batch;
+use crate::batch::{Batch, Growth};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
-use crate::kv::{BlockStore, BlockTable, KvBlock};
+use crate::kv::{BlockStore, BlockTable, KvBlock, PrefixHashes};
 use crate::metrics::{BatchRecord, RequestStatus};
-use crate::request::{Request, Sequence};
+use crate::request::{RequestQuery, Sequence};
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
 #[derive(SystemParam)]
 pub(crate) struct Books<'w, 's> {
-    requests: Query<'w, 's, (&'static mut BlockTable, &'static mut Request)>,
+    requests: RequestQuery<'w, 's>,
     ledger: ResMut<'w, Ledger>,
     /// Spans between tokens of the batch that is committed, run-length coded.
     gaps: Local<'s, (Nanos, u64)>,
@@ -46,8 +46,11 @@ pub(crate) fn finish(
         },
         staged: &mut lists.staged,
     };
-    for ending in agenda.stage_ends.drain(..) {
+    for (ending, launch) in agenda.stage_ends.drain(..) {
         let (stage, mut queue) = stages.get_mut(ending)?;
+        if queue.launches != launch {
+            continue;
+        }
         let (index, next) = (stage.index, stage.next);
         let Some(slot) = queue.current.take() else { continue };
         lists.to_serve.push(ending);
@@ -59,10 +62,19 @@ pub(crate) fn finish(
         let (mut batch, &BatchOf(entity)) = batches.get_mut(slot)?;
         let mut replica = replicas.get_mut(entity)?;
         let block_size = engine.limits.block_size;
-        let mut commit = Commit { now, ended: &mut lists.ended, block_size, blocks: &mut blocks };
+        let mut commit = Commit {
+            now,
+            batch_records: engine.batch_records,
+            ended: &mut lists.ended,
+            block_size,
+            blocks: &mut blocks,
+        };
         books.commit(&mut batch, &mut replica, index, &mut commit)?;
         replica.free_slots.push(slot);
-        replica.horizon = replica.asynchronous.then_some(batch.started_at);
+        replica.committed += batch.run.iterations();
+        if replica.asynchronous {
+            replica.horizon = Some(batch.run.last_start(batch.started_at));
+        }
         lists.touched.add(replica.index, entity);
     }
     Ok(())
@@ -71,6 +83,7 @@ pub(crate) fn finish(
 /// When a batch is committed, and where what ends with it goes.
 struct Commit<'a, 'b> {
     now: Nanos,
+    batch_records: bool,
     ended: &'a mut Vec<(Sequence, RequestStatus)>,
     block_size: u32,
     blocks: &'a mut BlockStore<'b>,
@@ -86,21 +99,28 @@ impl Books<'_, '_> {
         stage: u32,
         commit: &mut Commit<'_, '_>,
     ) -> Result {
-        let now = commit.now;
-        self.count(batch, stage, now);
+        let first_end = match batch.run.ends.as_slice() {
+            [first, _, ..] => *first,
+            _ => commit.now,
+        };
+        self.count(batch, stage, first_end, batch.scheduled_at, commit);
         let mut any_ended = false;
         for member in &mut batch.members {
             member.execution += batch.execution;
             if member.prefilled {
                 member.processed += 1;
-                self.token(member, now);
+                self.token(member, first_end);
             } else {
-                self.chunk(member, batch.started_at, now)?;
+                self.chunk(member, batch.started_at, first_end)?;
             }
             member.tokens = 0;
             any_ended |= member.processed == member.target;
         }
         self.flush_gaps();
+        if batch.run.iterations() > 1 {
+            self.commit_rest(batch, replica, stage, commit)?;
+            any_ended = batch.members.iter().any(|m| m.processed == m.target);
+        }
         if any_ended {
             for member in batch.members.extract_if(.., |m| m.processed == m.target) {
                 self.end(member, replica, commit)?;
@@ -114,11 +134,80 @@ impl Books<'_, '_> {
         Ok(())
     }
 
-    /// The batch's record and its part in the totals.
-    fn count(&mut self, batch: &Batch, stage: u32, now: Nanos) {
+    /// Commits the iterations of a run after the first: what single steps would have done.
+    fn commit_rest(
+        &mut self,
+        batch: &mut Batch,
+        replica: &mut Replica,
+        stage: u32,
+        commit: &mut Commit<'_, '_>,
+    ) -> Result {
+        let more = batch.run.iterations() - 1;
+        let size = batch.members.len() as u64;
+        let counted = batch.members.iter().filter(|member| member.in_window).count() as u64;
+        // Blocks and tokens that the cluster's counts do not show yet, while the run goes on.
+        let growth = Growth::of(&batch.members, commit.block_size, 1);
+        let (mut tokens, mut blocks) = (0, 0);
+        let mut execution = Nanos::ZERO;
+        for number in 1..=more {
+            let (start, end) =
+                (batch.run.ends[number as usize - 1], batch.run.ends[number as usize]);
+            let time = batch.run.times[number as usize];
+            batch.id += 1;
+            batch.shape.next_decode();
+            self.count(batch, stage, end, start, commit);
+            self.ledger.count_busy(time, false);
+            if counted > 0 {
+                self.ledger.totals.inter_token.record(time.total, counted);
+            }
+            execution += time.total;
+            tokens += size;
+            blocks += u64::from(growth.as_ref().map_or(0, |growth| growth.needed(number)));
+            self.ledger.integrate_extra(time.total, tokens, blocks);
+        }
+        self.ledger.planned += u64::from(more);
+        self.ledger.counts.used += tokens;
+        for member in &mut batch.members {
+            member.execution += execution;
+            member.last_token_at = commit.now;
+            let before = member.kv_tokens();
+            member.processed += more;
+            // The last token of the run is not in the cache yet.
+            let held = member.kv_tokens();
+            let missing = held.div_ceil(commit.block_size).saturating_sub(member.blocks);
+            let full = before / commit.block_size..held / commit.block_size;
+            if missing == 0 && (full.is_empty() || !replica.pool.caches_prefixes()) {
+                continue;
+            }
+            let (mut table, _, hashes) = self.requests.get_mut(member.entity)?;
+            replica.pool.allocate(missing, &mut table, commit.blocks);
+            member.blocks += missing;
+            self.ledger.counts.allocated += u64::from(missing);
+            if let Some(PrefixHashes(hashes)) = hashes {
+                let full = full.start as usize..full.end as usize;
+                for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes[full]) {
+                    replica.pool.remember(id, hash, commit.blocks);
+                }
+            }
+        }
+        replica.note_peak();
+        Ok(())
+    }
+
+    /// An iteration's record and its part in the totals.
+    fn count(
+        &mut self,
+        batch: &Batch,
+        stage: u32,
+        end: Nanos,
+        scheduled_at: Nanos,
+        commit: &Commit<'_, '_>,
+    ) {
         let shape = &batch.shape;
         let totals = &mut self.ledger.totals;
         totals.batches += 1;
+        totals.batch_members += batch.members.len() as u64;
+        totals.end = totals.end.max(end);
         totals.prefill_tokens += u64::from(shape.prefill_tokens());
         totals.decode_tokens += u64::from(shape.decodes);
         totals.context_products += shape.context_products();
@@ -126,17 +215,19 @@ impl Books<'_, '_> {
             totals.prefill_squares += u64::from(part.tokens) * (u64::from(part.tokens) + 1) / 2;
         }
         self.ledger.digest(batch.id);
-        self.ledger.digest(now.0);
-        self.ledger.batches.push(BatchRecord {
-            id: batch.id,
-            replica: batch.replica,
-            stage,
-            scheduled_at: batch.scheduled_at,
-            completed_at: now,
-            tokens: shape.tokens,
-            prefill_tokens: shape.prefill_tokens(),
-            size: batch.members.len() as u32,
-        });
+        self.ledger.digest(end.0);
+        if commit.batch_records {
+            self.ledger.batches.push(BatchRecord {
+                id: batch.id,
+                replica: batch.replica,
+                stage,
+                scheduled_at,
+                completed_at: end,
+                tokens: shape.tokens,
+                prefill_tokens: shape.prefill_tokens(),
+                size: batch.members.len() as u32,
+            });
+        }
     }
 
     /// Commits a chunk of a prompt; the last chunk produces a token.
@@ -146,7 +237,7 @@ impl Books<'_, '_> {
         if member.started && !complete {
             return Ok(());
         }
-        let (_, mut request) = self.requests.get_mut(member.entity)?;
+        let (_, mut request, _) = self.requests.get_mut(member.entity)?;
         request.first_stage_at.get_or_insert(started_at);
         member.started = true;
         if complete {
@@ -192,7 +283,7 @@ impl Books<'_, '_> {
             replica.lingering.push(member);
             return Ok(());
         }
-        let (table, _) = &mut self.requests.get_mut(member.entity)?;
+        let (table, ..) = &mut self.requests.get_mut(member.entity)?;
         depart(&member, replica, table, commit.block_size, commit.blocks, &mut self.ledger);
         Ok(())
     }

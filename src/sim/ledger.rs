@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use super::Nanos;
 use crate::metrics::{BatchRecord, RequestRecord, RunTotals};
 use crate::routing::Loads;
+use crate::timing::StageTime;
 
 /// Current counts over all replicas. Whoever moves a block or a request keeps them true.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,8 +50,14 @@ impl Ledger {
         }
     }
 
-    /// Adds the time since the last step to the integrals, with the counts as they were.
+    /// Adds the time since the last step to the integrals, with the counts as they were. A count
+    /// that held for no time at all is no peak.
     pub fn advance(&mut self, now: Nanos) {
+        if now == self.last {
+            return;
+        }
+        self.totals.running_peak = self.totals.running_peak.max(self.counts.running);
+        self.totals.waiting_peak = self.totals.waiting_peak.max(self.counts.waiting);
         let span = u128::from(now.since(self.last).0);
         self.last = now;
         self.totals.kv_allocated_integral += span * u128::from(self.counts.allocated);
@@ -59,12 +66,22 @@ impl Ledger {
         self.totals.waiting_integral += span * u128::from(self.counts.waiting);
     }
 
-    /// Updates the peaks at the end of a step.
-    pub fn note_peaks(&mut self) {
-        let totals = &mut self.totals;
-        totals.kv_allocated_peak = totals.kv_allocated_peak.max(self.counts.allocated);
-        totals.running_peak = totals.running_peak.max(self.counts.running);
-        totals.waiting_peak = totals.waiting_peak.max(self.counts.waiting);
+    /// Adds what a run held beyond the counts for a time that is over.
+    pub fn integrate_extra(&mut self, span: Nanos, tokens: u64, blocks: u64) {
+        self.totals.kv_used_integral += u128::from(span.0) * u128::from(tokens);
+        self.totals.kv_allocated_integral += u128::from(span.0) * u128::from(blocks);
+    }
+
+    /// Adds the time of a batch on a stage.
+    pub fn count_busy(&mut self, time: StageTime, with_prefill: bool) {
+        let busy = &mut self.totals.busy;
+        busy.total += time.total;
+        busy.attention_prefill += time.attention_prefill;
+        busy.attention_decode += time.attention_decode;
+        busy.communication += time.communication;
+        if with_prefill {
+            busy.with_prefill += time.total;
+        }
     }
 
     /// Mixes `value` into the rolling hash (FNV-1a over words).

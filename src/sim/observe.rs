@@ -7,7 +7,7 @@ use super::{Agenda, Ledger, Nanos, Worklists};
 use crate::metrics::{RequestRecord, RequestStatus};
 use crate::request::{Request, Sequence};
 
-/// Observe phase: notes the counts' peaks; one record for each request that ended, by id; in a closed loop each lets
+/// Observe phase: one record for each request that ended, by id; in a closed loop each lets
 /// another one start.
 pub(crate) fn record_ended(
     agenda: Res<Agenda>,
@@ -17,7 +17,6 @@ pub(crate) fn record_ended(
     mut arrivals: ResMut<Arrivals>,
     mut commands: Commands,
 ) -> Result {
-    ledger.note_peaks();
     if lists.ended.is_empty() {
         return Ok(());
     }

@@ -13,6 +13,8 @@ pub enum Phase {
     Arrive,
     /// Picks a replica for each.
     Route,
+    /// Cuts off the runs of replicas that got one.
+    CutOff,
     /// Policies plan batches of the touched replicas; blocks move in the same transaction.
     Schedule,
     /// Idle stages take the next batch of their queue, at its execution time.
@@ -23,11 +25,12 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in order.
-    pub const ALL: [Phase; 7] = [
+    pub const ALL: [Phase; 8] = [
         Phase::Clock,
         Phase::Finish,
         Phase::Arrive,
         Phase::Route,
+        Phase::CutOff,
         Phase::Schedule,
         Phase::Launch,
         Phase::Observe,

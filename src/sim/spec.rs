@@ -35,6 +35,12 @@ pub struct SimSpec {
     pub seed: u64,
     /// Nothing happens after this time.
     pub time_limit: Option<Nanos>,
+    /// Whether the sink is told of every batch. Batches of several replicas come in the order in
+    /// which they end, which only single steps know.
+    pub batch_records: bool,
+    /// Whether every iteration is a step of its own. The results are the same; it is the
+    /// reference that fast-forward is tested against.
+    pub exact_steps: bool,
 }
 
 /// Why a run stopped early.

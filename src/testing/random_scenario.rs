@@ -147,6 +147,8 @@ impl RandomScenario {
             window: Box::new(|_, _| true),
             seed: self.seed,
             time_limit: None,
+            batch_records: true,
+            exact_steps: false,
         }
     }
 }

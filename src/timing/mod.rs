@@ -88,6 +88,14 @@ impl BatchShape {
         self.decode_context_max = self.decode_context_max.max(context);
     }
 
+    /// The next iteration of a batch that only decodes: every context is one token longer.
+    pub fn next_decode(&mut self) {
+        let decodes = u64::from(self.decodes);
+        self.decode_context_squares += 2 * self.decode_context + decodes;
+        self.decode_context += decodes;
+        self.decode_context_max += 1;
+    }
+
     /// Adds `tokens` tokens of a prompt of which `context` tokens are in the KV cache already.
     pub fn add_prefill(&mut self, tokens: u32, context: u32) {
         self.tokens += tokens;

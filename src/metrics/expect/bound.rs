@@ -23,6 +23,8 @@ pub enum Bound {
     },
     /// These variants in strictly increasing order of value.
     Order(Vec<String>),
+    /// These pairs of variants in strictly increasing order of (first's value) / (second's value).
+    RatioOrder(Vec<(String, String)>),
 }
 
 impl Bound {
@@ -33,7 +35,11 @@ impl Bound {
             Bound::AtLeast(value) | Bound::AtMost(value) | Bound::Equals(value) => vec![*value],
             Bound::Between(least, most) => vec![*least, *most],
             Bound::Within { target, tolerance } => vec![*target, *tolerance],
-            Bound::Order(names) => return check_order(path, names),
+            Bound::Order(names) => return check_order(path, names, "variant"),
+            Bound::RatioOrder(pairs) => {
+                let names: Vec<String> = pairs.iter().map(show_pair).collect();
+                return check_order(path, &names, "pair");
+            }
         };
         if !finite(&numbers) {
             return Some(SettingError::new(path, format!("{numbers:?}"), "finite numbers"));
@@ -65,7 +71,7 @@ impl Bound {
             Bound::Within { target, tolerance } => {
                 Bound::Within { target: scale(*target), tolerance: scale(*tolerance) }
             }
-            Bound::Order(names) => Bound::Order(names.clone()),
+            Bound::Order(_) | Bound::RatioOrder(_) => self.clone(),
         }
     }
 
@@ -78,7 +84,7 @@ impl Bound {
             Bound::Equals(wanted) => (value - wanted).abs() <= 1e-9 * wanted.abs(),
             Bound::Between(least, most) => value >= least && value <= most,
             Bound::Within { target, tolerance } => (value - target).abs() <= tolerance,
-            Bound::Order(_) => false,
+            Bound::Order(_) | Bound::RatioOrder(_) => false,
         }
     }
 
@@ -108,6 +114,7 @@ impl Bound {
             Bound::Between(least, most) => pair(*least, *most, ".."),
             Bound::Within { target, tolerance } => pair(*target, *tolerance, " +- "),
             Bound::Order(names) => names.join(" < "),
+            Bound::RatioOrder(pairs) => pairs.iter().map(show_pair).collect::<Vec<_>>().join(" < "),
         }
     }
 }
@@ -137,16 +144,30 @@ pub(super) fn show_measured(value: f64, unit: Unit) -> String {
     }
 }
 
-fn check_order(path: &str, names: &[String]) -> Option<SettingError> {
+/// Two measured values in one unit: `299 to 2351 ms`.
+pub(super) fn show_range(least: f64, most: f64, unit: Unit) -> String {
+    let (factor, symbol) = match unit {
+        Unit::Seconds => (TimeScale::of(most).factor(), TimeScale::of(most).symbol()),
+        Unit::Share => (100.0, "%"),
+        _ => (1.0, unit.symbol()),
+    };
+    let show = |value: f64| show_measured(value * factor, Unit::Number);
+    format!("{} to {} {symbol}", show(least), show(most)).trim_end().to_owned()
+}
+
+fn show_pair((above, below): &(String, String)) -> String {
+    format!("{above} / {below}")
+}
+
+fn check_order(path: &str, names: &[String], noun: &str) -> Option<SettingError> {
     if names.len() < 2 {
-        return Some(SettingError::new(
-            path,
-            format!("{} variants", names.len()).replace("1 variants", "1 variant"),
-            "at least 2",
-        ));
+        let plural = if names.len() == 1 { "" } else { "s" };
+        let found = format!("{} {noun}{plural}", names.len());
+        return Some(SettingError::new(path, found, "at least 2"));
     }
     let twice = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name))?;
-    Some(SettingError::new(path, format!("`{}` twice", twice.1), "each variant once"))
+    let expected = format!("each {noun} once");
+    Some(SettingError::new(path, format!("`{}` twice", twice.1), expected))
 }
 
 #[cfg(test)]

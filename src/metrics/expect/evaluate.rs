@@ -1,6 +1,6 @@
 //! Whether results are as expected.
 
-use super::bound::show_measured;
+use super::bound::{show_measured, show_range};
 use super::{Bound, Expectation, Over};
 use crate::metrics::names;
 use crate::metrics::result::VariantResult;
@@ -33,6 +33,7 @@ pub fn evaluate(expectation: &Expectation, variants: &[VariantResult]) -> Outcom
     let (met, measured) = match (&bound, &expectation.ratio) {
         (None, _) => (false, "no bound".to_owned()),
         (Some(Bound::Order(order)), _) => in_order(expectation, order, variants, unit),
+        (Some(Bound::RatioOrder(pairs)), _) => ratios_in_order(expectation, pairs, variants),
         (Some(bound), Some((above, below))) => ratio(expectation, bound, above, below, variants),
         (Some(bound), None) => each(expectation, bound, variants, unit),
     };
@@ -65,13 +66,21 @@ fn each(
         let values = values(variant, expectation);
         let missed = values.iter().filter(|value| !keeps(bound, **value, unit)).count();
         all_met &= missed == 0;
-        let prefix = if chosen.len() > 1 { format!("{} ", variant.name) } else { String::new() };
-        texts.push((missed > 0, prefix + &show_values(&values, missed, unit)));
+        texts.push((missed > 0, &variant.name, show_values(&values, missed, unit)));
+    }
+    // What is the same everywhere is said once.
+    if let Some((_, _, text)) = texts.first().filter(|first| texts.iter().all(|t| t.2 == first.2))
+        && (all_met || texts.len() == 1)
+    {
+        return (all_met, text.clone());
     }
     // With many variants only the offenders are of interest.
-    let offenders = texts.iter().any(|(missed, _)| *missed);
-    let shown: Vec<String> =
-        texts.into_iter().filter(|(missed, _)| *missed || !offenders).map(|(_, t)| t).collect();
+    let offenders = !all_met;
+    let shown: Vec<String> = texts
+        .into_iter()
+        .filter(|(missed, ..)| *missed || !offenders)
+        .map(|(_, name, text)| format!("{name} {text}"))
+        .collect();
     (all_met, shown.join(", "))
 }
 
@@ -102,7 +111,7 @@ fn show_values(values: &[Option<f64>], missed: usize, unit: Unit) -> String {
     if least == most {
         return show_measured(least, unit);
     }
-    let range = format!("{} to {}", show_measured(least, unit), show_measured(most, unit));
+    let range = show_range(least, most, unit);
     if missed == 0 { range } else { format!("{range}, missed in {missed} of {}", known.len()) }
 }
 
@@ -119,14 +128,35 @@ fn in_order(
         };
         columns.push(values(variant, expectation));
     }
+    rising(&columns, &|value| show_measured(value, unit))
+}
+
+fn ratios_in_order(
+    expectation: &Expectation,
+    pairs: &[(String, String)],
+    variants: &[VariantResult],
+) -> (bool, String) {
+    let mut columns = Vec::new();
+    for (above, below) in pairs {
+        let Some(ratios) = ratios(expectation, above, below, variants) else {
+            return (false, "not run".to_owned());
+        };
+        columns.push(ratios);
+    }
+    rising(&columns, &|ratio| format!("{} x", show_measured(ratio, Unit::Number)))
+}
+
+/// Whether every value of a column is below that of the next one, seed by seed, and the columns'
+/// means.
+fn rising(columns: &[Vec<Option<f64>>], show: &dyn Fn(f64) -> String) -> (bool, String) {
     let seeds = columns.iter().map(Vec::len).min().unwrap_or(0);
-    let rising = |seed: usize| {
+    let rises = |seed: usize| {
         columns.windows(2).all(|pair| match (pair[0][seed], pair[1][seed]) {
             (Some(low), Some(high)) => low < high,
             _ => false,
         })
     };
-    let missed = (0..seeds).filter(|&seed| !rising(seed)).count();
+    let missed = (0..seeds).filter(|&seed| !rises(seed)).count();
     let means: Vec<String> = columns
         .iter()
         .map(|column| {
@@ -135,7 +165,7 @@ fn in_order(
                 return "no value".to_owned();
             }
             let mean = known.iter().sum::<f64>() / known.len() as f64;
-            show_measured(mean, unit)
+            show(mean)
         })
         .collect();
     let mut text = means.join(", ");
@@ -152,16 +182,9 @@ fn ratio(
     below: &str,
     variants: &[VariantResult],
 ) -> (bool, String) {
-    let find = |name: &str| variants.iter().find(|variant| variant.name == name);
-    let (Some(above), Some(below)) = (find(above), find(below)) else {
+    let Some(ratios) = ratios(expectation, above, below, variants) else {
         return (false, "not run".to_owned());
     };
-    let ratios: Vec<Option<f64>> = values(above, expectation)
-        .into_iter()
-        .zip(values(below, expectation))
-        .map(|(above, below)| above.zip(below).map(|(above, below)| above / below))
-        .map(|ratio| ratio.filter(|ratio| ratio.is_finite()))
-        .collect();
     let missed = ratios.iter().filter(|ratio| !keeps(bound, **ratio, Unit::Number)).count();
     let known: Vec<f64> = ratios.iter().flatten().copied().collect();
     let text = match known.as_slice() {
@@ -169,6 +192,21 @@ fn ratio(
         _ => show_values(&ratios, missed, Unit::Number),
     };
     (missed == 0, text)
+}
+
+/// One variant's values over another's; `None` if one of the two was not run.
+fn ratios(
+    expectation: &Expectation,
+    above: &str,
+    below: &str,
+    variants: &[VariantResult],
+) -> Option<Vec<Option<f64>>> {
+    let find = |name: &str| variants.iter().find(|variant| variant.name == name);
+    let pairs =
+        values(find(above)?, expectation).into_iter().zip(values(find(below)?, expectation));
+    let ratios =
+        pairs.map(|(above, below)| Some(above? / below?).filter(|ratio| ratio.is_finite()));
+    Some(ratios.collect())
 }
 
 fn describe(
@@ -187,7 +225,7 @@ fn describe(
     }
     if let Some(bound) = bound {
         let unit = if expectation.ratio.is_some() { Unit::Number } else { unit };
-        let colon = if matches!(bound, Bound::Order(_)) { ":" } else { "" };
+        let colon = if matches!(bound, Bound::Order(_) | Bound::RatioOrder(_)) { ":" } else { "" };
         text.push_str(&format!("{colon} {}", bound.show(unit)));
     }
     let seeds = variants.iter().map(|variant| variant.runs.len()).max().unwrap_or(0);
@@ -250,7 +288,7 @@ mod tests {
             r#"(metric: "ttft.mean", between_ms: (150, 250), over: EverySeed)"#,
             &one,
             false,
-            "ttft.mean 150..250 ms, every one of 3 seeds | 100 ms to 300 ms, missed in 2 of 3",
+            "ttft.mean 150..250 ms, every one of 3 seeds | 100 to 300 ms, missed in 2 of 3",
         );
     }
 
@@ -263,6 +301,8 @@ mod tests {
             true,
             "max: running_peak = 29 | 29",
         );
+        let same = [variant("a", "running_peak", &[29.0]), variant("b", "running_peak", &[29.0])];
+        check(r#"(metric: "running_peak", equals: 29)"#, &same, true, "running_peak = 29 | 29");
         check(r#"(metric: "running_peak", equals: 29)"#, &max, false, "running_peak = 29 | b 30");
         check(
             r#"(metric: "running_peak", equals: 29, variant: "c")"#,
@@ -305,6 +345,22 @@ mod tests {
             false,
             "output_throughput a / b >= 2, every one of 2 seeds | 1 to 3, missed in 1 of 2",
         );
+    }
+
+    #[test]
+    fn a_gap_must_grow() {
+        let all = |c: f64| {
+            [
+                variant("a", "output_throughput", &[4.0]),
+                variant("b", "output_throughput", &[2.0]),
+                variant("c", "output_throughput", &[c]),
+            ]
+        };
+        let order = r#"(metric: "output_throughput", ratio_order: [("a", "b"), ("a", "c")])"#;
+        let expected = "output_throughput: a / b < a / c | 2 x, ";
+        check(order, &all(1.0), true, &format!("{expected}4 x"));
+        check(order, &all(2.0), false, &format!("{expected}2 x"));
+        check(order, &all(0.0), false, &format!("{expected}no value"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub enum Over {
     EverySeed,
 }
 
-/// One element of a scenario's `expect`. Exactly one of the bounds and `order` is given, and `ratio`
+/// One element of a scenario's `expect`. Exactly one of the bounds and orders is given, and `ratio`
 /// with a bound. Bounds without a unit are in the metric's own (seconds for times). Without a
 /// `variant` it must hold in every variant.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,10 @@ pub struct Expectation {
     /// Variants by strictly increasing value, the smallest first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<Vec<String>>,
+    /// Pairs of variants by strictly increasing (first's value) / (second's value): a gap that
+    /// grows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ratio_order: Option<Vec<(String, String)>>,
     /// The bound is on (first variant's value) / (second one's).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<(String, String)>,
@@ -115,6 +119,10 @@ impl Expectation {
         for (i, name) in self.order.iter().flatten().enumerate() {
             named.push((format!("order[{i}]"), name));
         }
+        for (i, (above, below)) in self.ratio_order.iter().flatten().enumerate() {
+            named.push((format!("ratio_order[{i}][0]"), above));
+            named.push((format!("ratio_order[{i}][1]"), below));
+        }
         if let Some((above, below)) = &self.ratio {
             named.push(("ratio[0]".to_owned(), above));
             named.push(("ratio[1]".to_owned(), below));
@@ -124,8 +132,14 @@ impl Expectation {
                 errors.push(unknown_variant(path, name, variants));
             }
         }
-        if self.variant.is_some() && (self.order.is_some() || self.ratio.is_some()) {
-            let other = if self.order.is_some() { "order" } else { "ratio" };
+        let naming = [
+            ("order", self.order.is_some()),
+            ("ratio_order", self.ratio_order.is_some()),
+            ("ratio", self.ratio.is_some()),
+        ];
+        if let Some((other, _)) = naming.iter().find(|(_, given)| *given)
+            && self.variant.is_some()
+        {
             errors.push(SettingError::new(
                 "variant",
                 format!("given next to `{other}`"),
@@ -140,7 +154,7 @@ impl Expectation {
             [] => errors.push(SettingError::new(
                 "",
                 "without a bound",
-                "one of `at_least`, `at_most`, `equals`, `between`, `within`, `order`",
+                "one of `at_least`, `at_most`, `equals`, `between`, `within`, `order`, `ratio_order`",
             )),
             [(name, factor, bound)] => {
                 let suffixed = factor.is_some();
@@ -155,10 +169,10 @@ impl Expectation {
                     ));
                 }
                 errors.extend(bound.check(name));
-                if self.ratio.is_some() && matches!(bound, Bound::Order(_)) {
+                if self.ratio.is_some() && matches!(bound, Bound::Order(_) | Bound::RatioOrder(_)) {
                     errors.push(SettingError::new(
                         "ratio",
-                        "given next to `order`",
+                        format!("given next to `{name}`"),
                         "one of the two",
                     ));
                 }
@@ -208,6 +222,7 @@ impl Expectation {
             ("within_ms", MS, within(self.within_ms)),
             ("within_s", S, within(self.within_s)),
             ("order", None, self.order.clone().map(Bound::Order)),
+            ("ratio_order", None, self.ratio_order.clone().map(Bound::RatioOrder)),
         ];
         all.into_iter()
             .filter_map(|(name, factor, bound)| bound.map(|bound| (name, factor, bound)))
@@ -266,6 +281,7 @@ mod tests {
             r#"(metric: "e2e.p99", order: ["max", "paged"], over: EverySeed)"#,
             r#"(metric: "running_peak", variant: "max", equals: 29)"#,
             r#"(metric: "output_throughput", ratio: ("paged", "max"), at_least: 1.1)"#,
+            r#"(metric: "output_throughput", ratio_order: [("paged", "max"), ("max", "paged")])"#,
             r#"(metric: "kv_allocated_mean", within: (0.5, 0.01))"#,
             r#"(metric: "itl.max", at_most_s: 1.5)"#,
         ] {
@@ -288,6 +304,11 @@ mod tests {
         check(r#"(metric: "ttft.mean", order: ["max"])"#, &["at least 2"]);
         check(r#"(metric: "ttft.mean", order: ["max", "max"])"#, &["`order`"]);
         check(r#"(metric: "ttft.mean", order: ["max", "pow2"])"#, &["`order[1]`"]);
+        check(r#"(metric: "ttft.mean", ratio_order: [("max", "paged")])"#, &["1 pair, expected"]);
+        check(
+            r#"(metric: "ttft.mean", ratio_order: [("max", "paged"), ("max", "pow2")])"#,
+            &["`ratio_order[1][1]`"],
+        );
         check(r#"(metric: "running_peak", equals_ms: 3)"#, &["expected `equals`"]);
         check(r#"(metric: "ttft.mean", at_least_s: 3, ratio: ("max", "paged"))"#, &["`at_least`"]);
         check(

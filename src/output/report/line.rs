@@ -107,7 +107,26 @@ pub fn wrapped(key: &str, text: &str, room: usize) -> Vec<Line> {
             pieces
         })
         .collect();
-    packed(key, &words, " ", room)
+    packed(key, &with_units(words), " ", room)
+}
+
+/// Words with a unit that follows a number joined to it, so that no line begins with a bare unit.
+fn with_units(words: Vec<String>) -> Vec<String> {
+    const UNITS: &[&str] = &["%", "x", "s", "ms", "req/s", "tok/s", "seeds"];
+    let mut joined: Vec<String> = Vec::new();
+    for word in words {
+        let unit = UNITS.contains(&word.trim_end_matches([',', ';', ':']));
+        match joined.last_mut() {
+            Some(last)
+                if unit && last.len() < 20 && last.ends_with(|c: char| c.is_ascii_digit()) =>
+            {
+                last.push(' ');
+                last.push_str(&word);
+            }
+            _ => joined.push(word),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]
@@ -134,6 +153,13 @@ mod tests {
         for line in texts(&wrapped("expect", &text, 9)) {
             assert!(line.chars().count() <= WIDTH - 9, "{line}");
         }
+    }
+
+    #[test]
+    fn a_number_keeps_its_unit() {
+        let lines =
+            texts(&wrapped("expect", &format!("{} 65.26 to 65.52 %, met", "x".repeat(76)), 0));
+        assert_eq!(lines[1], "       65.52 %, met");
     }
 
     #[test]

@@ -68,13 +68,7 @@ pub fn report(input: &ReportInput) -> String {
 /// The lines after the expectations.
 fn tail(input: &ReportInput) -> Vec<Line> {
     let mut lines = Vec::new();
-    if let Some(first) = input.warnings.first() {
-        let text = match input.warnings.len() {
-            1 => first.clone(),
-            many => format!("{first} (and {} more in run.log)", many - 1),
-        };
-        lines.extend(line::wrapped("warn", &text, 0).into_iter().take(2));
-    }
+    lines.extend(warning(&input.warnings));
     if let Some(next) = &input.next {
         lines.extend(line::wrapped("next", next, 0));
     }
@@ -82,6 +76,24 @@ fn tail(input: &ReportInput) -> Vec<Line> {
         let mut items = vec![format!("{}/", folder.trim_end_matches('/'))];
         items.extend(input.files.iter().cloned());
         lines.extend(line::packed("wrote", &items, " ", 0));
+    }
+    lines
+}
+
+/// The first warning in at most two lines, and how many more there are.
+fn warning(warnings: &[String]) -> Vec<Line> {
+    let Some(first) = warnings.first() else { return Vec::new() };
+    let more = match warnings.len() {
+        1 => String::new(),
+        many => format!(" (and {} more in run.log)", many - 1),
+    };
+    let words: Vec<&str> = first.split_whitespace().collect();
+    let mut lines = line::wrapped("warn", &format!("{first}{more}"), 0);
+    for kept in (0..words.len()).rev() {
+        if lines.len() <= 2 {
+            break;
+        }
+        lines = line::wrapped("warn", &format!("{} ...{more}", words[..kept].join(" ")), 0);
     }
     lines
 }

@@ -99,12 +99,33 @@ fn many_variants_and_expectations_fit() {
         });
         check_size(&text);
         assert!(text.contains("expectation 35"), "the one that is not met is hidden\n{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("... (and 2 more in run.log)"), "the count is cut off\n{text}");
         text
     };
     assert!(crowded(&result).contains("more in variants.csv"));
     result.variants.truncate(1);
     result.variants[0].name.clear();
     crowded(&result);
+}
+
+/// A column tells variants apart; an expectation on what is the same in all adds none.
+#[test]
+fn what_is_the_same_everywhere_has_no_column() {
+    let mut result = examples::variants();
+    let heading = |result: &ExperimentResult| {
+        let text = shown(result);
+        text.lines().find(|line| line.contains("TTFT")).unwrap_or_default().to_owned()
+    };
+    result.outcomes[0].metric = "rejected".to_owned();
+    for (i, rejected) in [(0, 7.0), (1, 8.0)] {
+        for (j, variant) in result.variants.iter_mut().enumerate() {
+            for run in &mut variant.runs {
+                run.metrics.set("rejected", if i == j { rejected } else { 7.0 });
+            }
+        }
+        assert_eq!(heading(&result).contains("rejected"), rejected == 8.0);
+    }
 }
 
 #[test]

@@ -105,7 +105,12 @@ impl Column {
             other => (1.0, other.symbol()),
         };
         let whole = unit == Unit::Count && values.iter().flatten().all(|v| v.fract() == 0.0);
-        let decimals = if whole { 0 } else { decimals_for(most * factor, 3) };
+        // Three digits of the largest, and two of the smallest, which may be the one of interest.
+        let least =
+            values.iter().flatten().copied().map(f64::abs).filter(|v| *v > 0.0).reduce(f64::min);
+        let decimals = decimals_for(most * factor, 3)
+            .max(decimals_for(least.unwrap_or(most) * factor, 2).min(2));
+        let decimals = if whole { 0 } else { decimals };
         let cells = values
             .iter()
             .map(|value| value.map_or("-".to_owned(), |value| fixed(value * factor, decimals)))
@@ -127,6 +132,11 @@ impl Column {
         })
     }
 
+    /// Whether it tells variants apart.
+    fn differs(&self) -> bool {
+        self.cells.windows(2).any(|pair| pair[0] != pair[1])
+    }
+
     fn width(&self) -> usize {
         let cells = self.cells.iter().map(|cell| cell.chars().count());
         cells.chain([self.heading.chars().count(), self.unit.len()]).max().unwrap_or(0)
@@ -134,19 +144,21 @@ impl Column {
 }
 
 /// The columns in their order: the usual ones, then those that only an expectation asks for. What an
-/// expectation is about never gives way to what none is about.
+/// expectation is about never gives way to what none is about, unless it is the same everywhere.
 fn columns(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Column> {
     let expected = |metric: &str| result.outcomes.iter().any(|outcome| outcome.metric == metric);
     let mut columns: Vec<Column> = Column::load(variants).into_iter().collect();
     for &(metric, heading, gives_way) in COLUMNS {
         let gives_way = if expected(metric) { 0 } else { gives_way };
-        columns.extend(Column::of(metric, heading, gives_way, variants));
+        let column = Column::of(metric, heading, gives_way, variants);
+        columns.extend(column.filter(|column| !expected(metric) || column.differs()));
     }
     let mut seen: Vec<&str> = COLUMNS.iter().map(|(metric, ..)| *metric).collect();
     for outcome in &result.outcomes {
         if !seen.contains(&outcome.metric.as_str()) {
             seen.push(&outcome.metric);
-            columns.extend(Column::of(&outcome.metric, &outcome.metric, 0, variants));
+            let column = Column::of(&outcome.metric, &outcome.metric, 0, variants);
+            columns.extend(column.filter(Column::differs));
         }
     }
     columns

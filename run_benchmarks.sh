@@ -1,0 +1,179 @@
+#!/usr/bin/env bash
+# Runs all experiments and scenarios into results/, prints them against their expectations, and
+# packs the lot into vidur_results.tar.gz.
+#
+#   ./run_benchmarks.sh
+#
+# Exits with 1 if an expectation is not met, with the program's own code if a run fails. Builds
+# what it needs; a second run replaces the results of the first. Takes well below a minute on
+# two cores, besides the build.
+#
+# VIDUR_ECS=path  uses that binary instead of building one.
+set -euo pipefail
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+
+vidur_ecs=${VIDUR_ECS:-}
+if [[ -z $vidur_ecs ]]; then
+    if ! command -v cargo > /dev/null; then
+        echo "run_benchmarks.sh: cargo is missing; get Rust from https://rustup.rs" >&2
+        exit 1
+    fi
+    cargo build --release --locked
+    vidur_ecs=${CARGO_TARGET_DIR:-target}/release/vidur-ecs
+fi
+
+# A run that breaks off leaves neither an old summary nor an old archive that could pass for its own.
+rm -f vidur_results.tar.gz results/summary.txt results/reports.txt
+mkdir -p results
+work=$(mktemp -d results/.benchmarks.XXXXXX) # the same file system: what is moved appears whole
+trap 'rm -rf -- "$work"' EXIT
+names=() # of the result folders of this run
+
+# note TEXT: what is going on, on a line of its own that the next one replaces.
+note() {
+    if [[ -t 2 ]]; then
+        printf '\r\033[K%s' "$1" >&2
+    fi
+}
+
+# run NAME FILE [ARGUMENT...]: runs a scenario into results/NAME; its terminal report goes to a log.
+run() {
+    local name=$1 file=$2 status=0
+    shift 2
+    note "running $name"
+    {
+        echo "== $name: vidur-ecs $file $*"
+        "$vidur_ecs" run "$file" --force --out "results/$name" "$@" 2>&1
+    } > "$work/report" || status=$?
+    cat "$work/report" >> "$work/reports"
+    if ((status != 0)); then
+        note ''
+        cat "$work/report" >&2
+        exit "$status"
+    fi
+    names+=("$name")
+}
+
+# field KEY FILE: the first value of that key in a summary.json; `-` if there is none.
+field() {
+    awk -v key="\"$1\":" '
+        $1 == key { sub(/^[^:]*: /, ""); gsub(/[",]/, ""); print; found = 1; exit }
+        END { if (!found) print "-" }
+    ' "$2"
+}
+
+# policy NAME: that policy with its settings, as a scenario has it.
+policy() {
+    case $1 in
+        vllm) echo 'VllmV0(max_num_seqs: 128, max_num_batched_tokens: 4096)' ;;
+        sarathi) echo 'Sarathi(max_num_seqs: 128, chunk_size: 512)' ;;
+        orca) echo 'Orca(reserve: Max, max_num_seqs: 128)' ;;
+    esac
+}
+
+# The experiments: one seed each, with all requests and batches in the result folder.
+#
+#   exp1_POLICY_qps2            Table 4: ShareGPT lengths
+#   exp2_POLICY_qps4, _qps8     stress
+#   ..._conv                    the same with the lengths of the Azure conversation trace
+experiments() {
+    local lengths qps policy number
+    for lengths in '' _conv; do
+        for qps in 2 4 8; do
+            number=$((qps == 2 ? 1 : 2))
+            for policy in vllm sarathi orca; do
+                run "exp${number}_${policy}_qps${qps}${lengths}" \
+                    "scenarios/experiments/single${lengths}.ron" \
+                    --set "workload.arrivals.qps=$qps" --set "engine.policy=$(policy "$policy")"
+            done
+        done
+    done
+}
+
+# The table of the experiments. ShareGPT lengths at 4 and 8 requests/s are beyond what the server
+# can do, which each run must have noticed.
+experiment_table() {
+    local row='%-25s %5s %-16s %8s %8s %8s %8s %8s %7s %9s\n' name json verdict
+    echo "EXPERIMENTS (one seed; times in ms; where overloaded, TTFT and E2E only measure the run's length)"
+    # shellcheck disable=SC2059 # the format is a constant
+    printf "$row" '' load verdict TTFT 'TTFT P99' TPOT E2E 'E2E P99' req/s preempted
+    for name in "${names[@]}"; do
+        [[ $name == exp* ]] || continue
+        json=results/$name/summary.json
+        verdict=$(field verdict "$json")
+        # shellcheck disable=SC2059
+        printf "$row" "$name" "$(number '%.0f%%' 100 ratio)" "$verdict" \
+            "$(number '%.0f' 1 mean_ttft_ms)" "$(number '%.0f' 1 p99_ttft_ms)" \
+            "$(number '%.1f' 1 mean_tpot_ms)" "$(number '%.0f' 1 mean_e2el_ms)" \
+            "$(number '%.0f' 1 p99_e2el_ms)" "$(number '%.2f' 1 request_throughput)" \
+            "$(number '%.0f' 1 per_1000_requests)"
+        case $name in
+            exp2_*_conv) ;;
+            exp2_*)
+                if [[ $verdict != overloaded ]]; then
+                    echo "NOT MET  $name: the verdict is not \"overloaded\""
+                fi
+                ;;
+        esac
+    done
+}
+
+# number FORMAT FACTOR KEY: a number of the row's summary.json, for a person.
+number() {
+    local value
+    value=$(field "$3" "$json")
+    awk -v format="$1" -v factor="$2" -v value="$value" \
+        'BEGIN { if (value + 0 == value) printf format, value * factor; else print "-" }'
+}
+
+# The expectations of every run, one a line.
+expectation_table() {
+    local name
+    echo "EXPECTATIONS"
+    for name in "${names[@]}"; do
+        awk -v name="$name" '
+            function text(line) {
+                sub(/^[^:]*: "/, "", line); sub(/",?$/, "", line); gsub(/\\"/, "\"", line)
+                return line
+            }
+            /^  "expectations":/ { inside = 1 }
+            inside && $1 == "\"expected\":" { expected = text($0) }
+            inside && $1 == "\"measured\":" { measured = text($0) }
+            inside && $1 == "\"met\":" { met = ($2 ~ /true/) ? "met" : "NOT MET" }
+            inside && $1 == "\"source\":" {
+                source = ($2 ~ /^null/) ? "" : "  [" text($0) "]"
+                printf "%-8s %-25s %s | %s%s\n", met, name, expected, measured, source
+            }
+        ' "results/$name/summary.json"
+    done
+}
+
+experiments
+for file in scenarios/*.ron scenarios/claims/*.ron scenarios/experiments/*.ron; do
+    name=$(basename "$file" .ron)
+    # These two are what the experiments are made of.
+    [[ $name == single || $name == single_conv ]] || run "$name" "$file"
+done
+note ''
+
+expectation_table > "$work/expectations"
+experiment_table > "$work/experiments"
+not_met=$(grep -c '^NOT MET' "$work/expectations" "$work/experiments" | awk -F: '{ sum += $2 } END { print sum }') || true
+total=$(grep -c '^\(met\|NOT MET\)' "$work/expectations") || true
+{
+    cat "$work/experiments"
+    echo
+    cat "$work/expectations"
+    echo
+    echo "${#names[@]} runs, $total expectations, $not_met not met; ${SECONDS} s"
+} > "$work/summary.txt"
+mv -- "$work/reports" results/reports.txt
+mv -- "$work/summary.txt" results/summary.txt
+cat results/summary.txt
+
+# Only this run's folders, and the archive appears when it is whole.
+(cd results && printf 'results/%s\n' "${names[@]}" summary.txt reports.txt) > "$work/files"
+tar -czf "$work/vidur_results.tar.gz" -T "$work/files"
+mv -- "$work/vidur_results.tar.gz" vidur_results.tar.gz
+echo "packed vidur_results.tar.gz"
+((not_met == 0))

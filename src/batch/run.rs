@@ -1,0 +1,165 @@
+//! Runs: several iterations of the same decoding requests, launched at once.
+//!
+//! Between two decisions a batch that only decodes repeats itself: every member gets a token in
+//! each iteration. When the policy promises that it would plan the same batch again
+//! ([`crate::scheduling::PlanView::hold_until_change`]), one launch covers all iterations up to
+//! the next completion or the point where blocks run out. Every iteration is still priced on its
+//! own, and an arrival cuts the run off at the first iteration boundary, so that the result is
+//! that of single steps.
+
+use super::Batch;
+use crate::kv::BlockPool;
+use crate::request::Sequence;
+use crate::scheduling::Fit;
+use crate::sim::Nanos;
+use crate::timing::StageTime;
+
+/// The longest run. Longer ones gain nothing and would be priced in vain when they are cut off.
+const LONGEST: u32 = 512;
+
+/// The iterations of a launched batch.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    /// How many iterations the launch may cover.
+    pub most: u32,
+    /// When each iteration ends.
+    pub ends: Vec<Nanos>,
+    /// What each costs.
+    pub times: Vec<StageTime>,
+}
+
+impl Run {
+    /// Number of iterations.
+    pub fn iterations(&self) -> u32 {
+        self.ends.len() as u32
+    }
+
+    /// When the last iteration begins, if the first begins at `start`.
+    pub fn last_start(&self, start: Nanos) -> Nanos {
+        match self.ends.as_slice() {
+            [.., before, _] => *before,
+            _ => start,
+        }
+    }
+
+    /// Cuts the run off at the first boundary at or after `now`. Returns the new end if it is an
+    /// earlier one.
+    pub fn cut_off(&mut self, now: Nanos) -> Option<Nanos> {
+        let keep = self.ends.partition_point(|&end| end < now) + 1;
+        if keep >= self.ends.len() {
+            return None;
+        }
+        self.ends.truncate(keep);
+        self.times.truncate(keep);
+        self.ends.last().copied()
+    }
+
+    /// Begins a run with the iteration that ends at `end`.
+    pub fn begin(&mut self, end: Nanos, time: StageTime) {
+        self.ends.clear();
+        self.times.clear();
+        self.push(end, time);
+    }
+
+    pub fn push(&mut self, end: Nanos, time: StageTime) {
+        self.ends.push(end);
+        self.times.push(time);
+    }
+}
+
+/// How many blocks the members of a decoding batch need in the iterations after the first.
+#[derive(Debug)]
+pub(crate) struct Growth {
+    /// By tokens of room left in the last block: how many members.
+    by_room: Vec<u32>,
+    /// Room of the last member in batch order.
+    last_room: u32,
+}
+
+impl Growth {
+    /// Of members whose context in the batch's first iteration was their `processed` tokens less
+    /// `since`. `None` if one holds a whole block more than it needs, which this count cannot see.
+    pub fn of(members: &[Sequence], block_size: u32, since: u32) -> Option<Growth> {
+        let mut by_room = vec![0; block_size as usize];
+        let mut last_room = 0;
+        for member in members {
+            let context = member.processed - since;
+            last_room = (member.blocks * block_size).checked_sub(context)?;
+            *by_room.get_mut(last_room as usize)? += 1;
+        }
+        Some(Growth { by_room, last_room })
+    }
+
+    /// Blocks needed by iteration `number` (the batch's first is 0).
+    pub fn needed(&self, number: u32) -> u32 {
+        match number.checked_sub(1) {
+            None => 0,
+            Some(before) => self.by_room[before as usize % self.by_room.len()],
+        }
+    }
+
+    /// Whether iteration `number` fits into `free` blocks.
+    fn fits(&self, number: u32, free: u32, fit: Fit) -> bool {
+        let needed = self.needed(number);
+        match fit {
+            Fit::Needed => needed <= free,
+            // One after the other each finds a spare block, the last one too.
+            Fit::SpareBlock => {
+                let size = self.by_room.len() as u32;
+                let last_needs = number > 0 && (number - 1) % size == self.last_room;
+                free > needed - u32::from(last_needs)
+            }
+            Fit::Reserved => true,
+        }
+    }
+}
+
+impl Batch {
+    /// Lets the launch cover as many iterations as neither a completion nor a lack of blocks ends
+    /// earlier, at most `hold`.
+    pub(crate) fn allow_run(&mut self, hold: u32, fit: Fit, pool: &BlockPool, block_size: u32) {
+        let to_completion = self.members.iter().map(|m| m.target - m.processed).min().unwrap_or(1);
+        let most = to_completion.min(hold).min(LONGEST);
+        self.run.most = most;
+        let blocks_each = most / block_size + 1;
+        let ample = u64::from(blocks_each) * self.members.len() as u64;
+        if most <= 1 || fit == Fit::Reserved || u64::from(pool.free()) > ample {
+            // Even a member that holds spare blocks cannot need more than these.
+            return;
+        }
+        let Some(growth) = Growth::of(&self.members, block_size, 0) else {
+            self.run.most = 1;
+            return;
+        };
+        let mut free = pool.free();
+        for number in 1..most {
+            if !growth.fits(number, free, fit) {
+                self.run.most = number;
+                return;
+            }
+            free -= growth.needed(number);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(ends: &[u64]) -> Run {
+        let mut run = Run::default();
+        for &end in ends {
+            run.push(Nanos(end), StageTime::default());
+        }
+        run
+    }
+
+    #[test]
+    fn an_arrival_cuts_a_run_off_at_the_first_boundary() {
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(11)), Some(Nanos(20)));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(20)), Some(Nanos(20)));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(5)), Some(Nanos(10)));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(21)), None, "it is the last one anyway");
+        assert_eq!(run(&[10]).cut_off(Nanos(1)), None);
+    }
+}
