@@ -14,6 +14,7 @@ use super::{Case, ErrorTable, Simulated};
 use crate::kv::{Content, Span};
 use crate::metrics::{BatchRecord, RequestRecord, RunSink};
 use crate::registry::Registry;
+use crate::run;
 use crate::scenario::Scenario;
 use crate::scenario::document::Source;
 use crate::sim::{Nanos, SimSpec, Simulation};
@@ -81,18 +82,8 @@ fn simulate(name: &str) -> Option<ErrorTable> {
     let source =
         WithPrefixes { source: configuration.workload.source(0), prefixes: prefixes(&case) };
     let spec = SimSpec {
-        replicas: configuration.replicas,
-        limits: configuration.limits,
-        prefix_caching: configuration.prefix_caching,
-        policy: configuration.policy.boxed(),
-        router: configuration.router.boxed(),
-        predictor: configuration.predictor.clone(),
         source: Box::new(source),
-        concurrency: None,
-        arrivals_until: None,
-        window: Box::new(|_, _| true),
-        seed: 0,
-        time_limit: None,
+        ..run::spec(configuration, &configuration.workload, 0)
     };
     let mut times = Times::default();
     Simulation::new(spec).unwrap().run(&mut times).unwrap();
