@@ -162,7 +162,14 @@ pub struct Case {
     pub engine: Engine,
     /// Its `measured.csv`, by request.
     pub measured: BTreeMap<u64, Measured>,
+    /// Whether it says, in `prefix_blocks.jsonl`, what its prompts have in common.
+    pub prefixes: bool,
 }
+
+/// What prompts have in common, by blocks of [`PREFIX_BLOCK`] tokens.
+pub(super) const PREFIXES: &str = "prefix_blocks.jsonl";
+/// Tokens that each of its ids stands for.
+pub(super) const PREFIX_BLOCK: u32 = 16;
 
 impl Case {
     /// Reads a case.
@@ -184,7 +191,8 @@ impl Case {
             .ok()
             .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()));
         let name = name.unwrap_or_else(|| folder.display().to_string());
-        Ok(Case { name, folder: folder.to_owned(), engine, measured })
+        let prefixes = folder.join(PREFIXES).exists();
+        Ok(Case { name, folder: folder.to_owned(), engine, measured, prefixes })
     }
 
     /// The case as a scenario, whose paths are relative to the case's folder.
@@ -225,7 +233,11 @@ impl Case {
         let blocks = engine.kv.num_gpu_blocks.or(engine.kv.suggested_num_gpu_blocks);
         field(f, "num_gpu_blocks", blocks)?;
         writeln!(f, "    ),")?;
-        writeln!(f, "    workload: (trace: (file: \"workload.csv\", format: Vidur)),")?;
+        let prefixes = match self.prefixes {
+            true => format!(", prefixes: {PREFIXES:?}, tokens_per_hash: {PREFIX_BLOCK}"),
+            false => String::new(),
+        };
+        writeln!(f, "    workload: (trace: (file: \"workload.csv\", format: Vidur{prefixes})),")?;
         writeln!(f, "    timing: {},", self.timing())?;
         writeln!(f, "    output: (batch_metrics: false),")?;
         writeln!(f, ")")

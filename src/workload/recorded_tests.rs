@@ -30,8 +30,14 @@ fn every_recorded_request_list_is_read_as_it_is() {
         for (row, request) in csv.deserialize::<(u64, f64, u32, u32)>().zip(&read) {
             let (id, seconds, prompt, output) = row.unwrap();
             let arrived_at = Nanos::from_secs_f64(seconds);
-            let expected =
-                NewRequest { id, arrived_at, prompt_tokens: prompt, output_tokens: output };
+            let expected = NewRequest {
+                id,
+                arrived_at,
+                prompt_tokens: prompt,
+                output_tokens: output,
+                priority: 0,
+                content: None,
+            };
             assert_eq!(*request, expected, "{}", case.display());
             rows += 1;
         }

@@ -272,7 +272,13 @@ pub(in crate::timing) fn shipped_names() -> String {
 /// The shipped profile of the device whose shape is the model's.
 fn shipped_for(context: &TimingContext) -> Result<Profile, SettingError> {
     let folder = format!("{}/", context.device.name.to_ascii_lowercase());
-    for shipped in profile::shipped().iter().filter(|s| s.name.starts_with(&folder)) {
+    // Layers and operators of a device are large, and of no use here.
+    let models = profile::shipped().iter().filter(|shipped| {
+        shipped.name.strip_prefix(&folder).is_some_and(|name| {
+            !["network-", "layers-", "operators"].iter().any(|other| name.starts_with(other))
+        })
+    });
+    for shipped in models {
         let profile =
             shipped.load().map_err(|error| unreadable("profile", shipped.name, &error))?;
         if profile.model.as_ref().is_some_and(|model| model.shape == shape(context)) {
