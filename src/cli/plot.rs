@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::profile::NamedRow;
+
 const WIDTH: usize = 64;
 const HEIGHT: usize = 14;
 
@@ -9,7 +11,7 @@ const HEIGHT: usize = 14;
 const MARKS: [char; 5] = ['o', '+', 'x', '*', '#'];
 
 /// Named curves of positive numbers, and what the axes are.
-pub(super) fn plot(curves: &[(String, Vec<(f64, f64)>)], x_name: &str, y_name: &str) -> String {
+pub(super) fn plot(curves: &[NamedRow], x_name: &str, y_name: &str) -> String {
     let curves = &curves[..curves.len().min(MARKS.len())];
     let points: Vec<(f64, f64)> = curves
         .iter()

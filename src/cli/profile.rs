@@ -57,8 +57,7 @@ struct AisimulateArgs {
 #[cfg(feature = "aisimulate")]
 impl AisimulateArgs {
     fn run(&self) -> Result<(), Failure> {
-        let profile =
-            profile::import_aisimulate(&self.options).map_err(Failure::bad_argument)?;
+        let profile = profile::import_aisimulate(&self.options).map_err(Failure::bad_argument)?;
         profile::write(&profile, &self.out).map_err(Failure::unexpected)?;
         failure::say(&format!("wrote {}", self.out.display()));
         Ok(())

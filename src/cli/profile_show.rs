@@ -8,7 +8,7 @@ use super::failure::{self, Failure};
 use super::plot::plot;
 use crate::cluster::Parallelism;
 use crate::model;
-use crate::profile::{self, Profile, TableView};
+use crate::profile::{self, NamedRow, Profile, TableView};
 use crate::timing;
 
 /// Arguments of `profile show`.
@@ -82,13 +82,17 @@ impl ShowArgs {
             return Err(Failure::bad_argument(format!("no table's description has `{wanted}`")));
         };
         let rows = self.rows(table)?;
-        failure::say(&format!("\n{} ({})\n{}", table.about, table.source,
-            plot(&rows, table.axis, "microseconds")));
+        failure::say(&format!(
+            "\n{} ({})\n{}",
+            table.about,
+            table.source,
+            plot(&rows, table.axis, "microseconds")
+        ));
         Ok(())
     }
 
     /// The rows that were asked for, or three spread over the table.
-    fn rows(&self, table: &TableView) -> Result<Vec<(String, Vec<(f64, f64)>)>, Failure> {
+    fn rows(&self, table: &TableView) -> Result<Vec<NamedRow>, Failure> {
         let count = table.rows.len();
         if self.row.is_empty() {
             let mut some: Vec<usize> = vec![0, count / 2, count.saturating_sub(1)];
@@ -97,7 +101,10 @@ impl ShowArgs {
         }
         let row = |key: &String| {
             table.rows.iter().find(|(name, _)| name == key).cloned().ok_or_else(|| {
-                Failure::bad_argument(format!("`{}` has no row {key} ({})", table.about, table.keys))
+                Failure::bad_argument(format!(
+                    "`{}` has no row {key} ({})",
+                    table.about, table.keys
+                ))
             })
         };
         self.row.iter().map(row).collect()

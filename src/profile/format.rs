@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::check::Complaint;
-use super::operators::OperatorTables;
 use super::layerwise::LayerwiseTables;
+use super::operators::OperatorTables;
 
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;

@@ -48,7 +48,9 @@ pub struct Peak {
 }
 
 /// Type of an operator's inputs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize,
+)]
 pub enum Dtype {
     /// 16-bit brain float (fp16 takes the same time).
     #[default]
@@ -207,8 +209,7 @@ impl Table {
 
     fn row(&self, line: &str, keys: usize, between: Between) -> Result<Row, String> {
         let mut words = line.split_ascii_whitespace();
-        let mut row =
-            Row { keys: [0; 2], x: Vec::new(), us: Vec::with_capacity(self.axis.len()) };
+        let mut row = Row { keys: [0; 2], x: Vec::new(), us: Vec::with_capacity(self.axis.len()) };
         for key in row.keys.iter_mut().take(keys) {
             let word = words.next().ok_or("a key is missing")?;
             *key = word.parse().map_err(|_| format!("`{word}` is no key"))?;
@@ -352,9 +353,16 @@ mod tests {
 
     #[test]
     fn malformed_rows_are_refused() {
-        for rows in ["1 2 3 4 5", "1 2 3 4 5 6 7", "x 2 3 4 5 6", "1 2 . 4 5 6", "1 2 3 4 5 .",
-            "1 2 3 4 -1 6", "1 2 3 4 x 6", "1 2 - - - -"]
-        {
+        for rows in [
+            "1 2 3 4 5",
+            "1 2 3 4 5 6 7",
+            "x 2 3 4 5 6",
+            "1 2 . 4 5 6",
+            "1 2 3 4 5 .",
+            "1 2 3 4 -1 6",
+            "1 2 3 4 x 6",
+            "1 2 - - - -",
+        ] {
             assert!(table(rows).rows(2, Between::Linear).is_err(), "{rows}");
         }
     }

@@ -2,9 +2,9 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::text_operators::write_operators;
 use super::format::{Curve, ModelTables, NetworkTables, Operator, Profile, RankTables, Surface};
 use super::layerwise_text::write_layerwise;
+use super::text_operators::write_operators;
 
 /// Longest line of numbers.
 const WIDTH: usize = 100;

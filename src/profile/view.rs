@@ -2,7 +2,11 @@
 
 use super::Profile;
 use super::format::{Curve, Surface};
+use super::layerwise::{AttentionRow, AttentionSlice};
 use super::operators::Between;
+
+/// A row's key, and its points `(x, microseconds)`.
+pub type NamedRow = (String, Vec<(f64, f64)>);
 
 /// A table of a profile.
 #[derive(Clone, Debug)]
@@ -18,7 +22,7 @@ pub struct TableView {
     /// How times run between points.
     pub between: Between,
     /// Rows: key and points, those alone that were kept.
-    pub rows: Vec<(String, Vec<(f64, f64)>)>,
+    pub rows: Vec<NamedRow>,
 }
 
 /// Quality of a table, see [`TableView::quality`].
@@ -76,6 +80,7 @@ impl Profile {
         let mut views = Vec::new();
         self.model_tables(&mut views);
         self.network_tables(&mut views);
+        self.layer_tables(&mut views);
         let Some(operators) = &self.operators else { return views };
         for (about, table, keys, between) in operators.tables() {
             let kind = about.split(' ').next().unwrap_or("");
@@ -137,6 +142,41 @@ impl Profile {
         }
     }
 
+    fn layer_tables(&self, views: &mut Vec<TableView>) {
+        let Some(layers) = &self.layerwise else { return };
+        let mut add = |about: String, keys, axis, rows| {
+            let (source, between) = (layers.engine.clone(), Between::Linear);
+            views.push(TableView { about, source, keys, axis, between, rows });
+        };
+        for rank in &layers.ranks {
+            let name = format!("{} TP {}", layers.model, rank.tensor_parallel);
+            let tokens = &rank.per_tokens.tokens;
+            let rows = rank.per_tokens.us.iter().map(|(operator, us)| {
+                let points = tokens.iter().map(|x| f64::from(*x)).zip(us.iter().copied());
+                (operator.name().to_owned(), points.collect())
+            });
+            add(format!("layers {name}"), "operator", "tokens", rows.collect());
+            let sampling = [
+                ("lm_head".to_owned(), points(&rank.per_sequences.lm_head)),
+                ("sampler".to_owned(), points(&rank.per_sequences.sampler)),
+            ];
+            add(format!("sampling {name}"), "operator", "requests", sampling.to_vec());
+            let mut rows = Vec::new();
+            for AttentionSlice(chunk, requests, contexts) in &rank.attention.slices {
+                for AttentionRow(before, axis, us) in contexts {
+                    let axis = rank.attention.axes.get(*axis).map_or(&[][..], Vec::as_slice);
+                    let points = axis.iter().map(|x| f64::from(*x)).zip(us.iter().copied());
+                    rows.push((format!("{chunk} {before} {requests}"), points.collect()));
+                }
+            }
+            let keys = "chunk, its context, decoding requests";
+            add(format!("attention {name}"), keys, "context of each", rows);
+            if let Some(moe) = &rank.moe {
+                add(format!("experts {name}"), "experts reached", "tokens", surface_rows(moe));
+            }
+        }
+    }
+
     fn network_tables(&self, views: &mut Vec<TableView>) {
         let Some(network) = &self.network else { return };
         let source = self.provenance.iter().find(|p| p.covers == "network");
@@ -169,7 +209,7 @@ fn points(curve: &Curve) -> Vec<(f64, f64)> {
     curve.x.iter().map(|x| f64::from(*x)).zip(curve.us.iter().copied()).collect()
 }
 
-fn surface_rows(surface: &Surface) -> Vec<(String, Vec<(f64, f64)>)> {
+fn surface_rows(surface: &Surface) -> Vec<NamedRow> {
     let rows = surface.rows.iter().map(|row| {
         let columns = surface.columns(row).iter().map(|x| f64::from(*x));
         (row.at.to_string(), columns.zip(row.us.iter().copied()).collect())

@@ -19,8 +19,7 @@ impl Archive {
     /// Opens a wheel, a `systems` folder or a folder with `aisimulate_core/systems` in it.
     pub(super) fn open(path: &Path) -> Result<Archive, ProfileError> {
         let file = path.display().to_string();
-        let unreadable =
-            |source| ProfileError::Io { action: "read", file: file.clone(), source };
+        let unreadable = |source| ProfileError::Io { action: "read", file: file.clone(), source };
         if fs::metadata(path).map_err(unreadable)?.is_dir() {
             let inner = path.join("aisimulate_core/systems");
             return Ok(Archive::Folder(if inner.is_dir() { inner } else { path.to_owned() }));
@@ -39,9 +38,9 @@ impl Archive {
     pub(super) fn list(&self, folder: &str) -> Vec<String> {
         let mut names: Vec<String> = match self {
             Archive::Folder(root) => match fs::read_dir(root.join(folder)) {
-                Ok(entries) => entries
-                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                    .collect(),
+                Ok(entries) => {
+                    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+                }
                 Err(_) => Vec::new(),
             },
             Archive::Wheel { prefix, zip, .. } => {

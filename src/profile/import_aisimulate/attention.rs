@@ -93,8 +93,7 @@ pub(super) fn import(import: &mut Import) -> Result<(), ProfileError> {
 fn sources(import: &Import, kind: Kind) -> Vec<(String, &'static str, String)> {
     let system = &import.system;
     let mut all = Vec::new();
-    let first =
-        system.version_up_to("attention", ENGINE, kind.file(), import.engine_version);
+    let first = system.version_up_to("attention", ENGINE, kind.file(), import.engine_version);
     all.extend(first.map(|version| (format!("vLLM {version}"), ENGINE, version)));
     for (name, engine) in [("SGLang", "sglang"), ("TensorRT-LLM", "trtllm")] {
         let newest = system.versions("attention", engine, kind.file()).pop();
@@ -124,7 +123,8 @@ fn add(
     let tokens = row.count("isl")? + row.count_or("step", Some(0))?;
     let mut us = row.micros("latency")?;
     if kind == Kind::Decode {
-        us = us.max(decode_roofline_us(peak, kv_dtype, head_dim, q_heads, kv_heads, requests, tokens));
+        us = us
+            .max(decode_roofline_us(peak, kv_dtype, head_dim, q_heads, kv_heads, requests, tokens));
     }
     let layout = (kv_dtype, head_dim, if q_heads == kv_heads { 0 } else { kv_heads });
     grids.entry(layout).or_default().add([q_heads, requests], tokens, us);

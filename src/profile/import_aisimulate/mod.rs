@@ -64,8 +64,9 @@ impl Import<'_> {
             device: self.device.clone(),
             source: source.to_owned(),
             files,
-            licence: "Apache-2.0, Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES; modified"
-                .to_owned(),
+            licence:
+                "Apache-2.0, Copyright (c) 2025-2026 NVIDIA CORPORATION & AFFILIATES; modified"
+                    .to_owned(),
         });
     }
 }

@@ -23,9 +23,7 @@ impl Record<'_> {
 
     fn missing(&self, column: &str) -> ProfileError {
         match self.columns.contains_key(column) {
-            false => {
-                ProfileError::Column { file: self.file.to_owned(), column: column.to_owned() }
-            }
+            false => ProfileError::Column { file: self.file.to_owned(), column: column.to_owned() },
             true => ProfileError::Row {
                 file: self.file.to_owned(),
                 line: self.line,

@@ -14,7 +14,7 @@ pub(super) enum Kind {
 
 /// How much longer the engine's own kernel may take by this rule than another engine's did on the
 /// very layout.
-const LONGER: f64 = 1.14;
+const LONGER: f64 = 1.1;
 
 /// One kernel for one layout of heads.
 pub(super) struct Attention {
@@ -186,19 +186,17 @@ impl Attention {
         let nearest = rows.iter().min_by(|a, b| apart(a).total_cmp(&apart(b)));
         match nearest {
             // A table that ends at 4096 tokens also tells the time of 4097.
-            Some(row) if apart(row) < 0.05 => self.from_row(table, row, requests, tokens),
+            Some(row) if apart(row) < 0.05 => self.scaled_row(table, row, requests, tokens),
             Some(row) if below.is_some() && upper.is_some() && row.1.covers(tokens) => {
-                self.from_row(table, row, requests, tokens).at_best(Basis::Transferred)
+                self.scaled_row(table, row, requests, tokens).at_best(Basis::Transferred)
             }
-            Some(row) => {
-                self.from_row(table, row, requests, tokens).at_best(Basis::Extrapolated)
-            }
+            Some(row) => self.scaled_row(table, row, requests, tokens).at_best(Basis::Extrapolated),
             None => Cost::default(),
         }
     }
 
     /// The time of one row's nearest point in proportion to the least time.
-    fn from_row(
+    fn scaled_row(
         &self,
         table: &HeadTable,
         (measured, samples): &(f64, Samples),
@@ -264,8 +262,7 @@ fn choose<'a>(
             q.iter().any(|q| *q < heads.q) && q.iter().any(|q| *q > heads.q)
         })
     };
-    let largest =
-        || layout.iter().rev().max_by_key(|t| q_heads(t).into_iter().max().unwrap_or(0));
+    let largest = || layout.iter().rev().max_by_key(|t| q_heads(t).into_iter().max().unwrap_or(0));
     if let Some(table) = exact.or_else(around).or_else(largest) {
         return Ok((table, Basis::Measured));
     }

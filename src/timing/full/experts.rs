@@ -59,8 +59,7 @@ impl ExpertsCost {
         let least = |shape: &Experts, tokens: f64| bound(self.speed.experts(shape, tokens));
         if let [(_, shape, samples)] = self.sites.as_slice() {
             let us = samples.held(tokens, |tokens| least(shape, tokens));
-            let basis =
-                if samples.covers(tokens) { Basis::Measured } else { Basis::Extrapolated };
+            let basis = if samples.covers(tokens) { Basis::Measured } else { Basis::Extrapolated };
             return Cost { us, basis };
         }
         let (mut sum, mut weights) = (0.0, 0.0);

@@ -74,8 +74,12 @@ impl Gemms {
             let (dn, dk) = ((site.n / n).log2(), (site.k / k).log2());
             (dn * dn + dk * dk).sqrt()
         };
-        let mut sites: Vec<(f64, &Site)> =
-            self.sites.iter().map(|site| (distance(site), site)).filter(|(d, _)| *d > 0.0).collect();
+        let mut sites: Vec<(f64, &Site)> = self
+            .sites
+            .iter()
+            .map(|site| (distance(site), site))
+            .filter(|(d, _)| *d > 0.0)
+            .collect();
         sites.sort_by(|a, b| a.0.total_cmp(&b.0));
         let near = sites.iter().take_while(|(distance, _)| *distance <= REACH).count();
         let basis = if near > 0 && n <= self.largest[0] && k <= self.largest[1] {
@@ -130,9 +134,10 @@ impl Gemm {
             return Cost { us: own * weights / sum, basis: self.basis };
         }
         // More rows than were measured with any of them.
-        let held = self.sites.first().map_or(1.0, |(_, site)| {
-            least(m, site) / site.by_m.held(m, |m| least(m, site))
-        });
+        let held = self
+            .sites
+            .first()
+            .map_or(1.0, |(_, site)| least(m, site) / site.by_m.held(m, |m| least(m, site)));
         Cost { us: own / held, basis: Basis::Extrapolated }
     }
 }

@@ -223,9 +223,7 @@ impl Pass {
         // Residual and norm in one kernel: both are read and written.
         all += Cost::transferred(self.norms * elements(4.0 * self.hidden));
         if self.qk_norm {
-            all += Cost::transferred(
-                elements(2.0 * self.q_width) + elements(2.0 * self.kv_width),
-            );
+            all += Cost::transferred(elements(2.0 * self.q_width) + elements(2.0 * self.kv_width));
         }
         if let Some((width, inputs)) = self.mlp {
             all += Cost::transferred(elements((inputs + 1.0) * width));

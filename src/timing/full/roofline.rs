@@ -161,13 +161,10 @@ impl OperatorSource for RooflineOperators {
 
     fn all_reduce(&mut self, gpus: u32) -> Result<PerCount, String> {
         let within = gpus <= self.peak.gpus_per_node;
-        let link =
-            if within { self.peak.intra_node_gbps } else { self.peak.inter_node_gbps };
+        let link = if within { self.peak.intra_node_gbps } else { self.peak.inter_node_gbps };
         let fast = within && link > NVLINK_GBPS;
         let efficiency = if fast { self.efficiencies.nvlink } else { self.efficiencies.pcie };
-        Ok(Box::new(move |bytes| {
-            Cost::transferred(all_reduce_us(&efficiency, link, gpus, bytes))
-        }))
+        Ok(Box::new(move |bytes| Cost::transferred(all_reduce_us(&efficiency, link, gpus, bytes))))
     }
 
     fn transfer(&mut self, gpus: u32) -> Result<Transfer, String> {
@@ -196,7 +193,8 @@ pub struct RooflineSettings {
 
 impl TimingSettings for RooflineSettings {
     const NAME: &'static str = "Roofline";
-    const ABOUT: &'static str = "an ESTIMATE from the device's data sheet, for any model and device";
+    const ABOUT: &'static str =
+        "an ESTIMATE from the device's data sheet, for any model and device";
 
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         let decode_skew = self.decode_skew.unwrap_or(FullSettings::DECODE_SKEW);

@@ -48,8 +48,7 @@ impl Speed {
         let (q, kv) = heads.widths();
         let cached = (context - 1.0).max(1.0);
         let flops = 4.0 * requests * q * cached;
-        let bytes =
-            requests * (2.0 * q + 2.0 * kv * cached * heads.kv_dtype.bytes() + 2.0 * q);
+        let bytes = requests * (2.0 * q + 2.0 * kv * cached * heads.kv_dtype.bytes() + 2.0 * q);
         [flops / self.bf16, bytes / self.memory]
     }
 

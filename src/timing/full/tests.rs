@@ -73,7 +73,8 @@ fn passes_are_aisimulates() {
         eprintln!("skipped: there is no {file}");
         return;
     };
-    let profiles = [("a100_sxm", operators("A100-SXM-80G")), ("h100_sxm", operators("H100-SXM-80G"))];
+    let profiles =
+        [("a100_sxm", operators("A100-SXM-80G")), ("h100_sxm", operators("H100-SXM-80G"))];
     let mut passes: BTreeMap<(String, String), Pass> = BTreeMap::new();
     let mut errors: BTreeMap<(String, String, String), Vec<f64>> = BTreeMap::new();
     let mut worst = Vec::new();
@@ -93,11 +94,21 @@ fn passes_are_aisimulates() {
         let us = pass.time(&batch, WHOLE, 0.0).all.total() - pass.sampling_us(&batch);
         let found = us * 1e-3;
         let error = found / row.total_ms - 1.0;
-        worst.push((error.abs(), format!(
-            "{} {} {} {}x{} c{}+{}: {found:.3} vs {:.3} ms ({:+.1} %)", row.system, row.model,
-            row.phase, row.batch, row.tokens_per_req, row.context_len, row.prefix, row.total_ms,
-            error * 100.0
-        )));
+        worst.push((
+            error.abs(),
+            format!(
+                "{} {} {} {}x{} c{}+{}: {found:.3} vs {:.3} ms ({:+.1} %)",
+                row.system,
+                row.model,
+                row.phase,
+                row.batch,
+                row.tokens_per_req,
+                row.context_len,
+                row.prefix,
+                row.total_ms,
+                error * 100.0
+            ),
+        ));
         errors.entry((row.phase, row.system, row.model)).or_default().push(error);
     }
     worst.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -110,10 +121,14 @@ fn passes_are_aisimulates() {
         let middle = median(errors.iter().map(|e| e.abs()).collect());
         println!(
             "{phase:15} {system} {model:17} {:3} rows: median {:.2} %, largest {:.2} %",
-            errors.len(), middle * 100.0, largest * 100.0
+            errors.len(),
+            middle * 100.0,
+            largest * 100.0
         );
-        let mha_beyond_tables = phase == "decode" && model.starts_with("llama-2")
-            && !model.starts_with("llama-2-70b") && !model.ends_with("-tp4");
+        let mha_beyond_tables = phase == "decode"
+            && model.starts_with("llama-2")
+            && !model.starts_with("llama-2-70b")
+            && !model.ends_with("-tp4");
         if largest > 0.03 && !mha_beyond_tables {
             bad.push(format!("{phase} {system} {model}: {:.1} %", largest * 100.0));
         }
@@ -145,8 +160,13 @@ fn many_heads_are_measured_not_extrapolated() {
 /// The roofline of a device, calibrated on all others, against its measured operators.
 #[test]
 fn the_roofline_is_near_devices_it_has_not_seen() {
-    let models = [("Llama-3.1-8B", 1), ("Llama-2-13B", 1), ("Qwen3-32B", 2), ("Llama-3.1-70B", 4),
-        ("Mixtral-8x7B", 2)];
+    let models = [
+        ("Llama-3.1-8B", 1),
+        ("Llama-2-13B", 1),
+        ("Qwen3-32B", 2),
+        ("Llama-3.1-70B", 4),
+        ("Mixtral-8x7B", 2),
+    ];
     let mut all = Vec::new();
     let tested = ["A100-SXM-80G", "H100-SXM-80G", "B200-SXM-180G", "L40S"];
     for name in tested.into_iter().chain(["H200-SXM-141G", "RTX-PRO-6000"]) {
@@ -168,11 +188,14 @@ fn the_roofline_is_near_devices_it_has_not_seen() {
                 let us = |pass: &Pass| pass.time(&batch, WHOLE, 0.06).all.total();
                 errors.push(us(&estimate) / us(&measured) - 1.0);
             }
-            let (low, high) = errors.iter().fold((f64::MAX, f64::MIN), |(l, h), e| (l.min(*e), h.max(*e)));
+            let (low, high) =
+                errors.iter().fold((f64::MAX, f64::MIN), |(l, h), e| (l.min(*e), h.max(*e)));
             let middle = median(errors.iter().map(|e| e.abs()).collect());
             println!(
                 "{name:14} {model:13} TP {tensor}: median error {:4.1} % ({:+.0} .. {:+.0} %)",
-                middle * 100.0, low * 100.0, high * 100.0
+                middle * 100.0,
+                low * 100.0,
+                high * 100.0
             );
             if tested.contains(&name) {
                 all.extend(errors);
@@ -182,6 +205,7 @@ fn the_roofline_is_near_devices_it_has_not_seen() {
     let middle = median(all.iter().map(|e| e.abs()).collect());
     println!("{} passes: median error {:.1} %", all.len(), middle * 100.0);
     assert!(middle <= 0.15, "{middle}");
+    // What is farthest off is all-reduce over PCIe, which depends on the host: see the docs.
 }
 
 /// Prompts, decode batches and mixtures.
@@ -209,9 +233,12 @@ fn shipped_efficiencies_are_calibrated() {
     println!("{found:#?}");
     let near = |a: f64, b: f64| (a / b - 1.0).abs() < 0.1;
     let shipped = Efficiencies::CALIBRATED;
-    for (found, shipped) in [(found.gemm, shipped.gemm), (found.prefill, shipped.prefill),
-        (found.decode, shipped.decode), (found.experts, shipped.experts)]
-    {
+    for (found, shipped) in [
+        (found.gemm, shipped.gemm),
+        (found.prefill, shipped.prefill),
+        (found.decode, shipped.decode),
+        (found.experts, shipped.experts),
+    ] {
         assert!(near(found.memory, shipped.memory), "{found:?}");
         assert!(near(found.compute, shipped.compute), "{found:?}");
     }
@@ -231,6 +258,7 @@ fn building_is_quick() {
     let total: f64 = (0..steps).map(|_| pass.time(&batch, WHOLE, 0.06).all.total()).sum();
     println!(
         "loaded in {loaded:?}, with its model in {built:?}; a step in {:?} ({:.0} us)",
-        start.elapsed() / steps, total / f64::from(steps)
+        start.elapsed() / steps,
+        total / f64::from(steps)
     );
 }

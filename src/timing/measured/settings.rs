@@ -98,7 +98,8 @@ impl Default for MeasuredSettings {
 
 impl TimingSettings for MeasuredSettings {
     const NAME: &'static str = "Measured";
-    const ABOUT: &'static str = "measured kernel times of a profile, composed as Vidur does or in full";
+    const ABOUT: &'static str =
+        "measured kernel times of a profile, composed as Vidur does or in full";
 
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         self.check()?;
