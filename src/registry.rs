@@ -15,7 +15,8 @@ use crate::scenario::SettingError;
 use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
 use crate::sim::Phase;
 use crate::timing::{
-    FormulaSettings, LayerwiseSettings, MeasuredSettings, Predictor, TimingContext, TimingSettings,
+    FormulaSettings, LayerwiseSettings, MeasuredSettings, Predictor, RooflineSettings,
+    TimingContext, TimingSettings,
 };
 
 mod fragment;
@@ -188,7 +189,8 @@ impl Registry {
             .add_router::<routing::VllmDataParallel>()
             .add_timing::<FormulaSettings>()
             .add_timing::<MeasuredSettings>()
-            .add_timing::<LayerwiseSettings>();
+            .add_timing::<LayerwiseSettings>()
+            .add_timing::<RooflineSettings>();
         registry
     }
 

@@ -26,9 +26,20 @@ impl Profile {
             let message = format!("{} was found, but this program reads {FORMAT}", self.format);
             return complain("format", message);
         }
-        if self.model.is_none() && self.network.is_none() && self.layerwise.is_none() {
-            let message = "it has neither `model` nor `network` nor `layerwise`";
+        let sections = [
+            self.model.is_some(),
+            self.network.is_some(),
+            self.operators.is_some(),
+            self.layerwise.is_some(),
+        ];
+        if !sections.contains(&true) {
+            let message = "it has none of `model`, `network`, `operators` and `layerwise`";
             return complain("the profile", message);
+        }
+        if let Some(operators) = &self.operators {
+            for (about, table, ..) in operators.tables() {
+                ascending(&table.axis, &format!("operators ({about}).axis"))?;
+            }
         }
         self.model.as_ref().map_or(Ok(()), check_model)?;
         self.layerwise.as_ref().map_or(Ok(()), check_layerwise)?;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::check::Complaint;
 use super::layerwise::LayerwiseTables;
+use super::operators::OperatorTables;
 
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -35,6 +36,9 @@ pub struct Profile {
     /// Collectives of a network.
     #[serde(default)]
     pub network: Option<NetworkTables>,
+    /// Operators of the device, for any model.
+    #[serde(default)]
+    pub operators: Option<OperatorTables>,
     /// Layers of a model, kernel by kernel.
     #[serde(default)]
     pub layerwise: Option<LayerwiseTables>,
@@ -310,6 +314,9 @@ impl Profile {
             let workers: Vec<_> =
                 network.all_reduce.iter().map(|table| table.workers.to_string()).collect();
             parts.push(format!("network {}, all-reduce of {}", network.name, workers.join(", ")));
+        }
+        if let Some(operators) = &self.operators {
+            parts.push(format!("any model, all-reduce of {}", operators.all_reduce_gpus()));
         }
         let sources: Vec<_> = self
             .provenance

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use super::format::{Curve, ModelTables, NetworkTables, Operator, Profile, RankTables, Surface};
 use super::layerwise_text::write_layerwise;
+use super::text_operators::write_operators;
 
 /// Longest line of numbers.
 const WIDTH: usize = 100;
@@ -14,6 +15,8 @@ impl Display for Profile {
         writeln!(f, "// {}", self.about())?;
         if self.layerwise.is_some() {
             writeln!(f, "// Measured times of GPU kernels, in microseconds, per layer.")?;
+        } else if self.operators.is_some() {
+            writeln!(f, "// Times in microseconds per call of the kernel.")?;
         } else {
             writeln!(f, "// Measured times: medians, in microseconds, per transformer block.")?;
         }
@@ -43,6 +46,9 @@ impl Display for Profile {
         }
         if let Some(network) = &self.network {
             write_network(f, network)?;
+        }
+        if let Some(operators) = &self.operators {
+            write_operators(f, operators)?;
         }
         writeln!(f, ")")
     }

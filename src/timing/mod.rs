@@ -5,11 +5,16 @@
 //! computed when it is built.
 
 mod formula;
+mod full;
 mod layerwise;
 mod measured;
 mod settings;
 
 pub use formula::FormulaSettings;
+pub use full::{
+    Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
+    RooflineSettings, calibrate, coverage, transfer_errors,
+};
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub use settings::{TimingContext, TimingSettings};
@@ -138,6 +143,12 @@ pub struct StageTime {
     pub attention_decode: Nanos,
     /// All-reduce and send/receive, with their launch overheads.
     pub communication: Nanos,
+    /// The part of `total` that rests on measurements of other shapes, scaled by work, or on bytes
+    /// moved at a known speed. What this and `extrapolated` leave of `total` was measured, or is a
+    /// setting.
+    pub transferred: Nanos,
+    /// The part of `total` that goes on, by work, where measurements ended.
+    pub extrapolated: Nanos,
 }
 
 /// What a run's times rest on, for the summary.

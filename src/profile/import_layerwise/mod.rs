@@ -104,6 +104,7 @@ pub fn import_layerwise(options: &ImportLayerwiseOptions) -> Result<Profile, Pro
         checked_against: options.checked_against.clone(),
         provenance,
         model: None,
+        operators: None,
         network: None,
         layerwise: Some(LayerwiseTables {
             model: model.name.to_string(),

@@ -102,6 +102,7 @@ fn the_pcie_network_is_what_was_inferred() {
             all_reduce: vec![AllReduceTable { workers: 2, bytes }],
             send_recv: Vec::new(),
         }),
+        operators: None,
         layerwise: None,
     };
     compare("rtx-pro-6000/network-rtx_pro_6000_pcie", profile);

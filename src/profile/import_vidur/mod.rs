@@ -90,6 +90,7 @@ pub fn import_vidur(options: &ImportVidurOptions) -> Result<Profile, ProfileErro
         provenance: Vec::new(),
         model: None,
         network: None,
+        operators: None,
         layerwise: None,
     };
     if let Some(name) = &options.model {

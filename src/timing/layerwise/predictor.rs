@@ -126,6 +126,7 @@ impl Predictor for LayerwisePredictor {
             attention_prefill: nanos(attention.prefill * self.layers_per_stage),
             attention_decode: nanos(attention.decode * self.layers_per_stage),
             communication: nanos(communication),
+            ..StageTime::default()
         }
     }
 
