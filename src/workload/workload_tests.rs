@@ -101,7 +101,7 @@ fn saturated_keeps_the_lengths() {
     let saturated = w.saturated();
     assert_eq!((saturated.offered_rate(), saturated.window(1)), (None, Window::ALL));
     let expected: Vec<NewRequest> =
-        requests(&w, 8).iter().map(|r| NewRequest { arrived_at: Nanos::ZERO, ..*r }).collect();
+        requests(&w, 8).into_iter().map(|r| NewRequest { arrived_at: Nanos::ZERO, ..r }).collect();
     assert_eq!(requests(&saturated, 8), expected);
     let timed = workload(&format!("(duration_s: 60.0, arrivals: Poisson(qps: 2.0), {lengths})"));
     assert_eq!(timed.saturated().request_count(), Some(120));
