@@ -228,6 +228,10 @@ impl Checker<'_> {
         let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
         let workload =
             raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
+        for warning in workload.warnings() {
+            let place = self.document.place(&self.span("workload"));
+            warnings.push(Diagnostic::warning(warning).at(place, "of this workload"));
+        }
         self.lengths_fit(raw, &workload, limits.max_model_len, warnings)?;
         let prefix_caching =
             raw.engine.enable_prefix_caching.unwrap_or_else(|| policy.caches_prefixes());
