@@ -191,7 +191,7 @@ fn kv(v: &VariantResult, single: bool) -> Vec<Line> {
     items.extend(
         v.mean("prefix_hit_rate")
             .filter(|share| *share > 0.0)
-            .map(|share| format!("prefix hits {} % of prompt tokens", percent(share))),
+            .map(|share| format!("prefix hits {} %", percent(share))),
     );
     let mut lines = packed("KV", &items, " | ", 0);
     if !single {
