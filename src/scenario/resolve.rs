@@ -232,6 +232,10 @@ impl Checker<'_> {
         let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
         let workload =
             raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
+        for warning in workload.warnings() {
+            let place = self.document.place(&self.span("workload"));
+            warnings.push(Diagnostic::warning(warning).at(place, "of this workload"));
+        }
         let longest = if limits.vidur_lengths { u32::MAX } else { limits.max_model_len };
         self.lengths_fit(raw, &workload, longest, warnings)?;
         let prefix_caching =

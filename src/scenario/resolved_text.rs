@@ -169,13 +169,13 @@ fn brackets(node: &Node) -> (char, char) {
     }
 }
 
-/// Replaces every path: the text of a field called `file`, and that of a `profile` or `network`
+/// Replaces every path: the text of a field called `file` or `prefixes`, and that of a `profile` or `network`
 /// which ends in `.ron` and so is no name. By convention, of the built-in plug-ins and of users',
 /// such fields are paths relative to the scenario, and no others.
 fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box<Diagnostic>> {
     let document = read(text)?;
     let is_path = |key: &str, value: &str| match key {
-        "file" => value.starts_with('"'),
+        "file" | "prefixes" => value.starts_with('"'),
         "profile" | "network" => value.ends_with(".ron\""),
         _ => false,
     };

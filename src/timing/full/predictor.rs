@@ -48,6 +48,7 @@ impl Predictor for ComposedPredictor {
         remember(&self.seen.communication, time.communication);
         StageTime {
             total: nanos(time.all.total() + self.overhead_us),
+            rest_ns: 0.0,
             attention_prefill: nanos(time.prefill.us),
             attention_decode: nanos(time.decode.us),
             communication: nanos(time.communication.us),

@@ -57,9 +57,9 @@ pub enum Arrivals {
     /// The arrival times of a trace; its lengths, if it has any, are not used. The run ends with
     /// its last row.
     Trace {
-        /// CSV file, relative to the scenario; `.gz` is unpacked on the fly.
+        /// CSV file or JSON Lines, relative to the scenario; `.gz` is unpacked on the fly.
         file: PathBuf,
-        /// How its columns are to be read.
+        /// How it is to be read.
         #[serde(default)]
         format: TraceFormat,
         /// Times are multiplied by it: 0.5 doubles the rate.
@@ -94,6 +94,11 @@ pub trait ArrivalProcess: Debug + Send + Sync {
     fn concurrency(&self) -> Option<u32> {
         None
     }
+
+    /// What the user should know.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
 }
 
 impl Arrivals {
@@ -111,7 +116,7 @@ impl Arrivals {
             Arrivals::Uniform { qps } => Arc::new(Even::new(*qps)?),
             Arrivals::Static => Arc::new(AllAtOnce),
             Arrivals::Trace { file, format, time_scale, sort } => {
-                let trace = TraceSettings { file, format, sort: *sort };
+                let trace = TraceSettings { sort: *sort, ..TraceSettings::new(file, format) };
                 Arc::new(RecordedTimes::read(trace, *time_scale, base_dir)?)
             }
             Arrivals::Concurrency(users) => Arc::new(ClosedLoop::new(*users)?),

@@ -1,11 +1,16 @@
 //! What a trace holds once it is read.
 
+use std::sync::Arc;
+
+use super::share_gpt::Turn;
+use crate::kv::Content;
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 use crate::workload::ticks::Ticks;
 use crate::workload::{LengthPair, checks};
 
-/// Which columns a reader must find.
+/// What a reader must find. A replay needs both, and only a replay keeps ids, priorities and what
+/// prompts have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     pub times: bool,
@@ -15,11 +20,15 @@ pub(crate) struct Need {
 impl Need {
     pub const TIMES: Need = Need { times: true, lengths: false };
     pub const LENGTHS: Need = Need { times: false, lengths: true };
-    pub const TIMES_AND_LENGTHS: Need = Need { times: true, lengths: true };
+    pub const REPLAY: Need = Need { times: true, lengths: true };
+
+    pub fn replay(self) -> bool {
+        self.times && self.lengths
+    }
 }
 
 /// One row; what was not asked for is 0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
     /// Where it starts in the text, in bytes.
     pub at: u64,
@@ -29,6 +38,19 @@ pub(crate) struct Row {
     /// The time as it is written, in the file's unit; 0 for dates.
     pub written: f64,
     pub lengths: LengthPair,
+    pub priority: i32,
+    pub identity: Identity,
+}
+
+/// What a row's prompt has in common with those of other rows.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Identity {
+    #[default]
+    Unique,
+    /// Spans that the file names.
+    Named(Arc<Content>),
+    /// A turn of a conversation: the prompt begins with the turns before it and their answers.
+    Turn(Turn),
 }
 
 /// The rows of a trace, at least one, in order of time where times were asked for.
@@ -37,6 +59,8 @@ pub(crate) struct Trace {
     pub rows: Vec<Row>,
     /// The time on the file's clock that is time 0 of the simulation.
     pub start: i64,
+    /// What the user should know of it.
+    pub warnings: Vec<String>,
 }
 
 impl Trace {
