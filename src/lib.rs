@@ -104,6 +104,7 @@ pub mod scheduling;
 pub mod sim;
 pub mod testing;
 pub mod timing;
+pub mod validate;
 pub mod workload;
 
 // The Rust code in the documents compiles, and what it asserts holds.

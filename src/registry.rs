@@ -14,7 +14,10 @@ use crate::routing::{self, Router};
 use crate::scenario::SettingError;
 use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
 use crate::sim::Phase;
-use crate::timing::{FormulaSettings, MeasuredSettings, Predictor, TimingContext, TimingSettings};
+use crate::timing::{
+    FormulaSettings, LayerwiseSettings, MeasuredSettings, Predictor, RooflineSettings,
+    TimingContext, TimingSettings,
+};
 
 mod fragment;
 
@@ -185,7 +188,9 @@ impl Registry {
             .add_router::<routing::VidurLor>()
             .add_router::<routing::VllmDataParallel>()
             .add_timing::<FormulaSettings>()
-            .add_timing::<MeasuredSettings>();
+            .add_timing::<MeasuredSettings>()
+            .add_timing::<LayerwiseSettings>()
+            .add_timing::<RooflineSettings>();
         registry
     }
 

@@ -262,7 +262,7 @@ fn simulate(spec: SimSpec, sink: &mut dyn RunSink) -> Result<crate::metrics::Run
 }
 
 /// The simulation of a configuration under a seed.
-fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
+pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
     let window = workload.window(seed);
     SimSpec {
         replicas: configuration.replicas,

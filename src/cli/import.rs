@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::failure::{self, Failure};
 use crate::scenario::import_vidur::VidurImport;
 use crate::timing::FormulaSettings;
+use crate::validate::{BenchEngine, from_vllm_bench};
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]
@@ -20,6 +21,8 @@ pub(super) struct ImportArgs {
 enum From {
     /// From the config.json of a run of Vidur
     Vidur(VidurArgs),
+    /// From the result of `vllm bench serve --save-result --save-detailed`: a case for `validate`
+    VllmBench(VllmBenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -39,9 +42,30 @@ struct VidurArgs {
     out: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct VllmBenchArgs {
+    /// The benchmark's JSON
+    result: PathBuf,
+    #[command(flatten)]
+    engine: BenchEngine,
+    /// The case to write
+    #[arg(short = 'o', long = "out", value_name = "CASE_DIR")]
+    out: PathBuf,
+}
+
 impl ImportArgs {
     pub fn run(self) -> Result<ExitCode, Failure> {
-        let From::Vidur(args) = self.from;
+        let args = match self.from {
+            From::Vidur(args) => args,
+            From::VllmBench(args) => {
+                let failed = from_vllm_bench(&args.result, &args.engine, &args.out)?;
+                if failed > 0 {
+                    failure::complain(&format!("warning: {failed} failed requests are left out"));
+                }
+                failure::say(&format!("wrote {}", args.out.display()));
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         let base_dir = match args.out.as_deref().and_then(Path::parent) {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),

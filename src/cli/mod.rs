@@ -4,9 +4,12 @@ mod check;
 mod failure;
 mod import;
 mod list;
+mod plot;
 mod profile;
+mod profile_show;
 mod progress;
 mod run;
+mod validate;
 mod workload;
 
 use std::ffi::OsString;
@@ -41,6 +44,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Makes and lists profiles of measured kernel times
     Profile(profile::ProfileArgs),
+    /// Runs measured cases and shows how far off the simulation is
+    Validate(validate::ValidateArgs),
     /// Makes workloads from data
     Workload(workload::WorkloadArgs),
 }
@@ -84,6 +89,7 @@ fn dispatch(cli: Cli, registry: &Registry) -> Result<ExitCode, Failure> {
         Some(Command::List) => list::run(registry),
         Some(Command::Import(args)) => args.run(),
         Some(Command::Profile(args)) => args.run(),
+        Some(Command::Validate(args)) => args.run(registry),
         Some(Command::Workload(args)) => args.run(),
         None if cli.run.files.is_empty() => {
             failure::complain(&Cli::command().render_help().to_string());

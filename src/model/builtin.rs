@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::ModelSpec;
+use super::{ModelSpec, Moe};
 
 /// A model known by name. The first alias is its HuggingFace name.
 struct BuiltIn {
@@ -10,7 +10,7 @@ struct BuiltIn {
     aliases: &'static [&'static str],
 }
 
-/// What differs between the Llama-like models below; the rest is the same for all.
+/// What differs between Llama-like models; the rest is the same for all.
 const fn llama(
     name: &'static str,
     [layers, hidden, q_heads, kv_heads, intermediate]: [u32; 5],
@@ -30,8 +30,33 @@ const fn llama(
         tie_word_embeddings: false,
         max_position,
         post_attn_norm: true,
+        qk_norm: false,
+        qkv_bias: false,
+        experts: None,
         dtype_bytes: 2.0,
+        weight_dtype_bytes: 2.0,
     }
+}
+
+/// Qwen2's blocks: Llama's with a bias on QKV.
+const fn qwen2(name: &'static str, shape: [u32; 5]) -> ModelSpec {
+    let mut spec = llama(name, shape, 152_064, 32768);
+    spec.qkv_bias = true;
+    spec
+}
+
+/// Qwen3's blocks: Llama's with heads of 128, whatever the hidden width, and a norm on each.
+const fn qwen3(name: &'static str, shape: [u32; 5]) -> ModelSpec {
+    let mut spec = llama(name, shape, 151_936, 40960);
+    spec.head_dim = 128;
+    spec.qk_norm = true;
+    spec
+}
+
+/// The same blocks with experts in place of the MLP.
+const fn with_experts(mut spec: ModelSpec, experts: Moe) -> ModelSpec {
+    spec.experts = Some(experts);
+    spec
 }
 
 static BUILT_IN: &[BuiltIn] = &[
@@ -58,6 +83,41 @@ static BUILT_IN: &[BuiltIn] = &[
     BuiltIn {
         spec: llama("CodeLlama-34B", [48, 8192, 64, 8, 22016], 32000, 16384),
         aliases: &["codellama/CodeLlama-34b-Instruct-hf", "codellama/CodeLlama-34b-hf"],
+    },
+    BuiltIn {
+        spec: llama("Llama-3.1-8B", [32, 4096, 32, 8, 14336], 128256, 131_072),
+        aliases: &["meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B-Instruct"],
+    },
+    BuiltIn {
+        spec: llama("Llama-3.1-70B", [80, 8192, 64, 8, 28672], 128256, 131_072),
+        aliases: &["meta-llama/Llama-3.1-70B", "meta-llama/Llama-3.1-70B-Instruct"],
+    },
+    BuiltIn {
+        spec: qwen2("Qwen2.5-7B", [28, 3584, 28, 4, 18944]),
+        aliases: &["Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B-Instruct"],
+    },
+    BuiltIn {
+        spec: qwen2("Qwen2.5-72B", [80, 8192, 64, 8, 29568]),
+        aliases: &["Qwen/Qwen2.5-72B", "Qwen/Qwen2.5-72B-Instruct"],
+    },
+    BuiltIn { spec: qwen3("Qwen3-32B", [64, 5120, 64, 8, 25600]), aliases: &["Qwen/Qwen3-32B"] },
+    BuiltIn {
+        spec: with_experts(
+            qwen3("Qwen3-30B-A3B", [48, 2048, 32, 4, 6144]),
+            Moe { experts: 128, experts_per_token: 8, moe_intermediate: 768 },
+        ),
+        aliases: &["Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-30B-A3B-Instruct-2507"],
+    },
+    BuiltIn {
+        spec: llama("Mistral-7B", [32, 4096, 32, 8, 14336], 32000, 32768),
+        aliases: &["mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-Instruct-v0.2"],
+    },
+    BuiltIn {
+        spec: with_experts(
+            llama("Mixtral-8x7B", [32, 4096, 32, 8, 14336], 32000, 32768),
+            Moe { experts: 8, experts_per_token: 2, moe_intermediate: 14336 },
+        ),
+        aliases: &["mistralai/Mixtral-8x7B-v0.1", "mistralai/Mixtral-8x7B-Instruct-v0.1"],
     },
 ];
 

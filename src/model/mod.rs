@@ -1,13 +1,15 @@
 //! Model shapes, and what follows from them: parameters, bytes per GPU, FLOPs.
 
 mod builtin;
+mod hugging_face;
 mod size;
 
 use std::borrow::Cow;
 
 pub use builtin::{closest, find, names};
+pub use hugging_face::HfConfigError;
 
-/// The shape of a dense decoder-only transformer, in the terms of a HuggingFace `config.json`.
+/// The shape of a decoder-only transformer, in the terms of a HuggingFace `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
     /// The name users write: `Llama-2-7B`.
@@ -22,7 +24,7 @@ pub struct ModelSpec {
     pub kv_heads: u32,
     /// Width of a head (`head_dim`, or `hidden_size / num_attention_heads`).
     pub head_dim: u32,
-    /// Width of the MLP (`intermediate_size`).
+    /// Width of the MLP (`intermediate_size`); unused where every block has experts.
     pub intermediate: u32,
     /// Whether the MLP has a gate (three matrices rather than two).
     pub gated_mlp: bool,
@@ -34,8 +36,28 @@ pub struct ModelSpec {
     pub max_position: u32,
     /// Whether each block has a second norm, before its MLP.
     pub post_attn_norm: bool,
-    /// Bytes of a weight and of an element of the KV cache: 2 for fp16 and bf16.
+    /// Whether query and key heads are normed (`q_norm`, `k_norm`: Qwen3).
+    pub qk_norm: bool,
+    /// Whether the QKV projection has a bias (Qwen2).
+    pub qkv_bias: bool,
+    /// Experts in place of each block's MLP.
+    pub experts: Option<Moe>,
+    /// Bytes of an activation, of an element of the KV cache and of the embedding: 2 for fp16 and
+    /// bf16.
     pub dtype_bytes: f64,
+    /// Bytes of a weight of the blocks: as `dtype_bytes`, or less where they are quantised.
+    pub weight_dtype_bytes: f64,
+}
+
+/// Experts of a mixture-of-experts model: each an MLP; a router picks some for each token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moe {
+    /// Experts per block (`num_experts`, `num_local_experts`, `n_routed_experts`).
+    pub experts: u32,
+    /// Experts that each token meets (`num_experts_per_tok`).
+    pub experts_per_token: u32,
+    /// Width of an expert (`moe_intermediate_size`; Mixtral: `intermediate_size`).
+    pub moe_intermediate: u32,
 }
 
 impl ModelSpec {

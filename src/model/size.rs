@@ -24,7 +24,8 @@ impl ModelSpec {
             (1, false) => embedding + head,
             _ => head,
         };
-        ((layers + ends) as f64 * self.dtype_bytes).ceil() as u64
+        let bytes = layers as f64 * self.weight_dtype_bytes + ends as f64 * self.dtype_bytes;
+        bytes.ceil() as u64
     }
 
     /// Bytes of KV cache that one token takes on each GPU: keys and values of this GPU's heads and
@@ -41,11 +42,12 @@ impl ModelSpec {
         self.layers / parallel.pipeline
     }
 
-    /// FLOPs of the blocks' matrix products for one token, over all GPUs: 2 per weight. The LM head
-    /// is apart ([`ModelSpec::lm_head_flops`]), since it sees only sampled tokens. (Forward part of
+    /// FLOPs of the blocks' matrix products for one token, over all GPUs: 2 per weight that the
+    /// token meets, so of a block's experts only those it is routed to. The LM head is apart ([`ModelSpec::lm_head_flops`]), since it sees only sampled tokens. (Forward part of
     /// the count in appendix B of the PaLM paper, arXiv:2204.02311.)
     pub fn matmul_flops_per_token(&self) -> f64 {
-        2.0 * f64::from(self.layers) * self.layer_matmul_params(Parallelism::default()) as f64
+        let met = self.experts.map_or(0, |moe| moe.experts_per_token);
+        2.0 * f64::from(self.layers) * self.layer_matmul_params(Parallelism::default(), met) as f64
     }
 
     /// FLOPs of the LM head for one sampled token, over all GPUs.
@@ -63,21 +65,34 @@ impl ModelSpec {
     /// Parameters of one block on one GPU, norms included.
     fn layer_params(&self, parallel: Parallelism) -> u64 {
         let norms = if self.post_attn_norm { 2 } else { 1 };
-        self.layer_matmul_params(parallel) + norms * u64::from(self.hidden)
+        let head_dim = u64::from(self.head_dim);
+        let head_norms = if self.qk_norm { 2 * head_dim } else { 0 };
+        let heads =
+            self.q_heads.div_ceil(parallel.tensor) + 2 * self.kv_heads.div_ceil(parallel.tensor);
+        let bias = if self.qkv_bias { u64::from(heads) * head_dim } else { 0 };
+        let experts = self.experts.map_or(0, |moe| moe.experts);
+        let matrices = self.layer_matmul_params(parallel, experts);
+        matrices + bias + head_norms + norms * u64::from(self.hidden)
     }
 
-    /// Parameters of one block's matrices on one GPU.
-    fn layer_matmul_params(&self, parallel: Parallelism) -> u64 {
+    /// Parameters of one block's matrices on one GPU, with `experts` of its experts. Experts are
+    /// spread over the GPUs, whole or in slices; the router is on each.
+    fn layer_matmul_params(&self, parallel: Parallelism, experts: u32) -> u64 {
         let hidden = u64::from(self.hidden);
         let head_dim = u64::from(self.head_dim);
         let q = u64::from(self.q_heads.div_ceil(parallel.tensor));
         let kv = u64::from(self.kv_heads.div_ceil(parallel.tensor));
         let mlp_matrices = if self.gated_mlp { 3 } else { 2 };
-        let intermediate = u64::from(self.intermediate.div_ceil(parallel.tensor));
-        // QKV projection and output projection, then the MLP.
-        hidden * head_dim * (q + 2 * kv)
-            + hidden * head_dim * q
-            + mlp_matrices * hidden * intermediate
+        let mlp = match self.experts {
+            None => mlp_matrices * hidden * u64::from(self.intermediate.div_ceil(parallel.tensor)),
+            Some(moe) => {
+                let expert = mlp_matrices * hidden * u64::from(moe.moe_intermediate);
+                (u64::from(experts) * expert).div_ceil(u64::from(parallel.tensor))
+                    + hidden * u64::from(moe.experts)
+            }
+        };
+        // QKV projection and output projection, then the MLP or the experts.
+        hidden * head_dim * (q + 2 * kv) + hidden * head_dim * q + mlp
     }
 
     /// Parameters of the embedding, or of the LM head, on one GPU.
@@ -101,6 +116,13 @@ mod tests {
             ("Llama-3-8B", 8_030_261_248),
             ("Llama-3-70B", 70_553_706_496),
             ("CodeLlama-34B", 33_743_970_304_u64),
+            ("Llama-3.1-8B", 8_030_261_248),
+            ("Qwen2.5-7B", 7_615_616_512),
+            ("Qwen2.5-72B", 72_706_203_648),
+            ("Qwen3-32B", 32_762_123_264),
+            ("Qwen3-30B-A3B", 30_532_122_624),
+            ("Mistral-7B", 7_241_732_096),
+            ("Mixtral-8x7B", 46_702_792_704),
         ] {
             assert_eq!(find(name).unwrap().params(), params, "{name}");
         }
@@ -130,5 +152,19 @@ mod tests {
         assert_eq!(model.matmul_flops_per_token(), 2.0 * layers);
         assert_eq!(model.attention_flops_per_pair(), 4.0 * 4096.0 * 32.0);
         assert_eq!(model.lm_head_flops(), 2.0 * 32000.0 * 4096.0);
+    }
+
+    #[test]
+    fn a_token_meets_some_of_the_experts() {
+        let model = find("Qwen3-30B-A3B").unwrap();
+        // "3B" are active, LM head and embedding included.
+        let active = model.matmul_flops_per_token() / 2.0 + 2.0 * 151_936.0 * 2048.0;
+        assert!((3.2e9..3.5e9).contains(&active), "{active}");
+        let tp2 = Parallelism { tensor: 2, pipeline: 1 };
+        let half =
+            model.weight_bytes(tp2) as f64 / model.weight_bytes(Parallelism::default()) as f64;
+        assert!((0.5..0.51).contains(&half), "{half}");
+        assert_eq!(model.kv_bytes_per_token(tp2), 48 * 2 * 2 * 128 * 2);
+        assert_eq!(find("Qwen3-32B").unwrap().kv_bytes_per_token(Parallelism::default()), 262_144);
     }
 }

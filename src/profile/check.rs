@@ -4,6 +4,7 @@ use super::format::{
     AttentionTables, Curve, FORMAT, ModelTables, NetworkTables, Operator, Profile, Surface,
     TokenTables,
 };
+use super::layerwise_check::check_layerwise;
 
 /// What is wrong, and in which table.
 pub(super) struct Complaint {
@@ -11,9 +12,9 @@ pub(super) struct Complaint {
     pub(super) message: String,
 }
 
-type Checked = Result<(), Complaint>;
+pub(super) type Checked = Result<(), Complaint>;
 
-fn complain(place: impl Into<String>, message: impl Into<String>) -> Checked {
+pub(super) fn complain(place: impl Into<String>, message: impl Into<String>) -> Checked {
     Err(Complaint { place: place.into(), message: message.into() })
 }
 
@@ -25,10 +26,23 @@ impl Profile {
             let message = format!("{} was found, but this program reads {FORMAT}", self.format);
             return complain("format", message);
         }
-        if self.model.is_none() && self.network.is_none() {
-            return complain("the profile", "it has neither `model` nor `network`");
+        let sections = [
+            self.model.is_some(),
+            self.network.is_some(),
+            self.operators.is_some(),
+            self.layerwise.is_some(),
+        ];
+        if !sections.contains(&true) {
+            let message = "it has none of `model`, `network`, `operators` and `layerwise`";
+            return complain("the profile", message);
+        }
+        if let Some(operators) = &self.operators {
+            for (about, table, ..) in operators.tables() {
+                ascending(&table.axis, &format!("operators ({about}).axis"))?;
+            }
         }
         self.model.as_ref().map_or(Ok(()), check_model)?;
+        self.layerwise.as_ref().map_or(Ok(()), check_layerwise)?;
         self.network.as_ref().map_or(Ok(()), check_network)
     }
 }
@@ -85,7 +99,7 @@ fn check_network(network: &NetworkTables) -> Checked {
     Ok(())
 }
 
-fn surface(surface: &Surface, place: &str) -> Checked {
+pub(super) fn surface(surface: &Surface, place: &str) -> Checked {
     above_zero(surface.rows.iter().flat_map(|row| surface.columns(row)), place)?;
     let keys: Vec<u32> = surface.rows.iter().map(|row| row.at).collect();
     ascending(&keys, &format!("{place}.rows"))?;
@@ -104,7 +118,7 @@ fn surface(surface: &Surface, place: &str) -> Checked {
     Ok(())
 }
 
-fn check_curve(curve: &Curve, place: &str) -> Checked {
+pub(super) fn check_curve(curve: &Curve, place: &str) -> Checked {
     ascending(&curve.x, place)?;
     above_zero(&curve.x, place)?;
     times(&curve.x, &curve.us, place)
@@ -118,7 +132,7 @@ fn above_zero<'a>(axis: impl IntoIterator<Item = &'a u32>, place: &str) -> Check
     }
 }
 
-fn ascending(axis: &[u32], place: &str) -> Checked {
+pub(super) fn ascending(axis: &[u32], place: &str) -> Checked {
     if axis.is_empty() {
         return complain(place, "it is empty");
     }
@@ -128,7 +142,7 @@ fn ascending(axis: &[u32], place: &str) -> Checked {
     }
 }
 
-fn times(axis: &[u32], us: &[f64], place: &str) -> Checked {
+pub(super) fn times(axis: &[u32], us: &[f64], place: &str) -> Checked {
     if axis.len() != us.len() {
         return complain(place, format!("{} times for {} points", us.len(), axis.len()));
     }

@@ -16,7 +16,11 @@ pub fn read(path: &Path) -> Result<Profile, ProfileError> {
         file: file.clone(),
         source,
     })?;
-    Profile::parse(&text, &file)
+    let profile = Profile::parse(&text, &file)?;
+    match profile.operators.as_ref().map_or(Ok(()), |operators| operators.check_rows()) {
+        Ok(()) => Ok(profile),
+        Err((place, message)) => Err(ProfileError::Inconsistent { file, place, message }),
+    }
 }
 
 /// Writes `profile` to `path`, replacing what is there, by way of a temporary file beside it, so

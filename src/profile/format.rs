@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::check::Complaint;
+use super::layerwise::LayerwiseTables;
+use super::operators::OperatorTables;
 
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -34,6 +36,12 @@ pub struct Profile {
     /// Collectives of a network.
     #[serde(default)]
     pub network: Option<NetworkTables>,
+    /// Operators of the device, for any model.
+    #[serde(default)]
+    pub operators: Option<OperatorTables>,
+    /// Layers of a model, kernel by kernel.
+    #[serde(default)]
+    pub layerwise: Option<LayerwiseTables>,
 }
 
 /// Where part of a profile comes from.
@@ -270,10 +278,17 @@ impl Profile {
                 column: error.span.start.col,
                 message: error.code.to_string(),
             })?;
-        profile.check().map_err(|Complaint { place, message }| {
-            super::ProfileError::Inconsistent { file: file.to_owned(), place, message }
+        profile.checked(file)
+    }
+
+    /// The profile, if it is consistent; `file` names it in errors.
+    pub(super) fn checked(self, file: &str) -> Result<Profile, super::ProfileError> {
+        self.check().map_err(|Complaint { place, message }| super::ProfileError::Inconsistent {
+            file: file.to_owned(),
+            place,
+            message,
         })?;
-        Ok(profile)
+        Ok(self)
     }
 
     /// One line on what the profile holds.
@@ -284,10 +299,24 @@ impl Profile {
                 model.ranks.iter().map(|rank| rank.tensor_parallel.to_string()).collect();
             parts.push(format!("{}, TP {}", model.name, degrees.join(", ")));
         }
+        if let Some(layers) = &self.layerwise {
+            let degrees: Vec<_> =
+                layers.ranks.iter().map(|rank| rank.tensor_parallel.to_string()).collect();
+            parts.push(format!(
+                "layers of {}, {}, TP {}, {}",
+                layers.model,
+                layers.variant,
+                degrees.join(", "),
+                layers.engine
+            ));
+        }
         if let Some(network) = &self.network {
             let workers: Vec<_> =
                 network.all_reduce.iter().map(|table| table.workers.to_string()).collect();
             parts.push(format!("network {}, all-reduce of {}", network.name, workers.join(", ")));
+        }
+        if let Some(operators) = &self.operators {
+            parts.push(format!("any model, all-reduce of {}", operators.all_reduce_gpus()));
         }
         let sources: Vec<_> = self
             .provenance

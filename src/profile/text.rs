@@ -3,6 +3,8 @@
 use std::fmt::{self, Display, Write};
 
 use super::format::{Curve, ModelTables, NetworkTables, Operator, Profile, RankTables, Surface};
+use super::layerwise_text::write_layerwise;
+use super::text_operators::write_operators;
 
 /// Longest line of numbers.
 const WIDTH: usize = 100;
@@ -11,7 +13,13 @@ impl Display for Profile {
     /// The profile as it is stored.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "// {}", self.about())?;
-        writeln!(f, "// Measured times: medians, in microseconds, per transformer block.")?;
+        if self.layerwise.is_some() {
+            writeln!(f, "// Measured times of GPU kernels, in microseconds, per layer.")?;
+        } else if self.operators.is_some() {
+            writeln!(f, "// Times in microseconds per call of the kernel.")?;
+        } else {
+            writeln!(f, "// Measured times: medians, in microseconds, per transformer block.")?;
+        }
         writeln!(f, "(")?;
         writeln!(f, "    format: {},", self.format)?;
         writeln!(f, "    device: {:?},", self.device)?;
@@ -33,8 +41,14 @@ impl Display for Profile {
         if let Some(model) = &self.model {
             write_model(f, model)?;
         }
+        if let Some(layers) = &self.layerwise {
+            write_layerwise(f, layers)?;
+        }
         if let Some(network) = &self.network {
             write_network(f, network)?;
+        }
+        if let Some(operators) = &self.operators {
+            write_operators(f, operators)?;
         }
         writeln!(f, ")")
     }
@@ -95,20 +109,30 @@ fn write_rank(f: &mut impl Write, rank: &RankTables) -> fmt::Result {
 }
 
 fn write_surface(f: &mut impl Write, name: &str, surface: &Surface) -> fmt::Result {
-    writeln!(f, "                    {name}: (")?;
-    write_numbers(f, 24, "x", &surface.x)?;
-    writeln!(f, "                        rows: [")?;
+    write_surface_at(f, 20, name, surface)
+}
+
+/// The same, indented by `at`.
+pub(super) fn write_surface_at(
+    f: &mut impl Write,
+    at: usize,
+    name: &str,
+    surface: &Surface,
+) -> fmt::Result {
+    writeln!(f, "{:at$}{name}: (", "")?;
+    write_numbers(f, at + 4, "x", &surface.x)?;
+    writeln!(f, "{:1$}rows: [", "", at + 4)?;
     for row in &surface.rows {
-        writeln!(f, "                            (")?;
-        writeln!(f, "                                at: {},", row.at)?;
+        writeln!(f, "{:1$}(", "", at + 8)?;
+        writeln!(f, "{:1$}at: {2},", "", at + 12, row.at)?;
         if let Some(x) = &row.x {
-            write_numbers(f, 32, "x", x)?;
+            write_numbers(f, at + 12, "x", x)?;
         }
-        write_numbers(f, 32, "us", &row.us)?;
-        writeln!(f, "                            ),")?;
+        write_numbers(f, at + 12, "us", &row.us)?;
+        writeln!(f, "{:1$}),", "", at + 8)?;
     }
-    writeln!(f, "                        ],")?;
-    writeln!(f, "                    ),")
+    writeln!(f, "{:1$}],", "", at + 4)?;
+    writeln!(f, "{:at$}),", "")
 }
 
 fn write_network(f: &mut impl Write, network: &NetworkTables) -> fmt::Result {
@@ -140,13 +164,13 @@ fn write_bytes(f: &mut impl Write, curve: &Curve) -> fmt::Result {
     writeln!(f, "                ),")
 }
 
-fn write_curve(f: &mut impl Write, indent: usize, curve: &Curve) -> fmt::Result {
+pub(super) fn write_curve(f: &mut impl Write, indent: usize, curve: &Curve) -> fmt::Result {
     write_numbers(f, indent, "x", &curve.x)?;
     write_numbers(f, indent, "us", &curve.us)
 }
 
 /// `name: [1, 2, 3],`, on one line where it fits, otherwise in full lines.
-fn write_numbers<T: Display>(
+pub(super) fn write_numbers<T: Display>(
     f: &mut impl Write,
     indent: usize,
     name: &str,

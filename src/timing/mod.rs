@@ -5,10 +5,17 @@
 //! computed when it is built.
 
 mod formula;
+mod full;
+mod layerwise;
 mod measured;
 mod settings;
 
 pub use formula::FormulaSettings;
+pub use full::{
+    Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
+    RooflineSettings, calibrate, coverage, transfer_errors,
+};
+pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub use settings::{TimingContext, TimingSettings};
 
@@ -39,6 +46,8 @@ pub struct BatchShape {
     pub decode_context_squares: u64,
     /// The longest of them.
     pub decode_context_max: u32,
+    /// The shortest of them; 0 without decoding requests.
+    pub decode_context_min: u32,
 }
 
 impl BatchShape {
@@ -75,6 +84,8 @@ impl BatchShape {
 
     /// Adds a decoding request with a context of `context` tokens, the one being fed included.
     pub fn add_decode(&mut self, context: u32) {
+        self.decode_context_min =
+            if self.decodes == 0 { context } else { self.decode_context_min.min(context) };
         self.tokens += 1;
         self.decodes += 1;
         self.decode_context += u64::from(context);
@@ -104,6 +115,7 @@ impl BatchShape {
         self.decode_context = 0;
         self.decode_context_squares = 0;
         self.decode_context_max = 0;
+        self.decode_context_min = 0;
     }
 }
 
@@ -131,6 +143,12 @@ pub struct StageTime {
     pub attention_decode: Nanos,
     /// All-reduce and send/receive, with their launch overheads.
     pub communication: Nanos,
+    /// The part of `total` that rests on measurements of other shapes, scaled by work, or on bytes
+    /// moved at a known speed. What this and `extrapolated` leave of `total` was measured, or is a
+    /// setting.
+    pub transferred: Nanos,
+    /// The part of `total` that goes on, by work, where measurements ended.
+    pub extrapolated: Nanos,
 }
 
 /// What a run's times rest on, for the summary.

@@ -172,7 +172,7 @@ fn names() {
         (
             "VllmV0(max",
             "Vllm0(max",
-            "2 | s.ron:7:17 | unknown policy `Vllm0` | did you mean `VllmV0`? | Sarathi",
+            "2 | s.ron:7:17 | unknown policy `Vllm0` | did you mean `VllmV | Sarathi",
         ),
         (
             "RoundRobin",

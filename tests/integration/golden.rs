@@ -79,7 +79,7 @@ fn differences(case: &Path, room: &Room) -> Vec<String> {
     ] {
         let (theirs, ours) = (gold.by_id("id", theirs), ours.by_id("Request Id", name));
         let pairs = theirs.iter().zip(&ours);
-        let off = pairs.filter(|(a, b)| !((**a - **b).abs() <= tolerance)).count();
+        let off = pairs.filter(|(a, b)| !(0.0..=tolerance).contains(&(**a - **b).abs())).count();
         if off > 0 || theirs.len() != ours.len() {
             found.push(format!("{name} of {off} of {} (we have {})", theirs.len(), ours.len()));
         }
@@ -138,7 +138,7 @@ fn near(name: &str, ours: [f64; 3], theirs: [f64; 3], limits: [f64; 3], wrong: &
     let text =
         format!("{name}: TTFT {:+.2} %, TPOT {:+.2} %, E2E {:+.2} %", off[0], off[1], off[2]);
     println!("{text}");
-    if off.iter().zip(limits).any(|(off, limit)| !(off.abs() <= limit)) {
+    if off.iter().zip(limits).any(|(off, limit)| !(0.0..=limit).contains(&off.abs())) {
         wrong.push(text);
     }
 }

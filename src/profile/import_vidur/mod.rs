@@ -7,7 +7,7 @@
 mod compute;
 mod network;
 mod points;
-mod table;
+pub(super) mod table;
 #[cfg(test)]
 mod tests;
 
@@ -90,6 +90,8 @@ pub fn import_vidur(options: &ImportVidurOptions) -> Result<Profile, ProfileErro
         provenance: Vec::new(),
         model: None,
         network: None,
+        operators: None,
+        layerwise: None,
     };
     if let Some(name) = &options.model {
         let Some(spec) = model::find(name) else {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::profile::ProfileError;
 
 /// A CSV file in memory.
-pub(super) struct CsvTable {
+pub(in crate::profile) struct CsvTable {
     file: String,
     headers: csv::StringRecord,
     records: Vec<csv::StringRecord>,
@@ -13,17 +13,17 @@ pub(super) struct CsvTable {
 
 /// A column, found once.
 #[derive(Clone, Copy)]
-pub(super) struct Column(usize);
+pub(in crate::profile) struct Column(usize);
 
 /// A row, which knows where it stands.
 #[derive(Clone, Copy)]
-pub(super) struct Row<'a> {
+pub(in crate::profile) struct Row<'a> {
     table: &'a CsvTable,
     record: &'a csv::StringRecord,
 }
 
 impl CsvTable {
-    pub(super) fn read(path: &Path) -> Result<CsvTable, ProfileError> {
+    pub(in crate::profile) fn read(path: &Path) -> Result<CsvTable, ProfileError> {
         let file = path.display().to_string();
         let malformed = |error: csv::Error| {
             let line = error.position().map_or(1, csv::Position::line);
@@ -47,48 +47,56 @@ impl CsvTable {
         Ok(CsvTable { file, headers, records })
     }
 
-    pub(super) fn column(&self, name: &str) -> Result<Column, ProfileError> {
+    pub(in crate::profile) fn column(&self, name: &str) -> Result<Column, ProfileError> {
         self.optional_column(name).ok_or_else(|| ProfileError::Column {
             file: self.file.clone(),
             column: name.to_owned(),
         })
     }
 
-    pub(super) fn optional_column(&self, name: &str) -> Option<Column> {
+    pub(in crate::profile) fn optional_column(&self, name: &str) -> Option<Column> {
         self.headers.iter().position(|header| header == name).map(Column)
     }
 
-    pub(super) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
+    pub(in crate::profile) fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         self.records.iter().map(|record| Row { table: self, record })
     }
 
     /// The complaint that no row fulfils `wanted`.
-    pub(super) fn nothing_measured(&self, wanted: String) -> ProfileError {
+    pub(in crate::profile) fn nothing_measured(&self, wanted: String) -> ProfileError {
         ProfileError::NothingMeasured { file: self.file.clone(), wanted }
     }
 }
 
 impl<'a> Row<'a> {
-    pub(super) fn text(self, column: Column) -> &'a str {
+    pub(in crate::profile) fn text(self, column: Column) -> &'a str {
         self.record.get(column.0).unwrap_or("").trim()
     }
 
     /// A whole number.
-    pub(super) fn integer(self, column: Column) -> Result<u32, ProfileError> {
+    pub(in crate::profile) fn integer(self, column: Column) -> Result<u32, ProfileError> {
         self.text(column).parse().map_err(|_| self.malformed(column, "a whole number"))
     }
 
     /// A time in milliseconds, as microseconds to three places: the profiler's resolution is a
     /// microsecond and a median of two may end in a half, so this loses nothing.
-    pub(super) fn microseconds(self, column: Column) -> Result<f64, ProfileError> {
+    pub(in crate::profile) fn microseconds(self, column: Column) -> Result<f64, ProfileError> {
         match self.text(column).parse::<f64>() {
             Ok(ms) if ms.is_finite() && ms >= 0.0 => Ok(round3(ms * 1e3)),
             _ => Err(self.malformed(column, "a time in milliseconds, 0 or more")),
         }
     }
 
+    /// A number, 0 or more.
+    pub(in crate::profile) fn number(self, column: Column) -> Result<f64, ProfileError> {
+        match self.text(column).parse::<f64>() {
+            Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+            _ => Err(self.malformed(column, "a number, 0 or more")),
+        }
+    }
+
     /// Python's `True` or `False`.
-    pub(super) fn boolean(self, column: Column) -> Result<bool, ProfileError> {
+    pub(in crate::profile) fn boolean(self, column: Column) -> Result<bool, ProfileError> {
         match self.text(column) {
             "True" | "true" => Ok(true),
             "False" | "false" => Ok(false),
@@ -107,6 +115,6 @@ impl<'a> Row<'a> {
 }
 
 /// To three decimal places.
-pub(super) fn round3(value: f64) -> f64 {
+pub(in crate::profile) fn round3(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

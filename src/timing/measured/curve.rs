@@ -4,25 +4,25 @@ use super::axis::Axis;
 
 /// A measured function of one quantity: linear between the points.
 #[derive(Clone, Debug)]
-pub(super) struct Curve {
+pub(in crate::timing) struct Curve {
     x: Axis,
     y: Vec<f64>,
 }
 
 impl Curve {
     /// `x` ascends and is as long as `y`; neither is empty (profiles are checked for that).
-    pub(super) fn new(x: Vec<f64>, y: Vec<f64>) -> Curve {
+    pub(in crate::timing) fn new(x: Vec<f64>, y: Vec<f64>) -> Curve {
         Curve { x: Axis::new(x), y }
     }
 
     /// The last measured point.
-    pub(super) fn limit(&self) -> f64 {
+    pub(in crate::timing) fn limit(&self) -> f64 {
         self.x.last()
     }
 
     /// The value at `x`. Below the first point its value is held: there a kernel costs its launch.
     /// Beyond the last one the value grows linearly, see [`beyond`].
-    pub(super) fn at(&self, x: f64) -> f64 {
+    pub(in crate::timing) fn at(&self, x: f64) -> f64 {
         if x > self.limit() {
             let last = (self.limit(), self.within(self.limit()));
             let half = (self.limit() / 2.0, self.within(self.limit() / 2.0));

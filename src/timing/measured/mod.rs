@@ -2,12 +2,12 @@
 
 mod attention;
 mod axis;
-mod curve;
+pub(super) mod curve;
 #[cfg(test)]
 mod golden;
 mod grid;
 mod predictor;
-mod settings;
+pub(super) mod settings;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -95,8 +95,8 @@ impl MeasuredPredictor {
         })
     }
 
-    /// Microseconds of attention over prompts, in one block.
-    fn prefill_us(&self, batch: &BatchShape) -> f64 {
+    /// Microseconds of attention over prompts, in one block, and whether beyond the measurements.
+    fn prefill_us(&self, batch: &BatchShape) -> (f64, bool) {
         let (mut context, mut squares) = (0_u64, 0_u64);
         for part in &batch.prefills {
             context += self.round_context(u64::from(part.context));
@@ -105,15 +105,16 @@ impl MeasuredPredictor {
         let chunk = (squares as f64).sqrt().round_ties_even();
         let (us, outside) = self.prefill.us(chunk, context as f64);
         remember(&self.seen.prefill, outside);
-        if batch.prefills.len() > 1 { us * self.prefill_batching } else { us }
+        (if batch.prefills.len() > 1 { us * self.prefill_batching } else { us }, outside)
     }
 
-    /// Microseconds of attention of decoding requests, in one block.
-    fn decode_us(&self, batch: &BatchShape) -> f64 {
+    /// Microseconds of attention of decoding requests, in one block, and whether beyond the
+    /// measurements.
+    fn decode_us(&self, batch: &BatchShape) -> (f64, bool) {
         let context = self.round_context(batch.decode_context / u64::from(batch.decodes));
         let (us, outside) = self.decode.us(f64::from(batch.decodes), context as f64);
         remember(&self.seen.decode, outside);
-        if batch.decodes > 1 { us * self.decode_batching } else { us }
+        (if batch.decodes > 1 { us * self.decode_batching } else { us }, outside)
     }
 
     fn round_context(&self, context: u64) -> u64 {
@@ -128,8 +129,11 @@ impl Predictor for MeasuredPredictor {
         }
         let (cost, outside) = self.tokens.at(batch.tokens);
         remember(&self.seen.operators, outside.operators);
-        let prefill = if batch.prefills.is_empty() { 0.0 } else { self.prefill_us(batch) };
-        let decode = if batch.decodes == 0 { 0.0 } else { self.decode_us(batch) };
+        let none = (0.0, false);
+        let (prefill, prefill_outside) =
+            if batch.prefills.is_empty() { none } else { self.prefill_us(batch) };
+        let (decode, decode_outside) =
+            if batch.decodes == 0 { none } else { self.decode_us(batch) };
         let save = self.kv_cache_save.as_ref().map_or(0.0, |c| c.at(f64::from(batch.tokens)));
         let collectives = if self.tensor_parallel {
             remember(&self.seen.all_reduce, outside.all_reduce);
@@ -145,6 +149,11 @@ impl Predictor for MeasuredPredictor {
         };
         let block = cost.operators + save + decode + prefill + collectives;
         let blocks = self.blocks_per_stage;
+        let beyond = |us: f64, outside: bool| if outside { us } else { 0.0 };
+        let extrapolated = beyond(cost.operators, outside.operators)
+            + beyond(prefill, prefill_outside)
+            + beyond(decode, decode_outside)
+            + beyond(collectives, outside.all_reduce);
         let nanos = |us: f64| match us {
             0.0 => Nanos::ZERO,
             _ => Nanos::from_millis_f64(us * 1e-3),
@@ -156,6 +165,8 @@ impl Predictor for MeasuredPredictor {
             attention_prefill: nanos(prefill * blocks),
             attention_decode: nanos(decode * blocks),
             communication: nanos(collectives * blocks + transfer),
+            transferred: Nanos::ZERO,
+            extrapolated: nanos(extrapolated * blocks + beyond(transfer, outside.send_recv)),
         }
     }
 

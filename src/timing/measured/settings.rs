@@ -8,7 +8,8 @@ use super::predictor::MeasuredPredictor;
 use crate::profile::format::{NetworkTables, Shape};
 use crate::profile::{self, Profile};
 use crate::scenario::SettingError;
-use crate::timing::{Predictor, TimingContext, TimingSettings};
+use crate::timing::full::build_full;
+use crate::timing::{FullSettings, Predictor, TimingContext, TimingSettings};
 
 /// How the time of a batch is composed from those of its operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +17,9 @@ pub enum Composition {
     /// As Vidur does: the blocks' operators one after the other, attention by the mean context and
     /// by a sum of squares of the chunks; no embedding, LM head, sampling or CPU time.
     Vidur,
+    /// One pass of all operators of any model, from a device's tables: embedding, LM head,
+    /// sampling, prompts each by its own length and context.
+    Full,
 }
 
 /// `Measured(composition: Vidur)`: execution times from a profile.
@@ -48,6 +52,14 @@ pub struct MeasuredSettings {
     /// Must be true: profiles hold no CPU times.
     #[serde(default = "defaults::skip_cpu")]
     pub skip_cpu_overhead_modeling: bool,
+    /// Under `Full`: milliseconds per step and stage in which the GPU waits for the CPU
+    /// ([`FullSettings::overhead_ms`]). Default 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overhead_ms: Option<f64>,
+    /// Under `Full`: how much slower a decode batch of unequal contexts is
+    /// ([`FullSettings::decode_skew`]). Default 0.06.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decode_skew: Option<f64>,
 }
 
 mod defaults {
@@ -78,16 +90,22 @@ impl Default for MeasuredSettings {
             nccl_cpu_launch_overhead_ms: defaults::nccl_launch(),
             nccl_cpu_skew_overhead_per_device_ms: 0.0,
             skip_cpu_overhead_modeling: defaults::skip_cpu(),
+            overhead_ms: None,
+            decode_skew: None,
         }
     }
 }
 
 impl TimingSettings for MeasuredSettings {
     const NAME: &'static str = "Measured";
-    const ABOUT: &'static str = "measured kernel times of a profile, composed as Vidur does";
+    const ABOUT: &'static str =
+        "measured kernel times of a profile, composed as Vidur does or in full";
 
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         self.check()?;
+        if self.composition == Composition::Full {
+            return self.build_full(context);
+        }
         let profile = self.load_profile(context)?;
         let network = self.load_network(context, &profile)?;
         let predictor = MeasuredPredictor::new(self, context, &profile, network.as_ref())?;
@@ -96,6 +114,41 @@ impl TimingSettings for MeasuredSettings {
 }
 
 impl MeasuredSettings {
+    fn build_full(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
+        let profile = match &self.profile {
+            Some(name) => load("profile", name, context)?,
+            None => match profile::shipped_operators(context.device.name) {
+                Some(profile) => {
+                    profile.map_err(|error| unreadable("profile", context.device.name, &error))?
+                }
+                None => {
+                    let wanted = format!("operators of {}", context.device.name);
+                    let help = format!(
+                        "no operators of it are shipped ({}); name a file, or use `Roofline()` for \
+                         an estimate",
+                        shipped_names()
+                    );
+                    return Err(SettingError::new("profile", "missing", wanted).help(help));
+                }
+            },
+        };
+        if profile.device != context.device.name {
+            let wanted = format!("a profile of {}", context.device.name);
+            return Err(SettingError::new("profile", profile.about(), wanted));
+        }
+        // A device's tables hold its collectives; only what the scenario names replaces these.
+        let named = self.network.as_deref().or(context.network);
+        let network = match named.filter(|_| context.parallel.gpus() > 1) {
+            Some(_) => self.load_network(context, &profile)?.map(|(network, _)| network),
+            None => None,
+        };
+        let settings = FullSettings {
+            overhead_ms: self.overhead_ms.unwrap_or(0.0),
+            decode_skew: self.decode_skew.unwrap_or(FullSettings::DECODE_SKEW),
+        };
+        build_full(settings, context, &profile, network.as_ref())
+    }
+
     fn check(&self) -> Result<(), SettingError> {
         for (name, value) in [
             (
@@ -188,7 +241,11 @@ fn shape(context: &TimingContext) -> Shape {
 }
 
 /// A shipped profile by its name, or a file relative to the scenario.
-fn load(setting: &str, name: &str, context: &TimingContext) -> Result<Profile, SettingError> {
+pub(in crate::timing) fn load(
+    setting: &str,
+    name: &str,
+    context: &TimingContext,
+) -> Result<Profile, SettingError> {
     if let Some(shipped) = profile::shipped().iter().find(|shipped| shipped.name == name) {
         return shipped.load().map_err(|error| unreadable(setting, name, &error));
     }
@@ -200,11 +257,15 @@ fn load(setting: &str, name: &str, context: &TimingContext) -> Result<Profile, S
     profile::read(&path).map_err(|error| unreadable(setting, name, &error))
 }
 
-fn unreadable(setting: &str, name: &str, error: &profile::ProfileError) -> SettingError {
+pub(in crate::timing) fn unreadable(
+    setting: &str,
+    name: &str,
+    error: &profile::ProfileError,
+) -> SettingError {
     SettingError::new(setting, format!("`{name}`"), "a profile").help(error.to_string())
 }
 
-fn shipped_names() -> String {
+pub(in crate::timing) fn shipped_names() -> String {
     let names: Vec<_> = profile::shipped().iter().map(|shipped| shipped.name).collect();
     format!("shipped are {}", names.join(", "))
 }
@@ -212,7 +273,13 @@ fn shipped_names() -> String {
 /// The shipped profile of the device whose shape is the model's.
 fn shipped_for(context: &TimingContext) -> Result<Profile, SettingError> {
     let folder = format!("{}/", context.device.name.to_ascii_lowercase());
-    for shipped in profile::shipped().iter().filter(|s| s.name.starts_with(&folder)) {
+    // Layers and operators of a device are large, and of no use here.
+    let models = profile::shipped().iter().filter(|shipped| {
+        shipped.name.strip_prefix(&folder).is_some_and(|name| {
+            !["network-", "layers-", "operators"].iter().any(|other| name.starts_with(other))
+        })
+    });
+    for shipped in models {
         let profile =
             shipped.load().map_err(|error| unreadable("profile", shipped.name, &error))?;
         if profile.model.as_ref().is_some_and(|model| model.shape == shape(context)) {

@@ -1,0 +1,32 @@
+//! Times of a pass composed from operators, for any model.
+//!
+//! `OperatorSource` says what an operator costs on a device: `MeasuredOperators` from the
+//! device's tables, `RooflineOperators` from its data sheet. `Pass` composes them for a model:
+//! one pass of the batch through all operators, prompts and decoding requests together, so that
+//! weights are read and kernels are launched once.
+
+mod attention;
+mod basis;
+mod calibrate;
+mod collective;
+mod coverage;
+mod experts;
+mod gemm;
+mod measured;
+mod pass;
+mod predictor;
+mod roofline;
+mod samples;
+mod speed;
+#[cfg(test)]
+mod tests;
+
+pub use basis::{Basis, Cost};
+pub use calibrate::calibrate;
+pub use coverage::{Coverage, CoveredBatch, coverage, transfer_errors};
+pub use measured::FullSettings;
+pub use roofline::{Efficiencies, Efficiency, LinkEfficiency, RooflineSettings};
+
+pub(super) use measured::build_full;
+
+use pass::{OperatorSource, Pass};

@@ -1,0 +1,202 @@
+//! Errors of a simulated run against a measured one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::case::{CaseError, Measured};
+
+/// What was simulated of a request, in milliseconds; `None` for what it did not come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Simulated {
+    /// First token - arrival.
+    pub ttft: Option<f64>,
+    /// (Last token - first token) / (output tokens - 1), with more than one output token.
+    pub tpot: Option<f64>,
+    /// Last token - arrival.
+    pub e2e: Option<f64>,
+}
+
+/// Reads `request_metrics.csv` of a result folder, by request.
+///
+/// # Errors
+/// The file is missing or malformed.
+pub fn read_simulated(path: &Path) -> Result<BTreeMap<u64, Simulated>, CaseError> {
+    #[derive(Deserialize)]
+    struct Row {
+        #[serde(rename = "Request Id")]
+        id: u64,
+        ttft: Option<f64>,
+        tpot: Option<f64>,
+        request_e2e_time: Option<f64>,
+    }
+    let mut reader =
+        csv::Reader::from_path(path).map_err(|error| CaseError::content(path, error))?;
+    let mut simulated = BTreeMap::new();
+    for row in reader.deserialize() {
+        let row: Row = row.map_err(|error| CaseError::content(path, error))?;
+        let ms = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1e3);
+        let times =
+            Simulated { ttft: ms(row.ttft), tpot: ms(row.tpot), e2e: ms(row.request_e2e_time) };
+        simulated.insert(row.id, times);
+    }
+    Ok(simulated)
+}
+
+/// One metric: statistics of the measured and the simulated requests in milliseconds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// `TTFT`, `TPOT` or `E2E`.
+    pub metric: &'static str,
+    /// Name of the statistic, measured, simulated.
+    pub statistics: Vec<(&'static str, f64, f64)>,
+    /// Mean over requests of |simulated / measured - 1|.
+    pub mape: f64,
+    /// Requests that count.
+    pub requests: usize,
+}
+
+/// The errors of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ErrorTable {
+    /// TTFT, TPOT, E2E.
+    pub rows: Vec<Row>,
+    /// Measured requests of which the simulation finished none of the tokens.
+    pub missing: usize,
+}
+
+impl ErrorTable {
+    /// Compares requests that are in both, the first `skip` measured ones left out.
+    pub fn new(
+        measured: &BTreeMap<u64, Measured>,
+        simulated: &BTreeMap<u64, Simulated>,
+        skip: usize,
+    ) -> ErrorTable {
+        type Pick = (&'static str, fn(&Measured) -> f64, fn(&Simulated) -> Option<f64>);
+        let metrics: [Pick; 3] = [
+            ("TTFT", |m| m.ttft, |s| s.ttft),
+            ("TPOT", |m| m.tpot, |s| s.tpot),
+            ("E2E", |m| m.e2e, |s| s.e2e),
+        ];
+        let rows = metrics.into_iter().map(|(metric, of_measured, of_simulated)| {
+            let pairs: Vec<(f64, f64)> = measured
+                .iter()
+                .skip(skip)
+                .filter_map(|(id, times)| {
+                    Some((of_measured(times), of_simulated(simulated.get(id)?)?))
+                })
+                .filter(|(measured, _)| *measured > 0.0)
+                .collect();
+            row(metric, &pairs)
+        });
+        let missing = measured
+            .keys()
+            .skip(skip)
+            .filter(|id| simulated.get(id).is_none_or(|times| times.e2e.is_none()))
+            .count();
+        ErrorTable { rows: rows.collect(), missing }
+    }
+
+    /// The largest error of a mean, as a share.
+    pub fn largest_mean_error(&self) -> f64 {
+        let errors = self.rows.iter().filter_map(|row| row.statistics.first());
+        errors.map(|(_, measured, ours)| (ours / measured - 1.0).abs()).fold(0.0, f64::max)
+    }
+}
+
+fn row(metric: &'static str, pairs: &[(f64, f64)]) -> Row {
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let measured = sorted(pairs.iter().map(|pair| pair.0).collect());
+    let simulated = sorted(pairs.iter().map(|pair| pair.1).collect());
+    let mut statistics = Vec::new();
+    let mut mape = 0.0;
+    if !pairs.is_empty() {
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        statistics.push(("mean", mean(&measured), mean(&simulated)));
+        for (name, p) in [("P50", 0.5), ("P90", 0.9), ("P99", 0.99)] {
+            statistics.push((name, percentile(&measured, p), percentile(&simulated, p)));
+        }
+        let errors: Vec<f64> = pairs.iter().map(|(m, s)| (s / m - 1.0).abs()).collect();
+        mape = mean(&errors);
+    }
+    Row { metric, statistics, mape, requests: pairs.len() }
+}
+
+/// Linear between the two nearest ranks, as NumPy does.
+fn percentile(sorted: &[f64], p: f64) -> f64 {
+    let place = (sorted.len() - 1) as f64 * p;
+    let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    low + (high - low) * place.fract()
+}
+
+impl fmt::Display for ErrorTable {
+    /// A line per metric, then what is missing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  measured -> simulated, milliseconds from arrival")?;
+        for row in &self.rows {
+            if row.requests == 0 {
+                writeln!(f, "  {:<5} nothing to compare", row.metric)?;
+                continue;
+            }
+            write!(f, "  {:<5}", row.metric)?;
+            for (name, measured, ours) in &row.statistics {
+                let error = 100.0 * (ours / measured - 1.0);
+                write!(f, " {name} {measured:.1} -> {ours:.1} ({error:+.2} %) |")?;
+            }
+            writeln!(f, " MAPE {:.2} %", 100.0 * row.mape)?;
+        }
+        match self.missing {
+            0 => Ok(()),
+            missing => {
+                writeln!(f, "  {missing} measured requests did not finish in the simulation")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(times: &[(f64, f64, f64)]) -> BTreeMap<u64, Measured> {
+        let requests = times.iter().map(|&(ttft, tpot, e2e)| Measured { ttft, tpot, e2e });
+        requests.enumerate().map(|(id, times)| (id as u64, times)).collect()
+    }
+
+    fn simulated(times: &[(f64, Option<f64>, f64)]) -> BTreeMap<u64, Simulated> {
+        let requests = times.iter().map(|&(ttft, tpot, e2e)| Simulated {
+            ttft: Some(ttft),
+            tpot,
+            e2e: Some(e2e),
+        });
+        requests.enumerate().map(|(id, times)| (id as u64, times)).collect()
+    }
+
+    #[test]
+    fn errors_by_hand() {
+        let measured = measured(&[(9.0, 9.0, 9.0), (10.0, 0.0, 10.0), (20.0, 4.0, 60.0)]);
+        let simulated =
+            simulated(&[(1.0, Some(1.0), 1.0), (11.0, None, 11.0), (18.0, Some(5.0), 60.0)]);
+        let table = ErrorTable::new(&measured, &simulated, 1);
+        let ttft = &table.rows[0];
+        assert_eq!(ttft.statistics[0], ("mean", 15.0, 14.5));
+        assert_eq!(ttft.statistics[2], ("P90", 19.0, 11.0 + 0.9 * 7.0));
+        assert!((ttft.mape - 0.1).abs() < 1e-12);
+        assert_eq!((table.rows[1].requests, table.missing), (1, 0), "one token has no TPOT");
+        assert!((table.largest_mean_error() - 0.25).abs() < 1e-12);
+        let text = table.to_string();
+        assert!(text.contains("TPOT  mean 4.0 -> 5.0 (+25.00 %) |"), "{text}");
+    }
+
+    #[test]
+    fn what_did_not_finish_is_counted() {
+        let table = ErrorTable::new(&measured(&[(1.0, 1.0, 1.0)]), &BTreeMap::new(), 0);
+        assert_eq!(table.missing, 1);
+        assert!(table.to_string().contains("TTFT  nothing to compare"));
+    }
+}
