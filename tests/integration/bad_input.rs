@@ -558,7 +558,7 @@ fn traces() {
             "no rows",
             "arrived_at,num_prefill_tokens,num_decode_tokens\n",
             "",
-            "2 | s.ron:13:23 | no rows in t.csv, expected a header and at least one row",
+            "2 | s.ron:13:23 | no rows in t.csv, expected at least one row",
         ),
         (
             "empty",
@@ -654,7 +654,7 @@ fn traces() {
             "format",
             "arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,10,5\n",
             ", format: Csv",
-            "2 | s.ron:13:40 | unknown name `Csv` | Auto, Vidur, Azure, Lengths, Columns",
+            "2 | s.ron:13:40 | unknown name `Csv` | Auto, Vidur, Azure, BurstGpt, Mooncake, ShareGpt, Lengths, Columns",
         ),
         (
             "longer than the model",
