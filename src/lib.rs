@@ -1,4 +1,90 @@
 //! A discrete-event simulator of LLM inference serving on `bevy_ecs`.
+//!
+//! It answers how a model, on given GPUs, under a scheduling policy, serves given traffic: time to
+//! first token (TTFT), time per output token (TPOT), end-to-end latency, throughput, use of the KV
+//! cache. No GPU is needed. Requests, batches, replicas, pipeline stages and KV blocks are entities;
+//! ordered systems advance them, one step per distinct simulated time.
+//!
+//! Most people use the program `vidur-ecs` and never this crate. The crate is for those who add a
+//! scheduling policy, a router or a model of execution time ([`registry`]), or who want to run
+//! simulations from a program of their own.
+//!
+//! # A run from a scenario's text
+//!
+//! ```
+//! use vidur_ecs::metrics::{StatsSink, RunContext};
+//! use vidur_ecs::registry::Registry;
+//! use vidur_ecs::scenario::Scenario;
+//! use vidur_ecs::sim::{SimSpec, Simulation};
+//!
+//! let folder = std::env::temp_dir();
+//! let path = folder.join("vidur-ecs-guide.ron");
+//! std::fs::write(&path, r#"(
+//!     model: "Llama-2-7B",
+//!     device: "A100-SXM-80G",
+//!     engine: (policy: VllmV0(max_num_seqs: 64)),
+//!     workload: (
+//!         requests: 50,
+//!         arrivals: Poisson(qps: 2.0),
+//!         lengths: Fixed(prompt: 512, output: 32),
+//!     ),
+//!     timing: Measured(composition: Vidur),
+//! )"#)?;
+//!
+//! // Reading checks everything: names, types, files, memory. An error points into the file.
+//! let scenario = Scenario::load(&path, &[], &Registry::built_in()).map_err(|e| e.render(false))?;
+//! let configuration = &scenario.configurations[0];
+//! let seed = scenario.seeds.start;
+//!
+//! // A run hands its records to a sink as they happen; this one makes statistics of them.
+//! let mut statistics = StatsSink::new(None);
+//! let window = configuration.workload.window(seed);
+//! let mut simulation = Simulation::new(SimSpec {
+//!     replicas: configuration.replicas,
+//!     limits: configuration.limits,
+//!     prefix_caching: configuration.prefix_caching,
+//!     policy: configuration.policy.boxed(),
+//!     router: configuration.router.boxed(),
+//!     predictor: configuration.predictor.clone(),
+//!     source: configuration.workload.source(seed),
+//!     concurrency: configuration.workload.concurrency(),
+//!     arrivals_until: configuration.workload.arrivals_end(),
+//!     window: Box::new(move |index, time| window.contains(index, time)),
+//!     seed,
+//!     time_limit: configuration.time_limit(),
+//!     batch_records: false,
+//!     exact_steps: false,
+//! })?;
+//! let totals = simulation.run(&mut statistics)?;
+//! assert_eq!(totals.finished, 50);
+//!
+//! let context = RunContext { seed, block_size: 16, stages: 1, flops: configuration.flops() };
+//! let summary = statistics.finish(&totals, &context);
+//! let ttft = summary.get("ttft.mean").expect("requests finished");
+//! // 512 tokens of a 7B model at 312 TFLOP/s take 22 ms at least.
+//! assert!(ttft > 0.022 && ttft < 0.2, "{ttft} s");
+//! # std::fs::remove_file(&path)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`run::run`] does this for every variant and seed of a scenario and writes the result folder;
+//! [`cli::main_with`] is the whole program.
+//!
+//! # The way through the crate
+//!
+//! | module | what |
+//! |---|---|
+//! | [`scenario`] | RON text to a checked [`scenario::Scenario`] |
+//! | [`workload`] | what arrives, and when |
+//! | [`model`], [`cluster`] | model shapes; GPUs, memory plan, replicas and stages |
+//! | [`profile`], [`timing`] | measured kernel times; what a batch costs |
+//! | [`registry`], [`scheduling`], [`routing`] | plug-ins: policies and routers |
+//! | [`sim`], [`request`], [`batch`], [`kv`] | the simulation itself |
+//! | [`metrics`], [`output`] | records to statistics to files |
+//! | [`run`], [`cli`] | whole scenarios; the command line |
+//! | [`testing`] | checks for policies |
+//!
+//! `ARCHITECTURE.md` in the repository says why it is built like this.
 #![warn(missing_docs)]
 
 pub mod batch;
@@ -20,3 +106,12 @@ pub mod testing;
 pub mod timing;
 pub mod validate;
 pub mod workload;
+
+// The Rust code in the documents compiles, and what it asserts holds.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/plugins.md")]
+    struct Plugins;
+}

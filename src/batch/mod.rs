@@ -7,7 +7,7 @@ use bevy_ecs::prelude::*;
 pub(crate) use run::{Growth, Run};
 
 use crate::request::Sequence;
-use crate::sim::Nanos;
+use crate::sim::{Instant, Nanos};
 use crate::timing::BatchShape;
 
 /// A batch slot and, while it is in use, the batch in it.
@@ -25,6 +25,8 @@ pub struct Batch {
     pub scheduled_at: Nanos,
     /// When its first stage began.
     pub(crate) started_at: Nanos,
+    /// When its last stage ended; before the first, when it was planned.
+    pub(crate) ready: Instant,
     /// Sum of its stage times so far.
     pub(crate) execution: Nanos,
     /// The iterations that the launch covers.
@@ -33,11 +35,12 @@ pub struct Batch {
 
 impl Batch {
     /// Fills the slot with a planned batch. `members` is swapped with the slot's old, empty list.
-    pub(crate) fn fill(&mut self, id: u64, members: &mut Vec<Sequence>, now: Nanos) {
+    pub(crate) fn fill(&mut self, id: u64, members: &mut Vec<Sequence>, now: Instant) {
         debug_assert!(self.members.is_empty());
         std::mem::swap(&mut self.members, members);
         self.id = id;
-        self.scheduled_at = now;
+        self.scheduled_at = now.tick;
+        self.ready = now;
         self.execution = Nanos::ZERO;
         self.run.most = 1;
         self.shape.clear();

@@ -11,7 +11,7 @@ use super::Batch;
 use crate::kv::BlockPool;
 use crate::request::Sequence;
 use crate::scheduling::Fit;
-use crate::sim::Nanos;
+use crate::sim::{Instant, Nanos};
 use crate::timing::StageTime;
 
 /// The longest run. Longer ones gain nothing and would be priced in vain when they are cut off.
@@ -23,7 +23,7 @@ pub(crate) struct Run {
     /// How many iterations the launch may cover.
     pub most: u32,
     /// When each iteration ends.
-    pub ends: Vec<Nanos>,
+    pub ends: Vec<Instant>,
     /// What each costs.
     pub times: Vec<StageTime>,
 }
@@ -37,15 +37,15 @@ impl Run {
     /// When the last iteration begins, if the first begins at `start`.
     pub fn last_start(&self, start: Nanos) -> Nanos {
         match self.ends.as_slice() {
-            [.., before, _] => *before,
+            [.., before, _] => before.tick,
             _ => start,
         }
     }
 
     /// Cuts the run off at the first boundary at or after `now`. Returns the new end if it is an
     /// earlier one.
-    pub fn cut_off(&mut self, now: Nanos) -> Option<Nanos> {
-        let keep = self.ends.partition_point(|&end| end < now) + 1;
+    pub fn cut_off(&mut self, now: Nanos) -> Option<Instant> {
+        let keep = self.ends.partition_point(|end| end.tick < now) + 1;
         if keep >= self.ends.len() {
             return None;
         }
@@ -55,13 +55,13 @@ impl Run {
     }
 
     /// Begins a run with the iteration that ends at `end`.
-    pub fn begin(&mut self, end: Nanos, time: StageTime) {
+    pub fn begin(&mut self, end: Instant, time: StageTime) {
         self.ends.clear();
         self.times.clear();
         self.push(end, time);
     }
 
-    pub fn push(&mut self, end: Nanos, time: StageTime) {
+    pub fn push(&mut self, end: Instant, time: StageTime) {
         self.ends.push(end);
         self.times.push(time);
     }
@@ -149,16 +149,16 @@ mod tests {
     fn run(ends: &[u64]) -> Run {
         let mut run = Run::default();
         for &end in ends {
-            run.push(Nanos(end), StageTime::default());
+            run.push(Instant::at(Nanos(end)), StageTime::default());
         }
         run
     }
 
     #[test]
     fn an_arrival_cuts_a_run_off_at_the_first_boundary() {
-        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(11)), Some(Nanos(20)));
-        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(20)), Some(Nanos(20)));
-        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(5)), Some(Nanos(10)));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(11)), Some(Instant::at(Nanos(20))));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(20)), Some(Instant::at(Nanos(20))));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(5)), Some(Instant::at(Nanos(10))));
         assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(21)), None, "it is the last one anyway");
         assert_eq!(run(&[10]).cut_off(Nanos(1)), None);
     }

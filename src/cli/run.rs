@@ -55,7 +55,7 @@ impl RunArgs {
             return Err(Failure::bad_argument("no scenario file is given"));
         }
         // Everything is checked before anything runs.
-        let mut prepared = Vec::new();
+        let mut scenarios = Vec::new();
         let mut targets = BTreeSet::new();
         for file in &self.files {
             suggest_subcommand(file)?;
@@ -67,6 +67,10 @@ impl RunArgs {
                     target.display()
                 )));
             }
+            scenarios.push((scenario, target));
+        }
+        let mut prepared = Vec::new();
+        for (scenario, target) in scenarios {
             prepared.push((scenario, ResultFolder::create(&target, self.force)?));
         }
         let mut met = true;

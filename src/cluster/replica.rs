@@ -10,7 +10,7 @@ use bevy_ecs::prelude::*;
 
 use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
 use crate::request::Sequence;
-use crate::sim::Nanos;
+use crate::sim::{Instant, Nanos};
 
 /// A replica: one copy of the model with its queues and its KV pool. The scheduling policy is
 /// another component on the same entity.
@@ -46,6 +46,8 @@ pub struct Replica {
     pub(crate) peak_blocks: u32,
     /// The earliest wake-up that is already in the event queue.
     pub(crate) wake: Option<Nanos>,
+    /// When its last batch ended.
+    pub(crate) last_end: Instant,
 }
 
 /// Requests whose blocks are given back together, when the last of them ends.
@@ -73,6 +75,7 @@ impl Replica {
             committed: 0,
             peak_blocks: 0,
             wake: None,
+            last_end: Instant::default(),
         }
     }
 
@@ -155,6 +158,8 @@ pub struct StageQueue {
     pub(crate) launches: u32,
     /// Batches that wait for the stage.
     pub(crate) fifo: VecDeque<Entity>,
+    /// When the last batch left it.
+    pub(crate) free: Instant,
 }
 
 /// The batch slots of a replica.

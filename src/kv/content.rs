@@ -7,6 +7,9 @@ use bevy_ecs::prelude::*;
 
 use super::PrefixHash;
 
+/// Salt of the spans that have an identity (`named`).
+const NAMED: u64 = 0x006e_616d_6564;
+
 /// A span of tokens with an identity: two spans with the same id are the same tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -47,11 +50,11 @@ impl Content {
         let mut left = prompt_tokens;
         for span in &self.prompt {
             let tokens = span.tokens.min(left);
-            spans.push((mix(0x6e61_6d65_64, span.id), tokens));
+            spans.push((mix(NAMED, span.id), tokens));
             left -= tokens;
         }
         spans.push((unique(0), left));
-        let answer = self.answer.map_or_else(|| unique(1), |id| mix(0x6e61_6d65_64, id));
+        let answer = self.answer.map_or_else(|| unique(1), |id| mix(NAMED, id));
         spans.push((answer, output_tokens));
 
         let mut hashes =

@@ -78,6 +78,7 @@ const SCALARS: &[(&str, Unit, &str)] = {
         ("kv_allocated_peak", Share, "allocated KV blocks, peak"),
         ("kv_used_over_allocated", Share, "tokens held / token slots allocated, over time"),
         ("kv_waste_per_request", Number, "token slots allocated but empty, per running request"),
+        ("prefix_hit_rate", Share, "prompt tokens from the prefix cache, of counted requests"),
         ("running_mean", Number, "requests that hold KV blocks, mean over time"),
         ("running_peak", Count, "requests that hold KV blocks, peak"),
         ("waiting_mean", Number, "requests in waiting queues, mean over time"),

@@ -34,6 +34,7 @@ pub struct StatsSink {
     vidur_tpot: Vec<f64>,
     execution: Vec<f64>,
     prompt_tokens: u64,
+    cached_tokens: u64,
     output_tokens: u64,
     /// Requests of the window, however they ended, and of them those that keep the limits.
     in_window: u64,
@@ -76,6 +77,7 @@ impl RunSink for StatsSink {
         self.vidur_tpot.push(seconds_per(decode, tokens));
         self.execution.push(record.execution_time.as_secs_f64());
         self.prompt_tokens += u64::from(record.prompt_tokens);
+        self.cached_tokens += u64::from(record.cached_tokens);
         self.output_tokens += u64::from(record.output_tokens);
         self.last_completion = self.last_completion.max(completed);
         if let Some(slo) = &self.slo {
@@ -156,6 +158,7 @@ impl StatsSink {
         put(out, "output_tokens", output);
         put(out, "prompt_tokens_mean", prompt / counted);
         put(out, "output_tokens_mean", output / counted);
+        put(out, "prefix_hit_rate", self.cached_tokens as f64 / prompt);
         put(out, "request_throughput", counted / duration);
         put(out, "output_throughput", output / duration);
         put(out, "total_token_throughput", (prompt + output) / duration);
@@ -268,7 +271,7 @@ mod tests {
             completed_at: Some(Nanos((first_token + 20 * u64::from(output_tokens - 1)) * MS)),
             prompt_tokens: 100,
             output_tokens,
-            cached_tokens: 0,
+            cached_tokens: 48,
             execution_time: Nanos(20 * MS * u64::from(output_tokens)),
             preemption_time: Nanos::ZERO,
             restarts: 0,
@@ -353,6 +356,7 @@ mod tests {
         check(&run, "kv_allocated_peak", Some(0.8));
         check(&run, "kv_used_over_allocated", Some(0.75));
         check(&run, "kv_waste_per_request", Some((160_000.0 - 120_000.0) / 3_000.0));
+        check(&run, "prefix_hit_rate", Some(0.48));
         check(&run, "running_mean", Some(1.5));
         check(&run, "preemptions_per_1000", Some(2000.0));
         check(&run, "busy_fraction", Some(0.25));

@@ -102,6 +102,7 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "allocated_mean": mean("kv_allocated_mean"),
             "allocated_peak": mean("kv_allocated_peak"),
             "used_over_allocated": mean("kv_used_over_allocated"),
+            "prefix_hit_rate": mean("prefix_hit_rate"),
         }),
     );
     put("running", json!({ "mean": mean("running_mean"), "peak": mean("running_peak") }));

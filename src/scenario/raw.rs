@@ -80,6 +80,9 @@ pub(super) struct RawEngine {
     /// Allows a `max_model_len` above the model's limit, as vLLM's environment variable does.
     #[serde(default)]
     pub allow_long_max_model_len: bool,
+    /// Vidur's handling of lengths; see [`crate::scheduling::EngineLimits::vidur_lengths`].
+    #[serde(default)]
+    pub vidur_lengths: bool,
     #[serde(default = "default_utilization")]
     pub gpu_memory_utilization: f64,
     #[serde(default = "default_block_size")]

@@ -163,8 +163,12 @@ impl Checker<'_> {
         {
             return Err(self.error("name", "no name of a folder", "a word or two, without `/`"));
         }
-        if raw.title.as_ref().is_some_and(|title| title.contains('\n')) {
-            return Err(self.error("title", "of several lines", "one line"));
+        if raw.title.as_ref().is_some_and(|title| title.contains(char::is_control)) {
+            return Err(self.error(
+                "title",
+                "of several lines or has control characters",
+                "one line of text",
+            ));
         }
         Ok(Common {
             name: None,
@@ -228,7 +232,12 @@ impl Checker<'_> {
         let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
         let workload =
             raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
-        self.lengths_fit(raw, &workload, limits.max_model_len, warnings)?;
+        for warning in workload.warnings() {
+            let place = self.document.place(&self.span("workload"));
+            warnings.push(Diagnostic::warning(warning).at(place, "of this workload"));
+        }
+        let longest = if limits.vidur_lengths { u32::MAX } else { limits.max_model_len };
+        self.lengths_fit(raw, &workload, longest, warnings)?;
         let prefix_caching =
             raw.engine.enable_prefix_caching.unwrap_or_else(|| policy.caches_prefixes());
         Ok(Configuration {
@@ -310,13 +319,14 @@ impl Checker<'_> {
             block_size: engine.block_size,
             num_blocks: 0,
             stages: parallel.pipeline,
+            vidur_lengths: engine.vidur_lengths,
         };
         if let Some(blocks) = engine.num_gpu_blocks {
             if blocks == 0 {
                 return Err(self.error("engine.num_gpu_blocks", 0, "at least 1"));
             }
             limits.num_blocks = blocks;
-            if blocks < limits.blocks_for(max_model_len) {
+            if blocks < limits.blocks_for_longest() {
                 let place = self.document.place(&self.span("engine.num_gpu_blocks"));
                 let most = u64::from(blocks) * u64::from(engine.block_size);
                 warnings.push(

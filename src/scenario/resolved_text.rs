@@ -73,6 +73,9 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if c.allow_long_max_model_len {
         engine.push("allow_long_max_model_len: true".to_owned());
     }
+    if c.limits.vidur_lengths {
+        engine.push("vidur_lengths: true".to_owned());
+    }
     let mut sections = vec![
         ("model", ron_text(&c.model.name)?),
         ("device", ron_text(&c.device.name)?),
@@ -166,13 +169,13 @@ fn brackets(node: &Node) -> (char, char) {
     }
 }
 
-/// Replaces every path: the text of a field called `file`, and that of a `profile` or `network`
+/// Replaces every path: the text of a field called `file` or `prefixes`, and that of a `profile` or `network`
 /// which ends in `.ron` and so is no name. By convention, of the built-in plug-ins and of users',
 /// such fields are paths relative to the scenario, and no others.
 fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box<Diagnostic>> {
     let document = read(text)?;
     let is_path = |key: &str, value: &str| match key {
-        "file" => value.starts_with('"'),
+        "file" | "prefixes" => value.starts_with('"'),
         "profile" | "network" => value.ends_with(".ron\""),
         _ => false,
     };

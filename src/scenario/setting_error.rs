@@ -25,7 +25,7 @@ impl SettingError {
     ) -> SettingError {
         SettingError {
             path: path.into(),
-            found: found.to_string(),
+            found: shortened(found.to_string()),
             expected: expected.into(),
             help: None,
         }
@@ -44,6 +44,14 @@ impl SettingError {
             path => format!("{parent}.{path}"),
         };
         self
+    }
+}
+
+/// A number that fills several lines, such as 1e308, with an exponent; all else as it is.
+fn shortened(found: String) -> String {
+    match found.parse::<f64>() {
+        Ok(number) if found.len() > 25 => format!("{number:e}"),
+        _ => found,
     }
 }
 

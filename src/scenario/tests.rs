@@ -127,6 +127,7 @@ fn the_resolved_text_is_readable() {
                 gpu_memory_utilization: 0.9,
                 block_size: 16,
                 num_gpu_blocks: 7474,
+                enable_prefix_caching: false,
             ),
         ),
         "max": (
@@ -136,6 +137,7 @@ fn the_resolved_text_is_readable() {
                 gpu_memory_utilization: 0.9,
                 block_size: 16,
                 num_gpu_blocks: 7474,
+                enable_prefix_caching: false,
             ),
         ),
     },
@@ -307,8 +309,8 @@ tensor_parallel: 0: 2 s.ron:5:45 `0` `cluster.tensor_parallel` is 0, expected a 
 pipeline_parallel: 5: 2 s.ron:5:47 `5` `cluster.pipeline_parallel` is 5, expected a divisor of the 32 layers of Llama-2-7B
 router: RoundRobbin: 2 s.ron:5:56 `RoundRobbin` unknown router `RoundRobbin` | did you mean `RoundRobin`?
 router: RoundRobin(weight: 3): 2 s.ron:5:67 `weight` unknown field `weight`
-router: "RoundRobin": 2 s.ron:5:56 `"RoundRobin"` expected the name of a router, found `"RoundRobin"` | known here: RoundRobin, Random, LeastOutstanding, PowerOfTwo, VidurLor
-policy: Vllm(: 2 s.ron:7:17 `Vllm` unknown policy `Vllm` | did you mean `VllmV0`?
+router: "RoundRobin": 2 s.ron:5:56 `"RoundRobin"` expected the name of a router, found `"RoundRobin"` | known here: RoundRobin, Random, LeastOutstanding, PowerOfTwo, VidurLor, VllmDataParallel
+policy: Vllm(: 2 s.ron:7:17 `Vllm` unknown policy `Vllm` | did you mean `VllmV1`?
 max_num_seq: 128: 2 s.ron:7:24 `max_num_seq` unknown field `max_num_seq` | did you mean `max_num_seqs`?
 max_num_seqs: 0: 2 s.ron:7:38 `0` `engine.policy.max_num_seqs` is 0, expected at least 1
 max_num_seqs: -3: 2 s.ron:7:38 `-3` expected a whole number of at least 0, found the number `-3`
@@ -332,7 +334,7 @@ Poison(qps: 2.0): 2 s.ron:12:41 `Poison` unknown name `Poison` | did you mean `P
 Fixed(prompt: 0, output: 16): 2 s.ron:12:83 `0` `workload.lengths.prompt` is 0, expected at least 1 token
 Trace(file: "nowhere.csv"): 2 s.ron:12:81 `"nowhere.csv"` `workload.lengths.file` is ./nowhere.csv: No such file or directory (os error 2), expected a readable file | paths are relative to the scenario
 timing: Formule(base: 1): 2 s.ron:13:13 `Formule` unknown timing `Formule` | did you mean `Formula`?
-base: -1.0: 2 s.ron:13:27 `-1.0` `timing.base` is -1, expected a number of seconds, 0 or more
+base: -1.0: 2 s.ron:13:27 `-1.0` `timing.base` is -1, expected seconds, 0 to 1e6
 bass: 0.005: 2 s.ron:13:21 `bass` unknown field `bass` | did you mean `base`?
 base: 0.0: 2 s.ron:13:13 `Formula(base: 0.0)` `timing` is all zero, expected at least one part above 0 | a simulation in which nothing takes time never advances
 : 2 s.ron:1:1 `(` field `timing` is missing
@@ -355,7 +357,7 @@ at_most_m: 300: 2 s.ron:21:31 `at_most_m` unknown field `at_most_m` | did you me
 : 2 s.ron:21:9 `(metric: "ttft.mean")` `expect[0]` is without a bound, expected one of `at_least`, `at_most`, `equals`, `between`, `within`, `order`, `ratio_order`
 ["max", "pagd"]: 2 s.ron:22:49 `"pagd"` `expect[1].order[1]` is `pagd`, expected the name of a variant of this scenario | there are `paged`, `max`
 seeds: 3: 2 s.ron:15:5 `` a comma or a closing bracket is missing | fields are written `name: value`, with commas between them
-title: "A\ntest": 2 s.ron:2:12 `"A\ntest"` `title` is of several lines, expected one line
+title: "A\ntest": 2 s.ron:2:12 `"A\ntest"` `title` is of several lines or has control characters, expected one line of text
 --set engine.polcy.max=3: 2 --set:1:8 `polcy` unknown field `polcy` | did you mean `policy`?
 --set engine.policy.chunk=3: 2 --set:1:15 `chunk` unknown field `chunk` | known here: max_num_seqs, max_num_batched_tokens, watermark, vidur_spare_block, vidur_idle
 --set seeds=no: 2 --set:1:7 `no` expected a whole number, found the name `no`

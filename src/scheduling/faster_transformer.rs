@@ -44,7 +44,7 @@ impl Policy for FasterTransformer {
             view.hold_until_change();
             return;
         }
-        let blocks = view.limits().blocks_for(view.limits().max_model_len);
+        let blocks = view.limits().blocks_for_longest();
         while view.planned() < self.max_num_seqs as usize
             && let Some(head) = view.first_waiting()
         {

@@ -43,12 +43,23 @@ pub struct EngineLimits {
     pub num_blocks: u32,
     /// Pipeline stages; as many batches of a replica are in flight at most.
     pub stages: u32,
+    /// Vidur's handling of lengths, for parity only: nothing checks a request against
+    /// `max_model_len`, and a reservation of it is rounded down to whole blocks.
+    pub vidur_lengths: bool,
 }
 
 impl EngineLimits {
     /// Blocks that hold `tokens` tokens.
     pub fn blocks_for(&self, tokens: u32) -> u32 {
         tokens.div_ceil(self.block_size)
+    }
+
+    /// Blocks that a policy reserves for a request of `max_model_len`.
+    pub fn blocks_for_longest(&self) -> u32 {
+        match self.vidur_lengths {
+            true => self.max_model_len / self.block_size,
+            false => self.blocks_for(self.max_model_len),
+        }
     }
 }
 

@@ -62,13 +62,13 @@ impl Policy for Orca {
             && let Some(head) = view.first_waiting()
         {
             let tokens = head.prompt_tokens();
-            let reserved = match (self.reserve, head.remaining_output()) {
-                (Reserve::Oracle, Some(output)) => tokens + output,
-                (Reserve::Pow2, Some(output)) => tokens + output.next_power_of_two(),
-                _ => view.limits().max_model_len,
+            let longest = view.limits().blocks_for_longest();
+            let blocks_for = |reserved| view.limits().blocks_for(reserved).min(longest);
+            let blocks = match (self.reserve, head.remaining_output()) {
+                (Reserve::Oracle, Some(output)) => blocks_for(tokens + output),
+                (Reserve::Pow2, Some(output)) => blocks_for(tokens + output.next_power_of_two()),
+                _ => longest,
             };
-            let reserved = reserved.min(view.limits().max_model_len);
-            let blocks = view.limits().blocks_for(reserved);
             if !view.admit(0, Admission { tokens, blocks, group: None }) {
                 break;
             }
@@ -79,7 +79,7 @@ impl Policy for Orca {
 
 /// A reservation of the longest request must fit on an empty replica.
 pub(super) fn reservation_fits(limits: &EngineLimits) -> Result<(), SettingError> {
-    let needed = limits.blocks_for(limits.max_model_len);
+    let needed = limits.blocks_for_longest();
     if needed <= limits.num_blocks {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use crate::cluster::{Replica, StageQueue, Stages};
 use crate::kv::{BlockStore, KvBlock};
 use crate::metrics::RequestStatus;
 use crate::request::{RequestQuery, Sequence};
-use crate::sim::{Agenda, Engine, Event, Ledger, Worklists, depart};
+use crate::sim::{Agenda, Engine, Event, Instant, Ledger, Worklists, depart};
 
 /// All that planning reads and writes, the policies themselves aside.
 #[derive(SystemParam)]
@@ -101,7 +101,12 @@ pub(crate) fn plan<P: Policy>(
             }
             if !scratch.planned.is_empty() {
                 let mut batch = floor.batches.get_mut(slot)?;
-                batch.fill(ledger.planned, &mut scratch.planned, now);
+                // A plan that the end of a batch sets off begins exactly then.
+                let exactly = match replica.last_end.tick == now {
+                    true => replica.last_end,
+                    false => Instant::at(now),
+                };
+                batch.fill(ledger.planned, &mut scratch.planned, exactly);
                 ledger.planned += 1;
                 replica.free_slots.pop();
                 let Some(&first) = stages.entities().first() else { break };

@@ -213,7 +213,7 @@ impl PlanView<'_> {
         let total = cached + tokens;
         let new = admission.blocks.saturating_sub(found);
         if tokens == 0
-            || admission.blocks < self.limits.blocks_for(total)
+            || admission.blocks < self.limits.blocks_for(total) && !self.limits.vidur_lengths
             || new + unheld > pool.free()
         {
             return false;

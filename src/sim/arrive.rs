@@ -144,6 +144,9 @@ pub(crate) fn arrive(
 /// Why no replica could ever serve the request, if so. Its last token needs no place in the KV
 /// cache.
 fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
+    if limits.vidur_lengths {
+        return None;
+    }
     let total = sequence.target;
     if total > limits.max_model_len {
         let limit = limits.max_model_len;

@@ -100,9 +100,10 @@ impl Books<'_, '_> {
         commit: &mut Commit<'_, '_>,
     ) -> Result {
         let first_end = match batch.run.ends.as_slice() {
-            [first, _, ..] => *first,
+            [first, _, ..] => first.tick,
             _ => commit.now,
         };
+        replica.last_end = batch.ready;
         self.count(batch, stage, first_end, batch.scheduled_at, commit);
         let mut any_ended = false;
         for member in &mut batch.members {
@@ -151,7 +152,7 @@ impl Books<'_, '_> {
         let mut execution = Nanos::ZERO;
         for number in 1..=more {
             let (start, end) =
-                (batch.run.ends[number as usize - 1], batch.run.ends[number as usize]);
+                (batch.run.ends[number as usize - 1].tick, batch.run.ends[number as usize].tick);
             let time = batch.run.times[number as usize];
             batch.id += 1;
             batch.shape.next_decode();

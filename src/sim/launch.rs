@@ -3,10 +3,10 @@
 use bevy_ecs::prelude::*;
 
 use super::arrive::Arrivals;
-use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
+use super::{Agenda, Engine, Event, Instant, Ledger, Nanos, Worklists};
 use crate::batch::Batch;
 use crate::cluster::{Stage, StageQueue, Stages};
-use crate::timing::StagePosition;
+use crate::timing::{StagePosition, StageTime};
 
 /// Launch phase: prices the next batch of each stage that can start one, and pushes its end.
 pub(crate) fn launch(
@@ -31,7 +31,10 @@ pub(crate) fn launch(
         let batch = &mut *batches.get_mut(slot)?;
         let position = StagePosition { index: stage.index, count: engine.limits.stages };
         let time = engine.predictor.stage_time(&batch.shape, position);
-        let mut end = now + time.total;
+        let start = batch.ready.later(queue.free);
+        // Both may be in the past: a request has just arrived.
+        let start = if start.tick == now { start } else { Instant::at(now) };
+        let (mut end, time) = ended(start, time);
         if stage.index == 0 {
             batch.started_at = now;
         }
@@ -41,19 +44,27 @@ pub(crate) fn launch(
         if batch.run.most > 1 {
             let stop = stop_at(&engine, &arrivals, now);
             let mut shape = batch.shape.clone();
-            while batch.run.iterations() < batch.run.most && end < stop {
+            while batch.run.iterations() < batch.run.most && end.tick < stop {
                 shape.next_decode();
                 let time = engine.predictor.stage_time(&shape, position);
-                if engine.time_limit.is_some_and(|limit| end + time.total > limit) {
+                let (next, time) = ended(end, time);
+                if engine.time_limit.is_some_and(|limit| next.tick > limit) {
                     break;
                 }
-                end += time.total;
+                end = next;
                 batch.run.push(end, time);
             }
         }
-        agenda.push(end, Event::StageEnd(entity, queue.launches));
+        (queue.free, batch.ready) = (end, end);
+        agenda.push(end.tick, Event::StageEnd(entity, queue.launches));
     }
     Ok(())
+}
+
+/// When an iteration that begins at `start` ends, and its time in whole nanoseconds.
+fn ended(start: Instant, time: StageTime) -> (Instant, StageTime) {
+    let end = start.after(time.total, time.rest_ns);
+    (end, StageTime { total: end.tick.since(start.tick), ..time })
 }
 
 /// When a run that starts now is sure to be cut off: a single replica gets every arrival.
@@ -78,9 +89,11 @@ pub(crate) fn cut_off_runs(
         for &stage in replicas.get(entity)?.entities() {
             let mut queue = queues.get_mut(stage)?;
             let Some(slot) = queue.current else { continue };
-            if let Some(end) = batches.get_mut(slot)?.run.cut_off(now) {
+            let mut batch = batches.get_mut(slot)?;
+            if let Some(end) = batch.run.cut_off(now) {
+                (queue.free, batch.ready) = (end, end);
                 queue.launches = queue.launches.wrapping_add(1);
-                agenda.push(end, Event::StageEnd(stage, queue.launches));
+                agenda.push(end.tick, Event::StageEnd(stage, queue.launches));
             }
         }
     }

@@ -28,4 +28,5 @@ pub(crate) use lists::Worklists;
 pub use phase::Phase;
 pub use random::RandomStream;
 pub use spec::{SimError, SimSpec};
+pub(crate) use time::Instant;
 pub use time::Nanos;

@@ -116,6 +116,7 @@ impl RandomScenario {
                 block_size,
                 num_blocks,
                 stages: [1, 1, 2, 3][between(0, 3) as usize],
+                vidur_lengths: false,
             },
             requests,
             concurrency: (between(0, 4) == 0).then(|| between(1, 12) as u32),

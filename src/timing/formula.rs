@@ -19,7 +19,8 @@ use super::{
 ///
 /// with `T` the batch's tokens, `S` the sum over its requests of (context x tokens), see
 /// [`BatchShape::context_products`], and `P` the number of pipeline stages. Computed in `f64` in
-/// exactly this order, so that it equals other programs' to the bit, then rounded to a nanosecond.
+/// exactly this order, so that it equals other programs' to the bit, then rounded to
+/// a nanosecond (see [`StageTime::rest_ns`]).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FormulaSettings {
@@ -42,8 +43,8 @@ impl TimingSettings for FormulaSettings {
         let parts =
             [("base", self.base), ("per_token", self.per_token), ("per_context", self.per_context)];
         for (name, value) in parts {
-            if !value.is_finite() || value < 0.0 {
-                return Err(SettingError::new(name, value, "a number of seconds, 0 or more"));
+            if !(0.0..=1e6).contains(&value) {
+                return Err(SettingError::new(name, value, "seconds, 0 to 1e6"));
             }
         }
         if parts.iter().all(|(_, value)| *value == 0.0) {
@@ -60,7 +61,8 @@ impl Predictor for FormulaSettings {
         let products = batch.context_products() as f64;
         let stages = f64::from(stage.count);
         let seconds = self.base + (self.per_token * tokens + self.per_context * products) / stages;
-        StageTime { total: Nanos::from_secs_f64(seconds), ..StageTime::default() }
+        let (total, rest_ns) = Nanos::from_secs_f64_with_rest(seconds);
+        StageTime { total, rest_ns, ..StageTime::default() }
     }
 
     fn note(&self) -> TimingNote {

@@ -130,10 +130,13 @@ pub struct StagePosition {
 
 /// The time of a batch on one stage, and where it goes. What the named parts leave of `total` is
 /// GEMMs and everything else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StageTime {
     /// The whole time on the stage.
     pub total: Nanos,
+    /// What rounding to the nearest left of it, in nanoseconds, -0.5 to 0.5 (0 is fine). The clock
+    /// keeps it, so that the same error again and again does not make long runs drift.
+    pub rest_ns: f64,
     /// Attention kernels over prompts.
     pub attention_prefill: Nanos,
     /// Attention kernels of decoding requests.

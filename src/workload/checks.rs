@@ -70,6 +70,14 @@ pub(crate) fn share(path: &str, value: f64) -> Result<(), SettingError> {
     Err(SettingError::new(path, value, "above 0 and below 1"))
 }
 
+/// The exponent of a Zipf distribution.
+pub(crate) fn skew(path: &str, value: f64) -> Result<(), SettingError> {
+    if (0.0..=20.0).contains(&value) {
+        return Ok(());
+    }
+    Err(SettingError::new(path, value, "between 0 and 20"))
+}
+
 /// A limit on prompt plus output.
 pub(crate) fn max_total(path: &str, value: Option<u32>) -> Result<(), SettingError> {
     match value {

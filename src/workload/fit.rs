@@ -13,8 +13,8 @@ use crate::scenario::SettingError;
 /// `lengths: Empirical(file: ...)`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FitArgs {
-    /// CSV file with a header (Vidur, Splitwise or Azure columns; others with --prompt-column
-    /// and --output-column); may be gzipped
+    /// CSV file with a header (Vidur, Splitwise, Azure or BurstGPT columns; others with
+    /// --prompt-column and --output-column), or JSON Lines (Mooncake, ShareGPT); may be gzipped
     pub file: PathBuf,
     /// The table to write; never overwritten
     #[arg(short = 'o', long = "out", value_name = "OUT.ron")]
@@ -46,12 +46,12 @@ impl FitArgs {
                 prompt: prompt.clone(),
                 output: output.clone(),
                 id: None,
+                priority: None,
                 time_unit: Default::default(),
                 rebase: false,
             },
         };
-        let trace = TraceSettings { file: &self.file, format: &format, sort: false }
-            .read(Path::new(""), Need::LENGTHS)?;
+        let trace = TraceSettings::new(&self.file, &format).read(Path::new(""), Need::LENGTHS)?;
         let pairs: Vec<LengthPair> = trace.rows.iter().map(|row| row.lengths).collect();
         let name = self.name.clone().unwrap_or_else(|| {
             self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()

@@ -3,17 +3,20 @@
 //! A [`WorkloadSpec`] is what a scenario says; [`WorkloadSpec::check`] reads its files and turns
 //! it into a [`Workload`], which cannot fail any more and yields a [`RequestSource`] per seed.
 //! Each arrival process, length distribution and trace format has a file of its own and one line
-//! in [`Arrivals`], [`Lengths`] or [`TraceFormat`].
+//! in [`Arrivals`], [`Lengths`], [`TraceFormat`] or [`Prefix`].
 
 pub mod arrivals;
 mod checks;
 mod fit;
 pub mod lengths;
 mod plan;
+mod prefix;
+mod ranks;
 mod replay;
 mod source;
 mod spec;
 mod survey;
+mod ticks;
 pub mod traces;
 mod window;
 
@@ -21,6 +24,7 @@ pub use arrivals::Arrivals;
 pub use fit::FitArgs;
 pub use lengths::{LengthPair, Lengths};
 pub use plan::Workload;
+pub use prefix::Prefix;
 pub use replay::TraceReplay;
 pub use spec::{Margin, WorkloadSpec};
 pub use survey::Survey;
@@ -57,6 +61,10 @@ pub trait RequestSource: Send {
 
 #[cfg(test)]
 mod distribution_tests;
+#[cfg(test)]
+mod jsonl_tests;
+#[cfg(test)]
+mod prefix_tests;
 #[cfg(test)]
 mod recorded_tests;
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::arrivals::{AllAtOnce, ArrivalProcess};
-use super::lengths::{FromRows, LengthDistribution, OnEnd};
+use super::lengths::LengthDistribution;
+use super::prefix::SharedPrefix;
 use super::source::{Generated, Replay};
 use super::spec::nothing_left;
 use super::window::Window;
-use super::{LengthPair, Margin, NewRequest, RequestSource};
+use super::{Margin, NewRequest, RequestSource};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 
@@ -25,6 +26,8 @@ pub struct Workload {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub requests: Requests,
+    pub prefix: Option<SharedPrefix>,
+    pub warnings: Vec<String>,
     pub limit: Option<u64>,
     pub duration: Option<Nanos>,
     pub warmup: Option<Margin>,
@@ -36,6 +39,16 @@ pub(super) struct Plan {
 pub(super) enum Requests {
     Generated { arrivals: Arc<dyn ArrivalProcess>, lengths: Arc<dyn LengthDistribution> },
     Replay(Arc<[NewRequest]>),
+}
+
+impl Requests {
+    /// Whether they bring along what their prompts have in common.
+    pub fn have_content(&self) -> bool {
+        match self {
+            Requests::Generated { .. } => false,
+            Requests::Replay(requests) => requests.iter().any(|r| r.content.is_some()),
+        }
+    }
 }
 
 impl Plan {
@@ -100,7 +113,7 @@ impl Workload {
     /// [`Workload::concurrency`] of them and one more at each completion, until the source or
     /// [`Workload::arrivals_end`] ends.
     pub fn source(&self, seed: u64) -> Box<dyn RequestSource> {
-        match &self.plan.requests {
+        let source: Box<dyn RequestSource> = match &self.plan.requests {
             Requests::Generated { arrivals, lengths } => Box::new(Generated::new(
                 arrivals.times(seed),
                 lengths.pairs(seed),
@@ -110,7 +123,16 @@ impl Workload {
             Requests::Replay(requests) => {
                 Box::new(Replay::new(requests.clone(), self.plan.duration))
             }
+        };
+        match &self.plan.prefix {
+            None => source,
+            Some(prefix) => prefix.before(source, seed),
         }
+    }
+
+    /// What the user should know, such as rows of a file that were left out.
+    pub fn warnings(&self) -> &[String] {
+        &self.plan.warnings
     }
 
     /// Requests in flight at any time, if this is a closed loop.
@@ -143,28 +165,20 @@ impl Workload {
     /// The largest prompt plus output in tokens that is possible (or, for traces, that occurs);
     /// `None` if there is no limit but that of the numbers themselves.
     pub fn max_total_hint(&self) -> Option<u32> {
-        match &self.plan.requests {
+        let most = match &self.plan.requests {
             Requests::Generated { lengths, .. } => lengths.max_total(),
             Requests::Replay(requests) => {
                 requests.iter().map(|r| r.prompt_tokens + r.output_tokens).max()
             }
-        }
+        }?;
+        Some(most + self.plan.prefix.as_ref().map_or(0, |prefix| prefix.tokens))
     }
 
-    /// The same lengths, all arriving at time 0 with ids from 0 and nothing left out of the
+    /// The same lengths and prefixes, all arriving at time 0 with ids from 0 and nothing left out of the
     /// statistics: what a system under it serves per second is its capacity. Where only a
     /// duration bounds the workload, as many requests as are expected in it (in a closed loop,
     /// 16 for each request in flight).
     pub fn saturated(&self) -> Workload {
-        let lengths: Arc<dyn LengthDistribution> = match &self.plan.requests {
-            Requests::Generated { lengths, .. } => lengths.clone(),
-            Requests::Replay(requests) => {
-                let pairs = requests
-                    .iter()
-                    .map(|r| LengthPair { prompt: r.prompt_tokens, output: r.output_tokens });
-                Arc::new(FromRows::in_order(pairs.collect(), OnEnd::Stop))
-            }
-        };
         let expected = self
             .offered_rate()
             .zip(self.plan.duration)
@@ -172,9 +186,25 @@ impl Workload {
         let users = self.concurrency().map(|n| u64::from(n) * SATURATED_PER_USER);
         let limit =
             [self.request_count(), expected].into_iter().flatten().min().or(users).or(Some(1));
+        let requests = match &self.plan.requests {
+            Requests::Generated { lengths, .. } => {
+                Requests::Generated { arrivals: Arc::new(AllAtOnce), lengths: lengths.clone() }
+            }
+            Requests::Replay(requests) => {
+                let requests = requests.iter().zip(0..limit.unwrap_or(u64::MAX));
+                let at_once = requests.map(|(request, id)| NewRequest {
+                    id,
+                    arrived_at: Nanos::ZERO,
+                    ..request.clone()
+                });
+                Requests::Replay(at_once.collect())
+            }
+        };
         Workload {
             plan: Arc::new(Plan {
-                requests: Requests::Generated { arrivals: Arc::new(AllAtOnce), lengths },
+                requests,
+                prefix: self.plan.prefix.clone(),
+                warnings: Vec::new(),
                 limit,
                 duration: None,
                 warmup: None,

@@ -72,3 +72,38 @@ fn trimming_is_vidurs() {
         assert!(ours.contains(&pair), "{pair:?}");
     }
 }
+
+/// The engines of these runs logged how many tokens of each prompt an earlier one had in common.
+#[test]
+fn recorded_prefixes_are_those_of_the_engines() {
+    for (case, cached) in
+        [("rtxpro6000-llama-3.1-8b", 19_520), ("rtxpro6000-qwen3-32b-tp2", 20_448)]
+    {
+        let Some(dir) = shared(&format!("truth/{case}")) else { return };
+        let read = |trace: &str| {
+            let workload = spec(&format!("(trace: ({trace}, tokens_per_hash: 16))")).check(&dir);
+            requests(&workload.unwrap(), 0)
+        };
+        let joined = read("file: \"workload.csv\", prefixes: \"prefix_blocks.jsonl\"");
+        let mut seen = BTreeSet::new();
+        let mut csv = csv::Reader::from_path(dir.join("workload.csv")).unwrap();
+        let mut total = 0;
+        for (row, request) in csv.records().zip(&joined) {
+            let hashes = request.content.as_ref().unwrap().hashes(
+                request.id,
+                request.prompt_tokens,
+                request.output_tokens,
+                16,
+            );
+            let full = request.prompt_tokens as usize / 16;
+            let hits = hashes.0[..full].iter().take_while(|hash| seen.contains(&hash.0)).count();
+            assert_eq!(row.unwrap()[4].parse::<usize>().unwrap(), hits * 16, "{}", request.id);
+            total += hits * 16;
+            seen.extend(hashes.0[..full].iter().map(|hash| hash.0));
+        }
+        assert_eq!((joined.len(), total), (300, cached));
+        // The prefix file is a trace itself.
+        let alone = read("file: \"prefix_blocks.jsonl\"");
+        assert!(alone.iter().zip(&joined).all(|(a, b)| a.content == b.content && a.id == b.id));
+    }
+}

@@ -19,7 +19,7 @@ fn arrivals() {
         ("Poisson(qps: -1)", "arrivals.qps", "-1"),
         ("Poisson(qps: NaN)", "arrivals.qps", "NaN"),
         ("Poisson(qps: inf)", "arrivals.qps", "inf"),
-        ("Poisson(qps: 1e-300)", "arrivals.qps", "0.000"),
+        ("Poisson(qps: 1e-300)", "arrivals.qps", "1e-300"),
         ("Poisson(qps: 2, clip: 0)", "arrivals.clip", "0"),
         ("Poisson(qps: 2, clip: NaN)", "arrivals.clip", "NaN"),
         ("Gamma(qps: 0, cv: 1)", "arrivals.qps", "0"),

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, Requests};
-use super::{Arrivals, Lengths, TraceReplay, Workload, checks};
+use super::{Arrivals, Lengths, Prefix, TraceReplay, Workload, checks};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 
@@ -43,6 +43,9 @@ pub struct WorkloadSpec {
     /// An exact list of requests instead of `requests`, `arrivals` and `lengths`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceReplay>,
+    /// What prompts have in common, unless the trace says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<Prefix>,
     /// What the statistics leave out at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Margin>,
@@ -61,6 +64,9 @@ pub enum Margin {
     Seconds(f64),
 }
 
+/// Requests, and what the user should know of them.
+type Checked = (Requests, Vec<String>);
+
 impl WorkloadSpec {
     /// Reads every file the workload names (paths are relative to `base_dir`) and checks every
     /// setting, so that nothing can fail later.
@@ -72,12 +78,22 @@ impl WorkloadSpec {
         if let Some(duration) = self.duration_s {
             checks::seconds("duration_s", duration)?;
         }
-        let requests = match &self.trace {
+        let (requests, warnings) = match &self.trace {
             Some(trace) => self.check_replay(trace, base_dir)?,
             None => self.check_generated(base_dir)?,
         };
+        let prefix = match &self.prefix {
+            None => None,
+            Some(_) if requests.have_content() => {
+                let found = "given for a trace that has its own";
+                return Err(SettingError::new("prefix", found, "one source of prefixes"));
+            }
+            Some(prefix) => Some(prefix.check().map_err(|e| e.within("prefix"))?),
+        };
         let plan = Plan {
             requests,
+            prefix,
+            warnings,
             limit: self.requests,
             duration: self.duration_s.map(Nanos::from_secs_f64),
             warmup: self.warmup,
@@ -88,7 +104,7 @@ impl WorkloadSpec {
         Workload::new(plan)
     }
 
-    fn check_replay(&self, trace: &TraceReplay, dir: &Path) -> Result<Requests, SettingError> {
+    fn check_replay(&self, trace: &TraceReplay, dir: &Path) -> Result<Checked, SettingError> {
         let excess = |path| {
             SettingError::new(path, "given beside `trace`", "either a trace or generated requests")
         };
@@ -101,10 +117,11 @@ impl WorkloadSpec {
         if self.requests.is_some() {
             return Err(excess("requests").help("`trace: (limit: N)` takes its first N requests"));
         }
-        Ok(Requests::Replay(trace.check(dir).map_err(|e| e.within("trace"))?))
+        let (requests, warnings) = trace.check(dir).map_err(|e| e.within("trace"))?;
+        Ok((Requests::Replay(requests), warnings))
     }
 
-    fn check_generated(&self, base_dir: &Path) -> Result<Requests, SettingError> {
+    fn check_generated(&self, base_dir: &Path) -> Result<Checked, SettingError> {
         if self.requests == Some(0) {
             return Err(SettingError::new("requests", 0, "at least 1 request"));
         }
@@ -118,7 +135,10 @@ impl WorkloadSpec {
         })?;
         let arrivals = arrivals.check(base_dir).map_err(|e| e.within("arrivals"))?;
         let lengths = lengths.check(base_dir).map_err(|e| e.within("lengths"))?;
-        Ok(Requests::Generated { arrivals, lengths })
+        let mut warnings = arrivals.warnings().to_vec();
+        warnings.extend_from_slice(lengths.warnings());
+        warnings.dedup();
+        Ok((Requests::Generated { arrivals, lengths }, warnings))
     }
 
     /// The number of requests must be finite, and every trace long enough for it.

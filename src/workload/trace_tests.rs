@@ -8,7 +8,7 @@ use super::*;
 use crate::scenario::SettingError;
 
 /// Checks a workload beside files of the given names and contents.
-fn check(ron: &str, files: &[(&str, &str)]) -> Result<Workload, SettingError> {
+pub(super) fn check(ron: &str, files: &[(&str, &str)]) -> Result<Workload, SettingError> {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
         write(&dir.path().join(name), text);
@@ -17,7 +17,7 @@ fn check(ron: &str, files: &[(&str, &str)]) -> Result<Workload, SettingError> {
     spec(ron).check(dir.path())
 }
 
-fn write(path: &Path, text: &str) {
+pub(super) fn write(path: &Path, text: &str) {
     let file = std::fs::File::create(path).unwrap();
     if path.extension().is_some_and(|extension| extension == "gz") {
         let mut zip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
@@ -30,7 +30,7 @@ fn write(path: &Path, text: &str) {
 }
 
 /// Id, arrival in nanoseconds, prompt and output of every request.
-fn rows(ron: &str, files: &[(&str, &str)]) -> Vec<(u64, u64, u32, u32)> {
+pub(super) fn rows(ron: &str, files: &[(&str, &str)]) -> Vec<(u64, u64, u32, u32)> {
     let workload = check(ron, files).unwrap_or_else(|error| panic!("{error}"));
     let requests = requests(&workload, 1);
     requests.iter().map(|r| (r.id, r.arrived_at.0, r.prompt_tokens, r.output_tokens)).collect()
@@ -259,7 +259,7 @@ fn what_is_wrong_and_where() {
             "times within 1e9 s",
         ),
         ("0,0,1\n", "3 fields at t.csv:2", "4 fields, as in the header"),
-        ("", "no rows in t.csv", "a header and at least one row"),
+        ("", "no rows in t.csv", "at least one row"),
     ] {
         let error = check(REPLAY, &[("t.csv", &format!("{head}{rows}"))]).unwrap_err();
         assert_eq!(

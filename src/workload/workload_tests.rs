@@ -170,3 +170,23 @@ fn writes_what_it_reads_with_defaults_filled_in() {
         "(requests: 1, arrivals: Static, lengths: Empirical(name: \"azure-conv-2023\", max_total: 4096))",
     );
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_accepted() {
+    let docs = include_str!("../../docs/workloads.md");
+    let mut examples = 0;
+    for block in docs.split("```ron\n").skip(1) {
+        let text = block.split("```").next().unwrap();
+        let settings = text.strip_prefix("workload: ").unwrap();
+        let spec = spec(settings);
+        if !text.contains("file:") {
+            spec.check(std::path::Path::new(".")).unwrap_or_else(|error| panic!("{error}: {text}"));
+        }
+        examples += 1;
+    }
+    assert!(examples > 20, "{examples}");
+    let names = Arrivals::NAMES.iter().chain(&Lengths::NAMES).chain(&TraceFormat::NAMES);
+    for name in names.chain(&Prefix::NAMES) {
+        assert!(docs.contains(&format!("`{name}")), "{name} is not documented");
+    }
+}

@@ -188,6 +188,11 @@ fn kv(v: &VariantResult, single: bool) -> Vec<Line> {
         v.mean("kv_used_over_allocated")
             .map(|share| format!("used/allocated {} %", percent(share))),
     );
+    items.extend(
+        v.mean("prefix_hit_rate")
+            .filter(|share| *share > 0.0)
+            .map(|share| format!("prefix hits {} %", percent(share))),
+    );
     let mut lines = packed("KV", &items, " | ", 0);
     if !single {
         lines.extend(packed("", &[preemptions(v)], "", 0));

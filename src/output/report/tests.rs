@@ -140,3 +140,14 @@ fn nothing_finished() {
     result.variants.clear();
     shown(&result);
 }
+
+#[test]
+fn prefix_hits_are_shown_where_there_are_any() {
+    let mut result = examples::one_run();
+    assert!(!shown(&result).contains("prefix"));
+    for (share, there) in [(0.0, false), (0.889, true)] {
+        result.variants[0].runs[0].metrics.set("prefix_hit_rate", share);
+        let text = shown(&result);
+        assert_eq!(text.contains("| prefix hits 89 %"), there, "{text}");
+    }
+}

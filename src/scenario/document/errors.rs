@@ -79,6 +79,18 @@ fn syntax_words(text: &str, at: usize, ended: bool, code: &Error) -> (String, St
         Error::ExpectedStructLikeEnd | Error::ExpectedArrayEnd | Error::ExpectedMapEnd => {
             ("a bracket is not closed", "expected the closing bracket")
         }
+        Error::UnexpectedChar(_) | Error::ExpectedIdentifier
+            if text[..at].trim_end().ends_with(':') =>
+        {
+            ("a value is missing", "expected a value before this")
+        }
+        Error::ExpectedIdentifier if text[at..].starts_with([')', ']', '}']) => {
+            ("a bracket is closed by one of another kind", "does not match the opening bracket")
+        }
+        Error::ExpectedIdentifier => ("a name is missing", "expected the name of a field"),
+        Error::ExpectedChar => ("a text in single quotes", "texts need double quotes"),
+        Error::ExpectedInteger => ("a number has no digits", "expected a digit"),
+        Error::UnexpectedChar(_) => ("a character that has no meaning here", "expected a value"),
         Error::NoSuchExtension(_) => ("unknown RON extension", "not an extension"),
         Error::ExceededRecursionLimit => ("brackets are nested too deeply", "too deep"),
         other => return (plain_words(other), "not understood".to_owned()),
@@ -172,6 +184,9 @@ fn wrong_value(
             _ => "fields in parentheses `( name: value, ... )`".to_owned(),
         },
         Error::ExpectedIdentifier => "a name".to_owned(),
+        Error::InvalidIdentifier(_) | Error::SuggestRawIdentifier(_) => {
+            "a field `name: value`".to_owned()
+        }
         Error::ExpectedUnit => "a name without settings".to_owned(),
         Error::IntegerOutOfBounds if written.starts_with('-') => {
             "a whole number of at least 0".to_owned()

@@ -72,6 +72,13 @@ struct Setting {
     value: Document,
 }
 
+/// The dot that has no name before or behind it, if there is one.
+fn empty_step(path: &str) -> Option<usize> {
+    let path = path.trim_end();
+    let (first, last) = (path.starts_with('.'), path.ends_with('.'));
+    path.find("..").or(first.then_some(0)).or(last.then(|| path.len() - 1))
+}
+
 impl Setting {
     /// Reads an argument for `base`.
     fn parse(base: &Document, argument: &str) -> Result<Setting, Box<Diagnostic>> {
@@ -87,9 +94,13 @@ impl Setting {
         let Some(equals) = argument.find('=') else {
             return Err(malformed(argument.len()..argument.len(), "expected `=value`"));
         };
-        let steps = steps_of(&argument[..equals]);
+        let path = &argument[..equals];
+        let steps = steps_of(path);
         if steps.is_empty() {
             return Err(malformed(0..equals, "expected the path of a setting"));
+        }
+        if let Some(dot) = empty_step(path) {
+            return Err(malformed(dot..dot + 1, "expected a name on both sides of the dot"));
         }
         let text = &argument[equals + 1..];
         if text.trim().is_empty() {
@@ -97,7 +108,7 @@ impl Setting {
         }
         let mut pieces = Pieces::default();
         // A shell strips quotes, so a text may come without them where there is a text already.
-        let old = base.node(&argument[..equals]).map(|node| base.slice(&node.span));
+        let old = base.node(path).map(|node| base.slice(&node.span));
         let bare = old.is_some_and(|old| old.starts_with('"')) && !text.contains(['"', '\\', '\n']);
         let quote = if bare { "\"" } else { "" };
         let start = Place { source: source.clone(), span: equals + 1..argument.len() };
@@ -165,25 +176,30 @@ mod tests {
     #[test]
     fn bad_settings_are_explained() {
         let base = document("base", "(seed: 1, a: C(16), l: [1])");
-        let table: Vec<String> =
-            ["seed", "=3", "seed=", "seed.x=3", "a.qps=2", "l[3]=1", "seed=(", "seed=a b"]
-                .iter()
-                .map(|argument| match base.with_setting(argument) {
-                    Ok(document) => format!("ok {}", document.text),
-                    Err(error) => {
-                        let place = error.place.as_ref().expect("has a place");
-                        format!(
-                            "{argument} at {}: {} ({})",
-                            place.line_column().1,
-                            error.title,
-                            error.label
-                        )
-                    }
-                })
-                .collect();
+        let table: Vec<String> = [
+            "seed", "=3", "a..b=2", ".seed=1", "seed.=1", "seed=", "seed.x=3", "a.qps=2", "l[3]=1",
+            "seed=(", "seed=a b",
+        ]
+        .iter()
+        .map(|argument| match base.with_setting(argument) {
+            Ok(document) => format!("ok {}", document.text),
+            Err(error) => {
+                let place = error.place.as_ref().expect("has a place");
+                format!(
+                    "{argument} at {}: {} ({})",
+                    place.line_column().1,
+                    error.title,
+                    error.label
+                )
+            }
+        })
+        .collect();
         insta::assert_snapshot!(table.join("\n"), @r##"
 seed at 5: --set needs a path and a value (expected `=value`)
 =3 at 1: --set needs a path and a value (expected the path of a setting)
+a..b=2 at 2: --set needs a path and a value (expected a name on both sides of the dot)
+.seed=1 at 1: --set needs a path and a value (expected a name on both sides of the dot)
+seed.=1 at 5: --set needs a path and a value (expected a name on both sides of the dot)
 seed= at 6: --set needs a path and a value (expected a value)
 seed.x=3 at 6: --set: there is no `x` here (`1` has no such part)
 a.qps=2 at 3: --set: there is no `qps` here (`C` has no such part)

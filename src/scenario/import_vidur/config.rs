@@ -75,6 +75,20 @@ impl Config {
             .ok_or_else(|| self.error(path, "a whole number of at least 0"))
     }
 
+    /// A whole number of at least 1.
+    pub fn at_least_one(&self, path: &str) -> Read<u32> {
+        match self.count(path)? {
+            0 => Err(self.error(path, "at least 1")),
+            number => Ok(number),
+        }
+    }
+
+    /// A number above 0.
+    pub fn positive(&self, path: &str) -> Read<f64> {
+        let number = self.number(path)?;
+        if number > 0.0 { Ok(number) } else { Err(self.error(path, "a number above 0")) }
+    }
+
     /// A number.
     pub fn number(&self, path: &str) -> Read<f64> {
         self.optional_number(path)?.ok_or_else(|| self.error(path, "a number"))

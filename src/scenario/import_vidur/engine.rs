@@ -60,10 +60,7 @@ impl Engine {
         if !(0.0..1.0).contains(&margin) {
             return Err(config.error(&at("memory_margin_fraction"), "at least 0 and below 1"));
         }
-        let block_size = config.count(&format!("{SCHEDULER}.block_size"))?;
-        if block_size == 0 {
-            return Err(config.error(&format!("{SCHEDULER}.block_size"), "at least 1"));
-        }
+        let block_size = config.at_least_one(&format!("{SCHEDULER}.block_size"))?;
         let max_model_len = max_tokens(config)?;
         let memory = config.number(&at("device_config.total_memory_gb"))?;
         let plan =
@@ -90,7 +87,7 @@ impl Engine {
             device,
             network: config.text(&at("network_device"))?.to_owned(),
             parallel,
-            replicas: config.count("cluster_config.num_replicas")?,
+            replicas: config.at_least_one("cluster_config.num_replicas")?,
             router: router(config, out)?,
             policy,
             policy_remark,
@@ -132,6 +129,10 @@ impl Engine {
         if self.max_model_len > self.model.max_position {
             out.line("        allow_long_max_model_len: true,  // Vidur does not check the model's limit");
         }
+        out.remarked(
+            "        vidur_lengths: true,",
+            "lengths are not checked; reservations are whole blocks",
+        );
         out.line(&format!("        gpu_memory_utilization: {:?},", self.utilization));
         out.line(&format!("        block_size: {},", self.block_size));
         out.remarked(&format!("        num_gpu_blocks: {},", self.num_blocks), &self.blocks_remark);
@@ -192,10 +193,7 @@ fn router(config: &Config, out: &mut Writer) -> Result<&'static str, Box<Diagnos
 fn policy(config: &Config, planned_batch: u32) -> Result<(String, &'static str), Box<Diagnostic>> {
     let at = |field: &str| format!("{SCHEDULER}.{field}");
     let name = config.text(&at("name"))?;
-    let cap = config.count(&at("batch_size_cap"))?;
-    if cap == 0 {
-        return Err(config.error(&at("batch_size_cap"), "at least 1"));
-    }
+    let cap = config.at_least_one(&at("batch_size_cap"))?;
     let watermark = || config.number(&at("watermark_blocks_fraction"));
     let batched = || config.count(&at("max_tokens_in_batch"));
     let planned =

@@ -64,6 +64,7 @@ fn a_config_becomes_a_readable_scenario() {
     engine: (
         policy: VllmV0(max_num_seqs: 128, max_num_batched_tokens: 4096, watermark: 0.01, vidur_spare_block: true, vidur_idle: true),
         max_model_len: 4096,            // Vidur's max_tokens
+        vidur_lengths: true,            // lengths are not checked; reservations are whole blocks
         gpu_memory_utilization: 0.9,
         block_size: 16,
         num_gpu_blocks: 7424,           // Vidur's memory planner: 29 requests of 4096 tokens per stage

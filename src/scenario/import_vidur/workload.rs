@@ -72,10 +72,7 @@ fn write_synthetic(
         Some(_) => return Err(config.error(&duration, "above 0")),
         None => {
             let path = format!("{GENERATOR}.num_requests");
-            match config.count(&path)? {
-                0 => return Err(config.error(&path, "at least 1")),
-                requests => out.line(&format!("        requests: {requests},")),
-            }
+            out.line(&format!("        requests: {},", config.at_least_one(&path)?));
         }
     }
     write_arrivals(config, out)?;
@@ -84,7 +81,7 @@ fn write_synthetic(
 
 fn write_arrivals(config: &Config, out: &mut Writer) -> Result<(), Box<Diagnostic>> {
     let at = |field: &str| format!("{INTERVALS}.{field}");
-    let number = |field: &str| config.number(&at(field));
+    let number = |field: &str| config.positive(&at(field));
     match config.text(&at("name"))? {
         "poisson" => out.line(&format!(
             "        arrivals: Poisson(qps: {:?}, clip: 3.0),  // Vidur cuts gaps at 3 means: the real rate is 5.2 % higher",

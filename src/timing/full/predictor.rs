@@ -46,8 +46,11 @@ impl Predictor for ComposedPredictor {
         remember(&self.seen.prefill, time.prefill);
         remember(&self.seen.decode, time.decode);
         remember(&self.seen.communication, time.communication);
+        let us = time.all.total() + self.overhead_us;
+        let (total, rest_ns) = Nanos::from_secs_f64_with_rest(us * 1e-6);
         StageTime {
-            total: nanos(time.all.total() + self.overhead_us),
+            total,
+            rest_ns,
             attention_prefill: nanos(time.prefill.us),
             attention_decode: nanos(time.decode.us),
             communication: nanos(time.communication.us),

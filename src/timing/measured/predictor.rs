@@ -158,8 +158,10 @@ impl Predictor for MeasuredPredictor {
             0.0 => Nanos::ZERO,
             _ => Nanos::from_millis_f64(us * 1e-3),
         };
+        let (total, rest_ns) = Nanos::from_secs_f64_with_rest((block * blocks + transfer) * 1e-6);
         StageTime {
-            total: nanos(block * blocks + transfer),
+            total,
+            rest_ns,
             attention_prefill: nanos(prefill * blocks),
             attention_decode: nanos(decode * blocks),
             communication: nanos(collectives * blocks + transfer),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::predictor::MeasuredPredictor;
 use crate::profile::format::{NetworkTables, Shape};
 use crate::profile::{self, Profile};
-use crate::scenario::SettingError;
+use crate::scenario::{SettingError, suggest};
 use crate::timing::full::build_full;
 use crate::timing::{FullSettings, Predictor, TimingContext, TimingSettings};
 
@@ -252,7 +252,12 @@ pub(in crate::timing) fn load(
     let path = context.base_dir.join(name);
     if !path.exists() {
         let expected = "the name of a shipped profile or an existing file";
-        return Err(SettingError::new(setting, format!("`{name}`"), expected).help(shipped_names()));
+        let error = SettingError::new(setting, format!("`{name}`"), expected);
+        let names = profile::shipped().iter().map(|shipped| shipped.name);
+        return Err(error.help(match suggest::closest(name, names) {
+            Some(near) => format!("did you mean `{near}`? {}", shipped_names()),
+            None => shipped_names(),
+        }));
     }
     profile::read(&path).map_err(|error| unreadable(setting, name, &error))
 }
@@ -265,9 +270,9 @@ pub(in crate::timing) fn unreadable(
     SettingError::new(setting, format!("`{name}`"), "a profile").help(error.to_string())
 }
 
+/// Where to find what can be written instead.
 pub(in crate::timing) fn shipped_names() -> String {
-    let names: Vec<_> = profile::shipped().iter().map(|shipped| shipped.name).collect();
-    format!("shipped are {}", names.join(", "))
+    "`vidur-ecs profile list` shows the shipped profiles".to_owned()
 }
 
 /// The shipped profile of the device whose shape is the model's.

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::replay::one;
+use super::ticks::Ticks;
 use super::traces::{TraceFormat, TraceSettings};
 use crate::scenario::SettingError;
 use crate::sim::{Nanos, RandomStream};
@@ -56,9 +57,9 @@ pub enum Arrivals {
     /// The arrival times of a trace; its lengths, if it has any, are not used. The run ends with
     /// its last row.
     Trace {
-        /// CSV file, relative to the scenario; `.gz` is unpacked on the fly.
+        /// CSV file or JSON Lines, relative to the scenario; `.gz` is unpacked on the fly.
         file: PathBuf,
-        /// How its columns are to be read.
+        /// How it is to be read.
         #[serde(default)]
         format: TraceFormat,
         /// Times are multiplied by it: 0.5 doubles the rate.
@@ -93,6 +94,11 @@ pub trait ArrivalProcess: Debug + Send + Sync {
     fn concurrency(&self) -> Option<u32> {
         None
     }
+
+    /// What the user should know.
+    fn warnings(&self) -> &[String] {
+        &[]
+    }
 }
 
 impl Arrivals {
@@ -110,7 +116,7 @@ impl Arrivals {
             Arrivals::Uniform { qps } => Arc::new(Even::new(*qps)?),
             Arrivals::Static => Arc::new(AllAtOnce),
             Arrivals::Trace { file, format, time_scale, sort } => {
-                let trace = TraceSettings { file, format, sort: *sort };
+                let trace = TraceSettings { sort: *sort, ..TraceSettings::new(file, format) };
                 Arc::new(RecordedTimes::read(trace, *time_scale, base_dir)?)
             }
             Arrivals::Concurrency(users) => Arc::new(ClosedLoop::new(*users)?),
@@ -126,8 +132,9 @@ fn from_gaps(
 ) -> ArrivalTimes {
     let mut stream = RandomStream::new(seed, "arrivals");
     let mut now = 0.0;
+    let mut ticks = Ticks::default();
     Box::new(std::iter::from_fn(move || {
         now += gap(&mut stream);
-        Some(Nanos::from_secs_f64(now))
+        Some(ticks.next(now, Nanos::from_secs_f64(now)))
     }))
 }

@@ -13,6 +13,7 @@ use crate::workload::traces::{Need, TraceSettings};
 #[derive(Clone, Debug)]
 pub struct RecordedTimes {
     times: Arc<[Nanos]>,
+    warnings: Vec<String>,
 }
 
 impl RecordedTimes {
@@ -26,7 +27,8 @@ impl RecordedTimes {
         base_dir: &Path,
     ) -> Result<RecordedTimes, SettingError> {
         let trace = trace.read(base_dir, Need::TIMES)?;
-        Ok(RecordedTimes { times: trace.times(time_scale)?.collect() })
+        let times = trace.times(time_scale)?.collect();
+        Ok(RecordedTimes { times, warnings: trace.warnings })
     }
 }
 
@@ -42,5 +44,9 @@ impl ArrivalProcess for RecordedTimes {
 
     fn count(&self) -> Option<u64> {
         Some(self.times.len() as u64)
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }

@@ -31,7 +31,7 @@ use super::traces::TraceFormat;
 use crate::scenario::SettingError;
 
 /// Lengths of one request in tokens, each at least 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LengthPair {
     /// Prompt.
     pub prompt: u32,
@@ -99,11 +99,11 @@ pub enum Lengths {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_total: Option<u32>,
     },
-    /// The rows of a CSV file, in order or shuffled.
+    /// The lengths in a file, in order or shuffled; what its prompts have in common is not kept.
     Trace {
-        /// CSV file, relative to the scenario; `.gz` is unpacked on the fly.
+        /// CSV file or JSON Lines, relative to the scenario; `.gz` is unpacked on the fly.
         file: PathBuf,
-        /// How its columns are to be read.
+        /// How it is to be read.
         #[serde(default)]
         format: TraceFormat,
         /// Shuffles the rows by the seed.
@@ -144,6 +144,11 @@ pub trait LengthDistribution: Debug + Send + Sync {
     /// How many pairs there are, if asking for more is an error.
     fn rows_required(&self) -> Option<u64> {
         None
+    }
+
+    /// What the user should know.
+    fn warnings(&self) -> &[String] {
+        &[]
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::workload::fit::FitArgs;
-use crate::workload::traces::{Need, TraceSettings};
+use crate::workload::traces::{Need, TraceFormat, TraceSettings};
 
 /// Name, file it was fitted from, name and licence of the data.
 const SOURCES: [(&str, &str, &str, &str); 3] = [
@@ -108,7 +108,7 @@ fn closeness(expected: f64) -> f64 {
 fn draws_have_the_statistics_of_their_traces() {
     for (name, file, ..) in SOURCES {
         let Some(file) = trace(file) else { continue };
-        let settings = TraceSettings { file: &file, format: &Default::default(), sort: false };
+        let settings = TraceSettings::new(&file, &TraceFormat::Auto);
         let rows = settings.read(std::path::Path::new(""), Need::LENGTHS).unwrap().rows;
         let measured: Vec<LengthPair> = rows.iter().map(|row| row.lengths).collect();
         let drawn = drawn(name);

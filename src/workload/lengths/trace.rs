@@ -29,13 +29,7 @@ pub struct FromRows {
     rows: Arc<[LengthPair]>,
     shuffle: bool,
     on_end: OnEnd,
-}
-
-impl FromRows {
-    /// These rows in this order.
-    pub fn in_order(rows: Arc<[LengthPair]>, on_end: OnEnd) -> FromRows {
-        FromRows { rows, shuffle: false, on_end }
-    }
+    warnings: Arc<[String]>,
 }
 
 /// Reads the file of [`Lengths::Trace`].
@@ -48,13 +42,14 @@ pub(super) fn read(settings: &Lengths, base_dir: &Path) -> Result<FromRows, Sett
     checks::scale("prompt_scale", *prompt_scale)?;
     checks::scale("output_scale", *output_scale)?;
     checks::max_total("max_total", *max_total)?;
-    let trace = TraceSettings { file, format, sort: false }.read(base_dir, Need::LENGTHS)?;
+    let trace = TraceSettings::new(file, format).read(base_dir, Need::LENGTHS)?;
     let trimmed = |pair: LengthPair| {
         let pair = pair.scaled(*prompt_scale, *output_scale);
         max_total.map_or(pair, |most| trim::in_proportion(pair, most))
     };
     let rows = trace.rows.iter().map(|row| trimmed(row.lengths)).collect();
-    Ok(FromRows { rows, shuffle: *shuffle, on_end: *on_end })
+    let warnings = trace.warnings.into();
+    Ok(FromRows { rows, shuffle: *shuffle, on_end: *on_end, warnings })
 }
 
 impl LengthDistribution for FromRows {
@@ -84,6 +79,10 @@ impl LengthDistribution for FromRows {
 
     fn rows_required(&self) -> Option<u64> {
         (self.on_end == OnEnd::Error).then_some(self.rows.len() as u64)
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 }
 

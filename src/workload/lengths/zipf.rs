@@ -1,11 +1,10 @@
 //! Totals from a bounded Zipf distribution.
 
-use std::sync::Arc;
-
 use super::{LengthDistribution, LengthPair, LengthPairs};
 use crate::scenario::SettingError;
 use crate::sim::RandomStream;
 use crate::workload::checks;
+use crate::workload::ranks::Ranks;
 
 /// The most different totals, which bounds the table (8 bytes each).
 const MAX_TOTALS: u32 = 1 << 20;
@@ -17,8 +16,7 @@ const MAX_TOTALS: u32 = 1 << 20;
 pub struct Zipf {
     total: (u32, u32),
     prompt_share: f64,
-    /// Sums of the weights of the totals up to each.
-    cumulative: Arc<[f64]>,
+    ranks: Ranks,
 }
 
 impl Zipf {
@@ -27,9 +25,7 @@ impl Zipf {
     pub fn new(total: (u32, u32), theta: f64, prompt_share: f64) -> Result<Zipf, SettingError> {
         checks::token_range("total", total)?;
         checks::share("prompt_share", prompt_share)?;
-        if !(0.0..=20.0).contains(&theta) {
-            return Err(SettingError::new("theta", theta, "between 0 and 20"));
-        }
+        checks::skew("theta", theta)?;
         if total.0 < 2 {
             return Err(SettingError::new(
                 "total",
@@ -45,14 +41,7 @@ impl Zipf {
                 format!("at most {MAX_TOTALS} different totals"),
             ));
         }
-        let mut sum = 0.0;
-        let cumulative = (1..=count)
-            .map(|rank| {
-                sum += libm::pow(f64::from(rank), -theta);
-                sum
-            })
-            .collect();
-        Ok(Zipf { total, prompt_share, cumulative })
+        Ok(Zipf { total, prompt_share, ranks: Ranks::new(count, theta) })
     }
 }
 
@@ -60,11 +49,8 @@ impl LengthDistribution for Zipf {
     fn pairs(&self, seed: u64) -> LengthPairs {
         let zipf = self.clone();
         let mut stream = RandomStream::new(seed, "lengths");
-        let last = zipf.cumulative.len() - 1;
         Box::new(std::iter::repeat_with(move || {
-            let target = stream.uniform() * zipf.cumulative[last];
-            let rank = zipf.cumulative.partition_point(|&sum| sum <= target).min(last);
-            let total = zipf.total.0 + rank as u32;
+            let total = zipf.total.0 + zipf.ranks.draw(&mut stream);
             let output = (f64::from(total) * (1.0 - zipf.prompt_share)) as u32;
             let output = output.clamp(1, total - 1);
             LengthPair { prompt: total - output, output }

@@ -8,8 +8,8 @@ pub(super) fn column_map() -> ColumnMap {
         arrived_at: Some("TIMESTAMP".to_owned()),
         prompt: Some("ContextTokens".to_owned()),
         output: Some("GeneratedTokens".to_owned()),
-        id: None,
         time_unit: TimeUnit::DateTime,
         rebase: true,
+        ..ColumnMap::default()
     }
 }

@@ -1,10 +1,16 @@
 //! What a trace holds once it is read.
 
+use std::sync::Arc;
+
+use super::share_gpt::Turn;
+use crate::kv::Content;
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
+use crate::workload::ticks::Ticks;
 use crate::workload::{LengthPair, checks};
 
-/// Which columns a reader must find.
+/// What a reader must find. A replay needs both, and only a replay keeps ids, priorities and what
+/// prompts have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     pub times: bool,
@@ -14,18 +20,37 @@ pub(crate) struct Need {
 impl Need {
     pub const TIMES: Need = Need { times: true, lengths: false };
     pub const LENGTHS: Need = Need { times: false, lengths: true };
-    pub const TIMES_AND_LENGTHS: Need = Need { times: true, lengths: true };
+    pub const REPLAY: Need = Need { times: true, lengths: true };
+
+    pub fn replay(self) -> bool {
+        self.times && self.lengths
+    }
 }
 
 /// One row; what was not asked for is 0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
     /// Where it starts in the text, in bytes.
     pub at: u64,
     pub id: Option<u64>,
     /// Nanoseconds on the file's own clock.
     pub time: i64,
+    /// The time as it is written, in the file's unit; 0 for dates.
+    pub written: f64,
     pub lengths: LengthPair,
+    pub priority: i32,
+    pub identity: Identity,
+}
+
+/// What a row's prompt has in common with those of other rows.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Identity {
+    #[default]
+    Unique,
+    /// Spans that the file names.
+    Named(Arc<Content>),
+    /// A turn of a conversation: the prompt begins with the turns before it and their answers.
+    Turn(Turn),
 }
 
 /// The rows of a trace, at least one, in order of time where times were asked for.
@@ -34,6 +59,8 @@ pub(crate) struct Trace {
     pub rows: Vec<Row>,
     /// The time on the file's clock that is time 0 of the simulation.
     pub start: i64,
+    /// What the user should know of it.
+    pub warnings: Vec<String>,
 }
 
 impl Trace {
@@ -52,14 +79,16 @@ impl Trace {
                 "arrivals within 1e9 seconds",
             ));
         }
+        let mut ticks = Ticks::default();
         Ok(self.rows.iter().map(move |row| {
             let nanos = row.time - start;
             // A scale of 1 leaves even those times alone that a float cannot hold.
-            if scale == 1.0 {
+            let nanos = if scale == 1.0 {
                 Nanos(nanos as u64)
             } else {
                 Nanos((nanos as f64 * scale).round_ties_even() as u64)
-            }
+            };
+            ticks.next(row.written, nanos)
         }))
     }
 }

@@ -49,6 +49,22 @@ impl Text {
         &self.bytes
     }
 
+    /// Whether it looks like JSON Lines: it begins with an object.
+    pub fn is_json(&self) -> bool {
+        self.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+    }
+
+    /// The lines that are not empty, each with the byte at which it starts.
+    pub fn lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let mut at = 0;
+        self.bytes.split(|&byte| byte == b'\n').filter_map(move |line| {
+            let start = at;
+            at += line.len() as u64 + 1;
+            let trimmed = line.trim_ascii();
+            (!trimmed.is_empty()).then_some((start, trimmed))
+        })
+    }
+
     /// `requests.csv:17`: the line of the first text at or after a byte, from 1.
     pub fn place(&self, at: u64) -> String {
         let at = (at as usize).min(self.bytes.len());

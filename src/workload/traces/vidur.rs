@@ -2,17 +2,21 @@
 
 use csv::StringRecord;
 
-use super::{ColumnMap, TimeUnit, position};
+use super::{ColumnMap, position};
 
-/// `arrived_at,num_prefill_tokens,num_decode_tokens`, and `id` or `request_id` where it is there.
+/// `arrived_at,num_prefill_tokens,num_decode_tokens`, and `id` or `request_id` and `priority`
+/// where they are there.
 pub(super) fn column_map(header: &StringRecord) -> ColumnMap {
-    let ids = ["id", "request_id"].map(|name| Some(name.to_owned()));
+    let there = |names: &[&str]| {
+        let names = names.iter().map(|name| Some((*name).to_owned()));
+        names.into_iter().find(|name| position(header, name).is_some()).flatten()
+    };
     ColumnMap {
         arrived_at: Some("arrived_at".to_owned()),
         prompt: Some("num_prefill_tokens".to_owned()),
         output: Some("num_decode_tokens".to_owned()),
-        id: ids.into_iter().find(|name| position(header, name).is_some()).flatten(),
-        time_unit: TimeUnit::Seconds,
-        rebase: false,
+        id: there(&["id", "request_id"]),
+        priority: there(&["priority"]),
+        ..ColumnMap::default()
     }
 }

@@ -1,0 +1,211 @@
+//! The command line as a user meets it: what it says, what it leaves, how it ends.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::room::{Room, SCENARIO, finish, names};
+
+/// `SCENARIO` with an expectation that is not met.
+fn missed() -> String {
+    SCENARIO.replace("at_most_ms: 300", "at_most_ms: 0.001")
+}
+
+#[test]
+fn help_says_what_there_is() {
+    let room = Room::new();
+    for (line, words) in [
+        (
+            "--help",
+            &["Simulates LLM inference serving", "run", "check", "list", "import", "--out"][..],
+        ),
+        (
+            "run --help",
+            &["--seeds", "--set", "--strict", "--force", "--check-determinism", "--quiet"],
+        ),
+        ("check --help", &["--set", "Scenario files"]),
+        ("import vidur --help", &["--trace", "--timing", "formula:BASE,PER_TOKEN,PER_CONTEXT"]),
+        ("profile --help", &["import", "list"]),
+        ("--version", &["vidur-ecs"]),
+    ] {
+        let ran = room.must(line);
+        for word in words {
+            assert!(ran.out.contains(word), "`{line}` lacks `{word}`:\n{}", ran.out);
+        }
+        assert!(ran.err.is_empty(), "{}", ran.err);
+    }
+    let nothing = room.run("");
+    assert_eq!(nothing.code, 2);
+    assert!(nothing.err.contains("Usage:"), "{}", nothing.err);
+}
+
+#[test]
+fn list_names_everything_that_a_scenario_can() {
+    let room = Room::new();
+    std::fs::create_dir(room.path("scenarios")).expect("created");
+    room.write("scenarios/mine.ron", SCENARIO);
+    let list = room.must("list").out;
+    for word in [
+        "VllmV0",
+        "Sarathi",
+        "Orca",
+        "FasterTransformer",
+        "LightLlm",
+        "RoundRobin",
+        "Random",
+        "LeastOutstanding",
+        "PowerOfTwo",
+        "VidurLor",
+        "Formula",
+        "Measured",
+        "Llama-2-7B",
+        "A100-SXM-80G",
+        "ttft",
+        "mine",
+        "A test",
+    ] {
+        assert!(list.contains(word), "no {word} in:\n{list}");
+    }
+}
+
+#[test]
+fn check_shows_what_follows_and_runs_nothing() {
+    let room = Room::with("s.ron", SCENARIO);
+    let ran = room.must("check s.ron");
+    for word in
+        ["s is valid: A test", "variant paged", "variant max", "12.55 GiB", "num_gpu_blocks:"]
+    {
+        assert!(ran.out.contains(word), "no `{word}` in:\n{}", ran.out);
+    }
+    assert_eq!(room.names(), ["s.ron"]);
+    let ran = room.must("check s.ron --quiet");
+    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("", ""));
+    let ran = room.must("check s.ron --set engine.policy.max_num_seqs=17");
+    assert!(ran.out.contains("max_num_seqs: 17"), "{}", ran.out);
+}
+
+#[test]
+fn a_file_alone_is_run_and_the_summary_is_short() {
+    let room = Room::with("s.ron", SCENARIO);
+    let ran = room.must("s.ron");
+    assert!(ran.out.lines().count() <= 30, "{} lines:\n{}", ran.out.lines().count(), ran.out);
+    assert!(ran.out.contains("results/s"), "{}", ran.out);
+    assert!(room.path("results/s/summary.json").is_file());
+    let again = room.must("run s.ron --out again");
+    let figures = |text: &str| text.replace("results/s", "X").replace("again", "X");
+    assert_eq!(figures(&ran.out), figures(&again.out));
+}
+
+#[test]
+fn quiet_says_nothing_and_strict_counts_expectations() {
+    let room = Room::with("s.ron", missed());
+    let ran = room.run("s.ron --quiet --out a");
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", ""));
+    let ran = room.run("s.ron --strict --out b");
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.to_lowercase().contains("not met"), "{}", ran.out);
+    assert!(room.path("b/summary.json").is_file(), "what was found stays");
+    room.write("s.ron", SCENARIO.replace("order: [\"max\", \"paged\"]", "at_least: 1"));
+    room.must("s.ron --strict --quiet --out c");
+}
+
+#[test]
+fn settings_hold_and_results_are_kept() {
+    let room = Room::with("s.ron", SCENARIO);
+    let first =
+        "s.ron --quiet --out a --set workload.requests=7 --set engine.policy.max_num_seqs=5";
+    room.must(first);
+    let resolved = room.read("a/scenario.ron");
+    assert!(resolved.contains("requests: 7") && resolved.contains("max_num_seqs: 5"), "{resolved}");
+    assert_eq!(room.read("a/max/request_metrics.csv").lines().count(), 8);
+
+    let log = room.read("a/run.log");
+    let ran = room.run(first);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("a exists") && ran.err.contains("--force"), "{}", ran.err);
+    assert_eq!(room.read("a/run.log"), log, "untouched");
+    room.must(&format!("{first} --force --seeds 2"));
+    assert!(room.path("a/seeds.csv").is_file());
+    assert_eq!(room.names(), ["a", "s.ron"]);
+}
+
+#[test]
+fn several_files_run_one_after_the_other() {
+    let room = Room::with("s.ron", SCENARIO);
+    room.write("t.ron", SCENARIO);
+    room.must("s.ron t.ron --quiet --out all");
+    assert_eq!(names(&room.path("all")), ["s", "t"]);
+    room.write("bad.ron", "(");
+    assert_eq!(room.run("s.ron bad.ron --quiet --out none").code, 2);
+    assert!(!room.path("none").exists(), "nothing runs when one is wrong");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let room = Room::with("s.ron", SCENARIO);
+    let mut command = room.command(&["check", "s.ron"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("ends");
+    assert_eq!(ended.status.code(), Some(0), "{}", String::from_utf8_lossy(&ended.stderr));
+}
+
+/// A run that is stopped by a signal while it writes leaves nothing that looks like results.
+#[cfg(unix)]
+#[test]
+fn a_stopped_run_leaves_nothing_that_looks_finished() {
+    for signal in ["-KILL", "-INT", "-TERM"] {
+        let room = Room::with("s.ron", SCENARIO.replace("requests: 20", "requests: 50000000"));
+        let mut child = room
+            .command(&["s.ron", "--quiet", "--out", "out"])
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("starts");
+        let written = || {
+            let partial = room.names().into_iter().find(|name| name.starts_with(".out.partial"));
+            let file = partial.map(|name| room.path(&name).join("paged/request_metrics.csv"));
+            file.and_then(|file| file.metadata().ok()).is_some_and(|data| data.len() > 0)
+        };
+        let started = Instant::now();
+        while !written() && started.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(written(), "it never wrote anything");
+        let id = child.id().to_string();
+        let sent = Command::new("kill").args([signal, &id]).status().expect("kill is there");
+        assert!(sent.success());
+        let status = child.wait().expect("ends");
+        assert!(!status.success(), "{signal}: {status}");
+        assert!(!room.path("out").exists(), "{signal}");
+        // The same folder can be used at once.
+        room.write("s.ron", SCENARIO);
+        room.must("s.ron --quiet --out out");
+    }
+}
+
+/// A file system that takes no more bytes: one message, exit code 1, nothing left.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let room = Room::with("s.ron", SCENARIO.replace("requests: 20", "requests: 20000"));
+    let program = env!("CARGO_BIN_EXE_vidur-ecs");
+    // A limit on file sizes acts as a full disk does, once its signal is ignored.
+    let line = format!("trap '' XFSZ; ulimit -f 64; exec {program} s.ron --quiet --out out");
+    let ran = finish(Command::new("sh").args(["-c", &line]).current_dir(room.path("")));
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("cannot write") && ran.err.contains(".csv"), "{}", ran.err);
+    assert_eq!(ran.err.lines().filter(|line| line.starts_with("error")).count(), 1);
+    assert_eq!(room.names(), ["s.ron"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_that_cannot_be_written_is_said() {
+    let room = Room::with("s.ron", SCENARIO);
+    room.write("file", "");
+    for out in ["file/x", "/proc/x", "/dev/null/x"] {
+        let ran = room.run(&format!("s.ron --quiet --out {out}"));
+        assert_eq!(ran.code, 1, "{out}: {}", ran.err);
+        assert!(ran.err.starts_with("error: cannot "), "{}", ran.err);
+    }
+    assert_eq!(room.names(), ["file", "s.ron"]);
+}
