@@ -144,11 +144,12 @@ impl Attention {
     fn with_own(&self, own: &HeadTable, other: Cost, requests: f64, tokens: f64) -> Cost {
         let pairs = requests * f64::from(self.heads.q) / f64::from(own.heads.q);
         let cost = self.in_table(own, pairs, tokens);
-        if cost.basis == Basis::Extrapolated {
+        let beyond = |cost: &Cost| cost.basis == Basis::Extrapolated;
+        if beyond(&cost) && !beyond(&other) {
             return other;
         }
         let cached = other.us <= 1.02 * self.bound(&self.heads, requests, tokens);
-        let most = if cached { f64::INFINITY } else { LONGER * other.us };
+        let most = if cached || beyond(&other) { f64::INFINITY } else { LONGER * other.us };
         cost.with(cost.us.min(most)).at_best(Basis::Transferred)
     }
 
@@ -187,7 +188,8 @@ impl Attention {
         match nearest {
             // A table that ends at 4096 tokens also tells the time of 4097.
             Some(row) if apart(row) < 0.05 => self.scaled_row(table, row, requests, tokens),
-            Some(row) if below.is_some() && upper.is_some() && row.1.covers(tokens) => {
+            // Within a factor of two it is a matter of proportion; farther, a guess.
+            Some(row) if apart(row) <= 1.0 && upper.is_some() && row.1.covers(tokens) => {
                 self.scaled_row(table, row, requests, tokens).at_best(Basis::Transferred)
             }
             Some(row) => self.scaled_row(table, row, requests, tokens).at_best(Basis::Extrapolated),
