@@ -22,6 +22,9 @@ const LONGEST: u32 = 512;
 pub(crate) struct Run {
     /// How many iterations the launch may cover.
     pub most: u32,
+    /// Whether members take blocks as they grow; they do not where these were reserved, not even
+    /// beyond the reservation (`vidur_lengths`).
+    pub grows: bool,
     /// When each iteration ends.
     pub ends: Vec<Instant>,
     /// What each costs.
@@ -121,6 +124,7 @@ impl Batch {
         let to_completion = self.members.iter().map(|m| m.target - m.processed).min().unwrap_or(1);
         let most = to_completion.min(hold).min(LONGEST);
         self.run.most = most;
+        self.run.grows = fit != Fit::Reserved;
         let blocks_each = most / block_size + 1;
         let ample = u64::from(blocks_each) * self.members.len() as u64;
         if most <= 1 || fit == Fit::Reserved || u64::from(pool.free()) > ample {

@@ -240,6 +240,11 @@ impl Checker<'_> {
         self.lengths_fit(raw, &workload, longest, warnings)?;
         let prefix_caching =
             raw.engine.enable_prefix_caching.unwrap_or_else(|| policy.caches_prefixes());
+        if prefix_caching && limits.vidur_lengths {
+            let expected = "false where prefixes are cached, which Vidur does not do";
+            let error = self.error("engine.vidur_lengths", true, expected);
+            return Err(Box::new((*error).help("or set enable_prefix_caching: false")));
+        }
         Ok(Configuration {
             name: name.to_owned(),
             model,

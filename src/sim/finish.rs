@@ -147,7 +147,8 @@ impl Books<'_, '_> {
         let size = batch.members.len() as u64;
         let counted = batch.members.iter().filter(|member| member.in_window).count() as u64;
         // Blocks and tokens that the cluster's counts do not show yet, while the run goes on.
-        let growth = Growth::of(&batch.members, commit.block_size, 1);
+        let grows = batch.run.grows;
+        let growth = grows.then(|| Growth::of(&batch.members, commit.block_size, 1)).flatten();
         let (mut tokens, mut blocks) = (0, 0);
         let mut execution = Nanos::ZERO;
         for number in 1..=more {
@@ -175,7 +176,8 @@ impl Books<'_, '_> {
             member.processed += more;
             // The last token of the run is not in the cache yet.
             let held = member.kv_tokens();
-            let missing = held.div_ceil(commit.block_size).saturating_sub(member.blocks);
+            let needed = if grows { held.div_ceil(commit.block_size) } else { 0 };
+            let missing = needed.saturating_sub(member.blocks);
             let full = before / commit.block_size..held / commit.block_size;
             if missing == 0 && (full.is_empty() || !replica.pool.caches_prefixes()) {
                 continue;

@@ -331,6 +331,11 @@ fn types_and_fields() {
 fn values() {
     let rows = [
         (
+            "block_size: 16",
+            "block_size: 16, vidur_lengths: true, enable_prefix_caching: true",
+            "2 | s.ron:10:40 | `engine.vidur_lengths` is true | prefixes are cached | enable_prefix_caching: false",
+        ),
+        (
             "tensor_parallel: 1",
             "tensor_parallel: 3",
             "2 | s.ron:5:45 | `cluster.tensor_parallel` is 3 | a divisor of the 32 query heads",

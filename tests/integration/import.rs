@@ -285,6 +285,16 @@ fn requests_beyond_max_tokens_run_on_as_in_vidur() {
         let status = column(&changes, "0,0,90,50\n1,0.001,150,3\n2,0.2,10,5\n", "status");
         assert_eq!(status, ["finished"; 3], "{policy}");
     }
+    // Not even then does a reservation grow, though all the memory there is has been reserved.
+    for policy in ["orca", "faster_transformer"] {
+        let changes = [
+            ("cluster_config.replica_scheduler_config.name", json!(policy)),
+            ("cluster_config.replica_scheduler_config.num_blocks", json!(12)),
+            ("request_generator_config.max_tokens", json!(100)),
+        ];
+        let status = column(&changes, "0,0,90,500\n1,0,90,300\n2,0,10,5\n", "status");
+        assert_eq!(status, ["finished"; 3], "{policy}");
+    }
     // Only an import asks for that.
     let text = SCENARIO.replace("max_model_len: 4096", "max_model_len: 100");
     assert_eq!(Room::with("s.ron", text).run("s.ron --quiet").code, 2);
