@@ -8,7 +8,7 @@
 //! that of single steps.
 
 use super::Batch;
-use crate::kv::BlockPool;
+use crate::cluster::Replica;
 use crate::request::Sequence;
 use crate::scheduling::Fit;
 use crate::sim::{Instant, Nanos};
@@ -22,6 +22,9 @@ const LONGEST: u32 = 512;
 pub(crate) struct Run {
     /// How many iterations the launch may cover.
     pub most: u32,
+    /// When the policy asked to be woken: the run ends with the first iteration that ends then or
+    /// later.
+    pub until: Nanos,
     /// Whether members take blocks as they grow; they do not where these were reserved, not even
     /// beyond the reservation (`vidur_lengths`).
     pub grows: bool,
@@ -119,22 +122,25 @@ impl Growth {
 
 impl Batch {
     /// Lets the launch cover as many iterations as neither a completion nor a lack of blocks ends
-    /// earlier, at most `hold`.
-    pub(crate) fn allow_run(&mut self, hold: u32, fit: Fit, pool: &BlockPool, block_size: u32) {
+    /// earlier, at most `hold`, and none that begins after the replica's next wake-up.
+    pub(crate) fn allow_run(&mut self, hold: u32, fit: Fit, replica: &Replica, block_size: u32) {
+        let pool = &replica.pool;
+        self.run.until = replica.wake.unwrap_or(Nanos::MAX);
         let to_completion = self.members.iter().map(|m| m.target - m.processed).min().unwrap_or(1);
         let most = to_completion.min(hold).min(LONGEST);
         self.run.most = most;
         self.run.grows = fit != Fit::Reserved;
-        let blocks_each = most / block_size + 1;
-        let ample = u64::from(blocks_each) * self.members.len() as u64;
-        if most <= 1 || fit == Fit::Reserved || u64::from(pool.free()) > ample {
-            // Even a member that holds spare blocks cannot need more than these.
+        if most <= 1 || fit == Fit::Reserved {
             return;
         }
         let Some(growth) = Growth::of(&self.members, block_size, 0) else {
             self.run.most = 1;
             return;
         };
+        let blocks_each = most / block_size + 1;
+        if u64::from(pool.free()) > u64::from(blocks_each) * self.members.len() as u64 {
+            return;
+        }
         let mut free = pool.free();
         for number in 1..most {
             if !growth.fits(number, free, fit) {

@@ -171,6 +171,13 @@ impl BlockPool {
         }
     }
 
+    /// Makes a block that will not be filled after all unfindable again.
+    pub(crate) fn disown(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+        if let Some(hash) = blocks.get_mut(id).hash.take() {
+            self.forget(hash, id);
+        }
+    }
+
     fn forget(&mut self, hash: PrefixHash, id: BlockId) {
         if let Some(prefixes) = &mut self.prefixes
             && prefixes.get(&hash) == Some(&id)

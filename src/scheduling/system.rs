@@ -127,7 +127,7 @@ pub(crate) fn plan<P: Policy>(
             if hold > 1 && floor.engine.fast_forward && replica.repeats() {
                 let batch = &mut *floor.batches.get_mut(slot)?;
                 if batch.shape.prefills.is_empty() && !batch.members.is_empty() {
-                    batch.allow_run(hold, fit, &replica.pool, limits.block_size);
+                    batch.allow_run(hold, fit, &replica, limits.block_size);
                 }
             }
         }

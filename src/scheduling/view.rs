@@ -1,6 +1,7 @@
 //! The transaction in which a policy plans one batch of one replica.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::EngineLimits;
 use super::waiting::{RunningRequest, WaitingRequest};
@@ -261,9 +262,7 @@ impl PlanView<'_> {
         if !self.replica.pool.caches_prefixes() || sequence.group != 0 {
             return;
         }
-        let block_size = self.limits.block_size;
-        let held = sequence.kv_tokens();
-        let full = (held / block_size) as usize..((held + sequence.tokens) / block_size) as usize;
+        let full = self.filled(sequence);
         if full.is_empty() {
             return;
         }
@@ -271,6 +270,12 @@ impl PlanView<'_> {
         for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes.0[full]) {
             self.replica.pool.remember(id, hash, &mut self.blocks);
         }
+    }
+
+    /// Which of its blocks a request fills in this batch.
+    fn filled(&self, sequence: &Sequence) -> Range<usize> {
+        let (held, size) = (sequence.kv_tokens(), self.limits.block_size);
+        (held / size) as usize..((held + sequence.tokens) / size) as usize
     }
 
     /// Admits the waiting request at `index` with its whole prompt and the blocks for it.
@@ -417,6 +422,14 @@ impl PlanView<'_> {
 
     /// Takes a running request that was planned already out of the batch again.
     fn take_back(&mut self, index: usize) {
+        let sequence = self.replica.running[index];
+        let full = self.filled(&sequence);
+        if let Ok((table, ..)) = self.requests.get(sequence.entity) {
+            // They will not be computed after all.
+            for &id in &table.0[full] {
+                self.replica.pool.disown(id, &mut self.blocks);
+            }
+        }
         let sequence = &mut self.replica.running[index];
         self.planned_tokens -= sequence.tokens;
         self.ledger.counts.used -= u64::from(sequence.tokens);

@@ -130,6 +130,10 @@ impl Simulation {
         let agenda = self.world.resource::<Agenda>();
         let (now, event) = (agenda.now(), agenda.next_time());
         let arrival = self.world.resource::<Arrivals>().next_time(now);
+        if arrival.is_none() && self.world.resource::<Ledger>().counts.is_idle() {
+            // A policy that always asks to be woken must not keep an empty cluster going.
+            return Ok(None);
+        }
         let Some(time) = [event, arrival].into_iter().flatten().min() else { return Ok(None) };
         if self.time_limit.is_some_and(|limit| time > limit) {
             return Ok(None);

@@ -42,7 +42,7 @@ pub(crate) fn launch(
         ledger.count_busy(time, !batch.shape.prefills.is_empty());
         batch.run.begin(end, time);
         if batch.run.most > 1 {
-            let stop = stop_at(&engine, &arrivals, now);
+            let stop = stop_at(&engine, &arrivals, now).min(batch.run.until);
             let mut shape = batch.shape.clone();
             while batch.run.iterations() < batch.run.most && end.tick < stop {
                 shape.next_decode();

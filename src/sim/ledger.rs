@@ -20,6 +20,13 @@ pub(crate) struct Counts {
     pub waiting: u64,
 }
 
+impl Counts {
+    /// Whether no request is there.
+    pub fn is_idle(&self) -> bool {
+        self.running == 0 && self.waiting == 0
+    }
+}
+
 /// The books of a run.
 #[derive(Resource, Debug)]
 pub(crate) struct Ledger {

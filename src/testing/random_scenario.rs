@@ -37,6 +37,8 @@ pub struct LinearTime {
     pub per_token: u64,
     /// Nanoseconds per (token, token of its context).
     pub per_context: u64,
+    /// Parts below a nanosecond that each batch costs beside: 0 or more, below 1.
+    pub rest: f64,
 }
 
 impl Predictor for LinearTime {
@@ -45,7 +47,7 @@ impl Predictor for LinearTime {
             + (self.per_token * u64::from(batch.tokens)
                 + self.per_context * batch.context_products())
                 / u64::from(stage.count);
-        StageTime { total: Nanos(nanos), ..StageTime::default() }
+        StageTime { total: Nanos(nanos), rest_ns: self.rest, ..StageTime::default() }
     }
 
     fn note(&self) -> TimingNote {
@@ -83,6 +85,8 @@ impl RandomScenario {
             base: between(1, 20) * 1_000,
             per_token: between(0, 3) * 100,
             per_context: between(0, 2) * 10,
+            // Times that no nanosecond holds exactly: thirds and halves add up over many batches.
+            rest: [0.0, 1.0 / 3.0, 0.5][between(0, 2) as usize],
         };
         // Arrivals on the lattice of iteration ends collide with them.
         let lattice = if between(0, 1) == 0 { time.base } else { 1 };

@@ -1,8 +1,13 @@
-//! The invariants hold for every built-in policy over random scenarios.
+//! The invariants hold for every built-in policy over random scenarios, and for policies that use
+//! what no built-in one uses.
 
+use bevy_ecs::prelude::Component;
+use serde::{Deserialize, Serialize};
 use vidur_ecs::scheduling::{
-    FasterTransformer, LightLlm, Orca, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
+    Admission, BatchLimits, DecodeRule, EngineLimits, FasterTransformer, LightLlm, Orca, PlanView,
+    Policy, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
 };
+use vidur_ecs::sim::Nanos;
 use vidur_ecs::testing::PolicyCheck;
 
 #[test]
@@ -80,4 +85,59 @@ fn vllm_v1_keeps_the_books() {
         preemptions += counts.1;
     }
     assert!(runs > 300 && preemptions > 100, "{runs} runs with {preemptions} preemptions");
+}
+
+/// First come, first served, with a spare block for each request; it asks to be woken every 70 us,
+/// and then preempts the latest request.
+#[derive(Component, Clone, Debug, Default, Serialize, Deserialize)]
+struct Fidgety {
+    spare_blocks: u32,
+    #[serde(skip)]
+    next: Nanos,
+    #[serde(skip)]
+    calls: u64,
+}
+
+impl Policy for Fidgety {
+    const NAME: &'static str = "Fidgety";
+    const ABOUT: &'static str = "preempts by the clock";
+
+    fn batch_limits(&self, _: &EngineLimits) -> BatchLimits {
+        BatchLimits { max_num_seqs: u32::MAX, max_num_batched_tokens: u32::MAX }
+    }
+
+    fn plan(&mut self, view: &mut PlanView<'_>) {
+        self.calls += 1;
+        if view.now() >= self.next {
+            self.next = view.now() + Nanos(70_000);
+            // Not the only one: it must get on.
+            if view.running().len() > 1 {
+                let latest = view.running().map(|r| r.id()).max();
+                assert!(latest.is_some_and(|id| view.preempt(id)));
+            }
+        }
+        view.wake_at(self.next);
+        while let Some(head) = view.first_waiting() {
+            let tokens = head.prompt_tokens();
+            let blocks = view.limits().blocks_for(tokens) + self.spare_blocks;
+            if blocks > view.limits().num_blocks {
+                view.reject(0, "with its spare block it never fits");
+            } else if !view.admit(0, Admission { tokens, blocks, group: None }) {
+                break;
+            }
+        }
+        if view.planned() == 0 {
+            view.decode(DecodeRule::default());
+        }
+        view.hold_until_change();
+    }
+}
+
+#[test]
+fn a_policy_may_wake_preempt_and_hold_spare_blocks() {
+    for spare_blocks in [0, 2] {
+        let policy = Fidgety { spare_blocks, ..Fidgety::default() };
+        let (_, preemptions) = PolicyCheck::new(policy).run();
+        assert!(preemptions > 100, "{preemptions} preemptions");
+    }
 }

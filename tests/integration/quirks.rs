@@ -19,7 +19,7 @@ use vidur_ecs::testing::{LinearTime, RandomScenario};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
 /// Every iteration takes a microsecond.
-const MICROSECOND: LinearTime = LinearTime { base: 1_000, per_token: 0, per_context: 0 };
+const MICROSECOND: LinearTime = LinearTime { base: 1_000, per_token: 0, per_context: 0, rest: 0.0 };
 
 const ROOMY: EngineLimits = EngineLimits {
     max_model_len: 4096,
