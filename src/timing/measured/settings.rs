@@ -106,6 +106,11 @@ impl TimingSettings for MeasuredSettings {
         if self.composition == Composition::Full {
             return self.build_full(context);
         }
+        if context.model.weight_dtype_bytes < context.model.dtype_bytes {
+            let found = "Vidur for a model with quantised weights";
+            return Err(SettingError::new("composition", found, "Full")
+                .help("profiles in Vidur's format are of half precision"));
+        }
         let profile = self.load_profile(context)?;
         let network = self.load_network(context, &profile)?;
         let predictor = MeasuredPredictor::new(self, context, &profile, network.as_ref())?;
@@ -150,6 +155,7 @@ impl MeasuredSettings {
     }
 
     fn check(&self) -> Result<(), SettingError> {
+        self.check_composition()?;
         for (name, value) in [
             (
                 "attention_decode_batching_overhead_fraction",
@@ -174,6 +180,40 @@ impl MeasuredSettings {
                 .help("profiles hold no measurements of CPU time"));
         }
         Ok(())
+    }
+
+    /// Whether every setting that is given has a meaning under the composition.
+    fn check_composition(&self) -> Result<(), SettingError> {
+        let default = MeasuredSettings::default();
+        let full = self.composition == Composition::Full;
+        let nccl_skew = self.nccl_cpu_skew_overhead_per_device_ms;
+        let given = [
+            ("overhead_ms", !full && self.overhead_ms.is_some()),
+            ("decode_skew", !full && self.decode_skew.is_some()),
+            ("kv_granularity", full && self.kv_granularity != default.kv_granularity),
+            (
+                "attention_decode_batching_overhead_fraction",
+                full && self.attention_decode_batching_overhead_fraction
+                    != default.attention_decode_batching_overhead_fraction,
+            ),
+            (
+                "attention_prefill_batching_overhead_fraction",
+                full && self.attention_prefill_batching_overhead_fraction
+                    != default.attention_prefill_batching_overhead_fraction,
+            ),
+            (
+                "nccl_cpu_launch_overhead_ms",
+                full && self.nccl_cpu_launch_overhead_ms != default.nccl_cpu_launch_overhead_ms,
+            ),
+            ("nccl_cpu_skew_overhead_per_device_ms", full && nccl_skew != 0.0),
+        ];
+        let Some((setting, _)) = given.into_iter().find(|(_, given)| *given) else {
+            return Ok(());
+        };
+        let (this, other) = if full { ("Full", "Vidur") } else { ("Vidur", "Full") };
+        let found = format!("given under composition {this}");
+        Err(SettingError::new(setting, found, "no such setting, as it would change nothing")
+            .help(format!("leave it out, or take composition: {other}")))
     }
 
     /// The profile named, or the shipped one that fits.
