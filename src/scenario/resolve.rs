@@ -16,7 +16,7 @@ use crate::model::ModelSpec;
 use crate::registry::{AnyPolicy, AnyRouter, AnyTiming, Registry};
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
-use crate::timing::{Predictor, TimingContext};
+use crate::timing::{Predictor, TimingContext, check_network};
 use crate::workload::{Workload, WorkloadSpec};
 
 /// More replicas than this are a slip of the pen.
@@ -202,6 +202,10 @@ impl Checker<'_> {
                 raw.cluster.replicas,
                 &format!("1 to {MOST_REPLICAS}"),
             ));
+        }
+        if let Some(network) = &raw.cluster.network {
+            check_network("cluster.network", network, self.base_dir)
+                .map_err(|error| self.settings("", &error))?;
         }
         if let Some(limit) = raw.time_limit_s
             && !(limit > 0.0 && limit <= 1e9)

@@ -478,6 +478,41 @@ fn values() {
             "between_ms: (5, 3)",
             "2 | s.ron:25:43 | (5, 3), expected (least, most)",
         ),
+        (
+            "router: RoundRobin",
+            "router: RoundRobin, network: \"a100_dxg\"",
+            "2 | s.ron:5: | `cluster.network` is `a100_dxg` | did you mean `a100_dgx`? | a100_pairwise_nvlink",
+        ),
+        (
+            "Formula(base: 0.005, per_token: 2.5e-5)",
+            "Measured(composition: Vidur, network: \"nvlink7\")",
+            "2 | s.ron:17: | `timing.network` is `nvlink7` | shipped networks: a100_pairwise_nvlink",
+        ),
+        (
+            "Formula(base: 0.005, per_token: 2.5e-5)",
+            "Measured(composition: Vidur, overhead_ms: 1.0)",
+            "2 | s.ron:17:55 | `timing.overhead_ms` is given under composition Vidur | take composition: Full",
+        ),
+        (
+            "Formula(base: 0.005, per_token: 2.5e-5)",
+            "Measured(composition: Vidur, decode_skew: 0.06)",
+            "2 | s.ron:17:55 | `timing.decode_skew` is given under composition Vidur",
+        ),
+        (
+            "Formula(base: 0.005, per_token: 2.5e-5)",
+            "Measured(composition: Full, kv_granularity: 32)",
+            "2 | s.ron:17:57 | `timing.kv_granularity` is given under composition Full | it would change nothing",
+        ),
+        (
+            "Formula(base: 0.005, per_token: 2.5e-5)",
+            "Measured(composition: Full, attention_prefill_batching_overhead_fraction: 0.0)",
+            "2 | s.ron:17: | overhead_fraction` is given under composition Full | composition: Vidur",
+        ),
+        (
+            "Formula(base: 0.005, per_token: 2.5e-5)",
+            "Measured(composition: Full, nccl_cpu_skew_overhead_per_device_ms: 0.1)",
+            "2 | s.ron:17: | per_device_ms` is given under composition Full | leave it out",
+        ),
     ];
-    replaced(&rows, 48);
+    replaced(&rows, 55);
 }

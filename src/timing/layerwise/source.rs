@@ -64,10 +64,7 @@ pub(super) fn network(
         return Err(SettingError::new(setting, "missing", expected)
             .help(format!("{what} are in no layerwise profile; {}", shipped_names())));
     };
-    let shipped = profile::shipped()
-        .iter()
-        .find(|shipped| shipped.name.rsplit_once("/network-").is_some_and(|(_, n)| n == name));
-    let source = match shipped {
+    let source = match profile::shipped_network(name) {
         Some(shipped) => shipped.load().map_err(|error| unreadable("network", name, &error))?,
         None => load("network", name, context)?,
     };

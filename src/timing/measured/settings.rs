@@ -9,7 +9,7 @@ use crate::profile::format::{NetworkTables, Shape};
 use crate::profile::{self, Profile};
 use crate::scenario::{SettingError, suggest};
 use crate::timing::full::build_full;
-use crate::timing::{FullSettings, Predictor, TimingContext, TimingSettings};
+use crate::timing::{FullSettings, Predictor, TimingContext, TimingSettings, check_network};
 
 /// How the time of a batch is composed from those of its operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,6 +103,9 @@ impl TimingSettings for MeasuredSettings {
 
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         self.check()?;
+        if let Some(network) = &self.network {
+            check_network("network", network, context.base_dir)?;
+        }
         if self.composition == Composition::Full {
             return self.build_full(context);
         }
@@ -253,10 +256,7 @@ impl MeasuredSettings {
             return Err(SettingError::new("network", "missing", "the name of a network or a file")
                 .help(shipped_names()));
         };
-        let shipped = profile::shipped()
-            .iter()
-            .find(|shipped| shipped.name.rsplit_once("/network-").is_some_and(|(_, n)| n == name));
-        let source = match shipped {
+        let source = match profile::shipped_network(name) {
             Some(shipped) => shipped.load().map_err(|error| unreadable("network", name, &error))?,
             None => load("network", name, context)?,
         };
