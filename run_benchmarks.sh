@@ -109,6 +109,8 @@ experiments() {
         for qps in 2 8; do
             for policy in vllm sarathi; do
                 other "exp4_7b_${policy}_qps${qps}${lengths}" Llama-2-7B H100-SXM-80G 3.9
+            done
+            for policy in vllm sarathi; do
                 other "exp4_13b_${policy}_qps${qps}${lengths}" Llama-2-13B H100-SXM-80G 7.6
             done
         done
@@ -118,7 +120,7 @@ experiments() {
 # The table of the experiments. ShareGPT lengths at 4 and 8 requests/s, at 2 of 13B and on the H100 at 8
 # are beyond what the server can do, which each run must have noticed.
 experiment_table() {
-    local row='%-25s %5s %-16s %8s %8s %8s %8s %8s %7s %9s\n' name json verdict
+    local row='%-27s %5s %-16s %8s %8s %8s %8s %8s %7s %9s\n' name json verdict
     echo "EXPERIMENTS (one seed; times in ms; where overloaded, TTFT and E2E only measure the run's length)"
     # shellcheck disable=SC2059 # the format is a constant
     printf "$row" '' load verdict TTFT 'TTFT P99' TPOT E2E 'E2E P99' req/s preempted
@@ -167,7 +169,7 @@ expectation_table() {
             inside && $1 == "\"met\":" { met = ($2 ~ /true/) ? "met" : "NOT MET" }
             inside && $1 == "\"source\":" {
                 source = ($2 ~ /^null/) ? "" : "  [" text($0) "]"
-                printf "%-8s %-25s %s | %s%s\n", met, name, expected, measured, source
+                printf "%-8s %-27s %s | %s%s\n", met, name, expected, measured, source
             }
         ' "results/$name/summary.json"
     done
