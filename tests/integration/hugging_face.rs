@@ -59,7 +59,7 @@ fn vidurs_composition_takes_a_config_too() {
     std::fs::create_dir(room.path("llama")).expect("created");
     room.write("llama/config.json", llama_2);
     let text = scenario("HuggingFace(\"llama\")", "A100-SXM-80G", "Measured(composition: Vidur)");
-    room.write("s.ron", &text);
+    room.write("s.ron", text);
     let checked = room.must("check s.ron").out;
     assert!(checked.contains("llama: 7.5 B parameters"), "{checked}");
     assert!(checked.contains("(from llama)"), "{checked}");

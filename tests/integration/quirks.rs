@@ -167,7 +167,7 @@ fn q03_a_profile_that_changed_in_place_is_read_again() {
     let room = Room::new();
     let workload = "requests: 5, arrivals: Static, lengths: Fixed(prompt: 100, output: 20)";
     let timing = r#"Measured(composition: Vidur, profile: "p.ron")"#;
-    room.write("s.ron", &scenario("policy: VllmV0()", workload, timing));
+    room.write("s.ron", scenario("policy: VllmV0()", workload, timing));
     let mut profile = profile::shipped()
         .iter()
         .find(|shipped| shipped.name.ends_with("llama-2-7b"))
@@ -220,7 +220,7 @@ fn q05_a_restart_keeps_the_whole_prompt() {
 fn q08_the_seed_moves_arrivals_and_lengths() {
     let room = Room::new();
     let workload = r#"requests: 20, arrivals: Poisson(qps: 2.0), lengths: Empirical(name: "azure-conv-2023", max_total: 4096)"#;
-    room.write("s.ron", &scenario("policy: VllmV0()", workload, MEASURED));
+    room.write("s.ron", scenario("policy: VllmV0()", workload, MEASURED));
     for seed in [1, 2] {
         assert_eq!(room.run(&format!("s.ron -q --seed {seed} --out {seed}")).code, 0);
     }
@@ -256,7 +256,7 @@ fn q15_memory_is_planned_by_the_block() {
     let blocks = |max_model_len: u32| {
         let engine = format!("policy: VllmV0(), max_model_len: {max_model_len}");
         let workload = "requests: 1, arrivals: Static, lengths: Fixed(prompt: 8, output: 8)";
-        room.write("s.ron", &scenario(&engine, workload, MEASURED));
+        room.write("s.ron", scenario(&engine, workload, MEASURED));
         let path = room.path("s.ron");
         let scenario = Scenario::load(&path, &[], &Registry::built_in());
         scenario.unwrap_or_else(|e| panic!("{e}")).configurations[0].limits.num_blocks
@@ -318,7 +318,7 @@ fn q24_nothing_ends_at_the_edge_of_a_table() {
         ),
     ] {
         let workload = format!("requests: {requests}, arrivals: Static, lengths: {lengths}");
-        room.write(&format!("{name}.ron"), &scenario(&engine, &workload, MEASURED));
+        room.write(&format!("{name}.ron"), scenario(&engine, &workload, MEASURED));
         assert_eq!(room.run(&format!("{name}.ron -q --out {name}")).code, 0, "{name}");
         let status = column(&room, name, "status");
         assert_eq!(status.len(), requests, "{name}");
@@ -332,7 +332,7 @@ fn q24_nothing_ends_at_the_edge_of_a_table() {
 fn q25_light_llm_runs_on_the_shipped_profile() {
     let room = Room::new();
     let workload = "requests: 20, arrivals: Static, lengths: Fixed(prompt: 200, output: 20)";
-    room.write("s.ron", &scenario("policy: LightLlm(), block_size: 1", workload, MEASURED));
+    room.write("s.ron", scenario("policy: LightLlm(), block_size: 1", workload, MEASURED));
     assert_eq!(room.run("s.ron -q --out s").code, 0);
     assert!(column(&room, "s", "status").iter().all(|status| status == "finished"));
     let log = room.read("s/run.log");
@@ -364,7 +364,7 @@ fn q28_a_prompt_that_never_fits_is_rejected_and_blocks_nobody() {
 fn q30_no_option_is_accepted_and_ignored() {
     let room = Room::new();
     let workload = "requests: 1, arrivals: Static, lengths: Fixed(prompt: 8, output: 8)";
-    room.write("s.ron", &scenario("policy: VllmV0()", workload, MEASURED));
+    room.write("s.ron", scenario("policy: VllmV0()", workload, MEASURED));
     assert_eq!(room.run("s.ron -q --log_level debug --out s").code, 2);
     let logged = scenario("policy: VllmV0(), log_level: 3", workload, MEASURED);
     assert!(refusal(&room, &logged).1.contains("unknown field `log_level`"));
