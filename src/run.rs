@@ -107,6 +107,7 @@ pub fn run(
     let log = RunLog {
         scenario: scenario.name.clone(),
         scenario_hash: scenario.hash(),
+        models: described_models(scenario),
         versions: vec![("bevy_ecs".to_owned(), "0.20".to_owned())],
         seeds: scenario.seeds.clone().collect(),
         warnings: warnings.clone(),
@@ -294,6 +295,19 @@ fn create_csv(
         name => folder.subfolder(name)?,
     };
     CsvSink::create(&path, &configuration.model.name, scenario.output.batch_metrics)
+}
+
+/// The models that are described by files, each once.
+fn described_models(scenario: &Scenario) -> Vec<String> {
+    let mut models = Vec::new();
+    for configuration in &scenario.configurations {
+        let Some(file) = &configuration.model_config else { continue };
+        let model = format!("{} from {file}", configuration.model.about());
+        if !models.contains(&model) {
+            models.push(model);
+        }
+    }
+    models
 }
 
 fn empty_result(configuration: &Configuration) -> VariantResult {

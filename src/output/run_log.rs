@@ -10,6 +10,8 @@ pub struct RunLog {
     pub scenario: String,
     /// Hash of the resolved scenario, as text.
     pub scenario_hash: String,
+    /// Models that are no built-in ones, each with the file that describes it.
+    pub models: Vec<String>,
     /// Programs and libraries whose versions matter, with these.
     pub versions: Vec<(String, String)>,
     /// Seeds that were run.
@@ -36,6 +38,9 @@ impl RunLog {
         };
         line("scenario", &self.scenario);
         line("scenario hash", &self.scenario_hash);
+        for model in &self.models {
+            line("model", model);
+        }
         line("vidur-ecs", env!("CARGO_PKG_VERSION"));
         for (name, version) in &self.versions {
             line(name, version);
@@ -99,6 +104,7 @@ mod tests {
         let log = RunLog {
             scenario: "i2_1".to_owned(),
             scenario_hash: "00c0ffee".to_owned(),
+            models: vec!["Phi-9 from a/config.json".to_owned()],
             versions: vec![("bevy_ecs".to_owned(), "0.20.0".to_owned())],
             seeds: vec![42, 43, 44],
             warnings: vec!["extrapolated beyond 4096 tokens".to_owned()],
@@ -110,6 +116,7 @@ mod tests {
         let text = log.render();
         for wanted in [
             "scenario hash 00c0ffee\n",
+            "model         Phi-9 from a/config.json\n",
             "bevy_ecs      0.20.0\n",
             "seeds         42 to 44\n",
             "wall time     2.000 s\n",

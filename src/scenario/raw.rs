@@ -15,8 +15,9 @@ pub(super) struct RawScenario {
     pub name: Option<String>,
     /// One line for `vidur-ecs list`.
     pub title: Option<String>,
-    /// Name of the model.
-    pub model: String,
+    /// A model's name, or where it is described; read by [`super::model`].
+    #[serde(rename = "model")]
+    pub _model: IgnoredAny,
     /// Name of the GPU.
     pub device: String,
     #[serde(default)]

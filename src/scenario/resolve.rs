@@ -8,15 +8,15 @@ use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use super::document::{Document, Span};
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
-use super::{plugins, suggest};
+use super::{model, plugins, suggest};
 use crate::cluster::memory::{self, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
-use crate::model::{self, ModelSpec};
+use crate::model::ModelSpec;
 use crate::registry::{AnyPolicy, AnyRouter, AnyTiming, Registry};
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
-use crate::timing::{Predictor, TimingContext};
+use crate::timing::{Predictor, TimingContext, check_network};
 use crate::workload::{Workload, WorkloadSpec};
 
 /// More replicas than this are a slip of the pen.
@@ -29,7 +29,10 @@ pub struct Configuration {
     /// The variant's name; empty for a scenario without variants.
     pub name: String,
     /// The model.
-    pub model: &'static ModelSpec,
+    pub model: Arc<ModelSpec>,
+    /// The HuggingFace `config.json` that describes the model, as the scenario has it; `None` for a
+    /// built-in model.
+    pub model_config: Option<String>,
     /// The GPU.
     pub device: &'static DeviceSpec,
     /// How a replica is spread over GPUs.
@@ -186,20 +189,23 @@ impl Checker<'_> {
         raw: &RawScenario,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Configuration, Box<Diagnostic>> {
-        let model = self.known("model", &raw.model, model::find(&raw.model), &model::names())?;
-        let device =
-            self.known("device", &raw.device, find_device(&raw.device), &device_names())?;
+        let (model, model_config) = model::read(self.document, self.base_dir)?;
+        let device = self.device(&raw.device)?;
         let parallel = Parallelism {
             tensor: raw.cluster.tensor_parallel,
             pipeline: raw.cluster.pipeline_parallel,
         };
-        parallel.check(model).map_err(|error| self.settings("", &error))?;
+        parallel.check(&model).map_err(|error| self.settings("", &error))?;
         if raw.cluster.replicas == 0 || raw.cluster.replicas > MOST_REPLICAS {
             return Err(self.error(
                 "cluster.replicas",
                 raw.cluster.replicas,
                 &format!("1 to {MOST_REPLICAS}"),
             ));
+        }
+        if let Some(network) = &raw.cluster.network {
+            check_network("cluster.network", network, self.base_dir)
+                .map_err(|error| self.settings("", &error))?;
         }
         if let Some(limit) = raw.time_limit_s
             && !(limit > 0.0 && limit <= 1e9)
@@ -218,11 +224,11 @@ impl Checker<'_> {
         )?;
         router.check().map_err(|error| self.settings("cluster.router", &error))?;
         let (limits, memory) =
-            self.engine(raw, model, device, parallel, policy.as_ref(), warnings)?;
+            self.engine(raw, &model, device, parallel, policy.as_ref(), warnings)?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
         let timing = plugins::read(self.document, "timing", self.registry.timings(), None)?;
         let context = TimingContext {
-            model,
+            model: &model,
             device,
             parallel,
             block_size: limits.block_size,
@@ -248,6 +254,7 @@ impl Checker<'_> {
         Ok(Configuration {
             name: name.to_owned(),
             model,
+            model_config,
             device,
             parallel,
             replicas: raw.cluster.replicas,
@@ -268,20 +275,13 @@ impl Checker<'_> {
         })
     }
 
-    /// A model or device by name.
-    fn known<T>(
-        &self,
-        kind: &str,
-        name: &str,
-        found: Option<T>,
-        names: &[&str],
-    ) -> Result<T, Box<Diagnostic>> {
-        found.ok_or_else(|| {
-            let place = self.document.place(&self.span(kind));
+    fn device(&self, name: &str) -> Result<&'static DeviceSpec, Box<Diagnostic>> {
+        find_device(name).ok_or_else(|| {
+            let place = self.document.place(&self.span("device"));
             Box::new(
-                Diagnostic::error(format!("unknown {kind} `{name}`"))
-                    .at(place, format!("no {kind} has this name"))
-                    .helps(suggest::help(name, names.iter().copied())),
+                Diagnostic::error(format!("unknown device `{name}`"))
+                    .at(place, "no device has this name")
+                    .helps(suggest::help(name, device_names())),
             )
         })
     }

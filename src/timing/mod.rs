@@ -17,6 +17,7 @@ pub use full::{
 };
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
+pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};
 
 use crate::sim::Nanos;

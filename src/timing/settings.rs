@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cluster::{DeviceSpec, Parallelism};
 use crate::model::ModelSpec;
-use crate::scenario::SettingError;
+use crate::profile::{self, Shipped};
+use crate::scenario::{SettingError, suggest};
 
 use super::Predictor;
 
@@ -27,6 +28,34 @@ pub struct TimingContext<'a> {
     pub network: Option<&'a str>,
     /// The folder that relative paths in the settings start from.
     pub base_dir: &'a Path,
+}
+
+/// Whether a network that a scenario names at `setting` exists: it may matter only to some variants,
+/// or to none, and a slip of the pen is to be noticed all the same.
+///
+/// # Errors
+/// It is neither a shipped network nor an existing file.
+pub(crate) fn check_network(
+    setting: &str,
+    name: &str,
+    base_dir: &Path,
+) -> Result<(), SettingError> {
+    let mut shipped = profile::shipped().iter();
+    if profile::shipped_network(name).is_some()
+        || shipped.any(|shipped| shipped.name == name)
+        || base_dir.join(name).is_file()
+    {
+        return Ok(());
+    }
+    let names: Vec<&str> = profile::shipped().iter().filter_map(Shipped::network).collect();
+    let known = format!("shipped networks: {}", names.join(", "));
+    let expected = "the name of a shipped network or an existing file";
+    Err(SettingError::new(setting, format!("`{name}`"), expected).help(
+        match suggest::closest(name, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? {known}"),
+            None => known,
+        },
+    ))
 }
 
 /// The settings of one kind of predictor: what a scenario writes after the kind's name, as in

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::cluster::{Parallelism, find_device};
-use crate::model;
+use crate::model::{self, ModelSpec};
 use crate::timing::{LayerwiseSettings, TimingContext, TimingSettings};
 
 /// Why a case cannot be used.
@@ -248,12 +248,17 @@ impl Case {
         if let Some(timing) = &self.engine.timing {
             return timing.clone();
         }
-        let spec = model::find(&self.engine.model.name);
+        let EngineModel { name, config } = &self.engine.model;
+        let spec = match config {
+            // What is wrong with it is said when the scenario is read.
+            Some(config) => ModelSpec::from_hf_config(&self.folder.join(config)).ok(),
+            None => model::find(name).cloned(),
+        };
         let device = find_device(&device_name(&self.engine.hardware.gpu));
         let layerwise = spec.zip(device).is_some_and(|(model, device)| {
             let EngineParallel { tp, pp, .. } = self.engine.parallel;
             let context = TimingContext {
-                model,
+                model: &model,
                 device,
                 parallel: Parallelism { tensor: tp, pipeline: pp },
                 block_size: self.engine.block_size.unwrap_or(16),

@@ -102,6 +102,9 @@ impl Pass {
         model: &ModelSpec,
         parallel: Parallelism,
     ) -> Result<Pass, String> {
+        if model.weight_dtype_bytes < 1.0 {
+            return Err("without products of weights below 8 bits".to_owned());
+        }
         let share = |count: u32| count.div_ceil(parallel.tensor);
         let weights = if model.weight_dtype_bytes <= 1.0 { Dtype::Fp8 } else { Dtype::Bf16 };
         let kv_dtype = if model.dtype_bytes <= 1.0 { Dtype::Fp8 } else { Dtype::Bf16 };

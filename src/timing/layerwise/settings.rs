@@ -8,7 +8,7 @@ use super::predictor::LayerwisePredictor;
 use super::source;
 use crate::profile::layerwise::Straggler;
 use crate::scenario::SettingError;
-use crate::timing::{Predictor, TimingContext, TimingSettings};
+use crate::timing::{Predictor, TimingContext, TimingSettings, check_network};
 
 /// `Layerwise()`: execution times from the measured layers of the model itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +81,9 @@ impl TimingSettings for LayerwiseSettings {
 
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         self.check()?;
+        if let Some(network) = &self.network {
+            check_network("network", network, context.base_dir)?;
+        }
         let profile = source::profile(self, context)?;
         let network = source::network(self, context)?;
         Ok(Arc::new(LayerwisePredictor::new(self, context, &profile, network.as_ref())?))
