@@ -273,6 +273,7 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
         predictor: configuration.predictor.clone(),
         source: workload.source(seed),
         concurrency: workload.concurrency(),
+        api_overhead: Nanos::from_millis_f64(configuration.api_overhead_ms),
         arrivals_until: workload.arrivals_end(),
         window: Box::new(move |index, time| window.contains(index, time)),
         seed,

@@ -1,5 +1,6 @@
 //! Arrive phase: requests that arrive now become entities.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use bevy_ecs::prelude::*;
@@ -22,25 +23,52 @@ pub(crate) struct Arrivals {
     // Only reached through `&mut`, so the lock is never taken; it makes the stream `Sync`.
     source: Mutex<Box<dyn RequestSource>>,
     next: Option<NewRequest>,
-    /// Closed loop: how many requests may start because as many are missing to the concurrency.
-    free: Option<u32>,
+    /// Those of a closed loop.
+    clients: Option<Clients>,
+    /// From a request's arrival until the engine has it.
+    api_overhead: Nanos,
     until: Option<Nanos>,
     window: Window,
     last: Option<Nanos>,
     count: u64,
 }
 
+/// Clients of a closed loop that have no request under way.
+struct Clients {
+    /// Those that never had one.
+    fresh: u32,
+    /// When each of the others got its last answer, earliest first.
+    free_since: VecDeque<Nanos>,
+}
+
+impl Clients {
+    /// Since when the first of them has been free.
+    fn free_since(&self) -> Option<Nanos> {
+        if self.fresh > 0 { Some(Nanos::ZERO) } else { self.free_since.front().copied() }
+    }
+
+    /// The first of them sends a request.
+    fn send(&mut self) {
+        match self.fresh.checked_sub(1) {
+            Some(fresh) => self.fresh = fresh,
+            None => _ = self.free_since.pop_front(),
+        }
+    }
+}
+
 impl Arrivals {
     pub fn new(
         source: Box<dyn RequestSource>,
         concurrency: Option<u32>,
+        api_overhead: Nanos,
         until: Option<Nanos>,
         window: Window,
     ) -> Arrivals {
         let mut arrivals = Arrivals {
             source: Mutex::new(source),
             next: None,
-            free: concurrency,
+            clients: concurrency.map(|fresh| Clients { fresh, free_since: VecDeque::new() }),
+            api_overhead,
             until,
             window,
             last: None,
@@ -57,21 +85,25 @@ impl Arrivals {
         };
     }
 
-    /// When the next request arrives, if one will without anything else happening.
-    pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
+    /// When the next request is sent, if one will be without anything else happening.
+    fn next_sent(&self) -> Option<Nanos> {
         let next = self.next.as_ref()?;
-        let at = match self.free {
+        let at = match &self.clients {
             None => next.arrived_at,
-            Some(0) => return None,
-            Some(_) => next.arrived_at.max(now),
+            Some(clients) => next.arrived_at.max(clients.free_since()?),
         };
         self.until.is_none_or(|until| at < until).then_some(at)
     }
 
-    /// A request ended: in a closed loop another one may start.
-    pub fn release(&mut self) {
-        if let Some(free) = &mut self.free {
-            *free += 1;
+    /// When the engine gets the next request, if it will without anything else happening.
+    pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
+        self.next_sent().map(|at| (at + self.api_overhead).max(now))
+    }
+
+    /// A request ended now: in a closed loop another one may start.
+    pub fn release(&mut self, now: Nanos) {
+        if let Some(clients) = &mut self.clients {
+            clients.free_since.push_back(now);
         }
     }
 
@@ -79,10 +111,10 @@ impl Arrivals {
         if self.next_time(now)? > now {
             return None;
         }
-        let mut request = self.next.take()?;
-        if let Some(free) = &mut self.free {
-            *free -= 1;
-            request.arrived_at = now;
+        let arrived_at = self.next_sent()?;
+        let request = NewRequest { arrived_at, ..self.next.take()? };
+        if let Some(clients) = &mut self.clients {
+            clients.send();
         }
         self.look_ahead();
         Some(request)
@@ -124,7 +156,10 @@ pub(crate) fn arrive(
         ledger.totals.last_arrival = new.arrived_at;
         ledger.totals.end = ledger.totals.end.max(new.arrived_at);
         let entity = commands.spawn_empty().id();
-        let sequence = Sequence::new(entity, &request, new.priority);
+        let sequence = Sequence {
+            arrived_at: new.arrived_at + arrivals.api_overhead,
+            ..Sequence::new(entity, &request, new.priority)
+        };
         let mut entity = commands.entity(entity);
         entity.insert((request, BlockTable::default()));
         if engine.prefix_caching {

@@ -94,6 +94,7 @@ mod tests {
             parallel: Parallelism::default(),
             block_size: 16,
             network: None,
+            step_overhead_ms: 0.0,
             base_dir: Path::new("."),
         };
         FormulaSettings { base, per_token, per_context }.build(&context).map(drop)

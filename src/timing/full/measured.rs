@@ -180,7 +180,8 @@ pub(in crate::timing) fn build_full(
             source.used.join(", ")
         ),
         not_modelled: format!(
-            "CPU and launch gaps beyond overhead_ms ({} ms per step), HTTP",
+            "CPU and launch gaps beyond overhead_ms ({} ms per step), HTTP beyond \
+             api_overhead_ms",
             settings.overhead_ms
         ),
         checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },

@@ -73,7 +73,7 @@ impl LayerwisePredictor {
             layers_per_stage: f64::from(context.model.layers_per_stage(context.parallel)),
             all_reduces: if tensor > 1 { 2.0 } else { 0.0 },
             graph_tokens: settings.graph_tokens,
-            overhead_us: settings.overhead_ms * 1e3,
+            overhead_us: settings.overhead_ms.unwrap_or(context.step_overhead_ms) * 1e3,
             note: note(settings, profile, network, context),
             mismatches: mismatches(context, tables),
             tokens_beyond: AtomicBool::new(false),
@@ -306,7 +306,10 @@ fn note(
     let checked = &profile.checked_against;
     TimingNote {
         rests_on: format!("{}, composition Layerwise", parts.join(" + ")),
-        not_modelled: "CPU beyond overhead_ms, tokenizer, HTTP".to_owned(),
+        not_modelled: format!(
+            "CPU beyond overhead_ms ({} ms per step), tokenizer and HTTP beyond api_overhead_ms",
+            settings.overhead_ms.unwrap_or(context.step_overhead_ms)
+        ),
         checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
         physical: true,
     }
