@@ -10,7 +10,7 @@ use crate::metrics::{
 };
 use crate::output::{
     BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name,
-    peak_memory_mib, summary_json, tables,
+    peak_memory_mib, report, summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
 use crate::sim::{Nanos, SimError, SimSpec, Simulation};
@@ -109,6 +109,7 @@ pub fn run(
         scenario_hash: scenario.hash(),
         versions: vec![("bevy_ecs".to_owned(), "0.20".to_owned())],
         seeds: scenario.seeds.clone().collect(),
+        timing: result.variants.iter().map(timing_line).collect(),
         warnings: warnings.clone(),
         wall_seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: cpu_seconds(),
@@ -308,6 +309,16 @@ fn empty_result(configuration: &Configuration) -> VariantResult {
         block_size: configuration.limits.block_size,
         timing: configuration.predictor.note(),
     }
+}
+
+/// What the times of a variant rest on, and how much of them.
+fn timing_line(variant: &VariantResult) -> String {
+    let name = match variant.name.as_str() {
+        "" => String::new(),
+        name => format!("{name}: "),
+    };
+    let basis = report::basis(variant).map_or(String::new(), |basis| format!("; {basis}"));
+    format!("{name}{}{basis}", variant.timing.rests_on)
 }
 
 /// Writes what is about the whole scenario and returns the names of all files, of a variant's

@@ -370,6 +370,7 @@ impl Checker<'_> {
             block_size: engine.block_size,
             max_model_len,
             max_num_batched_tokens: tokens,
+            max_num_seqs: batch.max_num_seqs,
         };
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));

@@ -194,3 +194,79 @@ fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::{BatchRecord, RequestRecord, RunSink};
+    use crate::scheduling::{VllmV0, VllmV1};
+    use crate::sim::{Nanos, SimSpec, Simulation};
+    use crate::testing::RandomScenario;
+
+    #[derive(Default)]
+    struct Records(Vec<RequestRecord>);
+
+    impl RunSink for Records {
+        fn request(&mut self, record: &RequestRecord) {
+            self.0.push(record.clone());
+        }
+        fn batch(&mut self, _: &BatchRecord) {}
+    }
+
+    fn records(spec: SimSpec, api_overhead: Nanos) -> Vec<RequestRecord> {
+        let mut records = Records::default();
+        let spec = SimSpec { api_overhead, ..spec };
+        Simulation::new(spec).unwrap().run(&mut records).unwrap();
+        records.0
+    }
+
+    /// Everything happens later by the overhead, in the same order; only arrivals are where they
+    /// were.
+    #[test]
+    fn an_open_loop_is_shifted_by_the_api_overhead() {
+        let late = Nanos(123_456);
+        let mut runs = 0;
+        for seed in (0..150).filter(|&seed| RandomScenario::new(seed).concurrency.is_none()) {
+            let scenario = RandomScenario::new(seed);
+            let spec = || match seed % 2 {
+                0 => scenario.spec(Box::new(VllmV0::default())),
+                _ => {
+                    scenario.spec(Box::new(VllmV1 { async_scheduling: false, ..VllmV1::default() }))
+                }
+            };
+            let (now, then) = (records(spec(), Nanos::ZERO), records(spec(), late));
+            assert_eq!(now.len(), then.len());
+            for (now, then) in now.iter().zip(&then) {
+                let times = |r: &RequestRecord| [r.scheduled_at, r.first_token_at, r.completed_at];
+                assert_eq!(now.id, then.id, "seed {seed}");
+                assert_eq!(now.arrived_at, then.arrived_at);
+                assert_eq!(times(now).map(|t| t.map(|t| t + late)), times(then), "seed {seed}");
+            }
+            runs += 1;
+        }
+        assert!(runs > 50, "{runs}");
+    }
+
+    /// One client alone: each request takes longer by the overhead, and the next is sent when the
+    /// answer is there.
+    #[test]
+    fn a_closed_loop_waits_for_the_api_too() {
+        let late = Nanos(5_000);
+        for seed in 0..50 {
+            let mut scenario = RandomScenario::new(seed);
+            scenario.concurrency = Some(1);
+            let spec =
+                || SimSpec { prefix_caching: false, ..scenario.spec(Box::new(VllmV0::default())) };
+            let spans = |records: &[RequestRecord]| -> Vec<Nanos> {
+                records.iter().map(|r| r.completed_at.unwrap().since(r.arrived_at)).collect()
+            };
+            let (now, then) = (records(spec(), Nanos::ZERO), records(spec(), late));
+            // What the clock keeps below a nanosecond may fall on either side.
+            for (now, then) in spans(&now).into_iter().zip(spans(&then)) {
+                assert!(then.0.abs_diff(now.0 + late.0) <= 1, "seed {seed}: {now} and {then}");
+            }
+            for pair in then.windows(2) {
+                assert!(pair[1].arrived_at >= pair[0].completed_at.unwrap(), "seed {seed}");
+            }
+        }
+    }
+}

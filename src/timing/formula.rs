@@ -74,6 +74,7 @@ impl Predictor for FormulaSettings {
             not_modelled: "any real device".to_owned(),
             checked_against: "nothing".to_owned(),
             physical: false,
+            estimate: false,
         }
     }
 }

@@ -149,6 +149,10 @@ impl OperatorSource for MeasuredOperators<'_> {
     fn memory(&self) -> f64 {
         self.speed.memory
     }
+
+    fn most_rows(&self) -> f64 {
+        self.gemms.iter().map(|(_, gemms)| gemms.most_rows()).fold(f64::INFINITY, f64::min)
+    }
 }
 
 /// The predictor for the scenario in `context` from `profile`; `network` replaces the profile's
@@ -186,6 +190,7 @@ pub(in crate::timing) fn build_full(
         ),
         checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
         physical: true,
+        estimate: false,
     };
     Ok(Arc::new(ComposedPredictor {
         pass,

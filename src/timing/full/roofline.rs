@@ -174,6 +174,10 @@ impl OperatorSource for RooflineOperators {
     fn memory(&self) -> f64 {
         self.speed.memory
     }
+
+    fn most_rows(&self) -> f64 {
+        f64::INFINITY
+    }
 }
 
 /// `Roofline()`: any model on any device, without measurements of it.
@@ -222,6 +226,7 @@ impl TimingSettings for RooflineSettings {
             checked_against: "Measured(composition: Full) of devices left out of the calibration"
                 .to_owned(),
             physical: true,
+            estimate: true,
         };
         Ok(Arc::new(ComposedPredictor {
             pass,
