@@ -62,7 +62,7 @@ impl VllmV1 {
     /// Milliseconds of a step in which the GPU waits for the CPU under synchronous scheduling.
     ///
     /// vLLM 0.11 on an H100 (`docs/accuracy.md`): decode steps of one request take 0.92 ms longer
-    /// than their kernels, prompts of up to 350 tokens 0.75 ms, and steps of up to 3 requests no
+    /// than their kernels, prompts of up to 350 tokens 0.7 ms, and steps of up to 3 requests no
     /// more, so that it is a constant of the step. Asynchronous scheduling hides it: steps of
     /// vLLM 0.19 on an RTX PRO 6000 take as long as their kernels.
     pub const SYNCHRONOUS_STEP_MS: f64 = 0.9;
