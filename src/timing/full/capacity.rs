@@ -74,9 +74,9 @@ fn serve(model: &str, device: &str, tensor: u32, arrivals: &str, factor: f64) ->
 /// The highest Poisson rate at which 90 % of requests keep the limits, to 0.5 %. The same seed
 /// gives the same requests, closer together.
 fn max_qps(model: &str, device: &str, tensor: u32, factor: f64) -> f64 {
-    let (mut low, mut high) = (0.05, 50.0);
+    let (mut low, mut high): (f64, f64) = (0.05, 50.0);
     while high / low > 1.005 {
-        let middle: f64 = (low * high as f64).sqrt();
+        let middle = (low * high).sqrt();
         let served = serve(model, device, tensor, &format!("Poisson(qps: {middle:?})"), factor);
         let kept = f64::from(served.good) >= 0.9 * f64::from(served.all);
         if kept { low = middle } else { high = middle }
