@@ -55,6 +55,7 @@
 //!     time_limit: configuration.time_limit(),
 //!     batch_records: false,
 //!     exact_steps: false,
+//!     plain_lists: false,
 //! })?;
 //! let totals = simulation.run(&mut statistics)?;
 //! assert_eq!(totals.finished, 50);

@@ -81,6 +81,8 @@ pub struct Sequence {
     pub priority: i32,
     /// Number of its admission on its replica; later ones are larger.
     pub admission: u32,
+    /// Where it is in the running list, while a decode group is in use.
+    pub place: i64,
     /// Group whose blocks are freed together (0: none).
     pub group: u32,
     /// Whether the prompt of this attempt is completely processed.
@@ -109,6 +111,7 @@ impl Sequence {
             tokens: 0,
             priority,
             admission: 0,
+            place: 0,
             group: 0,
             prefilled: false,
             started: false,

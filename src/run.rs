@@ -281,6 +281,7 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
         time_limit: configuration.time_limit(),
         batch_records: false,
         exact_steps: false,
+        plain_lists: false,
     }
 }
 

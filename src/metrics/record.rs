@@ -161,7 +161,8 @@ pub struct BusyTime {
 pub struct TokenGaps {
     histogram: hdrhistogram::Histogram<u64>,
     sum: u128,
-    sum_of_squares: f64,
+    /// In square nanoseconds; a whole number, so that the order of recording does not matter.
+    sum_of_squares: u128,
     max: Nanos,
 }
 
@@ -173,7 +174,7 @@ impl Default for TokenGaps {
             histogram: hdrhistogram::Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3)
                 .expect("constant bounds are valid"),
             sum: 0,
-            sum_of_squares: 0.0,
+            sum_of_squares: 0,
             max: Nanos::ZERO,
         }
     }
@@ -184,7 +185,7 @@ impl TokenGaps {
     pub fn record(&mut self, gap: Nanos, count: u64) {
         self.histogram.saturating_record_n(gap.0, count);
         self.sum += u128::from(gap.0) * u128::from(count);
-        self.sum_of_squares += (gap.as_secs_f64() * gap.as_secs_f64()) * count as f64;
+        self.sum_of_squares += u128::from(gap.0) * u128::from(gap.0) * u128::from(count);
         self.max = self.max.max(gap);
     }
 
@@ -204,7 +205,7 @@ impl TokenGaps {
             return 0.0;
         }
         let mean = self.mean_seconds();
-        (self.sum_of_squares / self.count() as f64 - mean * mean).max(0.0).sqrt()
+        (self.sum_of_squares as f64 * 1e-18 / self.count() as f64 - mean * mean).max(0.0).sqrt()
     }
 
     /// Quantile in seconds, within 0.1 % of the exact one.

@@ -7,6 +7,7 @@
 //! on it. The operations work on the running requests as a group.
 
 mod faster_transformer;
+mod group_plan;
 mod light_llm;
 mod orca;
 mod sarathi;

@@ -9,7 +9,7 @@ use super::finish::finish;
 use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
 use super::{Agenda, Engine, Ledger, Nanos, Phase, RandomStream, SimError, SimSpec, Worklists};
-use crate::batch::Batch;
+use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, Stage, StageOf};
 use crate::kv::{BlockPool, spawn_staged_blocks};
 use crate::metrics::{RequestStatus, RunSink, RunTotals};
@@ -192,6 +192,7 @@ impl Simulation {
             if let Some(replica) = replica {
                 peak_blocks += u64::from(replica.peak_blocks);
                 unfinished.extend(replica.waiting.iter().chain(&replica.running));
+                unfinished.extend(replica.decoding.members());
             }
             if let Some(batch) = batch {
                 unfinished.extend(&batch.members);
@@ -217,7 +218,11 @@ thread_local! {
 
 fn spawn_replica(world: &mut World, index: u32, limits: &EngineLimits, spec: &SimSpec) -> Entity {
     let pool = BlockPool::new(limits.num_blocks, spec.prefix_caching);
-    let mut replica = Replica::new(index, pool, Vec::new());
+    let form = match limits.stages == 1 && !spec.plain_lists {
+        true => Form::Grouped,
+        false => Form::AlwaysPlain,
+    };
+    let mut replica = Replica::new(index, pool, limits.block_size, form);
     replica.asynchronous = spec.policy.is_asynchronous();
     let entity = world.spawn(replica).id();
     spec.policy.insert(world, entity);

@@ -43,6 +43,10 @@ pub struct SimSpec {
     /// Whether every iteration is a step of its own. The results are the same; it is the
     /// reference that fast-forward is tested against.
     pub exact_steps: bool,
+    /// Whether replicas keep their running requests as a plain list, of which every iteration
+    /// touches every request. The results are the same; it is the reference that decode groups are
+    /// tested against.
+    pub plain_lists: bool,
 }
 
 /// Why a run stopped early.

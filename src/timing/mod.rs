@@ -99,6 +99,28 @@ impl BatchShape {
         self.decode_context_squares += 2 * self.decode_context + decodes;
         self.decode_context += decodes;
         self.decode_context_max += 1;
+        self.decode_context_min += 1;
+    }
+
+    /// Adds `count` decoding requests (at least one) by the sums over their contexts, as
+    /// [`BatchShape::add_decode`] would one after the other.
+    pub(crate) fn add_decodes(
+        &mut self,
+        count: u32,
+        context: u64,
+        squares: u64,
+        min: u32,
+        max: u32,
+    ) {
+        self.decode_context_min = match self.decodes {
+            0 => min,
+            _ => self.decode_context_min.min(min),
+        };
+        self.tokens += count;
+        self.decodes += count;
+        self.decode_context += context;
+        self.decode_context_squares += squares;
+        self.decode_context_max = self.decode_context_max.max(max);
     }
 
     /// Adds `tokens` tokens of a prompt of which `context` tokens are in the KV cache already.

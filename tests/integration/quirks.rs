@@ -19,7 +19,8 @@ use vidur_ecs::testing::{LinearTime, RandomScenario};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
 /// Every iteration takes a microsecond.
-const MICROSECOND: LinearTime = LinearTime { base: 1_000, per_token: 0, per_context: 0, rest: 0.0 };
+const MICROSECOND: LinearTime =
+    LinearTime { base: 1_000, per_token: 0, per_context: 0, per_spread: 0, rest: 0.0 };
 
 const ROOMY: EngineLimits = EngineLimits {
     max_model_len: 4096,
@@ -89,6 +90,7 @@ fn spec(
         time_limit: None,
         batch_records: true,
         exact_steps: false,
+        plain_lists: false,
     }
 }
 
