@@ -11,6 +11,7 @@ mod hugging_face;
 mod import;
 mod policies;
 mod prefix_caching;
+mod quantization;
 mod quirks;
 mod refusals;
 mod room;
