@@ -48,6 +48,7 @@
 //!     predictor: configuration.predictor.clone(),
 //!     source: configuration.workload.source(seed),
 //!     concurrency: configuration.workload.concurrency(),
+//!     api_overhead: vidur_ecs::sim::Nanos::ZERO,
 //!     arrivals_until: configuration.workload.arrivals_end(),
 //!     window: Box::new(move |index, time| window.contains(index, time)),
 //!     seed,

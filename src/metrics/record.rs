@@ -147,6 +147,11 @@ pub struct BusyTime {
     pub attention_decode: Nanos,
     /// Of it, communication.
     pub communication: Nanos,
+    /// Of it, what rests on measurements of other shapes or on data sheets
+    /// ([`crate::timing::StageTime::transferred`]).
+    pub transferred: Nanos,
+    /// Of it, what goes on where measurements ended.
+    pub extrapolated: Nanos,
     /// Of it, all time of batches that held at least one prompt or chunk.
     pub with_prefill: Nanos,
 }

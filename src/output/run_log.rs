@@ -16,6 +16,8 @@ pub struct RunLog {
     pub versions: Vec<(String, String)>,
     /// Seeds that were run.
     pub seeds: Vec<u64>,
+    /// What the times rest on, and how much of them; one line per variant.
+    pub timing: Vec<String>,
     /// What the user should know, each once.
     pub warnings: Vec<String>,
     /// Elapsed seconds.
@@ -66,6 +68,9 @@ impl RunLog {
                 line("", &format!("{rate:.0} per second of {of}"));
             }
         }
+        for timing in &self.timing {
+            line("timing", timing);
+        }
         line("warnings", &self.warnings.len().to_string());
         for warning in &self.warnings {
             line("", warning);
@@ -107,6 +112,7 @@ mod tests {
             models: vec!["Phi-9 from a/config.json".to_owned()],
             versions: vec![("bevy_ecs".to_owned(), "0.20.0".to_owned())],
             seeds: vec![42, 43, 44],
+            timing: vec!["an ESTIMATE: a data sheet".to_owned()],
             warnings: vec!["extrapolated beyond 4096 tokens".to_owned()],
             wall_seconds: 2.0,
             cpu_seconds: Some(1.6),
@@ -122,6 +128,7 @@ mod tests {
             "wall time     2.000 s\n",
             "CPU time      1.60 s\n",
             "peak memory   17.2 MiB\n",
+            "timing        an ESTIMATE: a data sheet\n",
             "              500000 per second of wall time\n",
             "              625000 per second of CPU time\n",
             "              extrapolated beyond 4096 tokens\n",

@@ -92,6 +92,9 @@ pub(super) struct RawEngine {
     pub num_gpu_blocks: Option<u32>,
     /// Whether full KV blocks are found again by their prefix; as the policy has it if absent.
     pub enable_prefix_caching: Option<bool>,
+    /// Milliseconds from a request's arrival until the engine has it.
+    #[serde(default)]
+    pub api_overhead_ms: f64,
 }
 
 /// What is written into the result folder.

@@ -109,6 +109,7 @@ impl Simulation {
         world.insert_resource(Arrivals::new(
             spec.source,
             spec.concurrency,
+            spec.api_overhead,
             spec.arrivals_until,
             spec.window,
         ));

@@ -30,7 +30,7 @@ pub(crate) fn record_ended(
         let request = requests.get(sequence.entity)?;
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         commands.entity(sequence.entity).despawn();
-        arrivals.release();
+        arrivals.release(agenda.now());
     }
     Ok(())
 }

@@ -27,6 +27,8 @@ pub struct SimSpec {
     pub source: Box<dyn RequestSource>,
     /// Closed loop: how many requests are under way at once.
     pub concurrency: Option<u32>,
+    /// From a request's arrival until the engine has it; part of its TTFT and E2E.
+    pub api_overhead: Nanos,
     /// No request arrives at or after this time.
     pub arrivals_until: Option<Nanos>,
     /// Which requests the statistics count, by place in the order of arrivals and arrival time.

@@ -1,5 +1,6 @@
 //! One binary for all integration tests.
 
+mod accuracy;
 mod bad_input;
 mod bad_scenarios;
 mod cli;

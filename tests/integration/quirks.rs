@@ -81,6 +81,7 @@ fn spec(
         predictor: Arc::new(MICROSECOND),
         source: Box::new(List(requests.into_iter())),
         concurrency: None,
+        api_overhead: Nanos::ZERO,
         arrivals_until: None,
         window: Box::new(|_, _| true),
         seed: 0,
