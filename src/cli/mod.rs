@@ -9,6 +9,7 @@ mod profile;
 mod profile_show;
 mod progress;
 mod run;
+mod run_many;
 mod validate;
 mod workload;
 

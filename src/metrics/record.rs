@@ -156,7 +156,8 @@ pub struct BusyTime {
 pub struct TokenGaps {
     histogram: hdrhistogram::Histogram<u64>,
     sum: u128,
-    sum_of_squares: f64,
+    /// Whole numbers, so that the order of recording decides nothing.
+    sum_of_squares: u128,
     max: Nanos,
 }
 
@@ -168,7 +169,7 @@ impl Default for TokenGaps {
             histogram: hdrhistogram::Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3)
                 .expect("constant bounds are valid"),
             sum: 0,
-            sum_of_squares: 0.0,
+            sum_of_squares: 0,
             max: Nanos::ZERO,
         }
     }
@@ -179,7 +180,9 @@ impl TokenGaps {
     pub fn record(&mut self, gap: Nanos, count: u64) {
         self.histogram.saturating_record_n(gap.0, count);
         self.sum += u128::from(gap.0) * u128::from(count);
-        self.sum_of_squares += (gap.as_secs_f64() * gap.as_secs_f64()) * count as f64;
+        let square = u128::from(gap.0) * u128::from(gap.0);
+        self.sum_of_squares =
+            self.sum_of_squares.saturating_add(square.saturating_mul(u128::from(count)));
         self.max = self.max.max(gap);
     }
 
@@ -199,7 +202,8 @@ impl TokenGaps {
             return 0.0;
         }
         let mean = self.mean_seconds();
-        (self.sum_of_squares / self.count() as f64 - mean * mean).max(0.0).sqrt()
+        let mean_of_squares = self.sum_of_squares as f64 / self.count() as f64 / 1e18;
+        (mean_of_squares - mean * mean).max(0.0).sqrt()
     }
 
     /// Quantile in seconds, within 0.1 % of the exact one.
@@ -217,7 +221,7 @@ impl TokenGaps {
         // Both have the same constant bounds.
         let _ = self.histogram.add(&other.histogram);
         self.sum += other.sum;
-        self.sum_of_squares += other.sum_of_squares;
+        self.sum_of_squares = self.sum_of_squares.saturating_add(other.sum_of_squares);
         self.max = self.max.max(other.max);
     }
 }

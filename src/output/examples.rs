@@ -123,7 +123,7 @@ fn experiment(name: &str, variants: Vec<VariantResult>, expect: &[&str]) -> Expe
         })
         .collect();
     let outcomes = evaluate_all(&expectations, &variants);
-    ExperimentResult { name: name.to_owned(), title: None, variants, outcomes }
+    ExperimentResult { name: name.to_owned(), title: None, variants, exact_steps: false, outcomes }
 }
 
 fn slo() -> Option<Slo> {

@@ -38,7 +38,7 @@ pub mod tables;
 
 pub use csv_sink::{BATCHES, CsvSink, REQUESTS};
 pub use error::OutputError;
-pub use folder::{ResultFolder, file_name};
+pub use folder::{Place, ResultFolder, file_name, write_file};
 pub use run_log::{RunLog, cpu_seconds, peak_memory_mib};
 
 use crate::metrics::ExperimentResult;

@@ -36,6 +36,7 @@ pub fn summary(result: &ExperimentResult) -> Value {
             out.insert("variants".to_owned(), Value::Object(variants));
         }
     }
+    out.insert("exact_steps".to_owned(), json!(result.exact_steps));
     out.insert("expectations".to_owned(), result.outcomes.iter().map(outcome).collect());
     Value::Object(out)
 }

@@ -19,7 +19,7 @@ use vidur_ecs::timing::{
 use crate::room::{Room, SCENARIO, finish, names};
 
 /// Every file below a folder but `run.log`, with its bytes.
-fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for name in names(folder) {
         let path = folder.join(&name);
@@ -42,6 +42,31 @@ fn busy() -> String {
         .replace("max_model_len: 4096", "max_model_len: 512, num_gpu_blocks: 100")
         .replace("Fixed(prompt: 128, output: 16)", "Uniform(prompt: (1, 300), output: (1, 200))")
         .replace("[\"max\", \"paged\"]", "[\"paged\", \"max\"]")
+}
+
+#[test]
+fn exact_steps_write_the_same_bytes() {
+    let one = busy().replace("replicas: 2", "replicas: 1");
+    // With several replicas, batch rows would need single steps anyway.
+    for (name, text) in [("one", one), ("two", busy())] {
+        let text = text.replacen("engine: (", "output: (batch_metrics: false), engine: (", 1);
+        let room = Room::with("s.ron", text);
+        room.must("s.ron --quiet --out fast");
+        room.must("s.ron --quiet --out exact --exact-steps");
+        for variant in ["paged", "max"] {
+            let rows = |out: &str| room.read(&format!("{out}/{variant}/request_metrics.csv"));
+            assert!(rows("fast").lines().count() > 300);
+            assert!(rows("fast") == rows("exact"), "{name} {variant}");
+        }
+        let summary = |out: &str| room.read(&format!("{out}/summary.json"));
+        assert!(summary("exact").contains("\"exact_steps\": true"));
+        let single = summary("exact").replace("steps\": true", "steps\": false");
+        for (exact, fast) in single.lines().zip(summary("fast").lines()) {
+            assert_eq!(exact, fast, "{name}");
+        }
+        assert!(room.read("exact/run.log").contains("steps         exact\n"));
+        assert!(room.read("fast/run.log").contains("steps         fast-forward\n"));
+    }
 }
 
 #[test]

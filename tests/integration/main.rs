@@ -6,6 +6,7 @@ mod determinism;
 mod docs;
 mod golden;
 mod import;
+mod many_runs;
 mod policies;
 mod prefix_caching;
 mod quirks;
