@@ -5,11 +5,11 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::metrics::{
-    BatchRecord, Completions, ExperimentResult, Load, RequestRecord, RunContext, RunSink,
-    RunSummary, StatsSink, VariantResult, expect,
+    BatchRecord, BatchRecords, Completions, ExperimentResult, Load, RequestRecord, RunContext,
+    RunSink, RunSummary, StatsSink, VariantResult, expect,
 };
 use crate::output::{
-    BATCHES, CsvSink, OutputError, Place, REQUESTS, RunLog, cpu_seconds, file_name,
+    BATCHES, CsvSink, OutputError, Place, REQUESTS, RunLog, TIME_SERIES, cpu_seconds, file_name,
     peak_memory_mib, summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
@@ -259,7 +259,11 @@ impl Job<'_> {
                 let stats = StatsSink::new(configuration.slo.clone());
                 let mut sinks = ((csv, stats), Ticks { progress, count: 0 });
                 let spec = SimSpec {
-                    batch_records: sinks.0.0.is_some() && scenario.output.batch_metrics,
+                    batch_records: match sinks.0.0 {
+                        Some(_) => scenario.output.batch_metrics,
+                        None => BatchRecords::Off,
+                    },
+                    time_series: sinks.0.0.as_ref().and(scenario.output.time_series()),
                     exact_steps: scenario.exact_steps,
                     ..spec(configuration, &configuration.workload, seed)
                 };
@@ -303,7 +307,8 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
         window: Box::new(move |index, time| window.contains(index, time)),
         seed,
         time_limit: configuration.time_limit(),
-        batch_records: false,
+        batch_records: BatchRecords::Off,
+        time_series: None,
         exact_steps: false,
     }
 }
@@ -318,7 +323,18 @@ fn create_csv(
         "" => folder.clone(),
         name => folder.subfolder(name)?,
     };
-    CsvSink::create(place.path(), &configuration.model.name, scenario.output.batch_metrics)
+    let sink =
+        CsvSink::create(place.path(), &configuration.model.name, scenario.output.batch_metrics)?;
+    match scenario.output.time_series() {
+        None => Ok(sink),
+        Some(interval) => {
+            let limits = &configuration.limits;
+            let blocks =
+                u64::from(limits.num_blocks.saturating_sub(configuration.policy.reserved_blocks()))
+                    * u64::from(configuration.replicas);
+            sink.with_time_series(interval, blocks)
+        }
+    }
 }
 
 fn empty_result(configuration: &Configuration) -> VariantResult {
@@ -365,7 +381,9 @@ fn write_files(
         }
     } else {
         files.push(REQUESTS.to_owned());
-        files.extend(scenario.output.batch_metrics.then(|| BATCHES.to_owned()));
+        let batches = scenario.output.batch_metrics != BatchRecords::Off;
+        files.extend(batches.then(|| BATCHES.to_owned()));
+        files.extend(scenario.output.time_series().map(|_| TIME_SERIES.to_owned()));
     }
     Ok(files)
 }

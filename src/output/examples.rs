@@ -90,7 +90,7 @@ pub fn run(seed: u64, changes: &[(&str, f64)]) -> RunSummary {
     for (name, value) in RUN.iter().chain(changes) {
         assert!(metrics.set(name, *value), "{name}");
     }
-    RunSummary { seed, metrics }
+    RunSummary { seed, metrics, histograms: false }
 }
 
 fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {

@@ -141,6 +141,8 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
     );
     let spreads = names::all()
         .map(|metric| (metric.name.clone(), spread(&metric.name, v.spread(&metric.name))));
+    let histograms = v.runs.iter().any(|run| run.histograms);
+    put("percentiles", json!(if histograms { "histograms, within 0.1 %" } else { "exact" }));
     put("metrics", Value::Object(spreads.collect()));
     out
 }
