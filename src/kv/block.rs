@@ -72,7 +72,7 @@ impl BlockStore<'_> {
     }
 }
 
-/// Schedule phase, last: gives the blocks that this step handed out their entities. Exclusive, so
+/// Observe phase, first: gives the blocks that this step handed out their entities. Exclusive, so
 /// that they are there at once and steps without new blocks pay for no command queue.
 pub(crate) fn spawn_staged_blocks(world: &mut World) {
     let mut lists = world.resource_mut::<Worklists>();

@@ -7,15 +7,18 @@ use super::{BlockId, BlockStore, BlockTable, PrefixHash};
 
 /// The blocks of one replica.
 ///
-/// Free blocks form a list from the least to the most recently used, linked through the blocks
-/// themselves. Without prefix caching a free block is reused before a new one is minted; with it,
-/// blocks that were never used come first and the least recently used one next, so that cached
-/// prefixes live as long as they can.
+/// Without prefix caching the free blocks are a stack, and one of them is reused before a new one is
+/// minted. With it they form a list from the least to the most recently used, linked through the
+/// blocks themselves: blocks that were never used come first and the least recently used one next,
+/// so that cached prefixes live as long as they can.
 #[derive(Debug)]
 pub struct BlockPool {
     total: u32,
     allocated: u32,
     minted: u32,
+    /// Free blocks that were used before, without prefix caching.
+    spare: Vec<BlockId>,
+    /// Ends of the list of free blocks that were used before, with prefix caching.
     least_recent: BlockId,
     most_recent: BlockId,
     /// Full blocks by prefix, if prefix caching is on. Only looked up, never iterated, so that its
@@ -41,6 +44,7 @@ impl BlockPool {
             total,
             allocated: 0,
             minted: 0,
+            spare: Vec::new(),
             least_recent: BlockId::NONE,
             most_recent: BlockId::NONE,
             prefixes: prefix_caching.then(PrefixMap::default),
@@ -77,12 +81,19 @@ impl BlockPool {
         debug_assert!(count <= self.free());
         self.allocated += count;
         table.0.reserve(count as usize);
+        if self.prefixes.is_none() {
+            let reused = (count as usize).min(self.spare.len());
+            for id in self.spare.drain(self.spare.len() - reused..) {
+                hand_out(id, table, blocks);
+            }
+            for _ in reused..count as usize {
+                self.minted += 1;
+                hand_out(blocks.mint(), table, blocks);
+            }
+            return;
+        }
         for _ in 0..count {
-            let mint = match &self.prefixes {
-                None => self.least_recent == BlockId::NONE,
-                Some(_) => self.minted < self.total,
-            };
-            let id = if mint {
+            let id = if self.minted < self.total {
                 self.minted += 1;
                 blocks.mint()
             } else {
@@ -90,13 +101,9 @@ impl BlockPool {
                 self.unlink(id, blocks);
                 id
             };
-            let block = blocks.get_mut(id);
-            debug_assert_eq!(block.references, 0, "a free block has no holder");
-            block.references = 1;
-            if let Some(hash) = block.hash.take() {
+            if let Some(hash) = hand_out(id, table, blocks) {
                 self.forget(hash, id);
             }
-            table.0.push(id);
         }
     }
 
@@ -118,7 +125,10 @@ impl BlockPool {
             if block.references == 0 {
                 moved.blocks += 1;
                 moved.tokens += tokens.saturating_sub(index * block_size).min(block_size);
-                self.link_most_recent(id, blocks);
+                match self.prefixes {
+                    None => self.spare.push(id),
+                    Some(_) => self.link_most_recent(id, blocks),
+                }
             }
         }
         self.allocated -= moved.blocks;
@@ -210,9 +220,9 @@ impl BlockPool {
         }
     }
 
-    /// The free blocks that were used before, least recently used first.
+    /// The free blocks that were used before; with prefix caching the least recently used first.
     pub(crate) fn free_list(&self, blocks: &mut BlockStore<'_>) -> Vec<BlockId> {
-        let mut list = Vec::new();
+        let mut list = self.spare.clone();
         let mut id = self.least_recent;
         while id != BlockId::NONE && list.len() <= self.minted as usize {
             list.push(id);
@@ -225,6 +235,19 @@ impl BlockPool {
     pub(crate) fn minted(&self) -> u32 {
         self.minted
     }
+}
+
+/// Appends a free block to `table`. Returns the prefix that it held.
+fn hand_out(
+    id: BlockId,
+    table: &mut BlockTable,
+    blocks: &mut BlockStore<'_>,
+) -> Option<PrefixHash> {
+    let block = blocks.get_mut(id);
+    debug_assert_eq!(block.references, 0, "a free block has no holder");
+    block.references = 1;
+    table.0.push(id);
+    block.hash.take()
 }
 
 /// Prefix hashes are uniform already.

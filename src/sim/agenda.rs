@@ -5,8 +5,7 @@ use std::collections::BinaryHeap;
 
 use bevy_ecs::prelude::*;
 
-use super::{Ledger, Nanos, Worklists};
-use crate::cluster::Replica;
+use super::Nanos;
 
 /// Something that will happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,10 +24,6 @@ pub(crate) struct Agenda {
     now: Nanos,
     heap: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     pushed: u64,
-    /// Stages whose batch ends in this step, with the number of its launch.
-    pub stage_ends: Vec<(Entity, u32)>,
-    /// Whether a request arrives in this step.
-    pub arrivals_due: bool,
 }
 
 impl Agenda {
@@ -38,10 +33,9 @@ impl Agenda {
     }
 
     /// Begins the step at `time`.
-    pub fn advance_to(&mut self, time: Nanos, arrivals_due: bool) {
+    pub fn advance_to(&mut self, time: Nanos) {
         debug_assert!(time >= self.now, "time never runs backwards");
         self.now = time;
-        self.arrivals_due = arrivals_due;
     }
 
     pub fn push(&mut self, at: Nanos, event: Event) {
@@ -53,40 +47,13 @@ impl Agenda {
         self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
 
-    fn pop_due(&mut self) -> Option<Event> {
+    /// Takes the next event that is due now off the queue.
+    pub fn pop_due(&mut self) -> Option<Event> {
         if self.next_time()? > self.now {
             return None;
         }
         self.heap.pop().map(|Reverse((_, _, event))| event)
     }
-}
-
-/// Clock phase: takes what is due now off the queue and integrates the counts up to now.
-pub(crate) fn pop_due(
-    mut agenda: ResMut<Agenda>,
-    mut ledger: ResMut<Ledger>,
-    mut lists: ResMut<Worklists>,
-    mut replicas: Query<&mut Replica>,
-) -> Result {
-    ledger.advance(agenda.now);
-    while let Some(event) = agenda.pop_due() {
-        match event {
-            Event::StageEnd(stage, launch) => agenda.stage_ends.push((stage, launch)),
-            Event::Wake(entity) => {
-                let mut replica = replicas.get_mut(entity)?;
-                if replica.wake.is_some_and(|wake| wake <= agenda.now) {
-                    replica.wake = None;
-                }
-                lists.touched.add(replica.index, entity);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Run condition of the phases that bring requests in.
-pub(crate) fn arrivals_due(agenda: Res<Agenda>) -> bool {
-    agenda.arrivals_due
 }
 
 #[cfg(test)]
@@ -104,7 +71,7 @@ mod tests {
         agenda.push(Nanos(4), Event::StageEnd(entities[0], 1));
         agenda.push(Nanos(6), Event::StageEnd(entities[0], 1));
         assert_eq!(agenda.next_time(), Some(Nanos(4)));
-        agenda.advance_to(Nanos(5), false);
+        agenda.advance_to(Nanos(5));
         assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[0], 1)));
         for &entity in entities.iter().rev() {
             assert_eq!(agenda.pop_due(), Some(Event::Wake(entity)));

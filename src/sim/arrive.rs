@@ -123,10 +123,9 @@ pub(crate) fn arrive(
         ledger.totals.arrived += 1;
         ledger.totals.last_arrival = new.arrived_at;
         ledger.totals.end = ledger.totals.end.max(new.arrived_at);
-        let entity = commands.spawn_empty().id();
-        let sequence = Sequence::new(entity, &request, new.priority);
-        let mut entity = commands.entity(entity);
-        entity.insert((request, BlockTable::default()));
+        let sequence = Sequence::new(Entity::PLACEHOLDER, &request, new.priority);
+        let mut entity = commands.spawn((request, BlockTable::default()));
+        let sequence = Sequence { entity: entity.id(), ..sequence };
         if engine.prefix_caching {
             let unique = Content::default();
             let content = new.content.as_deref().unwrap_or(&unique);

@@ -4,7 +4,6 @@ use bevy_ecs::error::FallbackErrorHandler;
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor};
 
-use super::agenda::{arrivals_due, pop_due};
 use super::arrive::{Arrivals, arrive};
 use super::finish::finish;
 use super::launch::{cut_off_runs, launch};
@@ -23,8 +22,55 @@ use crate::scheduling::EngineLimits;
 /// A run: a world and the schedule that advances it.
 pub struct Simulation {
     pub(crate) world: World,
-    step: Schedule,
+    step: Step,
     time_limit: Option<Nanos>,
+}
+
+/// What happens at one time, as schedules of which each runs only if there is something for it to
+/// do: fetching what a system needs costs more than most of them do in a step.
+#[derive(Default)]
+struct Step {
+    /// Batches end.
+    finish: Schedule,
+    /// Requests arrive.
+    arrive: Schedule,
+    /// Batches are planned and launched.
+    plan: Schedule,
+    /// What ended is recorded.
+    observe: Schedule,
+}
+
+impl Step {
+    /// Makes the schedules ready.
+    fn initialize(&mut self, world: &mut World) -> Result<(), SimError> {
+        for schedule in [&mut self.finish, &mut self.arrive, &mut self.plan, &mut self.observe] {
+            schedule.set_executor(SingleThreadedExecutor::new());
+            schedule.set_build_settings(ScheduleBuildSettings {
+                ambiguity_detection: LogLevel::Error,
+                ..Default::default()
+            });
+            schedule
+                .initialize(world)
+                .map_err(|error| SimError::Schedule(error.to_string(schedule.graph(), world)))?;
+        }
+        Ok(())
+    }
+
+    /// Runs the phases of a step in which events are due, or arrivals, or both.
+    fn run(&mut self, world: &mut World, events: bool, arrivals: bool) {
+        if events {
+            self.finish.run(world);
+        }
+        if arrivals {
+            self.arrive.run(world);
+        }
+        if world.resource::<Worklists>().is_to_plan() {
+            self.plan.run(world);
+        }
+        if world.resource::<Worklists>().is_to_observe() {
+            self.observe.run(world);
+        }
+    }
 }
 
 /// The rolling hash of a run after a step.
@@ -45,37 +91,16 @@ impl Simulation {
         let mut limits = spec.limits;
         limits.num_blocks = limits.num_blocks.saturating_sub(spec.policy.reserved_blocks());
         let mut world = World::new();
-        let mut step = Schedule::default();
-        step.set_executor(SingleThreadedExecutor::new());
-        step.set_build_settings(ScheduleBuildSettings {
-            ambiguity_detection: LogLevel::Error,
-            ..Default::default()
-        });
-        step.configure_sets((Phase::Arrive, Phase::Route, Phase::CutOff).run_if(arrivals_due));
-        step.configure_sets(
-            (
-                Phase::Clock,
-                Phase::Finish,
-                Phase::Arrive,
-                Phase::Route,
-                Phase::CutOff,
-                Phase::Schedule,
-                Phase::Launch,
-                Phase::Observe,
-            )
-                .chain(),
-        );
-        step.add_systems((
-            pop_due.in_set(Phase::Clock),
-            finish.in_set(Phase::Finish),
-            arrive.in_set(Phase::Arrive),
-            launch.in_set(Phase::Launch),
-            record_ended.in_set(Phase::Observe),
-        ));
-        spec.router.install(&mut world, &mut step);
-        step.add_systems(cut_off_runs.in_set(Phase::CutOff));
-        let plan = spec.policy.plan_system();
-        step.add_systems((plan, spawn_staged_blocks).chain().in_set(Phase::Schedule));
+        let mut step = Step::default();
+        step.finish.add_systems(finish.in_set(Phase::Finish));
+        step.arrive.configure_sets((Phase::Arrive, Phase::Route, Phase::CutOff).chain());
+        step.arrive.add_systems((arrive.in_set(Phase::Arrive), cut_off_runs.in_set(Phase::CutOff)));
+        spec.router.install(&mut world, &mut step.arrive);
+        step.plan.configure_sets((Phase::Schedule, Phase::Launch).chain());
+        step.plan.add_systems(spec.policy.plan_system().in_set(Phase::Schedule));
+        step.plan.add_systems(launch.in_set(Phase::Launch));
+        let observe = (spawn_staged_blocks, record_ended).chain();
+        step.observe.add_systems(observe.in_set(Phase::Observe));
 
         let replicas = (0..spec.replicas)
             .map(|index| spawn_replica(&mut world, index, &limits, &spec))
@@ -111,8 +136,7 @@ impl Simulation {
         ledger.totals.kv_blocks_total = u64::from(spec.replicas) * u64::from(limits.num_blocks);
         ledger.series = spec.time_series.map(Series::new);
         world.insert_resource(ledger);
-        step.initialize(&mut world)
-            .map_err(|error| SimError::Schedule(error.to_string(step.graph(), &world)))?;
+        step.initialize(&mut world)?;
         Ok(Simulation { world, step, time_limit: spec.time_limit })
     }
 
@@ -141,8 +165,9 @@ impl Simulation {
         if self.time_limit.is_some_and(|limit| time > limit) {
             return Ok(None);
         }
-        self.world.resource_mut::<Agenda>().advance_to(time, arrival == Some(time));
-        self.step.run(&mut self.world);
+        self.world.resource_mut::<Agenda>().advance_to(time);
+        self.world.resource_mut::<Ledger>().advance(time);
+        self.step.run(&mut self.world, event == Some(time), arrival == Some(time));
         if let Some(message) = FIRST_ERROR.take() {
             return Err(SimError::Failed { time, message });
         }

@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
-use super::{Agenda, Engine, Ledger, Nanos, Worklists};
+use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
 use crate::batch::{Batch, Growth};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
 use crate::kv::{BlockStore, BlockTable, KvBlock, PrefixHashes};
@@ -19,7 +19,7 @@ pub(crate) struct Books<'w, 's> {
     gaps: Local<'s, (Nanos, u64)>,
 }
 
-/// Finish phase: a stage that ends hands its batch to the next stage; the last stage's batch is
+/// Finish phase: takes what is due off the event queue. A stage that ends hands its batch to the next stage; the last stage's batch is
 /// committed: tokens, first tokens, completions, freed blocks.
 #[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn finish(
@@ -32,9 +32,6 @@ pub(crate) fn finish(
     mut blocks: Query<&mut KvBlock>,
     mut books: Books,
 ) -> Result {
-    if agenda.stage_ends.is_empty() {
-        return Ok(());
-    }
     let now = agenda.now();
     let lists = &mut *lists;
     let mut tables = blocks.contiguous_iter_mut().map_err(|e| e.to_string())?;
@@ -46,7 +43,18 @@ pub(crate) fn finish(
         },
         staged: &mut lists.staged,
     };
-    for (ending, launch) in agenda.stage_ends.drain(..) {
+    while let Some(event) = agenda.pop_due() {
+        let (ending, launch) = match event {
+            Event::StageEnd(stage, launch) => (stage, launch),
+            Event::Wake(entity) => {
+                let mut replica = replicas.get_mut(entity)?;
+                if replica.wake.is_some_and(|wake| wake <= now) {
+                    replica.wake = None;
+                }
+                lists.touched.add(replica.index, entity);
+                continue;
+            }
+        };
         let (stage, mut queue) = stages.get_mut(ending)?;
         if queue.launches != launch {
             continue;

@@ -5,7 +5,7 @@ use bevy_ecs::prelude::*;
 use super::arrive::Arrivals;
 use super::{Agenda, Engine, Event, Instant, Ledger, Nanos, Worklists};
 use crate::batch::Batch;
-use crate::cluster::{Stage, StageQueue, Stages};
+use crate::cluster::{Replica, Stage, StageQueue, Stages};
 use crate::timing::{StagePosition, StageTime};
 
 /// Launch phase: prices the next batch of each stage that can start one, and pushes its end.
@@ -76,17 +76,17 @@ fn stop_at(engine: &Engine, arrivals: &Arrivals, now: Nanos) -> Nanos {
 }
 
 /// Route phase, after the router: an arrival at a replica cuts its run off at the first iteration
-/// boundary, where the policy may plan anew.
+/// boundary, where the policy may plan anew. Replicas without a free slot need no plan now.
 pub(crate) fn cut_off_runs(
     mut agenda: ResMut<Agenda>,
     mut lists: ResMut<Worklists>,
-    replicas: Query<&Stages>,
+    replicas: Query<(&Replica, &Stages)>,
     mut queues: Query<&mut StageQueue>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
     let now = agenda.now();
     for &(_, entity) in lists.touched.in_order() {
-        for &stage in replicas.get(entity)?.entities() {
+        for &stage in replicas.get(entity)?.1.entities() {
             let mut queue = queues.get_mut(stage)?;
             let Some(slot) = queue.current else { continue };
             let mut batch = batches.get_mut(slot)?;
@@ -97,5 +97,7 @@ pub(crate) fn cut_off_runs(
             }
         }
     }
+    let may_plan = |(replica, _): (&Replica, &Stages)| !replica.free_slots.is_empty();
+    lists.touched.retain(|replica| replicas.get(replica).is_ok_and(may_plan));
     Ok(())
 }

@@ -22,6 +22,18 @@ pub(crate) struct Worklists {
     pub ended: Vec<(Sequence, RequestStatus)>,
 }
 
+impl Worklists {
+    /// Whether a batch may be planned or launched.
+    pub fn is_to_plan(&self) -> bool {
+        !self.touched.list.is_empty() || !self.to_serve.is_empty()
+    }
+
+    /// Whether a request ended, or blocks wait for their entities.
+    pub fn is_to_observe(&self) -> bool {
+        !self.ended.is_empty() || !self.staged.is_empty()
+    }
+}
+
 /// Replicas for which something happened that lets them plan: a request was routed to them, a
 /// batch ended, or they asked to be woken.
 #[derive(Default, Debug)]
@@ -43,6 +55,11 @@ impl Touched {
             self.list.dedup();
         }
         &self.list
+    }
+
+    /// Keeps those that `may` plan.
+    pub fn retain(&mut self, mut may: impl FnMut(Entity) -> bool) {
+        self.list.retain(|&(_, replica)| may(replica));
     }
 
     pub fn clear(&mut self) {

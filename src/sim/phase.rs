@@ -5,9 +5,7 @@ use bevy_ecs::prelude::*;
 /// The chained system sets of a step, in this order.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Takes what is due off the event queue; integrates the counts up to now.
-    Clock,
-    /// Commits iterations that end: progress, completions, freed blocks.
+    /// Takes what is due off the event queue; commits iterations that end: progress, completions, freed blocks.
     Finish,
     /// Brings in the requests that arrive now.
     Arrive,
@@ -25,8 +23,7 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in order.
-    pub const ALL: [Phase; 8] = [
-        Phase::Clock,
+    pub const ALL: [Phase; 7] = [
         Phase::Finish,
         Phase::Arrive,
         Phase::Route,
