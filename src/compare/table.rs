@@ -217,7 +217,25 @@ mod tests {
         }
         let comparisons = [Comparison::new(&a, &b), Comparison::new(&a, &c)];
         let text = text("a", &comparisons, &["ttft.mean", "tpot.mean", "preemptions"]);
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+baseline   a
+
+compared   b
+           paired over 5 seeds
+               baseline  compared          difference         95 % interval
+  ttft.mean      270 ms    220 ms  -50.0 ms (-18.5 %)  -50.0 ms .. -50.0 ms  lower
+  tpot.mean     40.0 ms   40.0 ms      +0 ms (+0.0 %)  -3.73 ms .. +3.73 ms  noise
+  preemptions         0         0                   0                        same
+
+compared   c, x
+           the seeds do not pair: means of 5 and 5 runs, Welch's test
+               baseline  compared         difference           95 % interval
+  ttft.mean      270 ms    271 ms  +1.00 ms (+0.4 %)    -22.1 ms .. +24.1 ms  noise
+  tpot.mean     40.0 ms   40.0 ms     +0 ms (+0.0 %)  -0.196 ms .. +0.196 ms  noise
+  preemptions         0         0                  0                          same
+
+higher, lower: more than noise at 95 %. Of 6 comparisons, 0.3 would be by chance alone.
+");
         let csv = csv("a", &comparisons);
         assert!(
             csv.lines().any(|line| line.starts_with("a,b,5,true,ttft.mean,0.27,0.22")),

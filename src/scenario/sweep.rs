@@ -96,9 +96,8 @@ fn axes(
     settings: &[String],
     read: &dyn Fn(&[String]) -> Result<Scenario, Box<Diagnostic>>,
 ) -> Result<Vec<Vec<Choice>>, Box<Diagnostic>> {
-    let mut base: Option<Document> = None;
     let mut axes: Vec<Vec<Choice>> = Vec::new();
-    for (number, setting) in settings.iter().enumerate() {
+    for setting in settings {
         let whole = || vec![Choice { setting: setting.clone(), swept: None }];
         let Some((path, text)) = setting.split_once('=') else {
             axes.push(whole());
@@ -110,12 +109,10 @@ fn axes(
             continue;
         }
         // What the arguments before it have made of the scenario says what is being set.
-        let document = match base.take() {
-            Some(document) => document,
-            None => Document::parse(source)?,
-        };
-        let before = axes.iter().map(|axis: &Vec<Choice>| axis[0].setting.as_str());
-        let document = before.into_iter().try_fold(document, |d, s| d.with_setting(s))?;
+        let mut document = Document::parse(source)?;
+        for axis in &axes {
+            document = document.with_setting(&axis[0].setting)?;
+        }
         let elements = elements(&document, path, text);
         let is_sweep = match (&elements, document.node(path)) {
             (None, _) => false,
@@ -131,8 +128,7 @@ fn axes(
             // A setting that is not written: whatever can be read.
             (Some(_), None) => {
                 let firsts = axes.iter().map(|axis| axis[0].setting.clone());
-                let mut trial: Vec<String> = firsts.collect();
-                trial.extend(settings[number..].iter().take(1).cloned());
+                let trial: Vec<String> = firsts.chain([setting.clone()]).collect();
                 read(&trial).is_err()
             }
         };
