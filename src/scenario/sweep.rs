@@ -44,7 +44,7 @@ pub fn load(
     };
     let axes = axes(&source, settings, &read)?;
     let count = axes.iter().try_fold(1_usize, |count, axis| count.checked_mul(axis.len()));
-    if !count.is_some_and(|count| count <= MOST_POINTS) {
+    if count.is_none_or(|count| count > MOST_POINTS) {
         let sizes: Vec<String> = axes.iter().map(|axis| axis.len().to_string()).collect();
         let found = sizes.into_iter().filter(|size| size != "1").collect::<Vec<_>>().join(" x ");
         return Err(Box::new(Diagnostic::error(format!(
@@ -83,6 +83,9 @@ pub fn load(
     Ok(points)
 }
 
+/// Reads the scenario with these `--set` arguments.
+type Reader<'a> = dyn Fn(&[String]) -> Result<Scenario, Box<Diagnostic>> + 'a;
+
 /// One `--set` argument, or one element of a swept one.
 struct Choice {
     setting: String,
@@ -94,7 +97,7 @@ struct Choice {
 fn axes(
     source: &Arc<Source>,
     settings: &[String],
-    read: &dyn Fn(&[String]) -> Result<Scenario, Box<Diagnostic>>,
+    read: &Reader<'_>,
 ) -> Result<Vec<Vec<Choice>>, Box<Diagnostic>> {
     let mut axes: Vec<Vec<Choice>> = Vec::new();
     for setting in settings {

@@ -40,7 +40,7 @@ fn a_sweep_is_a_folder_per_point_and_a_table() {
 #[test]
 fn several_files_share_one_table() {
     let room = Room::with("s.ron", SCENARIO);
-    room.write("t.ron", &SCENARIO.replace("qps: 2.0", "qps: 3.0"));
+    room.write("t.ron", SCENARIO.replace("qps: 2.0", "qps: 3.0"));
     let ran = room.must("s.ron t.ron --jobs 2");
     assert!(ran.out.contains("t, max"), "{}", ran.out);
     let table = room.read("results/runs.csv");
