@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn rounds_as_the_standard_library_does() {
-        let mut value = 1e-9;
+        let mut value = 1e-9_f64;
         while value < 1e17 {
             for x in [value, value.floor() + 0.5, value.floor() + 1.5, value.floor(), -value] {
                 assert_eq!(round_ties_even(x), x.round_ties_even(), "{x}");
