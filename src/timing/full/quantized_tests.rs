@@ -13,7 +13,7 @@ const WHOLE: StagePosition = StagePosition { index: 0, count: 1 };
 const INT4: Weights = Weights::Int4(Groups { size: Some(128), zero_points: false });
 
 fn operators(device: &str) -> Profile {
-    shipped_operators(device).unwrap().unwrap()
+    shipped_operators(find_device(device).unwrap().name).unwrap().unwrap()
 }
 
 fn served(model: &str, weights: Weights, kv_cache: KvCache) -> ModelSpec {
@@ -123,7 +123,8 @@ fn a_cache_of_8_bits_halves_long_attention() {
     }
 }
 
-/// No combination lacks an operator, and fewer bytes never take longer in small batches.
+/// No combination lacks an operator, and what is estimated from fewer bytes never takes longer in small
+/// batches.
 #[test]
 fn every_combination_has_a_time() {
     let int8 = Weights::Int8(Groups { size: None, zero_points: false });
@@ -146,8 +147,12 @@ fn every_combination_has_a_time() {
                             let found = us(&pass, &batch);
                             assert!(found.is_finite() && found > 0.0, "{device} {}", model.label());
                         }
+                        // Measured products of small fp8 matrices are not faster, nor one row on a B200.
+                        if weights == Weights::Fp8 || kv_cache == KvCache::Fp8 {
+                            continue;
+                        }
                         let found = us(&pass, &decodes(1));
-                        assert!(found <= 1.05 * half, "{device} {}: {found} {half}", model.label());
+                        assert!(found <= half, "{device} {}: {found} {half}", model.label());
                     }
                 }
             }
