@@ -42,7 +42,7 @@ fn a_70b_fits_one_gpu_in_4_bits_alone() {
 
 #[test]
 fn a_run_says_what_was_not_measured() {
-    let room = Room::with("s.ron", &scenario(INT4, 2, "Measured(composition: Full)"));
+    let room = Room::with("s.ron", scenario(INT4, 2, "Measured(composition: Full)"));
     room.must("s.ron --quiet");
     let summary = room.read("results/s/summary.json");
     assert!(summary.contains("int4 g128 weights unpacked at 90 % of the bandwidth"), "{summary}");

@@ -12,6 +12,9 @@ use crate::timing::{BatchShape, PrefillPart, StagePosition};
 const WHOLE: StagePosition = StagePosition { index: 0, count: 1 };
 const INT4: Weights = Weights::Int4(Groups { size: Some(128), zero_points: false });
 
+/// How a model's pass on a device is made.
+type Build<'a> = Box<dyn Fn(&ModelSpec) -> Pass + 'a>;
+
 fn operators(device: &str) -> Profile {
     shipped_operators(find_device(device).unwrap().name).unwrap().unwrap()
 }
@@ -132,8 +135,7 @@ fn every_combination_has_a_time() {
     for name in ["Llama-2-7B", "Llama-3.1-70B", "Qwen3-30B-A3B"] {
         for device in device_names() {
             let profile = shipped_operators(device).map(Result::unwrap);
-            let mut sources: Vec<Box<dyn Fn(&ModelSpec) -> Pass + '_>> =
-                vec![Box::new(|model| roofline(device, model, 4))];
+            let mut sources: Vec<Build> = vec![Box::new(|model| roofline(device, model, 4))];
             if let Some(profile) = &profile {
                 sources.push(Box::new(|model| measured(profile, model, 4)));
             }
