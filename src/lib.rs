@@ -15,7 +15,7 @@
 //! use vidur_ecs::metrics::{StatsSink, RunContext};
 //! use vidur_ecs::registry::Registry;
 //! use vidur_ecs::scenario::Scenario;
-//! use vidur_ecs::sim::{SimSpec, Simulation};
+//! use vidur_ecs::sim::{PoolSpec, SimSpec, Simulation, Traffic};
 //!
 //! let folder = std::env::temp_dir();
 //! let path = folder.join("vidur-ecs-guide.ron");
@@ -39,22 +39,22 @@
 //! // A run hands its records to a sink as they happen; this one makes statistics of them.
 //! let mut statistics = StatsSink::new(None);
 //! let window = configuration.workload.window(seed);
-//! let mut simulation = Simulation::new(SimSpec {
+//! let pool = PoolSpec {
+//!     name: String::new(),
 //!     replicas: configuration.replicas,
 //!     limits: configuration.limits,
 //!     prefix_caching: configuration.prefix_caching,
 //!     policy: configuration.policy.boxed(),
 //!     router: configuration.router.boxed(),
 //!     predictor: configuration.predictor.clone(),
-//!     source: configuration.workload.source(seed),
-//!     concurrency: configuration.workload.concurrency(),
-//!     arrivals_until: configuration.workload.arrivals_end(),
-//!     window: Box::new(move |index, time| window.contains(index, time)),
-//!     seed,
-//!     time_limit: configuration.time_limit(),
-//!     batch_records: false,
-//!     exact_steps: false,
-//! })?;
+//!     traffic: Traffic {
+//!         source: configuration.workload.source(seed),
+//!         concurrency: configuration.workload.concurrency(),
+//!         until: configuration.workload.arrivals_end(),
+//!         window: Box::new(move |index, time| window.contains(index, time)),
+//!     },
+//! };
+//! let mut simulation = Simulation::new(SimSpec::of_one(pool, seed))?;
 //! let totals = simulation.run(&mut statistics)?;
 //! assert_eq!(totals.finished, 50);
 //!

@@ -6,7 +6,7 @@ use crate::kv::{Content, Span};
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::routing::{LeastOutstanding, PowerOfTwo, Random, RoundRobin, VidurLor};
 use crate::scheduling::EngineLimits;
-use crate::sim::{Nanos, RandomStream, SimSpec};
+use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 use crate::workload::{NewRequest, RequestSource};
 
@@ -139,21 +139,21 @@ impl RandomScenario {
             3 => Box::new(PowerOfTwo::default()),
             _ => Box::new(VidurLor::default()),
         };
-        SimSpec {
+        let pool = PoolSpec {
+            name: String::new(),
             replicas: self.replicas,
             limits: self.limits,
             prefix_caching: self.prefix_caching,
             policy,
             router,
             predictor: Arc::new(self.time),
-            source: Box::new(List(self.requests.clone().into_iter())),
-            concurrency: self.concurrency,
-            arrivals_until: None,
-            window: Box::new(|_, _| true),
-            seed: self.seed,
-            time_limit: None,
-            batch_records: true,
-            exact_steps: false,
-        }
+            traffic: Traffic {
+                source: Box::new(List(self.requests.clone().into_iter())),
+                concurrency: self.concurrency,
+                until: None,
+                window: Box::new(|_, _| true),
+            },
+        };
+        SimSpec { batch_records: true, ..SimSpec::of_one(pool, self.seed) }
     }
 }

@@ -7,6 +7,7 @@ mod docs;
 mod golden;
 mod import;
 mod policies;
+mod pools;
 mod prefix_caching;
 mod quirks;
 mod room;
