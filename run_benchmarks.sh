@@ -71,10 +71,25 @@ policy() {
     esac
 }
 
+# other NAME MODEL DEVICE FLOOR: an experiment with that model and device, at $qps under $policy with $lengths. No
+# output token can take less than FLOOR ms: the weights' bytes over the memory's bandwidth. No profile in Vidur's
+# format has these, so times are composed from the device's measured operators.
+other() {
+    local what=ShareGPT
+    [[ -z $lengths ]] || what='Azure conversation'
+    run "$1" "scenarios/experiments/single${lengths}.ron" \
+        --set "title=Experiment: $2 on one $3, ${what} lengths, 1000 requests" \
+        --set "model=$2" --set "device=$3" --set 'timing=Measured(composition: Full)' \
+        --set "expect[1].at_least_ms=$4" \
+        --set "workload.arrivals.qps=$qps" --set "engine.policy=$(policy "$policy")"
+}
+
 # The experiments: one seed each, with all requests and batches in the result folder.
 #
 #   exp1_POLICY_qps2            Table 4: ShareGPT lengths
 #   exp2_POLICY_qps4, _qps8     stress
+#   exp3_POLICY_qps2            Llama-2-13B
+#   exp4_MODEL_POLICY_qps2, _qps8   Llama-2-7B and 13B on the H100
 #   ..._conv                    the same with the lengths of the Azure conversation trace
 experiments() {
     local lengths qps policy number
@@ -87,13 +102,25 @@ experiments() {
                     --set "workload.arrivals.qps=$qps" --set "engine.policy=$(policy "$policy")"
             done
         done
+        qps=2
+        for policy in vllm sarathi; do
+            other "exp3_${policy}_qps2${lengths}" Llama-2-13B A100-SXM-80G 12.6
+        done
+        for qps in 2 8; do
+            for policy in vllm sarathi; do
+                other "exp4_7b_${policy}_qps${qps}${lengths}" Llama-2-7B H100-SXM-80G 3.9
+            done
+            for policy in vllm sarathi; do
+                other "exp4_13b_${policy}_qps${qps}${lengths}" Llama-2-13B H100-SXM-80G 7.6
+            done
+        done
     done
 }
 
-# The table of the experiments. ShareGPT lengths at 4 and 8 requests/s are beyond what the server
-# can do, which each run must have noticed.
+# The table of the experiments. ShareGPT lengths at 4 and 8 requests/s, at 2 of 13B and on the H100 at 8
+# are beyond what the server can do, which each run must have noticed.
 experiment_table() {
-    local row='%-25s %5s %-16s %8s %8s %8s %8s %8s %7s %9s\n' name json verdict
+    local row='%-27s %5s %-16s %8s %8s %8s %8s %8s %7s %9s\n' name json verdict
     echo "EXPERIMENTS (one seed; times in ms; where overloaded, TTFT and E2E only measure the run's length)"
     # shellcheck disable=SC2059 # the format is a constant
     printf "$row" '' load verdict TTFT 'TTFT P99' TPOT E2E 'E2E P99' req/s preempted
@@ -108,8 +135,8 @@ experiment_table() {
             "$(number '%.0f' 1 p99_e2el_ms)" "$(number '%.2f' 1 request_throughput)" \
             "$(number '%.0f' 1 per_1000_requests)"
         case $name in
-            exp2_*_conv) ;;
-            exp2_*)
+            exp2_*_conv | exp3_*_conv | exp4_*_conv | exp4_*_qps2) ;;
+            exp2_* | exp3_* | exp4_*)
                 if [[ $verdict != overloaded ]]; then
                     echo "NOT MET  $name: the verdict is not \"overloaded\""
                 fi
@@ -142,7 +169,7 @@ expectation_table() {
             inside && $1 == "\"met\":" { met = ($2 ~ /true/) ? "met" : "NOT MET" }
             inside && $1 == "\"source\":" {
                 source = ($2 ~ /^null/) ? "" : "  [" text($0) "]"
-                printf "%-8s %-25s %s | %s%s\n", met, name, expected, measured, source
+                printf "%-8s %-27s %s | %s%s\n", met, name, expected, measured, source
             }
         ' "results/$name/summary.json"
     done

@@ -15,7 +15,7 @@
 //! use vidur_ecs::metrics::{StatsSink, RunContext};
 //! use vidur_ecs::registry::Registry;
 //! use vidur_ecs::scenario::Scenario;
-//! use vidur_ecs::sim::{PoolSpec, SimSpec, Simulation, Traffic};
+//! use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
 //!
 //! let folder = std::env::temp_dir();
 //! let path = folder.join("vidur-ecs-guide.ron");
@@ -50,6 +50,7 @@
 //!     traffic: Traffic {
 //!         source: configuration.workload.source(seed),
 //!         concurrency: configuration.workload.concurrency(),
+//!         api_overhead: Nanos::ZERO,
 //!         until: configuration.workload.arrivals_end(),
 //!         window: Box::new(move |index, time| window.contains(index, time)),
 //!     },

@@ -23,7 +23,7 @@ pub struct Request {
     pub id: u64,
     /// Index of the pool that serves it.
     pub pool: u32,
-    /// When it arrived.
+    /// When it arrived, at the API server.
     pub arrived_at: Nanos,
     /// Time since the arrival before it; `None` for the first.
     pub inter_arrival: Option<Nanos>,
@@ -61,7 +61,7 @@ pub struct Sequence {
     pub entity: Entity,
     /// The request's id.
     pub id: u64,
-    /// When the request arrived.
+    /// When the engine got it: its arrival, and the API overhead.
     pub arrived_at: Nanos,
     /// When its last token came; meaningful once it has one.
     pub last_token_at: Nanos,
@@ -83,6 +83,8 @@ pub struct Sequence {
     pub priority: i32,
     /// Number of its admission on its replica; later ones are larger.
     pub admission: u32,
+    /// Where it is in the running list, while a decode group is in use.
+    pub place: i64,
     /// Group whose blocks are freed together (0: none).
     pub group: u32,
     /// Whether the prompt of this attempt is completely processed.
@@ -111,6 +113,7 @@ impl Sequence {
             tokens: 0,
             priority,
             admission: 0,
+            place: 0,
             group: 0,
             prefilled: false,
             started: false,

@@ -10,7 +10,7 @@ use crate::metrics::{
 };
 use crate::output::{
     BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name,
-    peak_memory_mib, summary_json, tables,
+    peak_memory_mib, report, summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
 use crate::sim::{Nanos, PoolSpec, SimError, SimSpec, Simulation, Traffic};
@@ -107,8 +107,10 @@ pub fn run(
     let log = RunLog {
         scenario: scenario.name.clone(),
         scenario_hash: scenario.hash(),
+        models: described_models(scenario),
         versions: vec![("bevy_ecs".to_owned(), "0.20".to_owned())],
         seeds: scenario.seeds.clone().collect(),
+        timing: result.variants.iter().map(timing_line).collect(),
         warnings: warnings.clone(),
         wall_seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: cpu_seconds(),
@@ -274,6 +276,7 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
         traffic: Traffic {
             source: workload.source(seed),
             concurrency: workload.concurrency(),
+            api_overhead: Nanos::from_millis_f64(configuration.api_overhead_ms),
             until: workload.arrivals_end(),
             window: Box::new(move |index, time| window.contains(index, time)),
         },
@@ -294,6 +297,19 @@ fn create_csv(
     CsvSink::create(&path, &configuration.model.name, scenario.output.batch_metrics)
 }
 
+/// The models that are described by files, each once.
+fn described_models(scenario: &Scenario) -> Vec<String> {
+    let mut models = Vec::new();
+    for configuration in &scenario.configurations {
+        let Some(file) = &configuration.model_config else { continue };
+        let model = format!("{} from {file}", configuration.model.about());
+        if !models.contains(&model) {
+            models.push(model);
+        }
+    }
+    models
+}
+
 fn empty_result(configuration: &Configuration) -> VariantResult {
     VariantResult {
         name: configuration.name.clone(),
@@ -306,6 +322,16 @@ fn empty_result(configuration: &Configuration) -> VariantResult {
         block_size: configuration.limits.block_size,
         timing: configuration.predictor.note(),
     }
+}
+
+/// What the times of a variant rest on, and how much of them.
+fn timing_line(variant: &VariantResult) -> String {
+    let name = match variant.name.as_str() {
+        "" => String::new(),
+        name => format!("{name}: "),
+    };
+    let basis = report::basis(variant).map_or(String::new(), |basis| format!("; {basis}"));
+    format!("{name}{}{basis}", variant.timing.rests_on)
 }
 
 /// Writes what is about the whole scenario and returns the names of all files, of a variant's

@@ -1,9 +1,13 @@
 //! Batches: one persistent entity per replica and pipeline slot, filled anew for each iteration.
 
+mod group;
+mod regroup;
 mod run;
 
 use bevy_ecs::prelude::*;
 
+pub(crate) use group::{BlockChange, DecodeGroup};
+pub(crate) use regroup::Form;
 pub(crate) use run::{Growth, Run};
 
 use crate::request::Sequence;
@@ -17,8 +21,13 @@ pub struct Batch {
     pub id: u64,
     /// Index of its replica.
     pub replica: u32,
-    /// Its requests, in the order in which the policy chose them.
+    /// Its requests, in the order in which the policy chose them; those of the replica's decode
+    /// group stay there.
     pub(crate) members: Vec<Sequence>,
+    /// Whether the replica's decode group is in it, before the members.
+    pub(crate) with_group: bool,
+    /// Number of requests in it.
+    pub(crate) size: u32,
     /// Its composition, which decides its execution time.
     pub(crate) shape: BatchShape,
     /// When it was planned.
@@ -34,8 +43,15 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Fills the slot with a planned batch. `members` is swapped with the slot's old, empty list.
-    pub(crate) fn fill(&mut self, id: u64, members: &mut Vec<Sequence>, now: Instant) {
+    /// Fills the slot with a planned batch: `group`, if it is in the batch, and `members`, which is
+    /// swapped with the slot's old, empty list.
+    pub(crate) fn fill(
+        &mut self,
+        id: u64,
+        group: Option<&mut DecodeGroup>,
+        members: &mut Vec<Sequence>,
+        now: Instant,
+    ) {
         debug_assert!(self.members.is_empty());
         std::mem::swap(&mut self.members, members);
         self.id = id;
@@ -44,6 +60,13 @@ impl Batch {
         self.execution = Nanos::ZERO;
         self.run.most = 1;
         self.shape.clear();
+        self.size = self.members.len() as u32;
+        self.with_group = group.is_some();
+        if let Some(group) = group {
+            group.in_batch = true;
+            group.add_to(&mut self.shape);
+            self.size += group.len() as u32;
+        }
         for member in &self.members {
             if member.prefilled {
                 self.shape.add_decode(member.processed);

@@ -77,9 +77,9 @@ impl Run {
 #[derive(Debug)]
 pub(crate) struct Growth {
     /// By tokens of room left in the last block: how many members.
-    by_room: Vec<u32>,
+    pub by_room: Vec<u32>,
     /// Room of the last member in batch order.
-    last_room: u32,
+    pub last_room: u32,
 }
 
 impl Growth {
@@ -124,21 +124,32 @@ impl Batch {
     /// Lets the launch cover as many iterations as neither a completion nor a lack of blocks ends
     /// earlier, at most `hold`, and none that begins after the replica's next wake-up.
     pub(crate) fn allow_run(&mut self, hold: u32, fit: Fit, replica: &Replica, block_size: u32) {
-        let pool = &replica.pool;
+        let (pool, group) = (&replica.pool, &replica.decoding);
         self.run.until = replica.wake.unwrap_or(Nanos::MAX);
-        let to_completion = self.members.iter().map(|m| m.target - m.processed).min().unwrap_or(1);
+        let to_completion = match self.with_group {
+            true => group.to_completion(),
+            false => self.members.iter().map(|m| m.target - m.processed).min().unwrap_or(1),
+        };
         let most = to_completion.min(hold).min(LONGEST);
         self.run.most = most;
         self.run.grows = fit != Fit::Reserved;
         if most <= 1 || fit == Fit::Reserved {
             return;
         }
-        let Some(growth) = Growth::of(&self.members, block_size, 0) else {
+        let blocks_each = most / block_size + 1;
+        let ample = u64::from(pool.free()) > u64::from(blocks_each) * u64::from(self.size);
+        if ample && self.with_group && !group.is_irregular() {
+            return;
+        }
+        let growth = match self.with_group {
+            true => group.growth(),
+            false => Growth::of(&self.members, block_size, 0),
+        };
+        let Some(growth) = growth else {
             self.run.most = 1;
             return;
         };
-        let blocks_each = most / block_size + 1;
-        if u64::from(pool.free()) > u64::from(blocks_each) * self.members.len() as u64 {
+        if ample {
             return;
         }
         let mut free = pool.free();

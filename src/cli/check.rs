@@ -86,8 +86,13 @@ fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
         Some(count) => format!("{count} requests"),
         None => "requests until the duration ends".to_owned(),
     };
+    let model = match &c.model_config {
+        Some(file) => format!("{} (from {file})", c.model.about()),
+        None => c.model.about(),
+    };
     vec![
         ("runs", c.what()),
+        ("model", model),
         ("weights", weights),
         (
             "KV",

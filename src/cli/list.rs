@@ -1,13 +1,14 @@
 //! `vidur-ecs list`.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::fs::DirEntry;
+use std::path::Path;
 use std::process::ExitCode;
 
 use super::failure::{self, Failure};
 use crate::cluster::{device_names, find_device};
 use crate::metrics::names;
-use crate::model;
+use crate::model::{self, ModelSpec};
 use crate::registry::Registry;
 use crate::scenario::Document;
 use crate::scenario::document::Source;
@@ -23,7 +24,9 @@ fn text(registry: &Registry, scenarios: &Path) -> String {
     section(&mut out, "policies", registry.policies().iter().map(|e| (e.name, e.about.to_owned())));
     section(&mut out, "routers", registry.routers().iter().map(|e| (e.name, e.about.to_owned())));
     section(&mut out, "timings", registry.timings().iter().map(|e| (e.name, e.about.to_owned())));
-    section(&mut out, "models", model::names().into_iter().map(|name| (name, about_model(name))));
+    let other = ("HuggingFace(\"FILE\")", "any other, from its config.json".to_owned());
+    let models = model::names().into_iter().map(|name| (name, about_model(name)));
+    section(&mut out, "models", models.chain([other]));
     section(&mut out, "devices", device_names().into_iter().map(|name| (name, about_device(name))));
     section(&mut out, "profiles", super::profile::shipped());
     section(&mut out, "lengths (Empirical)", super::workload::shipped());
@@ -63,16 +66,9 @@ fn section<N: AsRef<str>>(
 }
 
 fn about_model(name: &str) -> String {
-    model::find(name).map_or_else(String::new, |m| {
-        format!(
-            "{:.1} B parameters, {} layers, {} query and {} KV heads, {} tokens",
-            m.params() as f64 / 1e9,
-            m.layers,
-            m.q_heads,
-            m.kv_heads,
-            m.max_position
-        )
-    })
+    let about = model::find(name).map(ModelSpec::about).unwrap_or_default();
+    // The name stands in a column of its own.
+    about.split_once(": ").map_or(String::new(), |(_, size)| size.to_owned())
 }
 
 fn about_device(name: &str) -> String {
@@ -81,22 +77,30 @@ fn about_device(name: &str) -> String {
     })
 }
 
-/// The scenarios in a folder, by name, with their titles.
+/// The scenarios in a folder and those below it, by path, with their titles: the folder's own first.
 fn titles(folder: &Path) -> Vec<(String, String)> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut files: Vec<PathBuf> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "ron"))
-        .collect();
-    files.sort();
-    files
-        .iter()
-        .map(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            (name, title(path).unwrap_or_default())
-        })
-        .collect()
+    let mut found = Vec::new();
+    walk(folder, "", &mut found);
+    found
+}
+
+fn walk(folder: &Path, above: &str, found: &mut Vec<(String, String)>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    // A link may lead back up.
+    let is_folder = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+    let (mut folders, mut files): (Vec<_>, Vec<_>) = entries.flatten().partition(is_folder);
+    folders.sort_by_key(DirEntry::file_name);
+    files.sort_by_key(DirEntry::file_name);
+    for file in files.iter().map(DirEntry::path) {
+        if file.extension().is_some_and(|extension| extension == "ron") {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            found.push((format!("{above}{name}"), title(&file).unwrap_or_default()));
+        }
+    }
+    for folder in folders {
+        let name = folder.file_name().to_string_lossy().into_owned();
+        walk(&folder.path(), &format!("{above}{name}/"), found);
+    }
 }
 
 /// The title of a scenario, without checking the rest of it.
@@ -120,6 +124,8 @@ mod tests {
         write("b.ron", "(title: \"Second\", model: 3)");
         write("a.ron", "broken");
         write("c.txt", "(title: \"No scenario\")");
+        std::fs::create_dir_all(folder.path().join("a_sub/deep")).expect("a folder");
+        write("a_sub/deep/z.ron", "(title: \"Third\")");
         let text = text(&Registry::built_in(), folder.path());
         for wanted in [
             "VllmV0 ",
@@ -127,8 +133,8 @@ mod tests {
             "Formula ",
             "Llama-2-7B ",
             "A100-SXM-80G ",
-            "  b.ron  Second",
-            "  a.ron\n",
+            "HuggingFace(\"FILE\")  any other",
+            "  a.ron\n  b.ron             Second\n  a_sub/deep/z.ron  Third\n",
             "ttft ",
             "kv_allocated_peak ",
         ] {

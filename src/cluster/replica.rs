@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use bevy_ecs::prelude::*;
 
+use crate::batch::{DecodeGroup, Form};
 use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
 use crate::request::Sequence;
 use crate::sim::{Instant, Nanos};
@@ -23,8 +24,16 @@ pub struct Replica {
     pub pool_index: u32,
     /// Requests that wait, first come first.
     pub(crate) waiting: VecDeque<Sequence>,
-    /// Admitted requests that are in no batch at the moment, in the policy's order.
+    /// Admitted requests that are in no batch at the moment, in the policy's order, but for those
+    /// of the decode group.
     pub(crate) running: Vec<Sequence>,
+    /// The running requests that decode, if `form` says so.
+    pub(crate) decoding: DecodeGroup,
+    /// In which form the running requests are kept.
+    pub(crate) form: Form,
+    /// The outermost places of the running list so far.
+    pub(crate) first_place: i64,
+    pub(crate) last_place: i64,
     /// Requests that were admitted and have not ended, in a batch or not.
     pub(crate) holding: u32,
     /// Its KV blocks.
@@ -61,15 +70,19 @@ pub(crate) struct BlockGroup {
 }
 
 impl Replica {
-    pub(crate) fn new(index: u32, pool: BlockPool, free_slots: Vec<Entity>) -> Replica {
+    pub(crate) fn new(index: u32, pool: BlockPool, block_size: u32, form: Form) -> Replica {
         Replica {
             index,
             pool_index: 0,
             waiting: VecDeque::new(),
             running: Vec::new(),
+            decoding: DecodeGroup::new(block_size),
+            form,
+            first_place: 0,
+            last_place: 0,
             holding: 0,
             pool,
-            free_slots,
+            free_slots: Vec::new(),
             groups: Vec::new(),
             admissions: 0,
             asynchronous: false,
@@ -88,6 +101,7 @@ impl Replica {
     /// caching, what the batch adds to the cache may be what a waiting request lacks.
     pub(crate) fn repeats(&self) -> bool {
         self.running.is_empty()
+            && !self.has_idle_group()
             && (self.waiting.is_empty() || !(self.asynchronous || self.pool.caches_prefixes()))
     }
 

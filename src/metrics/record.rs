@@ -188,6 +188,11 @@ pub struct BusyTime {
     pub attention_decode: Nanos,
     /// Of it, communication.
     pub communication: Nanos,
+    /// Of it, what rests on measurements of other shapes or on data sheets
+    /// ([`crate::timing::StageTime::transferred`]).
+    pub transferred: Nanos,
+    /// Of it, what goes on where measurements ended.
+    pub extrapolated: Nanos,
     /// Of it, all time of batches that held at least one prompt or chunk.
     pub with_prefill: Nanos,
 }
@@ -207,7 +212,8 @@ impl BusyTime {
 pub struct TokenGaps {
     histogram: hdrhistogram::Histogram<u64>,
     sum: u128,
-    sum_of_squares: f64,
+    /// In square nanoseconds; a whole number, so that the order of recording does not matter.
+    sum_of_squares: u128,
     max: Nanos,
 }
 
@@ -219,7 +225,7 @@ impl Default for TokenGaps {
             histogram: hdrhistogram::Histogram::new_with_bounds(1_000, 3_600_000_000_000, 3)
                 .expect("constant bounds are valid"),
             sum: 0,
-            sum_of_squares: 0.0,
+            sum_of_squares: 0,
             max: Nanos::ZERO,
         }
     }
@@ -230,7 +236,7 @@ impl TokenGaps {
     pub fn record(&mut self, gap: Nanos, count: u64) {
         self.histogram.saturating_record_n(gap.0, count);
         self.sum += u128::from(gap.0) * u128::from(count);
-        self.sum_of_squares += (gap.as_secs_f64() * gap.as_secs_f64()) * count as f64;
+        self.sum_of_squares += u128::from(gap.0) * u128::from(gap.0) * u128::from(count);
         self.max = self.max.max(gap);
     }
 
@@ -250,7 +256,7 @@ impl TokenGaps {
             return 0.0;
         }
         let mean = self.mean_seconds();
-        (self.sum_of_squares / self.count() as f64 - mean * mean).max(0.0).sqrt()
+        (self.sum_of_squares as f64 * 1e-18 / self.count() as f64 - mean * mean).max(0.0).sqrt()
     }
 
     /// Quantile in seconds, within 0.1 % of the exact one.

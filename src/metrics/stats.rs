@@ -222,6 +222,13 @@ fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
     put(out, "busy_communication", share(busy.communication));
     put(out, "busy_other", share(busy.total.since(named)));
     put(out, "busy_with_prefill", share(busy.with_prefill));
+    // A closed form rests on nothing of the kind.
+    if context.flops.is_some() {
+        let not_measured = busy.transferred + busy.extrapolated;
+        put(out, "busy_measured", share(busy.total.since(not_measured)));
+        put(out, "busy_transferred", share(busy.transferred));
+        put(out, "busy_extrapolated", share(busy.extrapolated));
+    }
 
     put(out, "batch_iterations", totals.batches as f64);
     let tokens = (totals.prefill_tokens + totals.decode_tokens) as f64;
@@ -306,6 +313,8 @@ mod tests {
                 attention_prefill: Nanos(100 * MS),
                 attention_decode: Nanos(500 * MS),
                 communication: Nanos::ZERO,
+                transferred: Nanos(300 * MS),
+                extrapolated: Nanos(50 * MS),
                 with_prefill: Nanos(250 * MS),
             },
             inter_token,
@@ -362,6 +371,7 @@ mod tests {
         check(&run, "preemptions_per_1000", Some(2000.0));
         check(&run, "busy_fraction", Some(0.25));
         check(&run, "busy_other", Some(0.4));
+        check(&run, "busy_measured", None);
         check(&run, "batch_tokens_mean", Some(100.0));
         check(&run, "mfu", None);
     }

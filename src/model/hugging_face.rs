@@ -57,6 +57,14 @@ const UNGATED: [&str; 10] = [
 const HEAD_NORMS: [&str; 5] = ["qwen3", "qwen3_moe", "gemma3_text", "olmo2", "glm4_moe"];
 /// Families with a bias on QKV whose config has no key for it.
 const QKV_BIAS: [&str; 2] = ["qwen2", "qwen2_moe"];
+/// What families call the number of experts.
+const EXPERTS: [&str; 3] = ["num_experts", "num_local_experts", "n_routed_experts"];
+
+/// What is more than this is no model: ten times the largest ones, and no product overflows.
+const MOST_LAYERS: u64 = 1 << 10;
+const MOST_EXPERTS: u64 = 1 << 12;
+const MOST_WIDTH: u64 = 1 << 18;
+const MOST_TOKENS: u64 = 1 << 28;
 
 impl ModelSpec {
     /// The model described by the HuggingFace `config.json` at `path`, named after its
@@ -111,7 +119,7 @@ impl Keys<'_> {
             (None, None) => 4 * hidden,
         };
         let dtype_bytes = self.dtype_bytes()?;
-        Ok(ModelSpec {
+        let spec = ModelSpec {
             name: Cow::Owned(self.name(path)),
             layers: self.required(&["num_hidden_layers", "n_layer"])?,
             hidden,
@@ -129,12 +137,55 @@ impl Keys<'_> {
             experts,
             dtype_bytes,
             weight_dtype_bytes: self.weight_bytes()?.unwrap_or(dtype_bytes),
-        })
+        };
+        self.plausible(&spec)?;
+        Ok(spec)
+    }
+
+    /// Whether numbers are those of a model, and small enough to be multiplied with one another.
+    fn plausible(&self, spec: &ModelSpec) -> Result<(), HfConfigError> {
+        let width = |heads: u32| u64::from(heads) * u64::from(spec.head_dim);
+        let most = [
+            (&["num_hidden_layers", "n_layer"][..], u64::from(spec.layers), MOST_LAYERS),
+            (&["hidden_size", "n_embd"], u64::from(spec.hidden), MOST_WIDTH),
+            (&["num_attention_heads", "n_head"], u64::from(spec.q_heads), MOST_WIDTH),
+            (&["head_dim"], width(spec.q_heads), MOST_WIDTH),
+            (&["intermediate_size", "n_inner"], u64::from(spec.intermediate), MOST_WIDTH),
+            (&["vocab_size"], u64::from(spec.vocab), MOST_TOKENS),
+            (&["max_position_embeddings", "n_positions"], spec.max_position.into(), MOST_TOKENS),
+        ];
+        for (keys, value, limit) in most {
+            if value > limit {
+                return Err(self.wrong(self.written(keys), &format!("at most {limit}")));
+            }
+        }
+        if spec.kv_heads > spec.q_heads || !spec.q_heads.is_multiple_of(spec.kv_heads) {
+            let expected = format!("a divisor of the {} query heads", spec.q_heads);
+            let key = self.written(&["num_key_value_heads", "num_kv_heads"]);
+            return Err(self.wrong(key, &expected));
+        }
+        let Some(moe) = spec.experts else { return Ok(()) };
+        if u64::from(moe.experts) > MOST_EXPERTS {
+            return Err(self.wrong(self.written(&EXPERTS), &format!("at most {MOST_EXPERTS}")));
+        }
+        if u64::from(moe.moe_intermediate) > MOST_WIDTH {
+            let expected = format!("at most {MOST_WIDTH}");
+            return Err(self.wrong(self.written(&["moe_intermediate_size"]), &expected));
+        }
+        if moe.experts_per_token > moe.experts {
+            let expected = format!("at most the {} experts", moe.experts);
+            return Err(self.wrong("num_experts_per_tok", &expected));
+        }
+        Ok(())
+    }
+
+    /// The key of `keys` that the config has, or the first.
+    fn written<'a>(&self, keys: &[&'a str]) -> &'a str {
+        keys.iter().find(|key| self.get(key).is_some()).unwrap_or(&keys[0])
     }
 
     fn experts(&self) -> Result<Option<Moe>, HfConfigError> {
-        let keys = ["num_experts", "num_local_experts", "n_routed_experts"];
-        let Some(experts) = self.optional(&keys)?.filter(|experts| *experts > 1) else {
+        let Some(experts) = self.optional(&EXPERTS)?.filter(|experts| *experts > 1) else {
             return Ok(None);
         };
         Ok(Some(Moe {
@@ -164,16 +215,19 @@ impl Keys<'_> {
             .iter()
             .find_map(|key| quantisation.get(key).and_then(Value::as_f64));
         match (method, bits) {
-            (_, Some(bits)) if bits > 0.0 => Ok(Some(bits / 8.0)),
+            (_, Some(bits)) if (1.0..=16.0).contains(&bits) => Ok(Some(bits / 8.0)),
             (Some("fp8" | "fbgemm_fp8"), _) => Ok(Some(1.0)),
             (Some("mxfp4"), _) => Ok(Some(0.53125)),
-            _ => Err(self.wrong("quantization_config", "a method of fp8 or mxfp4, or bits")),
+            _ => {
+                Err(self.wrong("quantization_config", "a method of fp8 or mxfp4, or 1 to 16 bits"))
+            }
         }
     }
 
     fn name(&self, path: &Path) -> String {
         let written = self.root.get("_name_or_path").and_then(Value::as_str).unwrap_or("");
-        if !written.is_empty() && !Path::new(written).is_absolute() {
+        let printable = !written.is_empty() && !written.contains(char::is_control);
+        if printable && !Path::new(written).is_absolute() {
             return written.to_owned();
         }
         let folder = path.parent().and_then(Path::file_name);
@@ -298,5 +352,47 @@ mod tests {
         assert!(message(r#"{"hidden_size": "x"}"#).contains("`hidden_size` is \"x\""));
         assert!(message("{").contains("config.json: EOF"));
         assert!(message(r#"{"kv_lora_rank": 512}"#).contains("latent attention"));
+        assert!(message("[1]").contains("`hidden_size` is missing"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let with = |from: &str, to: &str| {
+            let good = r#"{"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "vocab_size": 10, "max_position_embeddings": 100,
+                "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8}"#;
+            read(good).unwrap();
+            assert!(good.contains(from), "{from}");
+            read(&good.replace(from, to)).unwrap_err().to_string()
+        };
+        for (from, to, expected) in [
+            (
+                "\"hidden_size\": 64",
+                "\"hidden_size\": -64",
+                "`hidden_size` is -64, expected a whole",
+            ),
+            ("\"hidden_size\": 64", "\"hidden_size\": 66", "the heads do not divide the width"),
+            (
+                "_layers\": 2",
+                "_layers\": 4000000000",
+                "`num_hidden_layers` is 4000000000, expected at most",
+            ),
+            ("_value_heads\": 2", "_value_heads\": 3", "expected a divisor of the 4 query heads"),
+            ("per_tok\": 2", "per_tok\": 5", "expected at most the 4 experts"),
+            ("experts\": 4", "experts\": 5000", "`num_experts` is 5000, expected at most 4096"),
+            (
+                "\"vocab",
+                "\"head_dim\": 1000000, \"vocab",
+                "`head_dim` is 1000000, expected at most",
+            ),
+            (
+                "\"vocab",
+                "\"quantization_config\": {\"bits\": 1e300}, \"vocab",
+                "expected a method of fp8 or mxfp4, or 1 to 16 bits",
+            ),
+        ] {
+            let message = with(from, to);
+            assert!(message.contains(expected), "{message}");
+        }
     }
 }

@@ -4,6 +4,19 @@ use super::ModelSpec;
 use crate::cluster::Parallelism;
 
 impl ModelSpec {
+    /// Name and size in a few words: `Llama-2-7B: 6.7 B parameters, 32 layers, ...`.
+    pub fn about(&self) -> String {
+        format!(
+            "{}: {:.1} B parameters, {} layers, {} query and {} KV heads, {} tokens",
+            self.name,
+            self.params() as f64 / 1e9,
+            self.layers,
+            self.q_heads,
+            self.kv_heads,
+            self.max_position
+        )
+    }
+
     /// All parameters: embedding, blocks, norms and LM head (once if tied).
     pub fn params(&self) -> u64 {
         let one_gpu = Parallelism::default();

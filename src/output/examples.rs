@@ -108,6 +108,7 @@ fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
             not_modelled: "LM head, sampling, CPU launch, HTTP".to_owned(),
             checked_against: "Vidur (mean E2E 1 %); real A100 engine: none".to_owned(),
             physical: true,
+            estimate: false,
         },
     }
 }

@@ -8,7 +8,9 @@
 //! # use vidur_ecs::metrics::{ExperimentResult, RunContext, RunSummary, RunTotals, StatsSink};
 //! # use vidur_ecs::output::{CsvSink, OutputError, ResultFolder, write_results};
 //! # fn simulate(_: &mut (StatsSink, CsvSink)) -> RunTotals { RunTotals::default() }
-//! # fn collect(_: RunSummary) -> ExperimentResult { unimplemented!() }
+//! # fn collect(_: RunSummary) -> ExperimentResult {
+//! #     ExperimentResult { name: "i2_1".into(), title: None, variants: vec![], outcomes: vec![] }
+//! # }
 //! # fn run() -> Result<(), OutputError> {
 //! let folder = ResultFolder::create(Path::new("results/i2_1"), false)?;
 //! let csv = CsvSink::create(folder.path(), "Llama-2-7B", true)?;

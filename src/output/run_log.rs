@@ -10,10 +10,14 @@ pub struct RunLog {
     pub scenario: String,
     /// Hash of the resolved scenario, as text.
     pub scenario_hash: String,
+    /// Models that are no built-in ones, each with the file that describes it.
+    pub models: Vec<String>,
     /// Programs and libraries whose versions matter, with these.
     pub versions: Vec<(String, String)>,
     /// Seeds that were run.
     pub seeds: Vec<u64>,
+    /// What the times rest on, and how much of them; one line per variant.
+    pub timing: Vec<String>,
     /// What the user should know, each once.
     pub warnings: Vec<String>,
     /// Elapsed seconds.
@@ -36,6 +40,9 @@ impl RunLog {
         };
         line("scenario", &self.scenario);
         line("scenario hash", &self.scenario_hash);
+        for model in &self.models {
+            line("model", model);
+        }
         line("vidur-ecs", env!("CARGO_PKG_VERSION"));
         for (name, version) in &self.versions {
             line(name, version);
@@ -60,6 +67,9 @@ impl RunLog {
                 let rate = self.iterations as f64 / seconds;
                 line("", &format!("{rate:.0} per second of {of}"));
             }
+        }
+        for timing in &self.timing {
+            line("timing", timing);
         }
         line("warnings", &self.warnings.len().to_string());
         for warning in &self.warnings {
@@ -99,8 +109,10 @@ mod tests {
         let log = RunLog {
             scenario: "i2_1".to_owned(),
             scenario_hash: "00c0ffee".to_owned(),
+            models: vec!["Phi-9 from a/config.json".to_owned()],
             versions: vec![("bevy_ecs".to_owned(), "0.20.0".to_owned())],
             seeds: vec![42, 43, 44],
+            timing: vec!["an ESTIMATE: a data sheet".to_owned()],
             warnings: vec!["extrapolated beyond 4096 tokens".to_owned()],
             wall_seconds: 2.0,
             cpu_seconds: Some(1.6),
@@ -110,11 +122,13 @@ mod tests {
         let text = log.render();
         for wanted in [
             "scenario hash 00c0ffee\n",
+            "model         Phi-9 from a/config.json\n",
             "bevy_ecs      0.20.0\n",
             "seeds         42 to 44\n",
             "wall time     2.000 s\n",
             "CPU time      1.60 s\n",
             "peak memory   17.2 MiB\n",
+            "timing        an ESTIMATE: a data sheet\n",
             "              500000 per second of wall time\n",
             "              625000 per second of CPU time\n",
             "              extrapolated beyond 4096 tokens\n",

@@ -127,6 +127,11 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
                 "other": mean("busy_other"),
             },
             "with_prefill": mean("busy_with_prefill"),
+            "basis": {
+                "measured": mean("busy_measured"),
+                "transferred": mean("busy_transferred"),
+                "extrapolated": mean("busy_extrapolated"),
+            },
         }),
     );
     put(
@@ -136,6 +141,7 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "not_modelled": v.timing.not_modelled,
             "checked_against": v.timing.checked_against,
             "physical": v.timing.physical,
+            "estimate": v.timing.estimate,
         }),
     );
     let spreads = names::all()

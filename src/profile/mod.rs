@@ -24,5 +24,5 @@ pub use format::Profile;
 pub use import_aisimulate::{ImportAisimulateOptions, import_aisimulate};
 pub use import_layerwise::{ImportLayerwiseOptions, import_layerwise};
 pub use import_vidur::{ImportVidurOptions, import_vidur};
-pub use shipped::{Shipped, shipped, shipped_operators};
+pub use shipped::{Shipped, shipped, shipped_network, shipped_operators};
 pub use view::{NamedRow, Quality, TableView};

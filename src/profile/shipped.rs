@@ -48,7 +48,17 @@ pub fn shipped_operators(device: &str) -> Option<Result<Profile, ProfileError>> 
     SHIPPED.iter().find(|shipped| shipped.name == name).map(Shipped::load)
 }
 
+/// The shipped network that scenarios call `name`: `a100_dgx`.
+pub fn shipped_network(name: &str) -> Option<&'static Shipped> {
+    SHIPPED.iter().find(|shipped| shipped.network() == Some(name))
+}
+
 impl Shipped {
+    /// What scenarios call the network, if this is one's profile.
+    pub fn network(&self) -> Option<&'static str> {
+        self.name.rsplit_once("/network-").map(|(_, network)| network)
+    }
+
     /// One line on what it holds, and where it comes from.
     pub fn about(&self) -> &'static str {
         // The writer puts it into the first line, as a comment.

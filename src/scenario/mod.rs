@@ -8,6 +8,7 @@
 pub mod diagnostic;
 pub mod document;
 pub mod import_vidur;
+mod model;
 pub mod paths;
 mod plugins;
 mod raw;

@@ -15,8 +15,9 @@ pub(super) struct RawScenario {
     pub name: Option<String>,
     /// One line for `vidur-ecs list`.
     pub title: Option<String>,
-    /// Name of the model.
-    pub model: String,
+    /// A model's name, or where it is described; read by [`super::model`].
+    #[serde(rename = "model")]
+    pub _model: IgnoredAny,
     /// Name of the GPU.
     pub device: String,
     #[serde(default)]
@@ -91,6 +92,9 @@ pub(super) struct RawEngine {
     pub num_gpu_blocks: Option<u32>,
     /// Whether full KV blocks are found again by their prefix; as the policy has it if absent.
     pub enable_prefix_caching: Option<bool>,
+    /// Milliseconds from a request's arrival until the engine has it.
+    #[serde(default)]
+    pub api_overhead_ms: f64,
 }
 
 /// What is written into the result folder.

@@ -8,15 +8,15 @@ use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use super::document::{Document, Span};
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
-use super::{plugins, suggest};
+use super::{model, plugins, suggest};
 use crate::cluster::memory::{self, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
-use crate::model::{self, ModelSpec};
+use crate::model::ModelSpec;
 use crate::registry::{AnyPolicy, AnyRouter, AnyTiming, Registry};
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
-use crate::timing::{Predictor, TimingContext};
+use crate::timing::{Predictor, TimingContext, check_network};
 use crate::workload::{Workload, WorkloadSpec};
 
 /// More replicas than this are a slip of the pen.
@@ -24,12 +24,18 @@ const MOST_REPLICAS: u32 = 65_536;
 /// More seeds than this are a slip of the pen.
 const MOST_SEEDS: u32 = 10_000;
 
+/// A longer API overhead is a slip of the pen.
+const MOST_API_OVERHEAD_MS: f64 = 60_000.0;
+
 /// One configuration that runs: a variant, or the scenario itself.
 pub struct Configuration {
     /// The variant's name; empty for a scenario without variants.
     pub name: String,
     /// The model.
-    pub model: &'static ModelSpec,
+    pub model: Arc<ModelSpec>,
+    /// The HuggingFace `config.json` that describes the model, as the scenario has it; `None` for a
+    /// built-in model.
+    pub model_config: Option<String>,
     /// The GPU.
     pub device: &'static DeviceSpec,
     /// How a replica is spread over GPUs.
@@ -46,6 +52,8 @@ pub struct Configuration {
     pub limits: EngineLimits,
     /// Whether full KV blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// Milliseconds from a request's arrival until the engine has it.
+    pub api_overhead_ms: f64,
     /// Share of the device's memory that the engine takes.
     pub gpu_memory_utilization: f64,
     /// Whether `max_model_len` may exceed the model's limit.
@@ -186,20 +194,23 @@ impl Checker<'_> {
         raw: &RawScenario,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Configuration, Box<Diagnostic>> {
-        let model = self.known("model", &raw.model, model::find(&raw.model), &model::names())?;
-        let device =
-            self.known("device", &raw.device, find_device(&raw.device), &device_names())?;
+        let (model, model_config) = model::read(self.document, self.base_dir)?;
+        let device = self.device(&raw.device)?;
         let parallel = Parallelism {
             tensor: raw.cluster.tensor_parallel,
             pipeline: raw.cluster.pipeline_parallel,
         };
-        parallel.check(model).map_err(|error| self.settings("", &error))?;
+        parallel.check(&model).map_err(|error| self.settings("", &error))?;
         if raw.cluster.replicas == 0 || raw.cluster.replicas > MOST_REPLICAS {
             return Err(self.error(
                 "cluster.replicas",
                 raw.cluster.replicas,
                 &format!("1 to {MOST_REPLICAS}"),
             ));
+        }
+        if let Some(network) = &raw.cluster.network {
+            check_network("cluster.network", network, self.base_dir)
+                .map_err(|error| self.settings("", &error))?;
         }
         if let Some(limit) = raw.time_limit_s
             && !(limit > 0.0 && limit <= 1e9)
@@ -217,17 +228,23 @@ impl Checker<'_> {
             Some("RoundRobin"),
         )?;
         router.check().map_err(|error| self.settings("cluster.router", &error))?;
+        let api_overhead_ms = raw.engine.api_overhead_ms;
+        if !(0.0..=MOST_API_OVERHEAD_MS).contains(&api_overhead_ms) {
+            let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
+            return Err(self.error("engine.api_overhead_ms", api_overhead_ms, &expected));
+        }
         let (limits, memory) =
-            self.engine(raw, model, device, parallel, policy.as_ref(), warnings)?;
+            self.engine(raw, &model, device, parallel, policy.as_ref(), warnings)?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
         let timing = plugins::read(self.document, "timing", self.registry.timings(), None)?;
         let context = TimingContext {
-            model,
+            model: &model,
             device,
             parallel,
             block_size: limits.block_size,
             network: raw.cluster.network.as_deref(),
             base_dir: self.base_dir,
+            step_overhead_ms: policy.step_overhead_ms(),
         };
         let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
         let workload =
@@ -248,6 +265,7 @@ impl Checker<'_> {
         Ok(Configuration {
             name: name.to_owned(),
             model,
+            model_config,
             device,
             parallel,
             replicas: raw.cluster.replicas,
@@ -256,6 +274,7 @@ impl Checker<'_> {
             policy,
             limits,
             prefix_caching,
+            api_overhead_ms,
             gpu_memory_utilization: raw.engine.gpu_memory_utilization,
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,
             memory,
@@ -268,20 +287,13 @@ impl Checker<'_> {
         })
     }
 
-    /// A model or device by name.
-    fn known<T>(
-        &self,
-        kind: &str,
-        name: &str,
-        found: Option<T>,
-        names: &[&str],
-    ) -> Result<T, Box<Diagnostic>> {
-        found.ok_or_else(|| {
-            let place = self.document.place(&self.span(kind));
+    fn device(&self, name: &str) -> Result<&'static DeviceSpec, Box<Diagnostic>> {
+        find_device(name).ok_or_else(|| {
+            let place = self.document.place(&self.span("device"));
             Box::new(
-                Diagnostic::error(format!("unknown {kind} `{name}`"))
-                    .at(place, format!("no {kind} has this name"))
-                    .helps(suggest::help(name, names.iter().copied())),
+                Diagnostic::error(format!("unknown device `{name}`"))
+                    .at(place, "no device has this name")
+                    .helps(suggest::help(name, device_names())),
             )
         })
     }
@@ -358,6 +370,7 @@ impl Checker<'_> {
             block_size: engine.block_size,
             max_model_len,
             max_num_batched_tokens: tokens,
+            max_num_seqs: batch.max_num_seqs,
         };
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));

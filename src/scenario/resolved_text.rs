@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::diagnostic::Diagnostic;
 use super::document::{Document, Kind, Node, Source, ron_options};
-use super::paths;
 use super::resolve::Configuration;
 use super::scenario::Scenario;
+use super::{model, paths};
 
 /// Lines are broken beyond this width.
 const WIDTH: usize = 96;
@@ -70,6 +70,9 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
         format!("num_gpu_blocks: {}", c.limits.num_blocks),
         format!("enable_prefix_caching: {}", c.prefix_caching),
     ];
+    if c.api_overhead_ms > 0.0 {
+        engine.push(format!("api_overhead_ms: {:?}", c.api_overhead_ms));
+    }
     if c.allow_long_max_model_len {
         engine.push("allow_long_max_model_len: true".to_owned());
     }
@@ -77,7 +80,7 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
         engine.push("vidur_lengths: true".to_owned());
     }
     let mut sections = vec![
-        ("model", ron_text(&c.model.name)?),
+        ("model", model::to_ron(&c.model, c.model_config.as_deref()).map_err(unwritable)?),
         ("device", ron_text(&c.device.name)?),
         ("cluster", format!("({})", cluster.join(", "))),
         ("engine", format!("({})", engine.join(", "))),
@@ -94,9 +97,11 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
 }
 
 fn ron_text<T: Serialize>(value: &T) -> Result<String, Box<Diagnostic>> {
-    ron_options().to_string(value).map_err(|error| {
-        Box::new(Diagnostic::error(format!("the scenario cannot be written: {error}")))
-    })
+    ron_options().to_string(value).map_err(unwritable)
+}
+
+fn unwritable(error: ron::Error) -> Box<Diagnostic> {
+    Box::new(Diagnostic::error(format!("the scenario cannot be written: {error}")))
 }
 
 fn read(text: &str) -> Result<Document, Box<Diagnostic>> {
@@ -169,9 +174,9 @@ fn brackets(node: &Node) -> (char, char) {
     }
 }
 
-/// Replaces every path: the text of a field called `file` or `prefixes`, and that of a `profile` or `network`
-/// which ends in `.ron` and so is no name. By convention, of the built-in plug-ins and of users',
-/// such fields are paths relative to the scenario, and no others.
+/// Replaces every path: the text of a field called `file` or `prefixes`, that of a `profile` or `network`
+/// which ends in `.ron` and so is no name, and the one in `HuggingFace(...)`. By convention, of the
+/// built-in plug-ins and of users', such fields are paths relative to the scenario, and no others.
 fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box<Diagnostic>> {
     let document = read(text)?;
     let is_path = |key: &str, value: &str| match key {
@@ -181,6 +186,9 @@ fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box
     };
     let mut files = Vec::new();
     document.root().walk(&mut |node| {
+        if name(&document, node) == "HuggingFace" {
+            files.extend(node.items().iter().map(|item| item.span.clone()));
+        }
         let named = node
             .fields()
             .iter()

@@ -7,6 +7,7 @@
 //! on it. The operations work on the running requests as a group.
 
 mod faster_transformer;
+mod group_plan;
 mod light_llm;
 mod orca;
 mod sarathi;
@@ -89,6 +90,13 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
     /// the running batch keeps its place and its blocks for one more plan.
     fn is_asynchronous(&self) -> bool {
         false
+    }
+
+    /// Milliseconds of each step in which the GPU waits for the engine's own work on the CPU:
+    /// scheduling, preparing inputs, launching kernels, reading tokens and handing them out. Full
+    /// compositions of a step count it, unless their `overhead_ms` says otherwise.
+    fn step_overhead_ms(&self) -> f64 {
+        0.0
     }
 
     /// Blocks of the pool that the engine keeps for itself.

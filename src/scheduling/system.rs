@@ -5,7 +5,7 @@ use bevy_ecs::system::SystemParam;
 
 use super::view::{Fit, PlanView};
 use super::{EngineLimits, Policy};
-use crate::batch::Batch;
+use crate::batch::{Batch, BlockChange};
 use crate::cluster::{Replica, StageQueue, Stages};
 use crate::kv::{BlockStore, KvBlock};
 use crate::metrics::RequestStatus;
@@ -32,6 +32,7 @@ pub(crate) struct Scratch {
     planned: Vec<Sequence>,
     chunks: Vec<Sequence>,
     refused: Vec<(Sequence, String)>,
+    changes: Vec<BlockChange>,
 }
 
 /// Schedule phase: lets the replicas that use policy `P` and were touched plan batches, as long
@@ -76,6 +77,8 @@ pub(crate) fn plan<P: Policy>(
                 refused: &mut scratch.refused,
                 planned: &mut scratch.planned,
                 chunks: &mut scratch.chunks,
+                group_planned: false,
+                changes: &mut scratch.changes,
                 planned_tokens: 0,
                 preempted: 0,
                 committed: std::mem::take(&mut committed),
@@ -89,7 +92,7 @@ pub(crate) fn plan<P: Policy>(
             let again = view.preempted > 0 && !view.stay_idle;
             // Who was preempted waits now, and the next plan may admit it again.
             let hold = if view.preempted > 0 { 1 } else { view.hold };
-            let fit = view.fit;
+            let (fit, with_group, planned) = (view.fit, view.group_planned, view.planned());
             let wake_at = view.wake_at;
             for (sequence, reason) in scratch.refused.drain(..) {
                 lists.ended.push((sequence, RequestStatus::Rejected(reason)));
@@ -101,14 +104,15 @@ pub(crate) fn plan<P: Policy>(
                 replica.wake = Some(time);
                 floor.agenda.push(time, Event::Wake(entity));
             }
-            if !scratch.planned.is_empty() {
+            if planned > 0 {
                 let mut batch = floor.batches.get_mut(slot)?;
                 // A plan that the end of a batch sets off begins exactly then.
                 let exactly = match replica.last_end.tick == now {
                     true => replica.last_end,
                     false => Instant::at(now),
                 };
-                batch.fill(ledger.planned, &mut scratch.planned, exactly);
+                let group = with_group.then_some(&mut replica.decoding);
+                batch.fill(ledger.planned, group, &mut scratch.planned, exactly);
                 ledger.planned += 1;
                 replica.free_slots.pop();
                 let Some(&first) = stages.entities().first() else { break };
@@ -128,7 +132,7 @@ pub(crate) fn plan<P: Policy>(
             }
             if hold > 1 && pool.fast_forward && replica.repeats() {
                 let batch = &mut *floor.batches.get_mut(slot)?;
-                if batch.shape.prefills.is_empty() && !batch.members.is_empty() {
+                if batch.shape.prefills.is_empty() && batch.size > 0 {
                     batch.allow_run(hold, fit, &replica, limits.block_size);
                 }
             }

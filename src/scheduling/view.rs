@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::EngineLimits;
-use super::waiting::{RunningRequest, WaitingRequest};
+use super::waiting::{Running, RunningRequest, WaitingRequest};
+use crate::batch::{BlockChange, DecodeGroup};
 use crate::cluster::{BlockGroup, Replica};
 use crate::kv::{BlockStore, BlockTable, PrefixHash, PrefixHashes};
 use crate::request::{RequestQuery, RequestState, Sequence};
@@ -93,6 +94,9 @@ pub struct PlanView<'a> {
     pub(super) planned: &'a mut Vec<Sequence>,
     /// Running requests with an incomplete prefill that [`PlanView::decode`] came past.
     pub(super) chunks: &'a mut Vec<Sequence>,
+    /// Whether the decode group is in the batch, before `planned`.
+    pub(super) group_planned: bool,
+    pub(super) changes: &'a mut Vec<BlockChange>,
     pub(super) planned_tokens: u32,
     pub(super) preempted: u32,
     pub(super) committed: u32,
@@ -127,8 +131,15 @@ impl PlanView<'_> {
 
     /// Admitted requests that are in no batch, in the policy's order.
     pub fn running(&self) -> impl ExactSizeIterator<Item = RunningRequest> + '_ {
-        let oracle = self.oracle;
-        self.replica.running.iter().map(move |&sequence| RunningRequest { sequence, oracle })
+        let replica = &*self.replica;
+        let group = self.group_is_idle().then(|| replica.decoding.members());
+        let grouped = if self.group_is_idle() { replica.decoding.len() } else { 0 };
+        Running {
+            group: group.into_iter().flatten().peekable(),
+            others: replica.running.iter().copied().peekable(),
+            left: replica.running.len() + grouped,
+            oracle: self.oracle,
+        }
     }
 
     /// Waiting requests, first come first; preempted ones are in front.
@@ -161,7 +172,8 @@ impl PlanView<'_> {
 
     /// Requests in the batch so far.
     pub fn planned(&self) -> usize {
-        self.planned.len()
+        let grouped = if self.group_planned { self.replica.decoding.len() } else { 0 };
+        self.planned.len() + grouped
     }
 
     /// Tokens in the batch so far.
@@ -302,7 +314,11 @@ impl PlanView<'_> {
     /// aside for [`PlanView::extend_prefills`].
     pub fn decode(&mut self, rule: DecodeRule) {
         self.fit = rule.fit;
-        let room = rule.limit.saturating_sub(self.planned.len());
+        let room = rule.limit.saturating_sub(self.planned());
+        if self.group_is_idle() && !self.plan_group(rule.fit, room, 0) {
+            self.replica.dissolve();
+        }
+        let room = rule.limit.saturating_sub(self.planned());
         let (walked, decoding) = self.walk(rule, room);
         self.planned_tokens += decoding;
         self.ledger.counts.used += u64::from(decoding);
@@ -372,6 +388,9 @@ impl PlanView<'_> {
     /// ends; it is preempted then unless other batches of a pipeline are under way. This is how vLLM V1 schedules its running list.
     pub fn advance(&mut self, budget: u32, chunk: u32, victim: Victim) {
         self.fit = Fit::Needed;
+        if self.group_is_idle() && !self.plan_group_within(budget, chunk) {
+            self.replica.dissolve();
+        }
         let mut index = 0;
         while index < self.replica.running.len() {
             let left = budget.saturating_sub(self.planned_tokens);
@@ -444,6 +463,16 @@ impl PlanView<'_> {
     /// Lets the group of the first running request decode (all its members, one token each).
     pub fn decode_first_group(&mut self) {
         self.fit = Fit::Reserved;
+        if self.group_is_idle() {
+            let alone = self.replica.running.is_empty();
+            if alone
+                && self.replica.decoding.is_one_block_group()
+                && self.plan_group(Fit::Reserved, usize::MAX, 0)
+            {
+                return;
+            }
+            self.replica.dissolve();
+        }
         let Some(group) = self.replica.running.first().map(|s| s.group) else { return };
         let before = self.planned.len();
         self.planned.extend(self.replica.running.extract_if(.., |s| s.group == group));
@@ -486,21 +515,20 @@ impl PlanView<'_> {
 
     /// Sorts the running requests that are not in the batch by arrival (stable).
     pub fn sort_running_by_arrival(&mut self) {
-        if !self.replica.running.is_sorted_by_key(|s| s.arrived_at) {
-            self.replica.running.sort_by_key(|s| s.arrived_at);
-        }
+        let idle = self.group_is_idle();
+        self.replica.sort_running(|s| s.arrived_at, DecodeGroup::last_arrival, idle);
     }
 
     /// Sorts the running requests that are not in the batch in the order of their admission.
     pub fn sort_running_by_admission(&mut self) {
-        if !self.replica.running.is_sorted_by_key(|s| s.admission) {
-            self.replica.running.sort_by_key(|s| s.admission);
-        }
+        let idle = self.group_is_idle();
+        self.replica.sort_running(|s| s.admission, DecodeGroup::last_admission, idle);
     }
 
     /// Preempts the last running request by recomputation: its blocks are freed and it goes to
     /// the head of the waiting queue. `false` if none is left.
     pub fn preempt_tail(&mut self) -> bool {
+        self.list_running();
         match self.replica.running.len() {
             0 => false,
             n => {
@@ -513,12 +541,20 @@ impl PlanView<'_> {
     /// Preempts the running request with this id by recomputation. `false` if there is none that
     /// is in no batch.
     pub fn preempt(&mut self, id: u64) -> bool {
+        self.list_running();
         match self.replica.running.iter().position(|s| s.id == id) {
             None => false,
             Some(index) => {
                 self.preempt_at(index, false);
                 true
             }
+        }
+    }
+
+    /// Makes all requests that are in no batch elements of the running list.
+    fn list_running(&mut self) {
+        if self.group_is_idle() {
+            self.replica.dissolve();
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a policy sees of single requests.
 
+use std::iter::Peekable;
+
 use crate::request::Sequence;
 use crate::sim::Nanos;
 
@@ -40,6 +42,38 @@ impl WaitingRequest {
     pub fn remaining_output(&self) -> Option<u32> {
         self.oracle.then(|| self.sequence.target - self.sequence.prompt)
     }
+}
+
+/// The running requests that are in no batch, in list order: those of the decode group and the
+/// others, merged by their place.
+pub(super) struct Running<G: Iterator<Item = Sequence>, O: Iterator<Item = Sequence>> {
+    pub group: Peekable<G>,
+    pub others: Peekable<O>,
+    pub left: usize,
+    pub oracle: bool,
+}
+
+impl<G: Iterator<Item = Sequence>, O: Iterator<Item = Sequence>> Iterator for Running<G, O> {
+    type Item = RunningRequest;
+
+    fn next(&mut self) -> Option<RunningRequest> {
+        let sequence = match (self.group.peek(), self.others.peek()) {
+            (Some(grouped), Some(other)) if other.place < grouped.place => self.others.next(),
+            (Some(_), _) => self.group.next(),
+            (None, _) => self.others.next(),
+        }?;
+        self.left -= 1;
+        Some(RunningRequest { sequence, oracle: self.oracle })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<G: Iterator<Item = Sequence>, O: Iterator<Item = Sequence>> ExactSizeIterator
+    for Running<G, O>
+{
 }
 
 /// An admitted request between two iterations.

@@ -1,5 +1,6 @@
 //! Arrive phase: requests that arrive now become entities.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use bevy_ecs::prelude::*;
@@ -28,12 +29,37 @@ struct Stream {
     // Only reached through `&mut`, so the lock is never taken; it makes the stream `Sync`.
     source: Mutex<Box<dyn RequestSource>>,
     next: Option<NewRequest>,
-    /// Closed loop: how many requests may start because as many are missing to the concurrency.
-    free: Option<u32>,
+    /// Those of a closed loop.
+    clients: Option<Clients>,
+    /// From a request's arrival until the engine has it.
+    api_overhead: Nanos,
     until: Option<Nanos>,
     window: Window,
     last: Option<Nanos>,
     count: u64,
+}
+
+/// Clients of a closed loop that have no request under way.
+struct Clients {
+    /// Those that never had one.
+    fresh: u32,
+    /// When each of the others got its last answer, earliest first.
+    free_since: VecDeque<Nanos>,
+}
+
+impl Clients {
+    /// Since when the first of them has been free.
+    fn free_since(&self) -> Option<Nanos> {
+        if self.fresh > 0 { Some(Nanos::ZERO) } else { self.free_since.front().copied() }
+    }
+
+    /// The first of them sends a request.
+    fn send(&mut self) {
+        match self.fresh.checked_sub(1) {
+            Some(fresh) => self.fresh = fresh,
+            None => _ = self.free_since.pop_front(),
+        }
+    }
 }
 
 /// A request that arrives now.
@@ -42,6 +68,7 @@ struct Arrival {
     request: NewRequest,
     inter_arrival: Option<Nanos>,
     in_window: bool,
+    api_overhead: Nanos,
 }
 
 impl Arrivals {
@@ -50,15 +77,15 @@ impl Arrivals {
         Arrivals { streams: traffic.map(Stream::new).collect(), count: 0 }
     }
 
-    /// When the next request arrives, if one will without anything else happening.
+    /// When an engine gets the next request, if one will without anything else happening.
     pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
         self.streams.iter().filter_map(|stream| stream.next_time(now)).min()
     }
 
-    /// A request of this pool ended: in a closed loop another one may start.
-    pub fn release(&mut self, pool: u32) {
-        if let Some(free) = &mut self.streams[pool as usize].free {
-            *free += 1;
+    /// A request of this pool ended now: in a closed loop another one may start.
+    pub fn release(&mut self, pool: u32, now: Nanos) {
+        if let Some(clients) = &mut self.streams[pool as usize].clients {
+            clients.free_since.push_back(now);
         }
     }
 
@@ -68,7 +95,7 @@ impl Arrivals {
         let due = |stream: &Stream| stream.next_time(now).filter(|&time| time <= now);
         let streams = self.streams.iter().zip(0..);
         let (_, pool) = streams.filter_map(|(stream, pool)| Some((due(stream)?, pool))).min()?;
-        let mut arrival = self.streams[pool as usize].pop(now)?;
+        let mut arrival = self.streams[pool as usize].pop()?;
         arrival.pool = pool;
         if several {
             // Each source counts for itself, but an id is unique in a run.
@@ -84,7 +111,10 @@ impl Stream {
         let mut stream = Stream {
             source: Mutex::new(traffic.source),
             next: None,
-            free: traffic.concurrency,
+            clients: traffic
+                .concurrency
+                .map(|fresh| Clients { fresh, free_since: VecDeque::new() }),
+            api_overhead: traffic.api_overhead,
             until: traffic.until,
             window: traffic.window,
             last: None,
@@ -101,29 +131,40 @@ impl Stream {
         };
     }
 
-    fn next_time(&self, now: Nanos) -> Option<Nanos> {
+    /// When the next request is sent, if one will be without anything else happening.
+    fn next_sent(&self) -> Option<Nanos> {
         let next = self.next.as_ref()?;
-        let at = match self.free {
+        let at = match &self.clients {
             None => next.arrived_at,
-            Some(0) => return None,
-            Some(_) => next.arrived_at.max(now),
+            Some(clients) => next.arrived_at.max(clients.free_since()?),
         };
         self.until.is_none_or(|until| at < until).then_some(at)
     }
 
-    /// Takes the next request, which arrives now.
-    fn pop(&mut self, now: Nanos) -> Option<Arrival> {
-        let mut request = self.next.take()?;
-        if let Some(free) = &mut self.free {
-            *free -= 1;
-            request.arrived_at = now;
+    /// When the engine gets the next request, if it will without anything else happening.
+    fn next_time(&self, now: Nanos) -> Option<Nanos> {
+        self.next_sent().map(|at| (at + self.api_overhead).max(now))
+    }
+
+    /// Takes the next request, which the engine gets now.
+    fn pop(&mut self) -> Option<Arrival> {
+        let arrived_at = self.next_sent()?;
+        let request = NewRequest { arrived_at, ..self.next.take()? };
+        if let Some(clients) = &mut self.clients {
+            clients.send();
         }
         self.look_ahead();
         let inter_arrival = self.last.map(|last| request.arrived_at.since(last));
         let in_window = (self.window)(self.count, request.arrived_at);
         self.last = Some(request.arrived_at);
         self.count += 1;
-        Some(Arrival { pool: 0, request, inter_arrival, in_window })
+        Some(Arrival {
+            pool: 0,
+            request,
+            inter_arrival,
+            in_window,
+            api_overhead: self.api_overhead,
+        })
     }
 }
 
@@ -166,7 +207,8 @@ pub(crate) fn arrive(
         totals.end = totals.end.max(new.arrived_at);
         let sequence = Sequence::new(Entity::PLACEHOLDER, &request, new.priority);
         let mut entity = commands.spawn((request, BlockTable::default()));
-        let sequence = Sequence { entity: entity.id(), ..sequence };
+        let arrived_at = new.arrived_at + arrival.api_overhead;
+        let sequence = Sequence { entity: entity.id(), arrived_at, ..sequence };
         if pool.prefix_caching {
             let unique = Content::default();
             let content = new.content.as_deref().unwrap_or(&unique);
@@ -198,4 +240,81 @@ fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
         return Some(format!("{total} tokens need {needed} KV blocks, a replica has {blocks}"));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::{BatchRecord, RequestRecord, RunSink};
+    use crate::scheduling::{VllmV0, VllmV1};
+    use crate::sim::{Nanos, SimSpec, Simulation};
+    use crate::testing::RandomScenario;
+
+    #[derive(Default)]
+    struct Records(Vec<RequestRecord>);
+
+    impl RunSink for Records {
+        fn request(&mut self, record: &RequestRecord) {
+            self.0.push(record.clone());
+        }
+        fn batch(&mut self, _: &BatchRecord) {}
+    }
+
+    fn records(spec: SimSpec, api_overhead: Nanos) -> Vec<RequestRecord> {
+        let mut records = Records::default();
+        let mut spec = spec;
+        spec.pools[0].traffic.api_overhead = api_overhead;
+        Simulation::new(spec).unwrap().run(&mut records).unwrap();
+        records.0
+    }
+
+    /// Everything happens later by the overhead, in the same order; only arrivals are where they
+    /// were.
+    #[test]
+    fn an_open_loop_is_shifted_by_the_api_overhead() {
+        let late = Nanos(123_456);
+        let mut runs = 0;
+        for seed in (0..150).filter(|&seed| RandomScenario::new(seed).concurrency.is_none()) {
+            let scenario = RandomScenario::new(seed);
+            let spec = || match seed % 2 {
+                0 => scenario.spec(Box::new(VllmV0::default())),
+                _ => {
+                    scenario.spec(Box::new(VllmV1 { async_scheduling: false, ..VllmV1::default() }))
+                }
+            };
+            let (now, then) = (records(spec(), Nanos::ZERO), records(spec(), late));
+            assert_eq!(now.len(), then.len());
+            for (now, then) in now.iter().zip(&then) {
+                let times = |r: &RequestRecord| [r.scheduled_at, r.first_token_at, r.completed_at];
+                assert_eq!(now.id, then.id, "seed {seed}");
+                assert_eq!(now.arrived_at, then.arrived_at);
+                assert_eq!(times(now).map(|t| t.map(|t| t + late)), times(then), "seed {seed}");
+            }
+            runs += 1;
+        }
+        assert!(runs > 50, "{runs}");
+    }
+
+    /// One client alone: each request takes longer by the overhead, and the next is sent when the
+    /// answer is there.
+    #[test]
+    fn a_closed_loop_waits_for_the_api_too() {
+        let late = Nanos(5_000);
+        for seed in 0..50 {
+            let mut scenario = RandomScenario::new(seed);
+            scenario.concurrency = Some(1);
+            scenario.prefix_caching = false;
+            let spec = || scenario.spec(Box::new(VllmV0::default()));
+            let spans = |records: &[RequestRecord]| -> Vec<Nanos> {
+                records.iter().map(|r| r.completed_at.unwrap().since(r.arrived_at)).collect()
+            };
+            let (now, then) = (records(spec(), Nanos::ZERO), records(spec(), late));
+            // What the clock keeps below a nanosecond may fall on either side.
+            for (now, then) in spans(&now).into_iter().zip(spans(&then)) {
+                assert!(then.0.abs_diff(now.0 + late.0) <= 1, "seed {seed}: {now} and {then}");
+            }
+            for pair in then.windows(2) {
+                assert!(pair[1].arrived_at >= pair[0].completed_at.unwrap(), "seed {seed}");
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use super::{
     Agenda, Engine, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, SimError, SimSpec,
     Worklists,
 };
-use crate::batch::Batch;
+use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, Stage, StageOf};
 use crate::kv::{BlockPool, spawn_staged_blocks};
 use crate::metrics::{RequestStatus, RunSink, RunTotals};
@@ -112,11 +112,13 @@ impl Simulation {
         let mut pools = Vec::new();
         let mut traffic = Vec::new();
         for (pool, index) in spec.pools.into_iter().zip(0..) {
+            let grouped = pool.limits.stages == 1 && !spec.plain_lists;
+            let form = if grouped { Form::Grouped } else { Form::AlwaysPlain };
             let first_replica = replicas.len() as u32;
             let mut limits = pool.limits;
             limits.num_blocks = limits.num_blocks.saturating_sub(pool.policy.reserved_blocks());
             for number in 0..pool.replicas {
-                let place = Place { pool: index, replica: first_replica + number };
+                let place = Place { pool: index, replica: first_replica + number, form };
                 replicas.push(spawn_replica(&mut world, place, &limits, &pool));
             }
             let purpose = match pool.name.as_str() {
@@ -213,6 +215,7 @@ impl Simulation {
             if let Some(replica) = replica {
                 peak_blocks[replica.pool_index as usize] += u64::from(replica.peak_blocks);
                 unfinished.extend(replica.waiting.iter().chain(&replica.running));
+                unfinished.extend(replica.decoding.members());
             }
             if let Some(batch) = batch {
                 unfinished.extend(&batch.members);
@@ -246,11 +249,12 @@ thread_local! {
         const { std::cell::RefCell::new(None) };
 }
 
-/// Where a replica belongs: its pool and its number in the cluster.
+/// Where a replica belongs: its pool and its number in the cluster; the form of its running list.
 #[derive(Clone, Copy)]
 struct Place {
     pool: u32,
     replica: u32,
+    form: Form,
 }
 
 fn spawn_replica(
@@ -261,7 +265,7 @@ fn spawn_replica(
 ) -> Entity {
     let index = place.replica;
     let pool = BlockPool::new(limits.num_blocks, spec.prefix_caching);
-    let mut replica = Replica::new(index, pool, Vec::new());
+    let mut replica = Replica::new(index, pool, limits.block_size, place.form);
     replica.pool_index = place.pool;
     replica.asynchronous = spec.policy.is_asynchronous();
     let entity = world.spawn(replica).id();

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
 use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
-use crate::batch::{Batch, Growth};
+use crate::batch::{Batch, BlockChange, Growth};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
 use crate::kv::{BlockStore, BlockTable, KvBlock, PrefixHashes};
 use crate::metrics::{BatchRecord, RequestStatus};
@@ -17,6 +17,7 @@ pub(crate) struct Books<'w, 's> {
     ledger: ResMut<'w, Ledger>,
     /// Spans between tokens of the batch that is committed, run-length coded.
     gaps: Local<'s, (Nanos, u64)>,
+    changes: Local<'s, Vec<BlockChange>>,
 }
 
 /// Finish phase: takes what is due off the event queue. A stage that ends hands its batch to the next stage; the last stage's batch is
@@ -127,37 +128,54 @@ impl Books<'_, '_> {
             any_ended |= member.processed == member.target;
         }
         self.flush_gaps();
+        let mut execution = batch.execution;
         if batch.run.iterations() > 1 {
-            self.commit_rest(batch, replica, stage, commit)?;
+            execution += self.commit_rest(batch, replica, stage, commit)?;
             any_ended = batch.members.iter().any(|m| m.processed == m.target);
+        }
+        if batch.with_group {
+            let iterations = batch.run.iterations();
+            replica.decoding.in_batch = false;
+            replica.decoding.advance(
+                iterations,
+                execution,
+                first_end,
+                commit.now,
+                &mut self.ledger.totals.inter_token,
+            );
+            while let Some(member) = replica.decoding.pop_completed() {
+                self.end(member, replica, commit)?;
+            }
         }
         if any_ended {
             for member in batch.members.extract_if(.., |m| m.processed == m.target) {
                 self.end(member, replica, commit)?;
             }
         }
-        if replica.running.is_empty() {
-            std::mem::swap(&mut replica.running, &mut batch.members);
-        } else {
-            replica.running.append(&mut batch.members);
-        }
+        replica.rejoin(&mut batch.members, batch.with_group);
         Ok(())
     }
 
-    /// Commits the iterations of a run after the first: what single steps would have done.
+    /// Commits the iterations of a run after the first: what single steps would have done. Returns
+    /// their time.
     fn commit_rest(
         &mut self,
         batch: &mut Batch,
         replica: &mut Replica,
         stage: u32,
         commit: &mut Commit<'_, '_>,
-    ) -> Result {
+    ) -> Result<Nanos> {
         let more = batch.run.iterations() - 1;
-        let size = batch.members.len() as u64;
-        let counted = batch.members.iter().filter(|member| member.in_window).count() as u64;
+        let size = u64::from(batch.size);
         // Blocks and tokens that the cluster's counts do not show yet, while the run goes on.
-        let grows = batch.run.grows;
-        let growth = grows.then(|| Growth::of(&batch.members, commit.block_size, 1)).flatten();
+        let (growth, counted) = match batch.with_group {
+            true => (replica.decoding.growth(), replica.decoding.in_window()),
+            false => {
+                let counted = batch.members.iter().filter(|member| member.in_window).count();
+                (Growth::of(&batch.members, commit.block_size, 1), counted as u64)
+            }
+        };
+        let growth = growth.filter(|_| batch.run.grows);
         let (mut tokens, mut blocks) = (0, 0);
         let mut execution = Nanos::ZERO;
         for number in 1..=more {
@@ -178,6 +196,44 @@ impl Books<'_, '_> {
         }
         self.ledger.planned += u64::from(more);
         self.ledger.counts.used += tokens;
+        match batch.with_group {
+            true => self.grow_group(batch, replica, more, commit)?,
+            false => self.grow_members(batch, replica, more, execution, commit)?,
+        }
+        replica.note_peak();
+        Ok(execution)
+    }
+
+    /// The blocks that a decode group got in the iterations of a run after the first.
+    fn grow_group(
+        &mut self,
+        batch: &Batch,
+        replica: &mut Replica,
+        more: u32,
+        commit: &mut Commit<'_, '_>,
+    ) -> Result {
+        let Replica { decoding, pool, .. } = replica;
+        let caches = pool.caches_prefixes();
+        for number in 1..=more {
+            decoding.block_changes(number, batch.run.grows, caches, &mut self.changes);
+            for change in self.changes.iter() {
+                let (mut table, _, hashes) = self.requests.get_mut(change.entity)?;
+                let new = change.apply(pool, &mut table, hashes, commit.blocks);
+                self.ledger.counts.allocated += u64::from(new);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the iterations of a run after the first gave to the members of a plain list.
+    fn grow_members(
+        &mut self,
+        batch: &mut Batch,
+        replica: &mut Replica,
+        more: u32,
+        execution: Nanos,
+        commit: &mut Commit<'_, '_>,
+    ) -> Result {
         for member in &mut batch.members {
             member.execution += execution;
             member.last_token_at = commit.now;
@@ -185,7 +241,7 @@ impl Books<'_, '_> {
             member.processed += more;
             // The last token of the run is not in the cache yet.
             let held = member.kv_tokens();
-            let needed = if grows { held.div_ceil(commit.block_size) } else { 0 };
+            let needed = if batch.run.grows { held.div_ceil(commit.block_size) } else { 0 };
             let missing = needed.saturating_sub(member.blocks);
             let full = before / commit.block_size..held / commit.block_size;
             if missing == 0 && (full.is_empty() || !replica.pool.caches_prefixes()) {
@@ -202,7 +258,6 @@ impl Books<'_, '_> {
                 }
             }
         }
-        replica.note_peak();
         Ok(())
     }
 
@@ -218,7 +273,7 @@ impl Books<'_, '_> {
         let shape = &batch.shape;
         let totals = &mut self.ledger.totals;
         totals.batches += 1;
-        totals.batch_members += batch.members.len() as u64;
+        totals.batch_members += u64::from(batch.size);
         totals.end = totals.end.max(end);
         totals.prefill_tokens += u64::from(shape.prefill_tokens());
         totals.decode_tokens += u64::from(shape.decodes);
@@ -237,7 +292,7 @@ impl Books<'_, '_> {
                 completed_at: end,
                 tokens: shape.tokens,
                 prefill_tokens: shape.prefill_tokens(),
-                size: batch.members.len() as u32,
+                size: batch.size,
             });
         }
     }

@@ -138,6 +138,8 @@ impl Ledger {
         busy.attention_prefill += time.attention_prefill;
         busy.attention_decode += time.attention_decode;
         busy.communication += time.communication;
+        busy.transferred += time.transferred;
+        busy.extrapolated += time.extrapolated;
         if with_prefill {
             busy.with_prefill += time.total;
         }

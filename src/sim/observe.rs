@@ -31,7 +31,7 @@ pub(crate) fn record_ended(
         }
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         commands.entity(sequence.entity).despawn();
-        arrivals.release(request.pool);
+        arrivals.release(request.pool, agenda.now());
     }
     Ok(())
 }

@@ -23,6 +23,10 @@ pub struct SimSpec {
     /// Whether every iteration is a step of its own. The results are the same; it is the
     /// reference that fast-forward is tested against.
     pub exact_steps: bool,
+    /// Whether replicas keep their running requests as a plain list, of which every iteration
+    /// touches every request. The results are the same; it is the reference that decode groups are
+    /// tested against.
+    pub plain_lists: bool,
 }
 
 /// A pool: replicas that run the same engine, behind a router of their own.
@@ -51,6 +55,8 @@ pub struct Traffic {
     pub source: Box<dyn RequestSource>,
     /// Closed loop: how many of them are under way at once.
     pub concurrency: Option<u32>,
+    /// From a request's arrival until the engine has it; part of its TTFT and E2E.
+    pub api_overhead: Nanos,
     /// None arrives at or after this time.
     pub until: Option<Nanos>,
     /// Which of them the statistics count, by place in the order of arrivals and arrival time.
@@ -66,6 +72,7 @@ impl SimSpec {
             time_limit: None,
             batch_records: false,
             exact_steps: false,
+            plain_lists: false,
         }
     }
 }

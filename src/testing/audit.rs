@@ -41,7 +41,8 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
             check_place(world, sequence, RequestState::Waiting, index)?;
             equal("blocks of a waiting request", sequence.blocks, 0)?;
         }
-        for sequence in replica.running.iter().chain(in_batches.iter().copied()) {
+        let grouped: Vec<Sequence> = replica.decoding.members().collect();
+        for sequence in replica.running.iter().chain(&grouped).chain(in_batches.iter().copied()) {
             check_place(world, sequence, RequestState::Running, index)?;
             let tokens = sequence.kv_tokens() + sequence.tokens;
             if tokens > sequence.blocks * size {
@@ -61,7 +62,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         }
         let minted = replica.pool.minted();
         equal("blocks of a replica", minted, allocated + free.len() as u32)?;
-        let running = (replica.running.len() + in_batches.len()) as u32;
+        let running = (replica.running.len() + grouped.len() + in_batches.len()) as u32;
         let waiting = replica.waiting.len() as u32;
         equal("running requests of a replica", replica.holding, running)?;
         let seen = world.resource::<Ledger>().loads.on(index);

@@ -26,8 +26,8 @@ pub fn assert_policy_ok<P: Policy>(policy: P) {
 ///
 /// After every step the books are audited ([`audit`]). At the end of a run every request has
 /// finished or was rejected; a finished one arrived, was scheduled, got its first token and its
-/// last in this order; as many tokens came as were asked for; a second run is identical, and so is
-/// one in which the engine may launch several iterations at once.
+/// last in this order; as many tokens came as were asked for; a second run is identical, and so are
+/// one that keeps decode groups and one in which the engine may launch several iterations at once.
 /// Scenarios whose limits the policy's own check refuses are skipped.
 pub struct PolicyCheck<P> {
     policy: P,
@@ -89,8 +89,8 @@ impl<P: Policy> PolicyCheck<P> {
     }
 
     fn check(&self, scenario: &RandomScenario) -> Result<RunTotals, String> {
-        let (records, totals) = self.simulate(scenario, Steps::Exact)?;
-        for steps in [Steps::Exact, Steps::Fast] {
+        let (records, totals) = self.simulate(scenario, Steps::Plain)?;
+        for steps in [Steps::Plain, Steps::Exact, Steps::Fast] {
             let (again, other) = self.simulate(scenario, steps)?;
             same(&records.requests, &again.requests, "request", steps)?;
             same(&records.batches, &again.batches, "batch", steps)?;
@@ -124,7 +124,8 @@ impl<P: Policy> PolicyCheck<P> {
         steps: Steps,
     ) -> Result<(Records, RunTotals), String> {
         let mut spec = scenario.spec(Box::new(self.policy.clone()));
-        spec.exact_steps = steps == Steps::Exact;
+        spec.exact_steps = steps != Steps::Fast;
+        spec.plain_lists = steps == Steps::Plain;
         // Batches of several replicas are only recorded in single steps.
         spec.batch_records = scenario.replicas == 1;
         let mut simulation = Simulation::new(spec).map_err(|e| e.to_string())?;
@@ -143,7 +144,9 @@ impl<P: Policy> PolicyCheck<P> {
 /// How a scenario is simulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Steps {
-    /// Every iteration is a step.
+    /// Every iteration is a step that looks at every running request.
+    Plain,
+    /// Every iteration is a step; requests that decode are a group.
     Exact,
     /// Decoding batches that repeat are launched as a run.
     Fast,

@@ -37,15 +37,27 @@ pub struct LinearTime {
     pub per_token: u64,
     /// Nanoseconds per (token, token of its context).
     pub per_context: u64,
+    /// Nanoseconds per token by which the longest context of a decoding request exceeds the
+    /// shortest.
+    pub per_spread: u64,
     /// Parts below a nanosecond that each batch costs beside: 0 or more, below 1.
     pub rest: f64,
+}
+
+impl LinearTime {
+    fn spread(&self, batch: &BatchShape) -> u64 {
+        let range = u64::from(batch.decode_context_max - batch.decode_context_min);
+        // Bits of the sum of squares too, so that a wrong one shows.
+        range + batch.decode_context_squares % 7
+    }
 }
 
 impl Predictor for LinearTime {
     fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime {
         let nanos = self.base
             + (self.per_token * u64::from(batch.tokens)
-                + self.per_context * batch.context_products())
+                + self.per_context * batch.context_products()
+                + self.per_spread * self.spread(batch))
                 / u64::from(stage.count);
         StageTime { total: Nanos(nanos), rest_ns: self.rest, ..StageTime::default() }
     }
@@ -85,6 +97,7 @@ impl RandomScenario {
             base: between(1, 20) * 1_000,
             per_token: between(0, 3) * 100,
             per_context: between(0, 2) * 10,
+            per_spread: between(0, 2) * 10,
             // Times that no nanosecond holds exactly: thirds and halves add up over many batches.
             rest: [0.0, 1.0 / 3.0, 0.5][between(0, 2) as usize],
         };
@@ -150,6 +163,8 @@ impl RandomScenario {
             traffic: Traffic {
                 source: Box::new(List(self.requests.clone().into_iter())),
                 concurrency: self.concurrency,
+                // Arrivals that the engine sees later, in one scenario in three.
+                api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
                 until: None,
                 window: Box::new(|_, _| true),
             },

@@ -17,6 +17,7 @@ pub use full::{
 };
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
+pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};
 
 use crate::sim::Nanos;
@@ -99,6 +100,28 @@ impl BatchShape {
         self.decode_context_squares += 2 * self.decode_context + decodes;
         self.decode_context += decodes;
         self.decode_context_max += 1;
+        self.decode_context_min += 1;
+    }
+
+    /// Adds `count` decoding requests (at least one) by the sums over their contexts, as
+    /// [`BatchShape::add_decode`] would one after the other.
+    pub(crate) fn add_decodes(
+        &mut self,
+        count: u32,
+        context: u64,
+        squares: u64,
+        min: u32,
+        max: u32,
+    ) {
+        self.decode_context_min = match self.decodes {
+            0 => min,
+            _ => self.decode_context_min.min(min),
+        };
+        self.tokens += count;
+        self.decodes += count;
+        self.decode_context += context;
+        self.decode_context_squares += squares;
+        self.decode_context_max = self.decode_context_max.max(max);
     }
 
     /// Adds `tokens` tokens of a prompt of which `context` tokens are in the KV cache already.
@@ -162,6 +185,8 @@ pub struct TimingNote {
     pub checked_against: String,
     /// Whether the times are those of a real device, so that MFU means something.
     pub physical: bool,
+    /// Whether they are an estimate, without measurements of the device.
+    pub estimate: bool,
 }
 
 /// A model of execution time.

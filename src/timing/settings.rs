@@ -8,7 +8,8 @@ use serde::de::DeserializeOwned;
 
 use crate::cluster::{DeviceSpec, Parallelism};
 use crate::model::ModelSpec;
-use crate::scenario::SettingError;
+use crate::profile::{self, Shipped};
+use crate::scenario::{SettingError, suggest};
 
 use super::Predictor;
 
@@ -25,8 +26,39 @@ pub struct TimingContext<'a> {
     pub block_size: u32,
     /// The network between the GPUs of a replica, if the scenario names one.
     pub network: Option<&'a str>,
+    /// Milliseconds of each step in which the GPU waits for the engine, by its policy
+    /// ([`crate::scheduling::Policy::step_overhead_ms`]).
+    pub step_overhead_ms: f64,
     /// The folder that relative paths in the settings start from.
     pub base_dir: &'a Path,
+}
+
+/// Whether a network that a scenario names at `setting` exists: it may matter only to some variants,
+/// or to none, and a slip of the pen is to be noticed all the same.
+///
+/// # Errors
+/// It is neither a shipped network nor an existing file.
+pub(crate) fn check_network(
+    setting: &str,
+    name: &str,
+    base_dir: &Path,
+) -> Result<(), SettingError> {
+    let mut shipped = profile::shipped().iter();
+    if profile::shipped_network(name).is_some()
+        || shipped.any(|shipped| shipped.name == name)
+        || base_dir.join(name).is_file()
+    {
+        return Ok(());
+    }
+    let names: Vec<&str> = profile::shipped().iter().filter_map(Shipped::network).collect();
+    let known = format!("shipped networks: {}", names.join(", "));
+    let expected = "the name of a shipped network or an existing file";
+    Err(SettingError::new(setting, format!("`{name}`"), expected).help(
+        match suggest::closest(name, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`? {known}"),
+            None => known,
+        },
+    ))
 }
 
 /// The settings of one kind of predictor: what a scenario writes after the kind's name, as in

@@ -1,14 +1,18 @@
 //! One binary for all integration tests.
 
+mod accuracy;
 mod bad_input;
+mod bad_scenarios;
 mod cli;
 mod determinism;
 mod docs;
 mod golden;
+mod hugging_face;
 mod import;
 mod policies;
 mod pools;
 mod prefix_caching;
 mod quirks;
+mod refusals;
 mod room;
 mod scenarios;

@@ -35,7 +35,9 @@ fn pool(name: &str, seed: u64, policy: &dyn AnyPolicy) -> Option<PoolSpec> {
 
 /// Runs to the end, audited after every step if these are exact.
 fn run(pools: Vec<PoolSpec>, seed: u64, exact_steps: bool) -> (Vec<RequestRecord>, Vec<RunTotals>) {
-    let spec = SimSpec { pools, seed, time_limit: None, batch_records: false, exact_steps };
+    let plain_lists = exact_steps;
+    let spec =
+        SimSpec { pools, seed, time_limit: None, batch_records: false, exact_steps, plain_lists };
     let mut simulation = Simulation::new(spec).unwrap();
     let mut records = Records::default();
     while let Some(step) = simulation.step(&mut records).unwrap() {

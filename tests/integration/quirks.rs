@@ -1,12 +1,8 @@
 //! Bugs and quirks of Vidur that must not come back here, by their numbers in
 //! `docs/vidur-quirks.md`. Those whose test lies beside the code it is about are not repeated.
 
-use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 
-use tempfile::TempDir;
-use vidur_ecs::cli::run_with;
 use vidur_ecs::metrics::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
 use vidur_ecs::model;
 use vidur_ecs::profile;
@@ -18,8 +14,11 @@ use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
 use vidur_ecs::testing::{LinearTime, RandomScenario};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
+use crate::room::Room;
+
 /// Every iteration takes a microsecond.
-const MICROSECOND: LinearTime = LinearTime { base: 1_000, per_token: 0, per_context: 0, rest: 0.0 };
+const MICROSECOND: LinearTime =
+    LinearTime { base: 1_000, per_token: 0, per_context: 0, per_spread: 0, rest: 0.0 };
 
 const ROOMY: EngineLimits = EngineLimits {
     max_model_len: 4096,
@@ -84,6 +83,7 @@ fn spec(
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,
+            api_overhead: Nanos::ZERO,
             until: None,
             window: Box::new(|_, _| true),
         },
@@ -109,58 +109,26 @@ fn one_replica(
     simulate(spec(policy, RoundRobin::default(), (1, limits), asked))
 }
 
-/// A folder in which the program runs.
-struct Room(TempDir);
+/// What is wrong with a scenario.
+fn refusal(room: &Room, text: &str) -> (u8, String) {
+    room.write("refused.ron", text);
+    let error = Scenario::load(&room.path("refused.ron"), &[], &Registry::built_in()).err();
+    let error = error.unwrap_or_else(|| panic!("accepted: {text}"));
+    (error.exit_code, error.render(false))
+}
 
-impl Room {
-    fn new() -> Room {
-        Room(tempfile::tempdir().expect("a folder"))
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.0.path().join(name).display().to_string()
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        std::fs::write(self.0.path().join(name), text).expect("written");
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.0.path().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-
-    /// Runs the program; words that begin with `@` are paths in the room.
-    fn run(&self, line: &str) -> u8 {
-        let words = line.split_whitespace().map(|word| match word.strip_prefix('@') {
-            Some(name) => self.path(name),
-            None => word.to_owned(),
-        });
-        let code = run_with(&[], std::iter::once("vidur-ecs".to_owned()).chain(words));
-        (0..=255).find(|&n| code == ExitCode::from(n)).expect("a code")
-    }
-
-    /// What is wrong with a scenario.
-    fn refusal(&self, text: &str) -> (u8, String) {
-        self.write("refused.ron", text);
-        let path = self.path("refused.ron");
-        let error = Scenario::load(Path::new(&path), &[], &Registry::built_in()).err();
-        let error = error.unwrap_or_else(|| panic!("accepted: {text}"));
-        (error.exit_code, error.render(false))
-    }
-
-    /// A column of a result's `request_metrics.csv`, by request.
-    fn column(&self, folder: &str, name: &str) -> Vec<String> {
-        let text = self.read(&format!("{folder}/request_metrics.csv"));
-        let mut reader = csv::Reader::from_reader(text.as_bytes());
-        let at = reader.headers().expect("a header").iter().position(|h| h == name).expect("there");
-        let mut rows: Vec<(u64, String)> = reader
-            .records()
-            .map(|row| row.expect("a row"))
-            .map(|row| (row[0].parse().expect("an id"), row[at].to_owned()))
-            .collect();
-        rows.sort();
-        rows.into_iter().map(|(_, cell)| cell).collect()
-    }
+/// A column of a result's `request_metrics.csv`, by request.
+fn column(room: &Room, folder: &str, name: &str) -> Vec<String> {
+    let text = room.read(&format!("{folder}/request_metrics.csv"));
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let at = reader.headers().expect("a header").iter().position(|h| h == name).expect("there");
+    let mut rows: Vec<(u64, String)> = reader
+        .records()
+        .map(|row| row.expect("a row"))
+        .map(|row| (row[0].parse().expect("an id"), row[at].to_owned()))
+        .collect();
+    rows.sort();
+    rows.into_iter().map(|(_, cell)| cell).collect()
 }
 
 fn scenario(engine: &str, workload: &str, timing: &str) -> String {
@@ -201,16 +169,16 @@ fn q03_a_profile_that_changed_in_place_is_read_again() {
     let room = Room::new();
     let workload = "requests: 5, arrivals: Static, lengths: Fixed(prompt: 100, output: 20)";
     let timing = r#"Measured(composition: Vidur, profile: "p.ron")"#;
-    room.write("s.ron", &scenario("policy: VllmV0()", workload, timing));
+    room.write("s.ron", scenario("policy: VllmV0()", workload, timing));
     let mut profile = profile::shipped()
         .iter()
         .find(|shipped| shipped.name.ends_with("llama-2-7b"))
         .and_then(|shipped| shipped.load().ok())
         .expect("is shipped");
     let e2e = |profile: &profile::Profile, folder: &str| {
-        profile::write(profile, Path::new(&room.path("p.ron"))).expect("written");
-        assert_eq!(room.run(&format!("@s.ron -q --out @{folder}")), 0);
-        room.column(folder, "request_e2e_time")[0].parse::<f64>().expect("a time")
+        profile::write(profile, &room.path("p.ron")).expect("written");
+        assert_eq!(room.run(&format!("s.ron -q --out {folder}")).code, 0);
+        column(&room, folder, "request_e2e_time")[0].parse::<f64>().expect("a time")
     };
     let before = e2e(&profile, "before");
     for rank in profile.model.iter_mut().flat_map(|model| &mut model.ranks) {
@@ -254,12 +222,12 @@ fn q05_a_restart_keeps_the_whole_prompt() {
 fn q08_the_seed_moves_arrivals_and_lengths() {
     let room = Room::new();
     let workload = r#"requests: 20, arrivals: Poisson(qps: 2.0), lengths: Empirical(name: "azure-conv-2023", max_total: 4096)"#;
-    room.write("s.ron", &scenario("policy: VllmV0()", workload, MEASURED));
+    room.write("s.ron", scenario("policy: VllmV0()", workload, MEASURED));
     for seed in [1, 2] {
-        assert_eq!(room.run(&format!("@s.ron -q --seed {seed} --out @{seed}")), 0);
+        assert_eq!(room.run(&format!("s.ron -q --seed {seed} --out {seed}")).code, 0);
     }
-    for column in ["arrived_at", "request_num_prefill_tokens", "request_num_decode_tokens"] {
-        assert_ne!(room.column("1", column), room.column("2", column), "{column}");
+    for name in ["arrived_at", "request_num_prefill_tokens", "request_num_decode_tokens"] {
+        assert_ne!(column(&room, "1", name), column(&room, "2", name), "{name}");
     }
 }
 
@@ -290,9 +258,9 @@ fn q15_memory_is_planned_by_the_block() {
     let blocks = |max_model_len: u32| {
         let engine = format!("policy: VllmV0(), max_model_len: {max_model_len}");
         let workload = "requests: 1, arrivals: Static, lengths: Fixed(prompt: 8, output: 8)";
-        room.write("s.ron", &scenario(&engine, workload, MEASURED));
+        room.write("s.ron", scenario(&engine, workload, MEASURED));
         let path = room.path("s.ron");
-        let scenario = Scenario::load(Path::new(&path), &[], &Registry::built_in());
+        let scenario = Scenario::load(&path, &[], &Registry::built_in());
         scenario.unwrap_or_else(|e| panic!("{e}")).configurations[0].limits.num_blocks
     };
     assert_eq!(blocks(4096), blocks(2048), "capacity does not depend on the longest request");
@@ -320,7 +288,7 @@ fn q21_lengths_are_held_against_the_models_limit() {
     assert_eq!(model::find("Llama-3-8B").map(|model| model.max_position), Some(8192));
     let room = Room::new();
     let workload = "requests: 1, arrivals: Static, lengths: Fixed(prompt: 4000, output: 200)";
-    let (code, text) = room.refusal(&scenario("policy: VllmV0()", workload, MEASURED));
+    let (code, text) = refusal(&room, &scenario("policy: VllmV0()", workload, MEASURED));
     assert_eq!(code, 2);
     assert!(text.contains("longer than max_model_len 4096"), "{text}");
 }
@@ -352,9 +320,9 @@ fn q24_nothing_ends_at_the_edge_of_a_table() {
         ),
     ] {
         let workload = format!("requests: {requests}, arrivals: Static, lengths: {lengths}");
-        room.write(&format!("{name}.ron"), &scenario(&engine, &workload, MEASURED));
-        assert_eq!(room.run(&format!("@{name}.ron -q --out @{name}")), 0, "{name}");
-        let status = room.column(name, "status");
+        room.write(&format!("{name}.ron"), scenario(&engine, &workload, MEASURED));
+        assert_eq!(room.run(&format!("{name}.ron -q --out {name}")).code, 0, "{name}");
+        let status = column(&room, name, "status");
         assert_eq!(status.len(), requests, "{name}");
         assert!(status.iter().all(|status| status == "finished"), "{name}: {status:?}");
         let log = room.read(&format!("{name}/run.log"));
@@ -366,9 +334,9 @@ fn q24_nothing_ends_at_the_edge_of_a_table() {
 fn q25_light_llm_runs_on_the_shipped_profile() {
     let room = Room::new();
     let workload = "requests: 20, arrivals: Static, lengths: Fixed(prompt: 200, output: 20)";
-    room.write("s.ron", &scenario("policy: LightLlm(), block_size: 1", workload, MEASURED));
-    assert_eq!(room.run("@s.ron -q --out @s"), 0);
-    assert!(room.column("s", "status").iter().all(|status| status == "finished"));
+    room.write("s.ron", scenario("policy: LightLlm(), block_size: 1", workload, MEASURED));
+    assert_eq!(room.run("s.ron -q --out s").code, 0);
+    assert!(column(&room, "s", "status").iter().all(|status| status == "finished"));
     let log = room.read("s/run.log");
     assert!(log.contains("KV blocks of 16 tokens"), "{log}");
 }
@@ -378,7 +346,7 @@ fn q27_more_requests_than_rows_are_refused_before_the_run() {
     let room = Room::new();
     room.write("t.csv", "num_prefill_tokens,num_decode_tokens\n10,20\n30,40\n");
     let workload = r#"requests: 3, arrivals: Static, lengths: Trace(file: "t.csv")"#;
-    let (code, text) = room.refusal(&scenario("policy: VllmV0()", workload, MEASURED));
+    let (code, text) = refusal(&room, &scenario("policy: VllmV0()", workload, MEASURED));
     assert_eq!(code, 2);
     assert!(text.contains("2 rows for 3 requests"), "{text}");
 }
@@ -398,10 +366,10 @@ fn q28_a_prompt_that_never_fits_is_rejected_and_blocks_nobody() {
 fn q30_no_option_is_accepted_and_ignored() {
     let room = Room::new();
     let workload = "requests: 1, arrivals: Static, lengths: Fixed(prompt: 8, output: 8)";
-    room.write("s.ron", &scenario("policy: VllmV0()", workload, MEASURED));
-    assert_eq!(room.run("@s.ron -q --log_level debug --out @s"), 2);
+    room.write("s.ron", scenario("policy: VllmV0()", workload, MEASURED));
+    assert_eq!(room.run("s.ron -q --log_level debug --out s").code, 2);
     let logged = scenario("policy: VllmV0(), log_level: 3", workload, MEASURED);
-    assert!(room.refusal(&logged).1.contains("unknown field `log_level`"));
+    assert!(refusal(&room, &logged).1.contains("unknown field `log_level`"));
 }
 
 #[test]
@@ -411,7 +379,7 @@ fn q31_q33_parallelism_that_was_not_measured_is_named() {
     let fine = scenario("policy: VllmV0()", workload, MEASURED);
     let with = |device: &str, cluster: &str| {
         let device = format!("device: \"{device}\", cluster: ({cluster})");
-        let (code, text) = room.refusal(&fine.replace("device: \"A100-SXM-80G\"", &device));
+        let (code, text) = refusal(&room, &fine.replace("device: \"A100-SXM-80G\"", &device));
         assert_eq!(code, 2, "{text}");
         text
     };

@@ -10,7 +10,7 @@ use vidur_ecs::registry::{Plugin, Registry};
 use vidur_ecs::run;
 use vidur_ecs::scenario::Scenario;
 
-#[allow(dead_code)] // its `main` is for the example's own binary
+#[expect(dead_code, reason = "its `main` is for the example's own binary")]
 #[path = "../../examples/custom_policy.rs"]
 mod custom_policy;
 
@@ -46,7 +46,7 @@ fn shipped() -> Vec<PathBuf> {
         }
     }
     files.sort();
-    assert!(files.len() >= 17, "{files:?}");
+    assert!(files.len() >= 27, "{files:?}");
     files
 }
 
@@ -135,6 +135,38 @@ fn i1_4_shows_quadratic_attention() {
     assert!(ratio > 2.0 && ratio < 2.2, "{ratio}");
 }
 
+/// More GPUs share the weights, but not the latency of an all-reduce.
+#[test]
+fn i1_3_communicates_more_the_more_gpus_there_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [two, four, eight] = [2, 4, 8].map(|gpus: u32| {
+        let scenario = named("i1_3.ron", &[&format!("cluster.tensor_parallel={gpus}")]);
+        let result = run_into(&scenario, &folder.path().join(gpus.to_string()));
+        let mean = |metric: &str| result.variants[0].mean(metric).expect("a value");
+        (mean("busy_communication"), mean("tpot.mean"))
+    });
+    assert!(two.0 < four.0 && four.0 < eight.0, "{two:?} {four:?} {eight:?}");
+    // Twice the GPUs halve the time of the weights, and of nothing else.
+    assert!(two.1 > four.1 && four.1 < 2.0 * eight.1, "{two:?} {four:?} {eight:?}");
+}
+
+/// What the KV cache holds is arithmetic: twice the context, half the requests.
+#[test]
+fn i3_3_holds_fewer_requests_the_longer_they_are() {
+    let scenario = named("i3_3.ron", &[]);
+    let blocks = f64::from(scenario.configurations[0].limits.num_blocks);
+    let held = |variant: &str| {
+        let about =
+            |e: &&Expectation| e.metric == "running_peak" && e.variant.as_deref() == Some(variant);
+        scenario.expectations.iter().find(about).and_then(|e| e.between).expect("a range")
+    };
+    for (variant, prompt) in [("4k", 3584.0), ("16k", 15872.0), ("32k", 32256.0)] {
+        let (least, most) = held(variant);
+        assert!(least <= blocks / ((prompt + 512.0) / 16.0), "{variant}");
+        assert!(most >= (blocks / (prompt / 16.0)).floor(), "{variant}");
+    }
+}
+
 /// The target of the expectation `within` on that variant.
 fn target(scenario: &Scenario, metric: &str, variant: &str) -> f64 {
     let about = |e: &&Expectation| e.metric == metric && e.variant.as_deref() == Some(variant);
@@ -197,6 +229,14 @@ fn expectations_fail_where_they_should() {
             vec!["engine.block_size=1024", "workload.requests=64"],
             "kv_used_over_allocated",
         ),
+        // Requests that do not fill the memory.
+        (
+            "i3_2.ron",
+            vec!["workload.lengths.prompt=100", "workload.requests=64"],
+            "kv_allocated_peak",
+        ),
+        // A rate that the server keeps up with.
+        ("i2_2.ron", vec!["workload.arrivals.qps=0.2", "workload.requests=50"], "waiting_peak"),
         // A load at which nobody waits.
         ("i2_1.ron", vec!["workload.arrivals.qps=0.05", "workload.requests=50"], "ttft.mean"),
     ] {

@@ -6,6 +6,8 @@ mod line;
 mod shared;
 mod variants;
 
+pub(crate) use shared::basis;
+
 use std::io::IsTerminal;
 
 use crate::metrics::ExperimentResult;

@@ -43,7 +43,13 @@ pub fn lines(result: &ExperimentResult, variants: &[VariantResult], budget: usiz
             tail.extend(timing(&first.timing));
         }
         [] => {}
-        _ => tail.push(Line::new("timing differs between variants: see summary.json")),
+        _ => {
+            let text = match variants.iter().any(|v| v.timing.estimate) {
+                true => "differs between variants, some are an ESTIMATE: see summary.json",
+                false => "differs between variants: see summary.json",
+            };
+            tail.push(Line::new(format!("timing {text}")));
+        }
     }
     let rows = table(result, variants);
     let room = budget.saturating_sub(head.len() + tail.len()).max(4);

@@ -312,7 +312,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "only whether it can be read matters")]
     struct Top {
         model: String,
         engine: Engine,
@@ -328,7 +328,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "only whether it can be read matters")]
     struct Engine {
         block_size: Option<u32>,
         utilization: f64,
@@ -336,7 +336,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "only whether it can be read matters")]
     enum Arrivals {
         Poisson { qps: f64 },
         Static,

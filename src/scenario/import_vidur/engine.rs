@@ -5,6 +5,7 @@ use super::config::Config;
 use crate::cluster::memory::vidur_plan;
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::model::{self, ModelSpec};
+use crate::profile::shipped_network;
 use crate::scenario::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use crate::scenario::suggest;
 
@@ -107,7 +108,8 @@ impl Engine {
         format!("{} on {}, {name}", self.model.name, self.device.name)
     }
 
-    pub fn write(&self, out: &mut Writer) {
+    /// Writes model, device, cluster and engine. `closed_form`: execution times are given by one.
+    pub fn write(&self, closed_form: bool, out: &mut Writer) {
         out.remarked(&format!("    model: {:?},", self.model.name), &self.vidur_model);
         out.remarked(&format!("    device: {:?},", self.device.name), &self.vidur_device);
         out.line("    cluster: (");
@@ -115,7 +117,11 @@ impl Engine {
         out.line(&format!("        tensor_parallel: {},", self.parallel.tensor));
         out.line(&format!("        pipeline_parallel: {},", self.parallel.pipeline));
         out.line(&format!("        router: {},", self.router));
-        out.line(&format!("        network: {:?},", self.network));
+        // Vidur always names one. It is left out where nothing depends on it and it has no times.
+        let one_gpu = self.parallel.gpus() == 1;
+        if !(closed_form || one_gpu && shipped_network(&self.network).is_none()) {
+            out.line(&format!("        network: {:?},", self.network));
+        }
         out.line("    ),");
         out.line("    engine: (");
         if !self.policy_remark.is_empty() {

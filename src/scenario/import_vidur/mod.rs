@@ -62,7 +62,7 @@ impl VidurImport {
         out.line("// differently from the engines it models.");
         out.line("(");
         out.line(&format!("    title: {:?},", self.title(&engine, config)?));
-        engine.write(out);
+        engine.write(self.formula.is_some(), out);
         workload::write(self, config, out)?;
         self.write_timing(config, out)?;
         out.line(&format!(

@@ -83,6 +83,36 @@ fn a_config_becomes_a_readable_scenario() {
 "##);
 }
 
+/// The network line of an imported config.
+fn network(from: &str, to: &str, formula: Option<FormulaSettings>) -> Option<String> {
+    let text = CONFIG.replacen(from, to, 1);
+    let config = Config::parse(Source::new("config.json", text)).unwrap_or_else(|e| panic!("{e}"));
+    let import =
+        VidurImport { config: "config.json".into(), trace: None, formula, base_dir: ".".into() };
+    let mut out = Writer::default();
+    import.write(&config, &mut out).unwrap_or_else(|e| panic!("{e}"));
+    let line = out.text.lines().find(|line| line.contains("network:"))?;
+    Some(line.trim().to_owned())
+}
+
+#[test]
+fn a_network_is_written_where_something_may_depend_on_it() {
+    let known = Some("network: \"a100_pairwise_nvlink\",".to_owned());
+    let unknown = Some("network: \"h100_dgx\",".to_owned());
+    let formula = FormulaSettings { base: 0.005, per_token: 2.5e-5, per_context: 1e-8 };
+    let other =
+        "\"tensor_parallel_size\": 2, \"device\": \"a100\", \"network_device\": \"h100_dgx\"";
+    let one = "\"tensor_parallel_size\": 1, \"device\": \"a100\", \"network_device\": \"a100_pairwise_nvlink\"";
+    assert_eq!(network("", "", None), known);
+    assert_eq!(network("", "", Some(formula)), None, "the closed form has no communication");
+    assert_eq!(network("a100_pairwise_nvlink", "h100_dgx", None), None, "one GPU, no such profile");
+    assert_eq!(
+        network(one, other, None),
+        unknown,
+        "reading the scenario will say that it is missing"
+    );
+}
+
 #[test]
 fn what_is_not_supported_is_shown_in_the_config() {
     let mut table = Vec::new();

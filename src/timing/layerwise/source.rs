@@ -13,9 +13,13 @@ pub(super) fn profile(
     context: &TimingContext,
 ) -> Result<Profile, SettingError> {
     let wanted = format!("layers of {} on {}", context.model.name, context.device.name);
+    let quantised = context.model.weight_dtype_bytes < context.model.dtype_bytes;
     let fits = |profile: &Profile| {
         profile.device == context.device.name
-            && profile.layerwise.as_ref().is_some_and(|l| l.shape == LayerShape::of(context.model))
+            && profile.layerwise.as_ref().is_some_and(|l| {
+                let halves = ["bf16", "fp16"].contains(&l.variant.as_str());
+                l.shape == LayerShape::of(context.model) && !(quantised && halves)
+            })
     };
     if let Some(name) = &settings.profile {
         let profile = load("profile", name, context)?;
@@ -60,10 +64,7 @@ pub(super) fn network(
         return Err(SettingError::new(setting, "missing", expected)
             .help(format!("{what} are in no layerwise profile; {}", shipped_names())));
     };
-    let shipped = profile::shipped()
-        .iter()
-        .find(|shipped| shipped.name.rsplit_once("/network-").is_some_and(|(_, n)| n == name));
-    let source = match shipped {
+    let source = match profile::shipped_network(name) {
         Some(shipped) => shipped.load().map_err(|error| unreadable("network", name, &error))?,
         None => load("network", name, context)?,
     };

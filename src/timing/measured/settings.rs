@@ -9,7 +9,7 @@ use crate::profile::format::{NetworkTables, Shape};
 use crate::profile::{self, Profile};
 use crate::scenario::{SettingError, suggest};
 use crate::timing::full::build_full;
-use crate::timing::{FullSettings, Predictor, TimingContext, TimingSettings};
+use crate::timing::{FullSettings, Predictor, TimingContext, TimingSettings, check_network};
 
 /// How the time of a batch is composed from those of its operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,8 @@ pub struct MeasuredSettings {
     #[serde(default = "defaults::skip_cpu")]
     pub skip_cpu_overhead_modeling: bool,
     /// Under `Full`: milliseconds per step and stage in which the GPU waits for the CPU
-    /// ([`FullSettings::overhead_ms`]). Default 0.
+    /// ([`FullSettings::overhead_ms`]). Default: the policy's
+    /// ([`crate::scheduling::Policy::step_overhead_ms`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overhead_ms: Option<f64>,
     /// Under `Full`: how much slower a decode batch of unequal contexts is
@@ -103,8 +104,16 @@ impl TimingSettings for MeasuredSettings {
 
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         self.check()?;
+        if let Some(network) = &self.network {
+            check_network("network", network, context.base_dir)?;
+        }
         if self.composition == Composition::Full {
             return self.build_full(context);
+        }
+        if context.model.weight_dtype_bytes < context.model.dtype_bytes {
+            let found = "Vidur for a model with quantised weights";
+            return Err(SettingError::new("composition", found, "Full")
+                .help("profiles in Vidur's format are of half precision"));
         }
         let profile = self.load_profile(context)?;
         let network = self.load_network(context, &profile)?;
@@ -143,13 +152,14 @@ impl MeasuredSettings {
             None => None,
         };
         let settings = FullSettings {
-            overhead_ms: self.overhead_ms.unwrap_or(0.0),
+            overhead_ms: self.overhead_ms.unwrap_or(context.step_overhead_ms),
             decode_skew: self.decode_skew.unwrap_or(FullSettings::DECODE_SKEW),
         };
         build_full(settings, context, &profile, network.as_ref())
     }
 
     fn check(&self) -> Result<(), SettingError> {
+        self.check_composition()?;
         for (name, value) in [
             (
                 "attention_decode_batching_overhead_fraction",
@@ -174,6 +184,40 @@ impl MeasuredSettings {
                 .help("profiles hold no measurements of CPU time"));
         }
         Ok(())
+    }
+
+    /// Whether every setting that is given has a meaning under the composition.
+    fn check_composition(&self) -> Result<(), SettingError> {
+        let default = MeasuredSettings::default();
+        let full = self.composition == Composition::Full;
+        let nccl_skew = self.nccl_cpu_skew_overhead_per_device_ms;
+        let given = [
+            ("overhead_ms", !full && self.overhead_ms.is_some()),
+            ("decode_skew", !full && self.decode_skew.is_some()),
+            ("kv_granularity", full && self.kv_granularity != default.kv_granularity),
+            (
+                "attention_decode_batching_overhead_fraction",
+                full && self.attention_decode_batching_overhead_fraction
+                    != default.attention_decode_batching_overhead_fraction,
+            ),
+            (
+                "attention_prefill_batching_overhead_fraction",
+                full && self.attention_prefill_batching_overhead_fraction
+                    != default.attention_prefill_batching_overhead_fraction,
+            ),
+            (
+                "nccl_cpu_launch_overhead_ms",
+                full && self.nccl_cpu_launch_overhead_ms != default.nccl_cpu_launch_overhead_ms,
+            ),
+            ("nccl_cpu_skew_overhead_per_device_ms", full && nccl_skew != 0.0),
+        ];
+        let Some((setting, _)) = given.into_iter().find(|(_, given)| *given) else {
+            return Ok(());
+        };
+        let (this, other) = if full { ("Full", "Vidur") } else { ("Vidur", "Full") };
+        let found = format!("given under composition {this}");
+        Err(SettingError::new(setting, found, "no such setting, as it would change nothing")
+            .help(format!("leave it out, or take composition: {other}")))
     }
 
     /// The profile named, or the shipped one that fits.
@@ -213,10 +257,7 @@ impl MeasuredSettings {
             return Err(SettingError::new("network", "missing", "the name of a network or a file")
                 .help(shipped_names()));
         };
-        let shipped = profile::shipped()
-            .iter()
-            .find(|shipped| shipped.name.rsplit_once("/network-").is_some_and(|(_, n)| n == name));
-        let source = match shipped {
+        let source = match profile::shipped_network(name) {
             Some(shipped) => shipped.load().map_err(|error| unreadable("network", name, &error))?,
             None => load("network", name, context)?,
         };
