@@ -12,7 +12,7 @@
 //! # A run from a scenario's text
 //!
 //! ```
-//! use vidur_ecs::metrics::{StatsSink, RunContext};
+//! use vidur_ecs::metrics::{BatchRecords, RunContext, StatsSink};
 //! use vidur_ecs::registry::Registry;
 //! use vidur_ecs::scenario::Scenario;
 //! use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
@@ -82,7 +82,7 @@
 //! | [`registry`], [`scheduling`], [`routing`] | plug-ins: policies and routers |
 //! | [`sim`], [`request`], [`batch`], [`kv`] | the simulation itself |
 //! | [`metrics`], [`output`] | records to statistics to files |
-//! | [`run`], [`cli`] | whole scenarios; the command line |
+//! | [`run`], [`compare`], [`cli`] | whole scenarios; results side by side; the command line |
 //! | [`testing`] | checks for policies |
 //!
 //! `ARCHITECTURE.md` in the repository says why it is built like this.
@@ -91,6 +91,7 @@
 pub mod batch;
 pub mod cli;
 pub mod cluster;
+pub mod compare;
 pub mod kv;
 pub mod metrics;
 pub mod model;

@@ -36,6 +36,7 @@ pub fn summary(result: &ExperimentResult) -> Value {
             out.insert("variants".to_owned(), Value::Object(variants));
         }
     }
+    out.insert("exact_steps".to_owned(), json!(result.exact_steps));
     out.insert("expectations".to_owned(), result.outcomes.iter().map(outcome).collect());
     Value::Object(out)
 }
@@ -146,6 +147,8 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
     );
     let spreads = names::all()
         .map(|metric| (metric.name.clone(), spread(&metric.name, v.spread(&metric.name))));
+    let histograms = v.runs.iter().any(|run| run.histograms);
+    put("percentiles", json!(if histograms { "histograms, within 0.1 %" } else { "exact" }));
     put("metrics", Value::Object(spreads.collect()));
     out
 }

@@ -178,6 +178,12 @@ impl Checker<'_> {
                 "one line of text",
             ));
         }
+        if let Some(interval) = raw.output.time_series_s
+            && !(0.001..=1e9).contains(&interval)
+        {
+            let expected = "seconds, from 0.001 to 1e9";
+            return Err(self.error("output.time_series_s", interval, expected));
+        }
         Ok(Common {
             name: None,
             title: None,

@@ -10,13 +10,13 @@ use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
 use super::phase::add_turns;
 use super::{
-    Agenda, Engine, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, SimError, SimSpec,
+    Agenda, Engine, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series, SimError, SimSpec,
     Worklists,
 };
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, Stage, StageOf};
 use crate::kv::{BlockPool, spawn_staged_blocks};
-use crate::metrics::{RequestStatus, RunSink, RunTotals};
+use crate::metrics::{BatchRecords, RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
 use crate::scheduling::EngineLimits;
 
@@ -134,7 +134,7 @@ impl Simulation {
                 predictor: pool.predictor,
                 fast_forward: !spec.exact_steps
                     && limits.stages == 1
-                    && (single || !spec.batch_records),
+                    && (single || spec.batch_records != BatchRecords::Each),
                 first_replica,
             });
             traffic.push(pool.traffic);
@@ -155,6 +155,7 @@ impl Simulation {
             batch_records: spec.batch_records,
             replicas,
         });
+        ledger.series = spec.time_series.map(Series::new);
         world.insert_resource(ledger);
         step.initialize(&mut world)?;
         Ok(Simulation { world, step, time_limit: spec.time_limit })
@@ -203,6 +204,21 @@ impl Simulation {
         for record in ledger.requests.drain(..) {
             sink.request(&record);
         }
+        if ledger.series.as_ref().is_some_and(Series::is_long) {
+            self.deliver_series(sink);
+        }
+    }
+
+    /// Hands on the rows of the time series that no run under way can change any more.
+    fn deliver_series(&mut self, sink: &mut dyn RunSink) {
+        let mut batches = self.world.query::<&Batch>();
+        let running = batches.iter(&self.world).filter(|batch| batch.size > 0);
+        let since = running.map(|batch| batch.scheduled_at).min().unwrap_or(Nanos::MAX);
+        if let Some(series) = &mut self.world.resource_mut::<Ledger>().series {
+            for row in series.take_before(since) {
+                sink.interval(&row);
+            }
+        }
     }
 
     /// Records what is not finished and returns the totals.
@@ -229,6 +245,10 @@ impl Simulation {
             sink.request(&record(request, sequence, None, RequestStatus::Unfinished));
         }
         let mut ledger = self.world.resource_mut::<Ledger>();
+        let (end, counts) = (ledger.end_of_all(), ledger.counts_of_all());
+        for row in ledger.series.iter_mut().flat_map(|series| series.take_rest(end, &counts)) {
+            sink.interval(&row);
+        }
         for ((peak, left), pool) in peak_blocks.into_iter().zip(left).zip(0..) {
             ledger.open(pool);
             ledger.totals.unfinished = left;

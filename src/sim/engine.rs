@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 
+use crate::metrics::BatchRecords;
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
 use crate::timing::Predictor;
@@ -15,8 +16,8 @@ pub(crate) struct Engine {
     pub pools: Vec<Pool>,
     /// Nothing happens after this time.
     pub time_limit: Option<Nanos>,
-    /// Whether somebody listens to batches.
-    pub batch_records: bool,
+    /// Which batches somebody listens to.
+    pub batch_records: BatchRecords,
     /// The replicas' entities, by index; those of a pool lie next to each other.
     pub replicas: Vec<Entity>,
 }

@@ -2,7 +2,7 @@
 
 use bevy_ecs::prelude::*;
 
-use super::Nanos;
+use super::{Nanos, Series};
 use crate::metrics::{BatchRecord, RequestRecord, RunTotals};
 use crate::routing::PoolLoads;
 use crate::timing::StageTime;
@@ -43,6 +43,8 @@ pub(crate) struct Ledger {
     /// Records of this step, for the driver to hand to the sink.
     pub requests: Vec<RequestRecord>,
     pub batches: Vec<BatchRecord>,
+    /// The time series, if one is wanted.
+    pub series: Option<Series>,
     last: Nanos,
     open: u32,
     /// The closed pages by pool; that of the open one is blank.
@@ -62,6 +64,7 @@ impl Ledger {
             digest: 0,
             requests: Vec::new(),
             batches: Vec::new(),
+            series: None,
             last: Nanos::ZERO,
             open: 0,
             closed: replicas.iter().map(|_| Default::default()).collect(),
@@ -98,6 +101,19 @@ impl Ledger {
         }
     }
 
+    /// The counts of all pools together.
+    pub fn counts_of_all(&self) -> Counts {
+        let mut sum = self.counts;
+        // The blank page of the open pool adds nothing.
+        for (counts, _) in &self.closed {
+            sum.allocated += counts.allocated;
+            sum.used += counts.used;
+            sum.running += counts.running;
+            sum.waiting += counts.waiting;
+        }
+        sum
+    }
+
     /// Whether no request is anywhere.
     pub fn is_idle(&self) -> bool {
         // The blank page of the open pool is idle.
@@ -110,23 +126,30 @@ impl Ledger {
         if now == self.last {
             return;
         }
+        if self.series.is_some() {
+            let counts = self.counts_of_all();
+            if let Some(series) = &mut self.series {
+                series.sample(now, &counts);
+            }
+        }
         let span = u128::from(now.since(self.last).0);
         self.last = now;
         integrate(&mut self.totals, &self.counts, span);
         if self.closed.len() > 1 {
-            let (mut running, mut waiting) = (self.counts.running, self.counts.waiting);
-            // The blank page adds nothing.
             for (counts, totals) in &mut self.closed {
                 integrate(totals, counts, span);
-                running += counts.running;
-                waiting += counts.waiting;
             }
+            let Counts { running, waiting, .. } = self.counts_of_all();
             self.peaks = (self.peaks.0.max(running), self.peaks.1.max(waiting));
         }
     }
 
-    /// Adds what a run held beyond the counts for a time that is over.
-    pub fn integrate_extra(&mut self, span: Nanos, tokens: u64, blocks: u64) {
+    /// Adds what a run held beyond the counts from `start` to `end`, a time that is over.
+    pub fn integrate_extra(&mut self, start: Nanos, end: Nanos, tokens: u64, blocks: u64) {
+        let span = end.since(start);
+        if let Some(series) = &mut self.series {
+            series.add_held(start, end, tokens, blocks);
+        }
         self.totals.kv_used_integral += u128::from(span.0) * u128::from(tokens);
         self.totals.kv_allocated_integral += u128::from(span.0) * u128::from(blocks);
     }
@@ -148,6 +171,11 @@ impl Ledger {
     /// Mixes `value` into the rolling hash (FNV-1a over words).
     pub fn digest(&mut self, value: u64) {
         self.digest = (self.digest ^ value).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
+    }
+
+    /// The latest end of any pool.
+    pub fn end_of_all(&self) -> Nanos {
+        self.closed.iter().fold(self.totals.end, |end, (_, totals)| end.max(totals.end))
     }
 
     /// The totals of each pool.

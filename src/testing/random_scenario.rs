@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::kv::{Content, Span};
+use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::routing::{LeastOutstanding, PowerOfTwo, Random, RoundRobin, VidurLor};
 use crate::scheduling::EngineLimits;
@@ -25,7 +26,7 @@ pub struct RandomScenario {
     pub prefix_caching: bool,
     /// What the iterations cost.
     pub time: LinearTime,
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 /// Execution time linear in tokens and context.
@@ -169,6 +170,6 @@ impl RandomScenario {
                 window: Box::new(|_, _| true),
             },
         };
-        SimSpec { batch_records: true, ..SimSpec::of_one(pool, self.seed) }
+        SimSpec { batch_records: BatchRecords::Each, ..SimSpec::of_one(pool, self.seed) }
     }
 }

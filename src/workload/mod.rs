@@ -13,6 +13,7 @@ mod plan;
 mod prefix;
 mod ranks;
 mod replay;
+mod shared;
 mod source;
 mod spec;
 mod survey;

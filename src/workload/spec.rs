@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, Requests};
-use super::{Arrivals, Lengths, Prefix, TraceReplay, Workload, checks};
+use super::{Arrivals, Lengths, Prefix, TraceReplay, Workload, checks, shared};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 
@@ -117,7 +117,7 @@ impl WorkloadSpec {
         if self.requests.is_some() {
             return Err(excess("requests").help("`trace: (limit: N)` takes its first N requests"));
         }
-        let (requests, warnings) = trace.check(dir).map_err(|e| e.within("trace"))?;
+        let (requests, warnings) = shared::read(trace, dir).map_err(|e| e.within("trace"))?;
         Ok((Requests::Replay(requests), warnings))
     }
 

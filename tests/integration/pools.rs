@@ -1,6 +1,8 @@
 //! Several pools of replicas in one cluster: each is served as if it were alone.
 
-use vidur_ecs::metrics::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
+use vidur_ecs::metrics::{
+    BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunSink, RunTotals,
+};
 use vidur_ecs::registry::AnyPolicy;
 use vidur_ecs::scheduling::{Orca, Sarathi, VllmV0, VllmV1};
 use vidur_ecs::sim::{PoolSpec, SimSpec, Simulation};
@@ -36,8 +38,15 @@ fn pool(name: &str, seed: u64, policy: &dyn AnyPolicy) -> Option<PoolSpec> {
 /// Runs to the end, audited after every step if these are exact.
 fn run(pools: Vec<PoolSpec>, seed: u64, exact_steps: bool) -> (Vec<RequestRecord>, Vec<RunTotals>) {
     let plain_lists = exact_steps;
-    let spec =
-        SimSpec { pools, seed, time_limit: None, batch_records: false, exact_steps, plain_lists };
+    let spec = SimSpec {
+        pools,
+        seed,
+        time_limit: None,
+        batch_records: BatchRecords::Off,
+        time_series: None,
+        exact_steps,
+        plain_lists,
+    };
     let mut simulation = Simulation::new(spec).unwrap();
     let mut records = Records::default();
     while let Some(step) = simulation.step(&mut records).unwrap() {

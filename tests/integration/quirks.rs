@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use vidur_ecs::metrics::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
+use vidur_ecs::metrics::{
+    BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunSink, RunTotals,
+};
 use vidur_ecs::model;
 use vidur_ecs::profile;
 use vidur_ecs::registry::{AnyPolicy, AnyRouter, Registry};
@@ -88,7 +90,7 @@ fn spec(
             window: Box::new(|_, _| true),
         },
     };
-    SimSpec { batch_records: true, ..SimSpec::of_one(pool, 0) }
+    SimSpec { batch_records: BatchRecords::Each, ..SimSpec::of_one(pool, 0) }
 }
 
 /// The records, requests by id.
