@@ -12,6 +12,7 @@ mod hugging_face;
 mod import;
 mod many_runs;
 mod policies;
+mod pools;
 mod prefix_caching;
 mod quantization;
 mod quirks;
