@@ -23,10 +23,12 @@ pub struct BlockPool {
     most_recent: BlockId,
     /// Full blocks by prefix, if prefix caching is on. Only looked up, never iterated, so that its
     /// order decides nothing.
-    prefixes: Option<PrefixMap>,
+    prefixes: Option<ByPrefix<BlockId>>,
 }
 
-type PrefixMap = HashMap<PrefixHash, BlockId, BuildHasherDefault<AlreadyHashed>>;
+/// A map by prefix. Prefixes are hashes already; a map is only looked up, never iterated, so that
+/// its order decides nothing.
+pub(crate) type ByPrefix<V> = HashMap<PrefixHash, V, BuildHasherDefault<AlreadyHashed>>;
 
 /// Blocks and tokens that changed hands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +49,7 @@ impl BlockPool {
             spare: Vec::new(),
             least_recent: BlockId::NONE,
             most_recent: BlockId::NONE,
-            prefixes: prefix_caching.then(PrefixMap::default),
+            prefixes: prefix_caching.then(ByPrefix::default),
         }
     }
 
@@ -252,7 +254,7 @@ fn hand_out(
 
 /// Prefix hashes are uniform already.
 #[derive(Debug, Default)]
-struct AlreadyHashed(u64);
+pub(crate) struct AlreadyHashed(u64);
 
 impl Hasher for AlreadyHashed {
     fn finish(&self) -> u64 {

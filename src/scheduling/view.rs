@@ -508,6 +508,14 @@ impl PlanView<'_> {
         self.return_chunks();
     }
 
+    /// Continues incomplete prefills, in order, without any decode, each with the rest of its prompt
+    /// or what is left of `budget` tokens for the whole batch. Their blocks were allocated on
+    /// admission.
+    pub fn prefill_only(&mut self, budget: u32) {
+        self.chunks.extend(self.replica.running.extract_if(.., |s| !s.prefilled));
+        self.extend_prefills(budget);
+    }
+
     /// Puts the incomplete prefills that get nothing in this batch in front of the running list.
     pub(super) fn return_chunks(&mut self) {
         self.replica.running.splice(0..0, self.chunks.drain(..));
@@ -612,14 +620,11 @@ impl PlanView<'_> {
     }
 }
 
-/// The hashes of the blocks that a waiting request may take from the cache: those of its prompt,
-/// its last token excepted, which must be processed to get the next one.
+/// The hashes of the blocks that a waiting request may take from the cache.
 fn usable<'a>(
     hashes: Option<&'a PrefixHashes>,
     sequence: &Sequence,
     block_size: u32,
 ) -> &'a [PrefixHash] {
-    let Some(PrefixHashes(hashes)) = hashes else { return &[] };
-    let most = ((sequence.prompt - 1) / block_size) as usize;
-    &hashes[..most.min(hashes.len())]
+    hashes.map_or(&[], |hashes| hashes.of_prompt(sequence.prompt, block_size))
 }

@@ -1,6 +1,7 @@
 //! Arrive phase: requests that arrive now become entities.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use bevy_ecs::prelude::*;
 
@@ -22,6 +23,9 @@ pub(crate) struct Arrivals {
     // Only reached through `&mut`, so the lock is never taken; it makes the stream `Sync`.
     source: Mutex<Box<dyn RequestSource>>,
     next: Option<NewRequest>,
+    /// Requests that follow others which have ended, by arrival and id: there are as many at most as
+    /// conversations under way.
+    following: BTreeMap<(Nanos, u64), NewRequest>,
     /// Closed loop: how many requests may start because as many are missing to the concurrency.
     free: Option<u32>,
     until: Option<Nanos>,
@@ -40,6 +44,7 @@ impl Arrivals {
         let mut arrivals = Arrivals {
             source: Mutex::new(source),
             next: None,
+            following: BTreeMap::new(),
             free: concurrency,
             until,
             window,
@@ -50,27 +55,37 @@ impl Arrivals {
         arrivals
     }
 
+    fn source(&mut self) -> &mut dyn RequestSource {
+        self.source.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
+    }
+
     fn look_ahead(&mut self) {
-        self.next = match self.source.get_mut() {
-            Ok(source) => source.next_request(),
-            Err(poisoned) => poisoned.into_inner().next_request(),
-        };
+        self.next = self.source().next_request();
     }
 
     /// When the next request arrives, if one will without anything else happening.
     pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
-        let next = self.next.as_ref()?;
-        let at = match self.free {
-            None => next.arrived_at,
-            Some(0) => return None,
-            Some(_) => next.arrived_at.max(now),
-        };
+        let following = self.following.first_key_value().map(|(&key, _)| key);
+        let (at, _) = [self.next_new(now), following].into_iter().flatten().min()?;
         self.until.is_none_or(|until| at < until).then_some(at)
     }
 
-    /// A request ended: in a closed loop another one may start.
-    pub fn release(&mut self) {
-        if let Some(free) = &mut self.free {
+    /// Arrival and id of the next request that follows no other.
+    fn next_new(&self, now: Nanos) -> Option<(Nanos, u64)> {
+        let next = self.next.as_ref()?;
+        match self.free {
+            None => Some((next.arrived_at, next.id)),
+            Some(0) => None,
+            Some(_) => Some((next.arrived_at.max(now), next.id)),
+        }
+    }
+
+    /// A request ended: the one that follows it arrives, or in a closed loop another one may start.
+    pub fn release(&mut self, id: u64, finished: bool, now: Nanos) {
+        if let Some(mut next) = self.source().ended(id, finished, now) {
+            next.arrived_at = next.arrived_at.max(now);
+            self.following.insert((next.arrived_at, next.id), next);
+        } else if let Some(free) = &mut self.free {
             *free += 1;
         }
     }
@@ -78,6 +93,12 @@ impl Arrivals {
     fn pop(&mut self, now: Nanos) -> Option<NewRequest> {
         if self.next_time(now)? > now {
             return None;
+        }
+        let new = self.next_new(now);
+        if let Some(following) = self.following.first_entry()
+            && new.is_none_or(|new| *following.key() < new)
+        {
+            return Some(following.remove());
         }
         let mut request = self.next.take()?;
         if let Some(free) = &mut self.free {
