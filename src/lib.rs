@@ -12,7 +12,7 @@
 //! # A run from a scenario's text
 //!
 //! ```
-//! use vidur_ecs::metrics::{StatsSink, RunContext};
+//! use vidur_ecs::metrics::{BatchRecords, RunContext, StatsSink};
 //! use vidur_ecs::registry::Registry;
 //! use vidur_ecs::scenario::Scenario;
 //! use vidur_ecs::sim::{SimSpec, Simulation};
@@ -48,11 +48,13 @@
 //!     predictor: configuration.predictor.clone(),
 //!     source: configuration.workload.source(seed),
 //!     concurrency: configuration.workload.concurrency(),
+//!     api_overhead: vidur_ecs::sim::Nanos::ZERO,
 //!     arrivals_until: configuration.workload.arrivals_end(),
 //!     window: Box::new(move |index, time| window.contains(index, time)),
 //!     seed,
 //!     time_limit: configuration.time_limit(),
-//!     batch_records: false,
+//!     batch_records: BatchRecords::Off,
+//!     time_series: None,
 //!     exact_steps: false,
 //!     plain_lists: false,
 //! })?;
@@ -82,7 +84,7 @@
 //! | [`registry`], [`scheduling`], [`routing`] | plug-ins: policies and routers |
 //! | [`sim`], [`request`], [`batch`], [`kv`] | the simulation itself |
 //! | [`metrics`], [`output`] | records to statistics to files |
-//! | [`run`], [`cli`] | whole scenarios; the command line |
+//! | [`run`], [`compare`], [`cli`] | whole scenarios; results side by side; the command line |
 //! | [`testing`] | checks for policies |
 //!
 //! `ARCHITECTURE.md` in the repository says why it is built like this.
@@ -91,6 +93,7 @@
 pub mod batch;
 pub mod cli;
 pub mod cluster;
+pub mod compare;
 pub mod kv;
 pub mod metrics;
 pub mod model;

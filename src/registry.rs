@@ -40,6 +40,8 @@ pub trait AnyPolicy: Send + Sync {
     fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits;
     /// As in [`Policy::is_asynchronous`].
     fn is_asynchronous(&self) -> bool;
+    /// As in [`Policy::step_overhead_ms`].
+    fn step_overhead_ms(&self) -> f64;
     /// As in [`Policy::reserved_blocks`].
     fn reserved_blocks(&self) -> u32;
     /// As in [`Policy::caches_prefixes`].
@@ -71,6 +73,9 @@ impl<P: Policy> AnyPolicy for P {
     }
     fn is_asynchronous(&self) -> bool {
         Policy::is_asynchronous(self)
+    }
+    fn step_overhead_ms(&self) -> f64 {
+        Policy::step_overhead_ms(self)
     }
     fn reserved_blocks(&self) -> u32 {
         Policy::reserved_blocks(self)

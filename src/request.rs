@@ -21,7 +21,7 @@ pub enum RequestState {
 pub struct Request {
     /// Its id in the workload.
     pub id: u64,
-    /// When it arrived.
+    /// When it arrived, at the API server.
     pub arrived_at: Nanos,
     /// Time since the arrival before it; `None` for the first.
     pub inter_arrival: Option<Nanos>,
@@ -59,7 +59,7 @@ pub struct Sequence {
     pub entity: Entity,
     /// The request's id.
     pub id: u64,
-    /// When the request arrived.
+    /// When the engine got it: its arrival, and the API overhead.
     pub arrived_at: Nanos,
     /// When its last token came; meaningful once it has one.
     pub last_token_at: Nanos,

@@ -5,12 +5,12 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::metrics::{
-    BatchRecord, Completions, ExperimentResult, Load, RequestRecord, RunContext, RunSink,
-    RunSummary, StatsSink, VariantResult, expect,
+    BatchRecord, BatchRecords, Completions, ExperimentResult, Load, RequestRecord, RunContext,
+    RunSink, RunSummary, StatsSink, VariantResult, expect,
 };
 use crate::output::{
-    BATCHES, CsvSink, OutputError, REQUESTS, ResultFolder, RunLog, cpu_seconds, file_name,
-    peak_memory_mib, summary_json, tables,
+    BATCHES, CsvSink, OutputError, Place, REQUESTS, RunLog, TIME_SERIES, cpu_seconds, file_name,
+    peak_memory_mib, report, summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
 use crate::sim::{Nanos, SimError, SimSpec, Simulation};
@@ -63,10 +63,46 @@ pub struct Finished {
 /// The first run that failed, or a file that could not be written.
 pub fn run(
     scenario: &Scenario,
-    folder: &ResultFolder,
+    folder: &Place,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Finished, RunError> {
     let started = Instant::now();
+    let (result, warnings, iterations) = simulate_all(scenario, Some(folder), progress)?;
+    let log = RunLog {
+        scenario: scenario.name.clone(),
+        scenario_hash: scenario.hash(),
+        models: described_models(scenario),
+        versions: vec![("bevy_ecs".to_owned(), "0.20".to_owned())],
+        seeds: scenario.seeds.clone().collect(),
+        timing: result.variants.iter().map(timing_line).collect(),
+        exact_steps: scenario.exact_steps,
+        warnings: warnings.clone(),
+        wall_seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: cpu_seconds(),
+        peak_memory_mib: peak_memory_mib(),
+        iterations,
+    };
+    let files = write_files(scenario, folder, &result, &log)?;
+    Ok(Finished { result, files, warnings })
+}
+
+/// Runs `scenario` and writes nothing.
+///
+/// # Errors
+/// The first run that failed.
+pub fn results(
+    scenario: &Scenario,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<ExperimentResult, RunError> {
+    simulate_all(scenario, None, progress).map(|(result, ..)| result)
+}
+
+/// The results, the warnings and the number of iterations. Rows are written where there is a folder.
+fn simulate_all(
+    scenario: &Scenario,
+    folder: Option<&Place>,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(ExperimentResult, Vec<String>, u64), RunError> {
     let outcomes: Vec<Outcome> = jobs(scenario)
         .into_par_iter()
         .map(|job| job.run(scenario, folder, progress))
@@ -102,22 +138,10 @@ pub fn run(
         name: scenario.name.clone(),
         title: scenario.title.clone(),
         variants,
+        exact_steps: scenario.exact_steps,
         outcomes,
     };
-    let log = RunLog {
-        scenario: scenario.name.clone(),
-        scenario_hash: scenario.hash(),
-        models: described_models(scenario),
-        versions: vec![("bevy_ecs".to_owned(), "0.20".to_owned())],
-        seeds: scenario.seeds.clone().collect(),
-        warnings: warnings.clone(),
-        wall_seconds: started.elapsed().as_secs_f64(),
-        cpu_seconds: cpu_seconds(),
-        peak_memory_mib: peak_memory_mib(),
-        iterations,
-    };
-    let files = write_files(scenario, folder, &result, &log)?;
-    Ok(Finished { result, files, warnings })
+    Ok((result, warnings, iterations))
 }
 
 /// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
@@ -209,7 +233,7 @@ impl Job<'_> {
     fn run(
         &self,
         scenario: &Scenario,
-        folder: &ResultFolder,
+        folder: Option<&Place>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Outcome, RunError> {
         match *self {
@@ -228,14 +252,21 @@ impl Job<'_> {
                 Ok(Outcome::Capacity(sinks.0.capacity()))
             }
             Job::Run(configuration, seed) => {
-                let csv = match seed == scenario.seeds.start {
-                    true => Some(create_csv(scenario, configuration, folder)?),
-                    false => None,
+                let csv = match folder {
+                    Some(folder) if seed == scenario.seeds.start => {
+                        Some(create_csv(scenario, configuration, folder)?)
+                    }
+                    _ => None,
                 };
                 let stats = StatsSink::new(configuration.slo.clone());
                 let mut sinks = ((csv, stats), Ticks { progress, count: 0 });
                 let spec = SimSpec {
-                    batch_records: sinks.0.0.is_some() && scenario.output.batch_metrics,
+                    batch_records: match sinks.0.0 {
+                        Some(_) => scenario.output.batch_metrics,
+                        None => BatchRecords::Off,
+                    },
+                    time_series: sinks.0.0.as_ref().and(scenario.output.time_series()),
+                    exact_steps: scenario.exact_steps,
                     ..spec(configuration, &configuration.workload, seed)
                 };
                 let totals = simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
@@ -274,11 +305,13 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
         predictor: configuration.predictor.clone(),
         source: workload.source(seed),
         concurrency: workload.concurrency(),
+        api_overhead: Nanos::from_millis_f64(configuration.api_overhead_ms),
         arrivals_until: workload.arrivals_end(),
         window: Box::new(move |index, time| window.contains(index, time)),
         seed,
         time_limit: configuration.time_limit(),
-        batch_records: false,
+        batch_records: BatchRecords::Off,
+        time_series: None,
         exact_steps: false,
         plain_lists: false,
     }
@@ -288,13 +321,24 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
 fn create_csv(
     scenario: &Scenario,
     configuration: &Configuration,
-    folder: &ResultFolder,
+    folder: &Place,
 ) -> Result<CsvSink, OutputError> {
-    let path = match configuration.name.as_str() {
-        "" => folder.path().to_owned(),
+    let place = match configuration.name.as_str() {
+        "" => folder.clone(),
         name => folder.subfolder(name)?,
     };
-    CsvSink::create(&path, &configuration.model.name, scenario.output.batch_metrics)
+    let sink =
+        CsvSink::create(place.path(), &configuration.model.name, scenario.output.batch_metrics)?;
+    match scenario.output.time_series() {
+        None => Ok(sink),
+        Some(interval) => {
+            let limits = &configuration.limits;
+            let blocks =
+                u64::from(limits.num_blocks.saturating_sub(configuration.policy.reserved_blocks()))
+                    * u64::from(configuration.replicas);
+            sink.with_time_series(interval, blocks)
+        }
+    }
 }
 
 /// The models that are described by files, each once.
@@ -324,11 +368,21 @@ fn empty_result(configuration: &Configuration) -> VariantResult {
     }
 }
 
+/// What the times of a variant rest on, and how much of them.
+fn timing_line(variant: &VariantResult) -> String {
+    let name = match variant.name.as_str() {
+        "" => String::new(),
+        name => format!("{name}: "),
+    };
+    let basis = report::basis(variant).map_or(String::new(), |basis| format!("; {basis}"));
+    format!("{name}{}{basis}", variant.timing.rests_on)
+}
+
 /// Writes what is about the whole scenario and returns the names of all files, of a variant's
 /// folder only that.
 fn write_files(
     scenario: &Scenario,
-    folder: &ResultFolder,
+    folder: &Place,
     result: &ExperimentResult,
     log: &RunLog,
 ) -> Result<Vec<String>, RunError> {
@@ -354,7 +408,9 @@ fn write_files(
         }
     } else {
         files.push(REQUESTS.to_owned());
-        files.extend(scenario.output.batch_metrics.then(|| BATCHES.to_owned()));
+        let batches = scenario.output.batch_metrics != BatchRecords::Off;
+        files.extend(batches.then(|| BATCHES.to_owned()));
+        files.extend(scenario.output.time_series().map(|_| TIME_SERIES.to_owned()));
     }
     Ok(files)
 }

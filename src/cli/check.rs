@@ -31,7 +31,9 @@ impl CheckArgs {
     pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
         for file in &self.files {
             let scenario = Scenario::load(file, &self.settings, registry)?;
-            failure::warn(if self.quiet { &[] } else { &scenario.warnings });
+            if !self.quiet {
+                failure::warn(&scenario.warnings);
+            }
             if !self.quiet {
                 failure::say(&describe(&scenario));
             }

@@ -62,7 +62,7 @@ pub(super) fn complain(text: &str) {
 }
 
 /// Shows warnings.
-pub(super) fn warn(warnings: &[Diagnostic]) {
+pub(super) fn warn<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) {
     for warning in warnings {
         complain(&warning.render(colours()));
     }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. [`main_with`] is the whole of a binary.
 
 mod check;
+mod compare;
 mod failure;
 mod import;
 mod list;
@@ -9,6 +10,7 @@ mod profile;
 mod profile_show;
 mod progress;
 mod run;
+mod run_many;
 mod validate;
 mod workload;
 
@@ -35,6 +37,9 @@ struct Cli {
 enum Command {
     /// Runs scenarios (the default: `vidur-ecs FILE` is `vidur-ecs run FILE`)
     Run(run::RunArgs),
+    /// Puts results or scenarios side by side: differences, intervals, and whether they are more than
+    /// noise
+    Compare(compare::CompareArgs),
     /// Validates a scenario and shows it with every default and what follows from it
     Check(check::CheckArgs),
     /// Lists what scenarios can name: policies, routers, timings, models, devices, profiles,
@@ -85,6 +90,7 @@ where
 fn dispatch(cli: Cli, registry: &Registry) -> Result<ExitCode, Failure> {
     match cli.command {
         Some(Command::Run(args)) => args.run(registry),
+        Some(Command::Compare(args)) => args.run(registry),
         Some(Command::Check(args)) => args.run(registry),
         Some(Command::List) => list::run(registry),
         Some(Command::Import(args)) => args.run(),

@@ -7,12 +7,15 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::{self, Failure};
+use super::run_many::{self, FileDone, FileRuns};
 use super::{progress, subcommands};
 use crate::metrics::{ExperimentResult, Verdict};
 use crate::output::report::{ReportInput, report, use_colour};
-use crate::output::{ResultFolder, file_name};
+use crate::output::tables::{RUNS, VARIANTS};
+use crate::output::{ResultFolder, file_name, write_file};
 use crate::registry::Registry;
 use crate::run;
+use crate::scenario::sweep::{self, Point};
 use crate::scenario::{Scenario, suggest};
 use crate::workload::Arrivals;
 
@@ -35,9 +38,17 @@ pub(super) struct RunArgs {
     /// Number of seeds, instead of the scenario's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seeds: Option<u32>,
-    /// Changes a setting in every variant, for example engine.policy.max_num_seqs=64
+    /// Changes a setting in every variant, for example engine.policy.max_num_seqs=64; a list of
+    /// values, such as workload.arrivals.qps=[1,2,4], runs each of them
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub settings: Vec<String>,
+    /// Runs at most N simulations at once [default: one per processor]; the results do not depend on
+    /// it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Makes every iteration a step of its own: slower, and the same results
+    #[arg(long)]
+    exact_steps: bool,
     /// Shows nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -55,29 +66,90 @@ impl RunArgs {
             return Err(Failure::bad_argument("no scenario file is given"));
         }
         // Everything is checked before anything runs.
-        let mut scenarios = Vec::new();
+        let planned = self.plan(registry)?;
+        let table = self.table(&planned)?;
+        let mut all = Vec::new();
+        for (file, target, points) in planned {
+            all.push(FileRuns { file, points, folder: ResultFolder::create(&target, self.force)? });
+        }
+        if !self.quiet {
+            let mut said = BTreeSet::new();
+            let warnings =
+                all.iter().flat_map(|one| &one.points).flat_map(|p| &p.scenario.warnings);
+            failure::warn(warnings.filter(|warning| said.insert(warning.title.clone())));
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.jobs.map_or(0, usize::from))
+            .build()
+            .map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))?;
+        if self.check_determinism {
+            let scenarios = || all.iter().flat_map(|one| &one.points).map(|point| &point.scenario);
+            pool.install(|| scenarios().try_for_each(run::check_determinism))?;
+        }
+        let finished = {
+            let name = match all.as_slice() {
+                [one] => one.points.first().map_or("", |point| &point.scenario.name).to_owned(),
+                many => format!("{} scenarios", many.len()),
+            };
+            let expected = all
+                .iter()
+                .flat_map(|one| &one.points)
+                .map(|point| run::expected_requests(&point.scenario))
+                .try_fold(0_u64, |sum, requests| Some(sum.saturating_add(requests?)));
+            let bar = progress::bar(&name, expected, self.quiet);
+            let finished = pool.install(|| run_many::run(all, &|requests| bar.inc(requests)));
+            bar.finish_and_clear();
+            finished?
+        };
+        if let Some(path) = &table {
+            write_file(path, &run_many::csv(&finished))?;
+        }
+        if !self.quiet {
+            self.show(&finished, table.as_deref());
+        }
+        let met = finished.iter().flat_map(FileDone::outcomes).all(|outcome| outcome.met);
+        Ok(ExitCode::from(u8::from(self.strict && !met)))
+    }
+
+    /// Every file's scenarios and where its results will be.
+    fn plan(&self, registry: &Registry) -> Result<Vec<(PathBuf, PathBuf, Vec<Point>)>, Failure> {
+        let mut planned = Vec::new();
         let mut targets = BTreeSet::new();
         for file in &self.files {
             suggest_subcommand(file)?;
-            let scenario = Scenario::load(file, &self.all_settings(), registry)?;
-            let target = self.target(&scenario);
+            let mut points = sweep::load(file, &self.all_settings(), registry)?;
+            for point in &mut points {
+                point.scenario.exact_steps = self.exact_steps;
+            }
+            let Some(first) = points.first() else { continue };
+            let target = self.target(&first.scenario);
             if !targets.insert(target.clone()) {
                 return Err(Failure::bad_argument(format!(
                     "two scenarios would write into {}",
                     target.display()
                 )));
             }
-            scenarios.push((scenario, target));
+            planned.push((file.clone(), target, points));
         }
-        let mut prepared = Vec::new();
-        for (scenario, target) in scenarios {
-            prepared.push((scenario, ResultFolder::create(&target, self.force)?));
+        Ok(planned)
+    }
+
+    /// Where the table of several files goes; that of a single one is in its result folder.
+    fn table(
+        &self,
+        planned: &[(PathBuf, PathBuf, Vec<Point>)],
+    ) -> Result<Option<PathBuf>, Failure> {
+        if planned.len() < 2 {
+            return Ok(None);
         }
-        let mut met = true;
-        for (file, (scenario, folder)) in self.files.iter().zip(prepared) {
-            met &= self.run_one(file, &scenario, folder)?;
+        let path = self.out.clone().unwrap_or_else(|| PathBuf::from("results")).join(RUNS);
+        if path.exists() && !self.force {
+            return Err(Failure::bad_argument(format!(
+                "{} exists; choose another folder with --out, or replace it with --force",
+                path.display()
+            )));
         }
-        Ok(ExitCode::from(u8::from(self.strict && !met)))
+        Ok(Some(path))
     }
 
     /// `--set` arguments, those that have an option of their own included.
@@ -97,39 +169,27 @@ impl RunArgs {
         }
     }
 
-    /// Runs a scenario and shows the report. Returns whether all expectations are met.
-    fn run_one(
-        &self,
-        file: &Path,
-        scenario: &Scenario,
-        folder: ResultFolder,
-    ) -> Result<bool, Failure> {
-        if !self.quiet {
-            failure::warn(&scenario.warnings);
-        }
-        if self.check_determinism {
-            run::check_determinism(scenario)?;
-        }
-        let bar = progress::bar(&scenario.name, run::expected_requests(scenario), self.quiet);
-        let finished = run::run(scenario, &folder, &|requests| bar.inc(requests));
-        bar.finish_and_clear();
-        let finished = finished?;
-        let target = folder.commit()?;
-        let met = finished.result.outcomes.iter().all(|outcome| outcome.met);
-        if !self.quiet {
-            failure::say(&report(&ReportInput {
-                result: &finished.result,
-                folder: Some(target.display().to_string()),
-                files: finished.files,
-                next: next_step(file, scenario, &finished.result),
-                warnings: finished.warnings,
-                colour: use_colour(),
-            }));
-            if self.check_determinism {
-                failure::say("deterministic: two runs of every seed took the same course");
+    /// Shows the report on a single run, or the table of several.
+    fn show(&self, finished: &[FileDone], table: Option<&Path>) {
+        let text = match finished {
+            [FileDone { file, target, points }] if points.len() == 1 => {
+                let (point, done) = &points[0];
+                report(&ReportInput {
+                    result: &done.result,
+                    folder: Some(target.display().to_string()),
+                    files: done.files.clone(),
+                    table: VARIANTS,
+                    next: next_step(file, &point.scenario, &done.result),
+                    warnings: done.warnings.clone(),
+                    colour: use_colour(),
+                })
             }
+            many => run_many::report(many, table),
+        };
+        failure::say(&text);
+        if self.check_determinism {
+            failure::say("deterministic: two runs of every seed took the same course");
         }
-        Ok(met)
     }
 }
 

@@ -29,9 +29,6 @@ pub(super) struct ValidateArgs {
     /// Leaves the first requests out of the comparison: an engine's first one is slow
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: usize,
-    /// Milliseconds that client and HTTP server add to each request; they count in TTFT and E2E
-    #[arg(long, value_name = "MS", default_value_t = 0.0)]
-    api_ms: f64,
     /// Exits with 1 if a mean of TTFT, TPOT or E2E is further off, or if a measured request does
     /// not finish
     #[arg(long, value_name = "PERCENT")]
@@ -46,9 +43,6 @@ pub(super) struct ValidateArgs {
 
 impl ValidateArgs {
     pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
-        if !self.api_ms.is_finite() || self.api_ms < 0.0 {
-            return Err(Failure::bad_argument(format!("--api-ms {} is no time", self.api_ms)));
-        }
         let mut settings = self.settings.clone();
         settings.extend(self.timing.iter().map(|timing| format!("timing={timing}")));
         let mut good = true;
@@ -86,11 +80,7 @@ impl ValidateArgs {
         for warning in &finished.warnings {
             failure::complain(&format!("warning: {warning}"));
         }
-        let mut simulated = read_simulated(&Path::new(&target).join(REQUESTS))?;
-        for times in simulated.values_mut() {
-            times.ttft = times.ttft.map(|ms| ms + self.api_ms);
-            times.e2e = times.e2e.map(|ms| ms + self.api_ms);
-        }
+        let simulated = read_simulated(&Path::new(&target).join(REQUESTS))?;
         Ok(ErrorTable::new(&case.measured, &simulated, self.skip))
     }
 }

@@ -30,6 +30,9 @@ pub struct BlockPool {
 /// its order decides nothing.
 pub(crate) type ByPrefix<V> = HashMap<PrefixHash, V, BuildHasherDefault<AlreadyHashed>>;
 
+/// A table is made with room for so many blocks beyond the first ones.
+const FOR_ANSWER: usize = 16;
+
 /// Blocks and tokens that changed hands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moved {
@@ -82,11 +85,15 @@ impl BlockPool {
     ) {
         debug_assert!(count <= self.free());
         self.allocated += count;
-        table.0.reserve(count as usize);
+        if table.0.capacity() == 0 {
+            table.0.reserve(count as usize + FOR_ANSWER);
+        }
         if self.prefixes.is_none() {
+            let first = table.0.len();
             let reused = (count as usize).min(self.spare.len());
-            for id in self.spare.drain(self.spare.len() - reused..) {
-                hand_out(id, table, blocks);
+            table.0.extend(self.spare.drain(self.spare.len() - reused..));
+            for &id in &table.0[first..] {
+                blocks.get_mut(id).references = 1;
             }
             for _ in reused..count as usize {
                 self.minted += 1;
@@ -118,6 +125,15 @@ impl BlockPool {
         block_size: u32,
         blocks: &mut BlockStore<'_>,
     ) -> Moved {
+        if self.prefixes.is_none() {
+            let freed = table.0.len() as u32;
+            for &id in &table.0 {
+                blocks.get_mut(id).references = 0;
+            }
+            self.spare.append(&mut table.0);
+            self.allocated -= freed;
+            return Moved { blocks: freed, tokens: tokens.min(freed * block_size) };
+        }
         let mut moved = Moved::default();
         let mut index = table.0.len() as u32;
         for id in table.0.drain(..).rev() {
@@ -127,10 +143,7 @@ impl BlockPool {
             if block.references == 0 {
                 moved.blocks += 1;
                 moved.tokens += tokens.saturating_sub(index * block_size).min(block_size);
-                match self.prefixes {
-                    None => self.spare.push(id),
-                    Some(_) => self.link_most_recent(id, blocks),
-                }
+                self.link_most_recent(id, blocks);
             }
         }
         self.allocated -= moved.blocks;

@@ -19,6 +19,7 @@ mod slo;
 mod stats;
 mod summary;
 pub mod unit;
+mod values;
 
 pub use across::Spread;
 pub use capacity::{Completions, Load, Verdict};
@@ -26,9 +27,11 @@ pub use distribution::{Distribution, percentile};
 pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;
 pub use record::{
-    BatchRecord, BusyTime, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps,
+    BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
+    RunTotals, TokenGaps,
 };
 pub use result::{ExperimentResult, VariantResult};
 pub use slo::Slo;
 pub use stats::{RunContext, StatsSink, seconds_per};
 pub use summary::{Metrics, RunSummary};
+pub use values::EXACT_VALUES;

@@ -1,6 +1,9 @@
 //! What the simulation hands to whoever listens: one record a request, one a batch, and the
 //! totals of the run. Records hold integer nanoseconds; writers turn them into seconds.
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::sim::Nanos;
 
 /// How a request ended.
@@ -49,25 +52,108 @@ pub struct RequestRecord {
     pub status: RequestStatus,
 }
 
-/// One iteration of a batch through all stages of its replica.
+/// Which batches a sink is told of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BatchRecords {
+    /// None.
+    #[default]
+    Off,
+    /// Every iteration, in the order in which they end. With several replicas only single steps
+    /// know it.
+    Each,
+    /// Runs of equal iterations as one record; those of a replica in their order.
+    RunLength,
+}
+
+impl Serialize for BatchRecords {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            BatchRecords::Off => serializer.serialize_bool(false),
+            BatchRecords::Each => serializer.serialize_bool(true),
+            BatchRecords::RunLength => {
+                serializer.serialize_unit_variant("BatchRecords", 2, "RunLength")
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BatchRecords {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<BatchRecords, D::Error> {
+        // RON hides the names of bare words from readers of any type, so the text is looked at.
+        let text = <&ron::value::RawValue>::deserialize(deserializer)?;
+        match text.trim().get_ron() {
+            "false" => Ok(BatchRecords::Off),
+            "true" => Ok(BatchRecords::Each),
+            "RunLength" => Ok(BatchRecords::RunLength),
+            other => Err(D::Error::custom(format!(
+                "`{other}` for batch_metrics, expected true, false or RunLength"
+            ))),
+        }
+    }
+}
+
+/// One iteration of a batch through all stages of its replica, or a run of them.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchRecord {
-    /// Numbered from 0 over the whole run, in order of creation.
+    /// Numbered from 0 over the whole run, in order of creation; in a run that of the first.
     pub id: u64,
+    /// Iterations: one after the other, all of the same decoding requests. 1 unless run lengths
+    /// are asked for.
+    pub count: u32,
     /// Its replica.
     pub replica: u32,
     /// The last stage it ran on.
     pub stage: u32,
-    /// When it was planned.
+    /// When it (or the first of a run) was planned.
     pub scheduled_at: Nanos,
-    /// When its last stage ended.
+    /// When its (or the last one's) last stage ended.
     pub completed_at: Nanos,
-    /// All tokens.
+    /// All tokens of an iteration.
     pub tokens: u32,
     /// Tokens of prompts.
     pub prefill_tokens: u32,
     /// Number of requests.
     pub size: u32,
+}
+
+impl BatchRecord {
+    /// Takes the next iterations of the replica into this run, if they are like its own: decoding
+    /// only, as many requests, without a pause.
+    pub fn extend(&mut self, next: &BatchRecord) -> bool {
+        let alike = self.replica == next.replica
+            && self.completed_at == next.scheduled_at
+            && self.size == next.size
+            && (self.prefill_tokens, next.prefill_tokens) == (0, 0)
+            && self.tokens == next.tokens;
+        let count = self.count.checked_add(next.count).filter(|_| alike);
+        if let Some(count) = count {
+            self.count = count;
+            self.completed_at = next.completed_at;
+        }
+        count.is_some()
+    }
+}
+
+/// The state at the end of an interval of simulated time, and what happened in it. Over all
+/// replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IntervalRecord {
+    /// The end of the interval. What happens at this very time still belongs to it.
+    pub time: Nanos,
+    /// Requests that hold KV blocks.
+    pub running: u64,
+    /// Requests in waiting queues.
+    pub waiting: u64,
+    /// KV blocks held.
+    pub kv_allocated: u64,
+    /// KV tokens held.
+    pub kv_used: u64,
+    /// Prompt tokens processed in iterations that ended (recomputation included).
+    pub prompt_tokens: u64,
+    /// Tokens produced.
+    pub output_tokens: u64,
+    /// Requests that finished.
+    pub finished: u64,
 }
 
 /// Listens to a run. Calls come in the order in which things happen; requests that end at the
@@ -77,6 +163,9 @@ pub trait RunSink: Send {
     fn request(&mut self, record: &RequestRecord);
     /// A batch ended.
     fn batch(&mut self, record: &BatchRecord);
+    /// An interval of the time series is over. They come in their order, but later than what
+    /// happened after them.
+    fn interval(&mut self, _: &IntervalRecord) {}
 }
 
 /// Totals of a run, counted by the simulation itself.
@@ -147,6 +236,11 @@ pub struct BusyTime {
     pub attention_decode: Nanos,
     /// Of it, communication.
     pub communication: Nanos,
+    /// Of it, what rests on measurements of other shapes or on data sheets
+    /// ([`crate::timing::StageTime::transferred`]).
+    pub transferred: Nanos,
+    /// Of it, what goes on where measurements ended.
+    pub extrapolated: Nanos,
     /// Of it, all time of batches that held at least one prompt or chunk.
     pub with_prefill: Nanos,
 }
@@ -180,7 +274,9 @@ impl TokenGaps {
     pub fn record(&mut self, gap: Nanos, count: u64) {
         self.histogram.saturating_record_n(gap.0, count);
         self.sum += u128::from(gap.0) * u128::from(count);
-        self.sum_of_squares += u128::from(gap.0) * u128::from(gap.0) * u128::from(count);
+        let square = u128::from(gap.0) * u128::from(gap.0);
+        self.sum_of_squares =
+            self.sum_of_squares.saturating_add(square.saturating_mul(u128::from(count)));
         self.max = self.max.max(gap);
     }
 
@@ -200,7 +296,8 @@ impl TokenGaps {
             return 0.0;
         }
         let mean = self.mean_seconds();
-        (self.sum_of_squares as f64 * 1e-18 / self.count() as f64 - mean * mean).max(0.0).sqrt()
+        let mean_of_squares = self.sum_of_squares as f64 / self.count() as f64 / 1e18;
+        (mean_of_squares - mean * mean).max(0.0).sqrt()
     }
 
     /// Quantile in seconds, within 0.1 % of the exact one.
@@ -218,7 +315,7 @@ impl TokenGaps {
         // Both have the same constant bounds.
         let _ = self.histogram.add(&other.histogram);
         self.sum += other.sum;
-        self.sum_of_squares += other.sum_of_squares;
+        self.sum_of_squares = self.sum_of_squares.saturating_add(other.sum_of_squares);
         self.max = self.max.max(other.max);
     }
 }

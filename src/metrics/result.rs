@@ -65,6 +65,8 @@ pub struct ExperimentResult {
     pub title: Option<String>,
     /// One element for a scenario without variants, otherwise one per variant in the file's order.
     pub variants: Vec<VariantResult>,
+    /// Whether every iteration was a step of its own.
+    pub exact_steps: bool,
     /// Its expectations, evaluated ([`super::expect::evaluate_all`]), in the file's order.
     pub outcomes: Vec<Outcome>,
 }

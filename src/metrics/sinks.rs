@@ -1,6 +1,6 @@
 //! Sinks made of sinks.
 
-use super::record::{BatchRecord, RequestRecord, RunSink};
+use super::record::{BatchRecord, IntervalRecord, RequestRecord, RunSink};
 
 /// Both listen, the first one first.
 impl<A: RunSink, B: RunSink> RunSink for (A, B) {
@@ -12,6 +12,11 @@ impl<A: RunSink, B: RunSink> RunSink for (A, B) {
     fn batch(&mut self, record: &BatchRecord) {
         self.0.batch(record);
         self.1.batch(record);
+    }
+
+    fn interval(&mut self, record: &IntervalRecord) {
+        self.0.interval(record);
+        self.1.interval(record);
     }
 }
 
@@ -28,6 +33,12 @@ impl<S: RunSink> RunSink for Option<S> {
             sink.batch(record);
         }
     }
+
+    fn interval(&mut self, record: &IntervalRecord) {
+        if let Some(sink) = self {
+            sink.interval(record);
+        }
+    }
 }
 
 impl<S: RunSink + ?Sized> RunSink for &mut S {
@@ -37,5 +48,9 @@ impl<S: RunSink + ?Sized> RunSink for &mut S {
 
     fn batch(&mut self, record: &BatchRecord) {
         (**self).batch(record);
+    }
+
+    fn interval(&mut self, record: &IntervalRecord) {
+        (**self).interval(record);
     }
 }

@@ -6,6 +6,7 @@ use super::names::{FAMILIES, STATISTICS};
 use super::record::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
 use super::slo::Slo;
 use super::summary::{Metrics, RunSummary};
+use super::values::Values;
 use crate::sim::Nanos;
 
 /// What the statistics need to know about the run besides its records and totals.
@@ -21,18 +22,19 @@ pub struct RunContext {
     pub flops: Option<FlopsModel>,
 }
 
-/// Collects exact per-request values; only requests inside the statistics window count. Values
-/// per request are kept (about 50 bytes each), so percentiles are exact.
+/// Collects per-request values; only requests inside the statistics window count. Up to
+/// [`EXACT_VALUES`](super::EXACT_VALUES) requests their values are kept and percentiles are exact; beyond, they come from
+/// histograms, within 0.1 %.
 #[derive(Debug, Default)]
 pub struct StatsSink {
     slo: Option<Slo>,
-    ttft: Vec<f64>,
-    tpot: Vec<f64>,
-    e2e: Vec<f64>,
-    queue: Vec<f64>,
-    ntpot: Vec<f64>,
-    vidur_tpot: Vec<f64>,
-    execution: Vec<f64>,
+    ttft: Values,
+    tpot: Values,
+    e2e: Values,
+    queue: Values,
+    ntpot: Values,
+    vidur_tpot: Values,
+    execution: Values,
     prompt_tokens: u64,
     cached_tokens: u64,
     output_tokens: u64,
@@ -70,7 +72,9 @@ impl RunSink for StatsSink {
         let tokens = f64::from(record.output_tokens.max(1));
         let tpot = (record.output_tokens > 1).then(|| seconds_per(decode, tokens - 1.0));
         self.ttft.push(ttft.as_secs_f64());
-        self.tpot.extend(tpot);
+        if let Some(tpot) = tpot {
+            self.tpot.push(tpot);
+        }
         self.e2e.push(e2e.as_secs_f64());
         self.queue.push(scheduled.since(record.arrived_at).as_secs_f64());
         self.ntpot.push(seconds_per(e2e, tokens));
@@ -107,20 +111,21 @@ impl StatsSink {
         engine(totals, context, &mut out);
         let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
-        RunSummary { seed: context.seed, metrics: out }
+        let histograms = self.ttft.is_histogram();
+        RunSummary { seed: context.seed, metrics: out, histograms }
     }
 
     fn families(&mut self, gaps: &TokenGaps, out: &mut Metrics) {
         for family in FAMILIES {
             let distribution = match family.name {
-                "ttft" => Distribution::of(&mut self.ttft),
-                "tpot" => Distribution::of(&mut self.tpot),
+                "ttft" => self.ttft.describe(),
+                "tpot" => self.tpot.describe(),
                 "itl" => describe_gaps(gaps),
-                "e2e" => Distribution::of(&mut self.e2e),
-                "queue" => Distribution::of(&mut self.queue),
-                "ntpot" => Distribution::of(&mut self.ntpot),
-                "vidur_tpot" => Distribution::of(&mut self.vidur_tpot),
-                "execution" => Distribution::of(&mut self.execution),
+                "e2e" => self.e2e.describe(),
+                "queue" => self.queue.describe(),
+                "ntpot" => self.ntpot.describe(),
+                "vidur_tpot" => self.vidur_tpot.describe(),
+                "execution" => self.execution.describe(),
                 other => unreachable!("family {other} has no values"),
             };
             let Some(distribution) = distribution else { continue };
@@ -222,6 +227,13 @@ fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
     put(out, "busy_communication", share(busy.communication));
     put(out, "busy_other", share(busy.total.since(named)));
     put(out, "busy_with_prefill", share(busy.with_prefill));
+    // A closed form rests on nothing of the kind.
+    if context.flops.is_some() {
+        let not_measured = busy.transferred + busy.extrapolated;
+        put(out, "busy_measured", share(busy.total.since(not_measured)));
+        put(out, "busy_transferred", share(busy.transferred));
+        put(out, "busy_extrapolated", share(busy.extrapolated));
+    }
 
     put(out, "batch_iterations", totals.batches as f64);
     let tokens = (totals.prefill_tokens + totals.decode_tokens) as f64;
@@ -305,6 +317,8 @@ mod tests {
                 attention_prefill: Nanos(100 * MS),
                 attention_decode: Nanos(500 * MS),
                 communication: Nanos::ZERO,
+                transferred: Nanos(300 * MS),
+                extrapolated: Nanos(50 * MS),
                 with_prefill: Nanos(250 * MS),
             },
             inter_token,
@@ -361,6 +375,7 @@ mod tests {
         check(&run, "preemptions_per_1000", Some(2000.0));
         check(&run, "busy_fraction", Some(0.25));
         check(&run, "busy_other", Some(0.4));
+        check(&run, "busy_measured", None);
         check(&run, "batch_tokens_mean", Some(100.0));
         check(&run, "mfu", None);
     }
@@ -385,6 +400,7 @@ mod tests {
         let mut sink = StatsSink::new(Some(slo));
         sink.request(&request(0, 0, 3));
         sink.batch(&BatchRecord {
+            count: 1,
             id: 0,
             replica: 0,
             stage: 0,

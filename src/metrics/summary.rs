@@ -40,6 +40,9 @@ pub struct RunSummary {
     pub seed: u64,
     /// Its scalars.
     pub metrics: Metrics,
+    /// Whether percentiles over requests come from histograms, within 0.1 %; they are exact
+    /// otherwise.
+    pub histograms: bool,
 }
 
 impl RunSummary {

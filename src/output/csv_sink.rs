@@ -3,15 +3,19 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::batch_csv::BatchCsv;
+use super::batch_csv::{BatchCsv, RunLengthCsv};
 use super::error::OutputError;
 use super::request_csv::RequestCsv;
-use crate::metrics::{BatchRecord, RequestRecord, RunSink};
+use super::series_csv::SeriesCsv;
+use crate::metrics::{BatchRecord, BatchRecords, IntervalRecord, RequestRecord, RunSink};
+use crate::sim::Nanos;
 
 /// File name of the requests.
 pub const REQUESTS: &str = "request_metrics.csv";
 /// File name of the batches.
 pub const BATCHES: &str = "batch_metrics.csv";
+/// File name of the time series.
+pub const TIME_SERIES: &str = "time_series.csv";
 
 /// Writes `request_metrics.csv` and, if wanted, `batch_metrics.csv`. Errors do not stop the run;
 /// [`CsvSink::finish`] returns the first one.
@@ -19,12 +23,25 @@ pub const BATCHES: &str = "batch_metrics.csv";
 pub struct CsvSink {
     folder: PathBuf,
     requests: RequestCsv<File>,
-    batches: Option<BatchCsv<File>>,
+    batches: Batches,
+    series: Option<SeriesCsv<File>>,
+}
+
+/// The form of the batches' file.
+#[derive(Debug)]
+enum Batches {
+    None,
+    Each(BatchCsv<File>),
+    Runs(RunLengthCsv<File>),
 }
 
 impl CsvSink {
     /// Creates the files in an existing folder. Every request's row names `model`.
-    pub fn create(folder: &Path, model: &str, batches: bool) -> Result<CsvSink, OutputError> {
+    pub fn create(
+        folder: &Path,
+        model: &str,
+        batches: BatchRecords,
+    ) -> Result<CsvSink, OutputError> {
         let create = |name: &str| {
             let path = folder.join(name);
             File::create(&path).map_err(OutputError::io("create", &path))
@@ -33,18 +50,32 @@ impl CsvSink {
             folder: folder.to_owned(),
             requests: RequestCsv::new(create(REQUESTS)?, model),
             batches: match batches {
-                true => Some(BatchCsv::new(create(BATCHES)?)),
-                false => None,
+                BatchRecords::Off => Batches::None,
+                BatchRecords::Each => Batches::Each(BatchCsv::new(create(BATCHES)?)),
+                BatchRecords::RunLength => Batches::Runs(RunLengthCsv::new(create(BATCHES)?)),
             },
+            series: None,
         })
+    }
+
+    /// Also writes `time_series.csv`, of intervals of this length in a cluster of so many KV blocks.
+    pub fn with_time_series(self, interval: Nanos, blocks: u64) -> Result<CsvSink, OutputError> {
+        let path = self.folder.join(TIME_SERIES);
+        let file = File::create(&path).map_err(OutputError::io("create", &path))?;
+        Ok(CsvSink { series: Some(SeriesCsv::new(file, interval, blocks)), ..self })
     }
 
     /// Ends the files; returns the first error there was while writing.
     pub fn finish(self) -> Result<(), OutputError> {
         let failed = |name: &str| OutputError::io("write", &self.folder.join(name));
         self.requests.finish().map_err(failed(REQUESTS))?;
-        if let Some(batches) = self.batches {
-            batches.finish().map_err(failed(BATCHES))?;
+        match self.batches {
+            Batches::None => {}
+            Batches::Each(rows) => drop(rows.finish().map_err(failed(BATCHES))?),
+            Batches::Runs(rows) => drop(rows.finish().map_err(failed(BATCHES))?),
+        }
+        if let Some(series) = self.series {
+            series.finish().map_err(failed(TIME_SERIES))?;
         }
         Ok(())
     }
@@ -56,8 +87,16 @@ impl RunSink for CsvSink {
     }
 
     fn batch(&mut self, record: &BatchRecord) {
-        if let Some(batches) = &mut self.batches {
-            batches.write(record);
+        match &mut self.batches {
+            Batches::None => {}
+            Batches::Each(rows) => rows.write(record),
+            Batches::Runs(rows) => rows.write(record),
+        }
+    }
+
+    fn interval(&mut self, record: &IntervalRecord) {
+        if let Some(series) = &mut self.series {
+            series.write(record);
         }
     }
 }
@@ -70,19 +109,20 @@ mod tests {
     #[test]
     fn batches_are_optional() {
         let folder = tempfile::tempdir().unwrap();
-        CsvSink::create(folder.path(), "m", false).unwrap().finish().unwrap();
+        CsvSink::create(folder.path(), "m", BatchRecords::Off).unwrap().finish().unwrap();
         assert_eq!(
             fs::read_to_string(folder.path().join(REQUESTS)).unwrap(),
             format!("{}\n", super::super::request_csv::HEADER)
         );
         assert!(!folder.path().join(BATCHES).exists());
-        CsvSink::create(folder.path(), "m", true).unwrap().finish().unwrap();
+        CsvSink::create(folder.path(), "m", BatchRecords::Each).unwrap().finish().unwrap();
         assert!(folder.path().join(BATCHES).exists());
     }
 
     #[test]
     fn an_absent_folder_is_named() {
-        let error = CsvSink::create(Path::new("/nonexistent/x"), "m", true).unwrap_err();
+        let error =
+            CsvSink::create(Path::new("/nonexistent/x"), "m", BatchRecords::Each).unwrap_err();
         assert!(error.to_string().starts_with("cannot create /nonexistent/x/request_metrics.csv"));
     }
 }

@@ -90,7 +90,7 @@ pub fn run(seed: u64, changes: &[(&str, f64)]) -> RunSummary {
     for (name, value) in RUN.iter().chain(changes) {
         assert!(metrics.set(name, *value), "{name}");
     }
-    RunSummary { seed, metrics }
+    RunSummary { seed, metrics, histograms: false }
 }
 
 fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
@@ -108,6 +108,7 @@ fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
             not_modelled: "LM head, sampling, CPU launch, HTTP".to_owned(),
             checked_against: "Vidur (mean E2E 1 %); real A100 engine: none".to_owned(),
             physical: true,
+            estimate: false,
         },
     }
 }
@@ -123,7 +124,7 @@ fn experiment(name: &str, variants: Vec<VariantResult>, expect: &[&str]) -> Expe
         })
         .collect();
     let outcomes = evaluate_all(&expectations, &variants);
-    ExperimentResult { name: name.to_owned(), title: None, variants, outcomes }
+    ExperimentResult { name: name.to_owned(), title: None, variants, exact_steps: false, outcomes }
 }
 
 fn slo() -> Option<Slo> {

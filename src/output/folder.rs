@@ -3,20 +3,54 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process;
 
 use super::error::OutputError;
 
 /// Files of which one tells a result folder from any other.
-const MARKS: [&str; 2] = ["summary.json", "run.log"];
+const MARKS: [&str; 3] = ["summary.json", "run.log", "runs.csv"];
+
+/// A folder that is being filled.
+#[derive(Clone, Debug)]
+pub struct Place {
+    path: PathBuf,
+    target: PathBuf,
+}
+
+impl Place {
+    /// Where to write until the commit.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the results will be.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// Writes a whole file of that name.
+    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<(), OutputError> {
+        let path = self.path.join(name);
+        fs::write(&path, contents).map_err(OutputError::io("write", &path))
+    }
+
+    /// Creates a folder inside, for a variant or a run. What a file name should not hold becomes
+    /// `_`.
+    pub fn subfolder(&self, name: &str) -> Result<Place, OutputError> {
+        let name = file_name(name);
+        let path = self.path.join(&name);
+        fs::create_dir_all(&path).map_err(OutputError::io("create", &path))?;
+        Ok(Place { path, target: self.target.join(name) })
+    }
+}
 
 /// A folder that is filled under a temporary name beside its target and renamed by
 /// [`ResultFolder::commit`]. Dropped without, it leaves nothing behind.
 #[derive(Debug)]
 pub struct ResultFolder {
-    target: PathBuf,
-    partial: PathBuf,
+    place: Place,
     force: bool,
     committed: bool,
 }
@@ -34,62 +68,48 @@ impl ResultFolder {
             fs::create_dir_all(parent).map_err(OutputError::io("create", parent))?;
         }
         let partial = create_beside(target, "partial")?;
-        Ok(ResultFolder { target: target.to_owned(), partial, force, committed: false })
-    }
-
-    /// Where to write until the commit.
-    pub fn path(&self) -> &Path {
-        &self.partial
-    }
-
-    /// Where the results will be.
-    pub fn target(&self) -> &Path {
-        &self.target
-    }
-
-    /// Writes a whole file of that name.
-    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<(), OutputError> {
-        let path = self.partial.join(name);
-        fs::write(&path, contents).map_err(OutputError::io("write", &path))
-    }
-
-    /// Creates a folder inside, for a variant. What a file name should not hold becomes `_`.
-    pub fn subfolder(&self, name: &str) -> Result<PathBuf, OutputError> {
-        let path = self.partial.join(file_name(name));
-        fs::create_dir_all(&path).map_err(OutputError::io("create", &path))?;
-        Ok(path)
+        let place = Place { path: partial, target: target.to_owned() };
+        Ok(ResultFolder { place, force, committed: false })
     }
 
     /// Moves the folder into place. An old one is moved aside first and deleted last, so that at
     /// every moment one of the two is whole.
     pub fn commit(mut self) -> Result<PathBuf, OutputError> {
-        check_target(&self.target, self.force)?;
-        let old = match fs::symlink_metadata(&self.target) {
+        check_target(&self.place.target, self.force)?;
+        let old = match fs::symlink_metadata(&self.place.target) {
             Ok(_) => Some(self.move_aside()?),
             Err(_) => None,
         };
-        if let Err(source) = fs::rename(&self.partial, &self.target) {
+        if let Err(source) = fs::rename(&self.place.path, &self.place.target) {
             if let Some(old) = &old {
                 // Best effort: the error below is what matters.
-                let _ = fs::rename(old, &self.target);
+                let _ = fs::rename(old, &self.place.target);
             }
-            return Err(OutputError::io("create", &self.target)(source));
+            return Err(OutputError::io("create", &self.place.target)(source));
         }
         self.committed = true;
         if let Some(old) = old {
             fs::remove_dir_all(&old).map_err(OutputError::io("remove", &old))?;
         }
-        Ok(self.target.clone())
+        Ok(self.place.target.clone())
     }
 
     fn move_aside(&self) -> Result<PathBuf, OutputError> {
-        let old = create_beside(&self.target, "old")?;
+        let old = create_beside(&self.place.target, "old")?;
         // Renaming a folder onto an empty one replaces it.
-        if let Err(source) = fs::rename(&self.target, &old) {
+        if let Err(source) = fs::rename(&self.place.target, &old) {
             let _ = fs::remove_dir(&old);
-            return Err(OutputError::io("move", &self.target)(source));
+            return Err(OutputError::io("move", &self.place.target)(source));
         }
         Ok(old)
+    }
+}
+
+impl Deref for ResultFolder {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
     }
 }
 
@@ -97,9 +117,23 @@ impl Drop for ResultFolder {
     fn drop(&mut self) {
         if !self.committed {
             // Nothing can be done about a failure here; the name says what the folder is.
-            let _ = fs::remove_dir_all(&self.partial);
+            let _ = fs::remove_dir_all(&self.place.path);
         }
     }
+}
+
+/// Writes a file that is there whole or not at all, and replaces an old one.
+pub fn write_file(path: &Path, contents: &str) -> Result<(), OutputError> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(OutputError::io("create", parent))?;
+    }
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}.partial", process::id()));
+    let partial = PathBuf::from(partial);
+    fs::write(&partial, contents).and_then(|()| fs::rename(&partial, path)).map_err(|source| {
+        let _ = fs::remove_file(&partial);
+        OutputError::io("write", path)(source)
+    })
 }
 
 /// A name as a folder's: letters, digits, `-`, `_`, `.` and `+` stay, but a leading dot does not.

@@ -5,7 +5,9 @@
 //!
 //! ```no_run
 //! # use std::path::Path;
-//! # use vidur_ecs::metrics::{ExperimentResult, RunContext, RunSummary, RunTotals, StatsSink};
+//! # use vidur_ecs::metrics::{
+//! #     BatchRecords, ExperimentResult, RunContext, RunSummary, RunTotals, StatsSink,
+//! # };
 //! # use vidur_ecs::output::{CsvSink, OutputError, ResultFolder, write_results};
 //! # fn simulate(_: &mut (StatsSink, CsvSink)) -> RunTotals { RunTotals::default() }
 //! # fn collect(_: RunSummary) -> ExperimentResult {
@@ -13,7 +15,7 @@
 //! # }
 //! # fn run() -> Result<(), OutputError> {
 //! let folder = ResultFolder::create(Path::new("results/i2_1"), false)?;
-//! let csv = CsvSink::create(folder.path(), "Llama-2-7B", true)?;
+//! let csv = CsvSink::create(folder.path(), "Llama-2-7B", BatchRecords::Each)?;
 //! let mut sink = (StatsSink::new(None), csv);
 //! let totals = simulate(&mut sink);
 //! sink.1.finish()?;
@@ -29,18 +31,19 @@ mod csv_sink;
 pub mod decimal;
 mod error;
 #[cfg(test)]
-mod examples;
+pub(crate) mod examples;
 mod folder;
 pub mod report;
 pub mod request_csv;
 mod rows;
 mod run_log;
+mod series_csv;
 pub mod summary_json;
 pub mod tables;
 
-pub use csv_sink::{BATCHES, CsvSink, REQUESTS};
+pub use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES};
 pub use error::OutputError;
-pub use folder::{ResultFolder, file_name};
+pub use folder::{Place, ResultFolder, file_name, write_file};
 pub use run_log::{RunLog, cpu_seconds, peak_memory_mib};
 
 use crate::metrics::ExperimentResult;

@@ -16,6 +16,10 @@ pub struct RunLog {
     pub versions: Vec<(String, String)>,
     /// Seeds that were run.
     pub seeds: Vec<u64>,
+    /// What the times rest on, and how much of them; one line per variant.
+    pub timing: Vec<String>,
+    /// Whether every iteration was a step of its own.
+    pub exact_steps: bool,
     /// What the user should know, each once.
     pub warnings: Vec<String>,
     /// Elapsed seconds.
@@ -50,6 +54,7 @@ impl RunLog {
             [seed] => line("seed", &seed.to_string()),
             [first, .., last] => line("seeds", &format!("{first} to {last}")),
         }
+        line("steps", if self.exact_steps { "exact" } else { "fast-forward" });
         line("wall time", &format!("{:.3} s", self.wall_seconds));
         if let Some(cpu) = self.cpu_seconds {
             line("CPU time", &format!("{cpu:.2} s"));
@@ -65,6 +70,9 @@ impl RunLog {
                 let rate = self.iterations as f64 / seconds;
                 line("", &format!("{rate:.0} per second of {of}"));
             }
+        }
+        for timing in &self.timing {
+            line("timing", timing);
         }
         line("warnings", &self.warnings.len().to_string());
         for warning in &self.warnings {
@@ -107,6 +115,8 @@ mod tests {
             models: vec!["Phi-9 from a/config.json".to_owned()],
             versions: vec![("bevy_ecs".to_owned(), "0.20.0".to_owned())],
             seeds: vec![42, 43, 44],
+            timing: vec!["an ESTIMATE: a data sheet".to_owned()],
+            exact_steps: true,
             warnings: vec!["extrapolated beyond 4096 tokens".to_owned()],
             wall_seconds: 2.0,
             cpu_seconds: Some(1.6),
@@ -119,9 +129,11 @@ mod tests {
             "model         Phi-9 from a/config.json\n",
             "bevy_ecs      0.20.0\n",
             "seeds         42 to 44\n",
+            "steps         exact\n",
             "wall time     2.000 s\n",
             "CPU time      1.60 s\n",
             "peak memory   17.2 MiB\n",
+            "timing        an ESTIMATE: a data sheet\n",
             "              500000 per second of wall time\n",
             "              625000 per second of CPU time\n",
             "              extrapolated beyond 4096 tokens\n",

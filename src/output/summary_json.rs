@@ -36,6 +36,7 @@ pub fn summary(result: &ExperimentResult) -> Value {
             out.insert("variants".to_owned(), Value::Object(variants));
         }
     }
+    out.insert("exact_steps".to_owned(), json!(result.exact_steps));
     out.insert("expectations".to_owned(), result.outcomes.iter().map(outcome).collect());
     Value::Object(out)
 }
@@ -127,6 +128,11 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
                 "other": mean("busy_other"),
             },
             "with_prefill": mean("busy_with_prefill"),
+            "basis": {
+                "measured": mean("busy_measured"),
+                "transferred": mean("busy_transferred"),
+                "extrapolated": mean("busy_extrapolated"),
+            },
         }),
     );
     put(
@@ -136,10 +142,13 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "not_modelled": v.timing.not_modelled,
             "checked_against": v.timing.checked_against,
             "physical": v.timing.physical,
+            "estimate": v.timing.estimate,
         }),
     );
     let spreads = names::all()
         .map(|metric| (metric.name.clone(), spread(&metric.name, v.spread(&metric.name))));
+    let histograms = v.runs.iter().any(|run| run.histograms);
+    put("percentiles", json!(if histograms { "histograms, within 0.1 %" } else { "exact" }));
     put("metrics", Value::Object(spreads.collect()));
     out
 }

@@ -1,7 +1,8 @@
-//! `seeds.csv` and `variants.csv`: every scalar metric, one row per run or per variant.
+//! `seeds.csv`, `variants.csv` and `runs.csv`: every scalar metric, one row per seed, per variant, or
+//! per variant of every scenario and sweep.
 
 use crate::metrics::unit::Unit;
-use crate::metrics::{ExperimentResult, names};
+use crate::metrics::{ExperimentResult, VariantResult, names};
 
 use super::decimal::{push_integer, push_ratio};
 
@@ -9,6 +10,8 @@ use super::decimal::{push_integer, push_ratio};
 pub const SEEDS: &str = "seeds.csv";
 /// File name of the table of variants.
 pub const VARIANTS: &str = "variants.csv";
+/// File name of the table of several scenarios or of a sweep.
+pub const RUNS: &str = "runs.csv";
 
 /// One row per variant and seed: `variant,seed`, then all metrics in the registry's order and
 /// units. The variant is empty for a scenario without.
@@ -27,19 +30,60 @@ pub fn seeds_csv(result: &ExperimentResult) -> String {
 /// One row per variant: `variant,seeds,capacity,load_ratio,verdict`, then the means over seeds of
 /// all metrics (their intervals are in `summary.json`).
 pub fn variants_csv(result: &ExperimentResult) -> String {
-    let mut rows = vec![header(&["variant", "seeds", "capacity", "load_ratio", "verdict"])];
+    let mut first = vec!["variant"];
+    first.extend(MEANS);
+    let mut rows = vec![header(&first)];
     for variant in &result.variants {
-        let mut row = vec![
-            variant.name.clone(),
-            variant.runs.len().to_string(),
-            cell(Unit::Number, variant.capacity),
-            cell(Unit::Number, variant.load_ratio()),
-            variant.verdict().key().to_owned(),
-        ];
-        row.extend(names::all().map(|metric| cell(metric.unit, variant.mean(&metric.name))));
+        let mut row = vec![variant.name.clone()];
+        row.extend(means(variant));
         rows.push(row);
     }
     to_csv(&rows)
+}
+
+/// The results of a scenario and the values that a sweep gave it, by path.
+pub type Swept<'a> = (&'a [(String, String)], &'a ExperimentResult);
+
+/// One row per variant of every result: `scenario,variant`, the swept paths, then as in
+/// [`variants_csv`].
+pub fn runs_csv(results: &[Swept<'_>]) -> String {
+    let mut paths: Vec<&str> = Vec::new();
+    for (path, _) in results.iter().flat_map(|(values, _)| values.iter()) {
+        if !paths.contains(&path.as_str()) {
+            paths.push(path);
+        }
+    }
+    let mut first = vec!["scenario", "variant"];
+    first.extend(&paths);
+    first.extend(MEANS);
+    let mut rows = vec![header(&first)];
+    for (values, result) in results {
+        for variant in &result.variants {
+            let mut row = vec![result.name.clone(), variant.name.clone()];
+            row.extend(paths.iter().map(|&path| {
+                let value = values.iter().find(|(other, _)| other == path);
+                value.map_or_else(String::new, |(_, value)| value.clone())
+            }));
+            row.extend(means(variant));
+            rows.push(row);
+        }
+    }
+    to_csv(&rows)
+}
+
+/// The columns before the metrics where a row is a mean over seeds.
+const MEANS: [&str; 4] = ["seeds", "capacity", "load_ratio", "verdict"];
+
+/// Those columns, and the means over seeds of all metrics.
+fn means(variant: &VariantResult) -> Vec<String> {
+    let mut row = vec![
+        variant.runs.len().to_string(),
+        cell(Unit::Number, variant.capacity),
+        cell(Unit::Number, variant.load_ratio()),
+        variant.verdict().key().to_owned(),
+    ];
+    row.extend(names::all().map(|metric| cell(metric.unit, variant.mean(&metric.name))));
+    row
 }
 
 fn header(first: &[&str]) -> Vec<String> {
@@ -86,6 +130,20 @@ mod tests {
         assert_eq!((&rows[0][1], &rows[9][1]), ("42", "51"));
         let column = header.iter().position(|name| name == "batch_iterations").unwrap();
         assert_eq!(&rows[0][column], "12520");
+    }
+
+    #[test]
+    fn swept_values_are_columns() {
+        let (one, many) = (examples::one_run(), examples::variants());
+        let values = [("workload.arrivals.qps".to_owned(), "2".to_owned())];
+        let (header, rows) = read(&runs_csv(&[(&values, &one), (&[], &many)]));
+        let first: Vec<&str> = header.iter().take(7).collect();
+        let wanted = ["scenario", "variant", "workload.arrivals.qps"];
+        assert_eq!(first[..3], wanted);
+        assert_eq!(first[3..], MEANS);
+        assert_eq!(rows.len(), 5);
+        assert_eq!((&rows[0][0], &rows[0][1], &rows[0][2]), ("i2_1", "", "2"));
+        assert_eq!((&rows[4][1], &rows[4][2]), ("max", ""));
     }
 
     #[test]

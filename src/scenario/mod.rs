@@ -18,6 +18,7 @@ mod resolved_text;
 mod scenario;
 mod setting_error;
 pub mod suggest;
+pub mod sweep;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::Document;

@@ -4,7 +4,8 @@ use indexmap::IndexMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{Expectation, Slo};
+use crate::metrics::{BatchRecords, Expectation, Slo};
+use crate::sim::Nanos;
 use crate::workload::WorkloadSpec;
 
 /// The whole file, or the whole of one variant.
@@ -92,19 +93,33 @@ pub(super) struct RawEngine {
     pub num_gpu_blocks: Option<u32>,
     /// Whether full KV blocks are found again by their prefix; as the policy has it if absent.
     pub enable_prefix_caching: Option<bool>,
+    /// Milliseconds from a request's arrival until the engine has it.
+    #[serde(default)]
+    pub api_overhead_ms: f64,
 }
 
 /// What is written into the result folder.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSettings {
-    /// Whether `batch_metrics.csv` is written, one row per iteration.
-    pub batch_metrics: bool,
+    /// Whether `batch_metrics.csv` is written: a row per iteration (`true`), a row per run of equal
+    /// iterations (`RunLength`), or not at all (`false`).
+    pub batch_metrics: BatchRecords,
+    /// Interval of `time_series.csv` in seconds; it is not written without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_series_s: Option<f64>,
+}
+
+impl OutputSettings {
+    /// The interval of the time series.
+    pub fn time_series(&self) -> Option<Nanos> {
+        self.time_series_s.map(Nanos::from_secs_f64)
+    }
 }
 
 impl Default for OutputSettings {
     fn default() -> OutputSettings {
-        OutputSettings { batch_metrics: true }
+        OutputSettings { batch_metrics: BatchRecords::Each, time_series_s: None }
     }
 }
 

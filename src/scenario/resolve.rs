@@ -24,6 +24,9 @@ const MOST_REPLICAS: u32 = 65_536;
 /// More seeds than this are a slip of the pen.
 const MOST_SEEDS: u32 = 10_000;
 
+/// A longer API overhead is a slip of the pen.
+const MOST_API_OVERHEAD_MS: f64 = 60_000.0;
+
 /// One configuration that runs: a variant, or the scenario itself.
 pub struct Configuration {
     /// The variant's name; empty for a scenario without variants.
@@ -49,6 +52,8 @@ pub struct Configuration {
     pub limits: EngineLimits,
     /// Whether full KV blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// Milliseconds from a request's arrival until the engine has it.
+    pub api_overhead_ms: f64,
     /// Share of the device's memory that the engine takes.
     pub gpu_memory_utilization: f64,
     /// Whether `max_model_len` may exceed the model's limit.
@@ -173,6 +178,12 @@ impl Checker<'_> {
                 "one line of text",
             ));
         }
+        if let Some(interval) = raw.output.time_series_s
+            && !(0.001..=1e9).contains(&interval)
+        {
+            let expected = "seconds, from 0.001 to 1e9";
+            return Err(self.error("output.time_series_s", interval, expected));
+        }
         Ok(Common {
             name: None,
             title: None,
@@ -223,6 +234,11 @@ impl Checker<'_> {
             Some("RoundRobin"),
         )?;
         router.check().map_err(|error| self.settings("cluster.router", &error))?;
+        let api_overhead_ms = raw.engine.api_overhead_ms;
+        if !(0.0..=MOST_API_OVERHEAD_MS).contains(&api_overhead_ms) {
+            let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
+            return Err(self.error("engine.api_overhead_ms", api_overhead_ms, &expected));
+        }
         let (limits, memory) =
             self.engine(raw, &model, device, parallel, policy.as_ref(), warnings)?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
@@ -234,6 +250,7 @@ impl Checker<'_> {
             block_size: limits.block_size,
             network: raw.cluster.network.as_deref(),
             base_dir: self.base_dir,
+            step_overhead_ms: policy.step_overhead_ms(),
         };
         let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
         let workload =
@@ -263,6 +280,7 @@ impl Checker<'_> {
             policy,
             limits,
             prefix_caching,
+            api_overhead_ms,
             gpu_memory_utilization: raw.engine.gpu_memory_utilization,
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,
             memory,
@@ -358,6 +376,7 @@ impl Checker<'_> {
             block_size: engine.block_size,
             max_model_len,
             max_num_batched_tokens: tokens,
+            max_num_seqs: batch.max_num_seqs,
         };
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));

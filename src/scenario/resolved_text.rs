@@ -70,6 +70,9 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
         format!("num_gpu_blocks: {}", c.limits.num_blocks),
         format!("enable_prefix_caching: {}", c.prefix_caching),
     ];
+    if c.api_overhead_ms > 0.0 {
+        engine.push(format!("api_overhead_ms: {:?}", c.api_overhead_ms));
+    }
     if c.allow_long_max_model_len {
         engine.push("allow_long_max_model_len: true".to_owned());
     }

@@ -29,6 +29,9 @@ pub struct Scenario {
     pub expectations: Vec<Expectation>,
     /// What is written.
     pub output: OutputSettings,
+    /// Whether every iteration is a step of its own. It is no setting of the file: the results
+    /// are the same without, only sooner there.
+    pub exact_steps: bool,
     /// What the user should know.
     pub warnings: Vec<Diagnostic>,
     resolved: String,
@@ -45,14 +48,7 @@ impl Scenario {
         settings: &[String],
         registry: &Registry,
     ) -> Result<Scenario, Box<Diagnostic>> {
-        let text = read_text(path)?;
-        let source = Source::new(path.display().to_string(), text);
-        let base_dir = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let name =
-            path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let (source, name, base_dir) = source_of(path)?;
         Scenario::from_source(&source, name, base_dir, settings, registry)
     }
 
@@ -112,6 +108,7 @@ impl Scenario {
             seeds: common.seed..common.seed + u64::from(common.seeds),
             expectations: common.expect,
             output: common.output,
+            exact_steps: false,
             warnings,
             resolved: String::new(),
         };
@@ -143,6 +140,19 @@ impl Scenario {
     pub fn hash(&self) -> String {
         resolved_text::hash(&self.resolved)
     }
+}
+
+/// A scenario file's text, the name it gives and the folder of its relative paths.
+pub(super) fn source_of(path: &Path) -> Result<(Arc<Source>, String, &Path), Box<Diagnostic>> {
+    let text = read_text(path)?;
+    let source = Source::new(path.display().to_string(), text);
+    let base_dir = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name =
+        path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    Ok((source, name, base_dir))
 }
 
 /// Reads a scenario file as text.

@@ -94,6 +94,13 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
         false
     }
 
+    /// Milliseconds of each step in which the GPU waits for the engine's own work on the CPU:
+    /// scheduling, preparing inputs, launching kernels, reading tokens and handing them out. Full
+    /// compositions of a step count it, unless their `overhead_ms` says otherwise.
+    fn step_overhead_ms(&self) -> f64 {
+        0.0
+    }
+
     /// Blocks of the pool that the engine keeps for itself.
     fn reserved_blocks(&self) -> u32 {
         0

@@ -508,14 +508,6 @@ impl PlanView<'_> {
         self.return_chunks();
     }
 
-    /// Continues incomplete prefills, in order, without any decode, each with the rest of its prompt
-    /// or what is left of `budget` tokens for the whole batch. Their blocks were allocated on
-    /// admission.
-    pub fn prefill_only(&mut self, budget: u32) {
-        self.chunks.extend(self.replica.running.extract_if(.., |s| !s.prefilled));
-        self.extend_prefills(budget);
-    }
-
     /// Puts the incomplete prefills that get nothing in this batch in front of the running list.
     pub(super) fn return_chunks(&mut self) {
         self.replica.running.splice(0..0, self.chunks.drain(..));

@@ -1,6 +1,6 @@
 //! Arrive phase: requests that arrive now become entities.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use bevy_ecs::prelude::*;
@@ -23,21 +23,47 @@ pub(crate) struct Arrivals {
     // Only reached through `&mut`, so the lock is never taken; it makes the stream `Sync`.
     source: Mutex<Box<dyn RequestSource>>,
     next: Option<NewRequest>,
-    /// Requests that follow others which have ended, by arrival and id: there are as many at most as
-    /// conversations under way.
+    /// Requests that follow others which have ended, by the time when they are sent and by id:
+    /// there are as many at most as conversations under way.
     following: BTreeMap<(Nanos, u64), NewRequest>,
-    /// Closed loop: how many requests may start because as many are missing to the concurrency.
-    free: Option<u32>,
+    /// Those of a closed loop.
+    clients: Option<Clients>,
+    /// From a request's arrival until the engine has it.
+    api_overhead: Nanos,
     until: Option<Nanos>,
     window: Window,
     last: Option<Nanos>,
     count: u64,
 }
 
+/// Clients of a closed loop that have no request under way.
+struct Clients {
+    /// Those that never had one.
+    fresh: u32,
+    /// When each of the others got its last answer, earliest first.
+    free_since: VecDeque<Nanos>,
+}
+
+impl Clients {
+    /// Since when the first of them has been free.
+    fn free_since(&self) -> Option<Nanos> {
+        if self.fresh > 0 { Some(Nanos::ZERO) } else { self.free_since.front().copied() }
+    }
+
+    /// The first of them sends a request.
+    fn send(&mut self) {
+        match self.fresh.checked_sub(1) {
+            Some(fresh) => self.fresh = fresh,
+            None => _ = self.free_since.pop_front(),
+        }
+    }
+}
+
 impl Arrivals {
     pub fn new(
         source: Box<dyn RequestSource>,
         concurrency: Option<u32>,
+        api_overhead: Nanos,
         until: Option<Nanos>,
         window: Window,
     ) -> Arrivals {
@@ -45,7 +71,8 @@ impl Arrivals {
             source: Mutex::new(source),
             next: None,
             following: BTreeMap::new(),
-            free: concurrency,
+            clients: concurrency.map(|fresh| Clients { fresh, free_since: VecDeque::new() }),
+            api_overhead,
             until,
             window,
             last: None,
@@ -63,30 +90,36 @@ impl Arrivals {
         self.next = self.source().next_request();
     }
 
-    /// When the next request arrives, if one will without anything else happening.
-    pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
+    /// When the next request is sent, if one will be without anything else happening.
+    fn next_sent(&self) -> Option<Nanos> {
         let following = self.following.first_key_value().map(|(&key, _)| key);
-        let (at, _) = [self.next_new(now), following].into_iter().flatten().min()?;
+        let (at, _) = [self.next_new(), following].into_iter().flatten().min()?;
         self.until.is_none_or(|until| at < until).then_some(at)
     }
 
-    /// Arrival and id of the next request that follows no other.
-    fn next_new(&self, now: Nanos) -> Option<(Nanos, u64)> {
+    /// When the next request that follows no other is sent, and its id.
+    fn next_new(&self) -> Option<(Nanos, u64)> {
         let next = self.next.as_ref()?;
-        match self.free {
-            None => Some((next.arrived_at, next.id)),
-            Some(0) => None,
-            Some(_) => Some((next.arrived_at.max(now), next.id)),
-        }
+        let at = match &self.clients {
+            None => next.arrived_at,
+            Some(clients) => next.arrived_at.max(clients.free_since()?),
+        };
+        Some((at, next.id))
     }
 
-    /// A request ended: the one that follows it arrives, or in a closed loop another one may start.
+    /// When the engine gets the next request, if it will without anything else happening.
+    pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
+        self.next_sent().map(|at| (at + self.api_overhead).max(now))
+    }
+
+    /// A request ended now: the one that follows it is sent, or in a closed loop another one may
+    /// start.
     pub fn release(&mut self, id: u64, finished: bool, now: Nanos) {
         if let Some(mut next) = self.source().ended(id, finished, now) {
             next.arrived_at = next.arrived_at.max(now);
             self.following.insert((next.arrived_at, next.id), next);
-        } else if let Some(free) = &mut self.free {
-            *free += 1;
+        } else if let Some(clients) = &mut self.clients {
+            clients.free_since.push_back(now);
         }
     }
 
@@ -94,16 +127,16 @@ impl Arrivals {
         if self.next_time(now)? > now {
             return None;
         }
-        let new = self.next_new(now);
+        let new = self.next_new();
         if let Some(following) = self.following.first_entry()
             && new.is_none_or(|new| *following.key() < new)
         {
             return Some(following.remove());
         }
-        let mut request = self.next.take()?;
-        if let Some(free) = &mut self.free {
-            *free -= 1;
-            request.arrived_at = now;
+        let (arrived_at, _) = new?;
+        let request = NewRequest { arrived_at, ..self.next.take()? };
+        if let Some(clients) = &mut self.clients {
+            clients.send();
         }
         self.look_ahead();
         Some(request)
@@ -146,7 +179,8 @@ pub(crate) fn arrive(
         ledger.totals.end = ledger.totals.end.max(new.arrived_at);
         let sequence = Sequence::new(Entity::PLACEHOLDER, &request, new.priority);
         let mut entity = commands.spawn((request, BlockTable::default()));
-        let sequence = Sequence { entity: entity.id(), ..sequence };
+        let arrived_at = new.arrived_at + arrivals.api_overhead;
+        let sequence = Sequence { entity: entity.id(), arrived_at, ..sequence };
         if engine.prefix_caching {
             let unique = Content::default();
             let content = new.content.as_deref().unwrap_or(&unique);
@@ -178,4 +212,80 @@ fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
         return Some(format!("{total} tokens need {needed} KV blocks, a replica has {blocks}"));
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::{BatchRecord, RequestRecord, RunSink};
+    use crate::scheduling::{VllmV0, VllmV1};
+    use crate::sim::{Nanos, SimSpec, Simulation};
+    use crate::testing::RandomScenario;
+
+    #[derive(Default)]
+    struct Records(Vec<RequestRecord>);
+
+    impl RunSink for Records {
+        fn request(&mut self, record: &RequestRecord) {
+            self.0.push(record.clone());
+        }
+        fn batch(&mut self, _: &BatchRecord) {}
+    }
+
+    fn records(spec: SimSpec, api_overhead: Nanos) -> Vec<RequestRecord> {
+        let mut records = Records::default();
+        let spec = SimSpec { api_overhead, ..spec };
+        Simulation::new(spec).unwrap().run(&mut records).unwrap();
+        records.0
+    }
+
+    /// Everything happens later by the overhead, in the same order; only arrivals are where they
+    /// were.
+    #[test]
+    fn an_open_loop_is_shifted_by_the_api_overhead() {
+        let late = Nanos(123_456);
+        let mut runs = 0;
+        for seed in (0..150).filter(|&seed| RandomScenario::new(seed).concurrency.is_none()) {
+            let scenario = RandomScenario::new(seed);
+            let spec = || match seed % 2 {
+                0 => scenario.spec(Box::new(VllmV0::default())),
+                _ => {
+                    scenario.spec(Box::new(VllmV1 { async_scheduling: false, ..VllmV1::default() }))
+                }
+            };
+            let (now, then) = (records(spec(), Nanos::ZERO), records(spec(), late));
+            assert_eq!(now.len(), then.len());
+            for (now, then) in now.iter().zip(&then) {
+                let times = |r: &RequestRecord| [r.scheduled_at, r.first_token_at, r.completed_at];
+                assert_eq!(now.id, then.id, "seed {seed}");
+                assert_eq!(now.arrived_at, then.arrived_at);
+                assert_eq!(times(now).map(|t| t.map(|t| t + late)), times(then), "seed {seed}");
+            }
+            runs += 1;
+        }
+        assert!(runs > 50, "{runs}");
+    }
+
+    /// One client alone: each request takes longer by the overhead, and the next is sent when the
+    /// answer is there.
+    #[test]
+    fn a_closed_loop_waits_for_the_api_too() {
+        let late = Nanos(5_000);
+        for seed in 0..50 {
+            let mut scenario = RandomScenario::new(seed);
+            scenario.concurrency = Some(1);
+            let spec =
+                || SimSpec { prefix_caching: false, ..scenario.spec(Box::new(VllmV0::default())) };
+            let spans = |records: &[RequestRecord]| -> Vec<Nanos> {
+                records.iter().map(|r| r.completed_at.unwrap().since(r.arrived_at)).collect()
+            };
+            let (now, then) = (records(spec(), Nanos::ZERO), records(spec(), late));
+            // What the clock keeps below a nanosecond may fall on either side.
+            for (now, then) in spans(&now).into_iter().zip(spans(&then)) {
+                assert!(then.0.abs_diff(now.0 + late.0) <= 1, "seed {seed}: {now} and {then}");
+            }
+            for pair in then.windows(2) {
+                assert!(pair[1].arrived_at >= pair[0].completed_at.unwrap(), "seed {seed}");
+            }
+        }
+    }
 }

@@ -8,11 +8,13 @@ use super::arrive::{Arrivals, arrive};
 use super::finish::finish;
 use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
-use super::{Agenda, Engine, Ledger, Nanos, Phase, RandomStream, SimError, SimSpec, Worklists};
+use super::{
+    Agenda, Engine, Ledger, Nanos, Phase, RandomStream, Series, SimError, SimSpec, Worklists,
+};
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, Stage, StageOf};
 use crate::kv::{BlockPool, spawn_staged_blocks};
-use crate::metrics::{RequestStatus, RunSink, RunTotals};
+use crate::metrics::{BatchRecords, RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
 use crate::routing::RoutingRandom;
 use crate::scheduling::EngineLimits;
@@ -113,6 +115,7 @@ impl Simulation {
         world.insert_resource(Arrivals::new(
             spec.source,
             spec.concurrency,
+            spec.api_overhead,
             spec.arrivals_until,
             spec.window,
         ));
@@ -129,13 +132,14 @@ impl Simulation {
             time_limit: spec.time_limit,
             fast_forward: !spec.exact_steps
                 && limits.stages == 1
-                && (spec.replicas == 1 || !spec.batch_records),
+                && (spec.replicas == 1 || spec.batch_records != BatchRecords::Each),
             batch_records: spec.batch_records,
             predictor: spec.predictor,
             replicas,
         });
         let mut ledger = Ledger::new(spec.replicas);
         ledger.totals.kv_blocks_total = u64::from(spec.replicas) * u64::from(limits.num_blocks);
+        ledger.series = spec.time_series.map(Series::new);
         world.insert_resource(ledger);
         step.initialize(&mut world)?;
         Ok(Simulation { world, step, time_limit: spec.time_limit })
@@ -184,6 +188,21 @@ impl Simulation {
         for record in ledger.requests.drain(..) {
             sink.request(&record);
         }
+        if ledger.series.as_ref().is_some_and(Series::is_long) {
+            self.deliver_series(sink);
+        }
+    }
+
+    /// Hands on the rows of the time series that no run under way can change any more.
+    fn deliver_series(&mut self, sink: &mut dyn RunSink) {
+        let mut batches = self.world.query::<&Batch>();
+        let running = batches.iter(&self.world).filter(|batch| batch.size > 0);
+        let since = running.map(|batch| batch.scheduled_at).min().unwrap_or(Nanos::MAX);
+        if let Some(series) = &mut self.world.resource_mut::<Ledger>().series {
+            for row in series.take_before(since) {
+                sink.interval(&row);
+            }
+        }
     }
 
     /// Records what is not finished and returns the totals.
@@ -207,6 +226,10 @@ impl Simulation {
             sink.request(&record(request, sequence, None, RequestStatus::Unfinished));
         }
         let mut ledger = self.world.resource_mut::<Ledger>();
+        let (end, counts) = (ledger.totals.end, ledger.counts);
+        for row in ledger.series.iter_mut().flat_map(|series| series.take_rest(end, &counts)) {
+            sink.interval(&row);
+        }
         ledger.totals.unfinished = unfinished.len() as u64;
         ledger.totals.kv_allocated_peak = peak_blocks;
         Ok(ledger.totals.clone())

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 
+use crate::metrics::BatchRecords;
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
 use crate::timing::Predictor;
@@ -21,8 +22,8 @@ pub(crate) struct Engine {
     pub time_limit: Option<Nanos>,
     /// Whether a launch may cover several iterations.
     pub fast_forward: bool,
-    /// Whether somebody listens to batches.
-    pub batch_records: bool,
+    /// Which batches somebody listens to.
+    pub batch_records: BatchRecords,
     /// The replicas' entities, by index.
     pub replicas: Vec<Entity>,
 }

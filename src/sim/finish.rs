@@ -7,7 +7,7 @@ use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
 use crate::batch::{Batch, BlockChange, Growth};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
 use crate::kv::{BlockStore, BlockTable, KvBlock, PrefixHashes};
-use crate::metrics::{BatchRecord, RequestStatus};
+use crate::metrics::{BatchRecord, BatchRecords, RequestStatus};
 use crate::request::{RequestQuery, Sequence};
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
@@ -92,7 +92,7 @@ pub(crate) fn finish(
 /// When a batch is committed, and where what ends with it goes.
 struct Commit<'a, 'b> {
     now: Nanos,
-    batch_records: bool,
+    batch_records: BatchRecords,
     ended: &'a mut Vec<(Sequence, RequestStatus)>,
     block_size: u32,
     blocks: &'a mut BlockStore<'b>,
@@ -152,6 +152,7 @@ impl Books<'_, '_> {
             }
         }
         replica.rejoin(&mut batch.members, batch.with_group);
+        batch.size = 0;
         Ok(())
     }
 
@@ -191,7 +192,7 @@ impl Books<'_, '_> {
             execution += time.total;
             tokens += size;
             blocks += u64::from(growth.as_ref().map_or(0, |growth| growth.needed(number)));
-            self.ledger.integrate_extra(time.total, tokens, blocks);
+            self.ledger.integrate_extra(start, end, tokens, blocks);
         }
         self.ledger.planned += u64::from(more);
         self.ledger.counts.used += tokens;
@@ -282,9 +283,13 @@ impl Books<'_, '_> {
         }
         self.ledger.digest(batch.id);
         self.ledger.digest(end.0);
-        if commit.batch_records {
-            self.ledger.batches.push(BatchRecord {
+        if let Some(series) = &mut self.ledger.series {
+            series.iteration(end, u64::from(shape.prefill_tokens()), u64::from(shape.decodes));
+        }
+        if commit.batch_records != BatchRecords::Off {
+            let record = BatchRecord {
                 id: batch.id,
+                count: 1,
                 replica: batch.replica,
                 stage,
                 scheduled_at,
@@ -292,7 +297,13 @@ impl Books<'_, '_> {
                 tokens: shape.tokens,
                 prefill_tokens: shape.prefill_tokens(),
                 size: batch.size,
-            });
+            };
+            let batches = &mut self.ledger.batches;
+            let extended = commit.batch_records == BatchRecords::RunLength
+                && batches.last_mut().is_some_and(|last| last.extend(&record));
+            if !extended {
+                batches.push(record);
+            }
         }
     }
 
@@ -311,6 +322,9 @@ impl Books<'_, '_> {
             member.prefilled = true;
             member.processed += 1;
             self.token(member, now);
+            if let Some(series) = &mut self.ledger.series {
+                series.first_token(now);
+            }
         }
         Ok(())
     }
@@ -345,6 +359,9 @@ impl Books<'_, '_> {
         commit: &mut Commit<'_, '_>,
     ) -> Result {
         commit.ended.push((member, RequestStatus::Finished));
+        if let Some(series) = &mut self.ledger.series {
+            series.finished(commit.now);
+        }
         if replica.asynchronous {
             replica.lingering.push(member);
             return Ok(());

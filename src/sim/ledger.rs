@@ -2,7 +2,7 @@
 
 use bevy_ecs::prelude::*;
 
-use super::Nanos;
+use super::{Nanos, Series};
 use crate::metrics::{BatchRecord, RequestRecord, RunTotals};
 use crate::routing::Loads;
 use crate::timing::StageTime;
@@ -40,6 +40,8 @@ pub(crate) struct Ledger {
     /// Records of this step, for the driver to hand to the sink.
     pub requests: Vec<RequestRecord>,
     pub batches: Vec<BatchRecord>,
+    /// The time series, if one is wanted.
+    pub series: Option<Series>,
     last: Nanos,
 }
 
@@ -53,6 +55,7 @@ impl Ledger {
             digest: 0,
             requests: Vec::new(),
             batches: Vec::new(),
+            series: None,
             last: Nanos::ZERO,
         }
     }
@@ -65,6 +68,9 @@ impl Ledger {
         }
         self.totals.running_peak = self.totals.running_peak.max(self.counts.running);
         self.totals.waiting_peak = self.totals.waiting_peak.max(self.counts.waiting);
+        if let Some(series) = &mut self.series {
+            series.sample(now, &self.counts);
+        }
         let span = u128::from(now.since(self.last).0);
         self.last = now;
         self.totals.kv_allocated_integral += span * u128::from(self.counts.allocated);
@@ -73,8 +79,12 @@ impl Ledger {
         self.totals.waiting_integral += span * u128::from(self.counts.waiting);
     }
 
-    /// Adds what a run held beyond the counts for a time that is over.
-    pub fn integrate_extra(&mut self, span: Nanos, tokens: u64, blocks: u64) {
+    /// Adds what a run held beyond the counts from `start` to `end`, a time that is over.
+    pub fn integrate_extra(&mut self, start: Nanos, end: Nanos, tokens: u64, blocks: u64) {
+        let span = end.since(start);
+        if let Some(series) = &mut self.series {
+            series.add_held(start, end, tokens, blocks);
+        }
         self.totals.kv_used_integral += u128::from(span.0) * u128::from(tokens);
         self.totals.kv_allocated_integral += u128::from(span.0) * u128::from(blocks);
     }
@@ -86,6 +96,8 @@ impl Ledger {
         busy.attention_prefill += time.attention_prefill;
         busy.attention_decode += time.attention_decode;
         busy.communication += time.communication;
+        busy.transferred += time.transferred;
+        busy.extrapolated += time.extrapolated;
         if with_prefill {
             busy.with_prefill += time.total;
         }

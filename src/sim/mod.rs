@@ -15,6 +15,7 @@ mod lists;
 mod observe;
 mod phase;
 mod random;
+mod series;
 mod spec;
 mod time;
 
@@ -27,6 +28,7 @@ pub(crate) use ledger::{Counts, Ledger};
 pub(crate) use lists::Worklists;
 pub use phase::Phase;
 pub use random::RandomStream;
+pub(crate) use series::Series;
 pub use spec::{SimError, SimSpec};
 pub(crate) use time::Instant;
 pub use time::Nanos;

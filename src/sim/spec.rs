@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Nanos;
 use super::arrive::Window;
+use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::scheduling::EngineLimits;
 use crate::timing::Predictor;
@@ -27,6 +28,8 @@ pub struct SimSpec {
     pub source: Box<dyn RequestSource>,
     /// Closed loop: how many requests are under way at once.
     pub concurrency: Option<u32>,
+    /// From a request's arrival until the engine has it; part of its TTFT and E2E.
+    pub api_overhead: Nanos,
     /// No request arrives at or after this time.
     pub arrivals_until: Option<Nanos>,
     /// Which requests the statistics count, by place in the order of arrivals and arrival time.
@@ -35,9 +38,10 @@ pub struct SimSpec {
     pub seed: u64,
     /// Nothing happens after this time.
     pub time_limit: Option<Nanos>,
-    /// Whether the sink is told of every batch. Batches of several replicas come in the order in
-    /// which they end, which only single steps know.
-    pub batch_records: bool,
+    /// Which batches the sink is told of. Every batch of several replicas takes single steps.
+    pub batch_records: BatchRecords,
+    /// The interval of the time series that the sink is told of, if any; not 0.
+    pub time_series: Option<Nanos>,
     /// Whether every iteration is a step of its own. The results are the same; it is the
     /// reference that fast-forward is tested against.
     pub exact_steps: bool,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::metrics::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
+use crate::metrics::{
+    BatchRecord, BatchRecords, IntervalRecord, RequestRecord, RequestStatus, RunSink, RunTotals,
+    TokenGaps,
+};
 use crate::scheduling::Policy;
 use crate::sim::{Nanos, Simulation};
 
@@ -39,6 +42,7 @@ pub struct PolicyCheck<P> {
 struct Records {
     requests: Vec<RequestRecord>,
     batches: Vec<BatchRecord>,
+    intervals: Vec<IntervalRecord>,
 }
 
 impl RunSink for Records {
@@ -47,6 +51,9 @@ impl RunSink for Records {
     }
     fn batch(&mut self, record: &BatchRecord) {
         self.batches.push(*record);
+    }
+    fn interval(&mut self, record: &IntervalRecord) {
+        self.intervals.push(*record);
     }
 }
 
@@ -94,6 +101,7 @@ impl<P: Policy> PolicyCheck<P> {
             let (again, other) = self.simulate(scenario, steps)?;
             same(&records.requests, &again.requests, "request", steps)?;
             same(&records.batches, &again.batches, "batch", steps)?;
+            same(&records.intervals, &again.intervals, "interval", steps)?;
             same(&[comparable(&totals)], &[comparable(&other)], "total", steps)?;
         }
         if totals.unfinished > 0 {
@@ -126,19 +134,42 @@ impl<P: Policy> PolicyCheck<P> {
         let mut spec = scenario.spec(Box::new(self.policy.clone()));
         spec.exact_steps = steps != Steps::Fast;
         spec.plain_lists = steps == Steps::Plain;
-        // Batches of several replicas are only recorded in single steps.
-        spec.batch_records = scenario.replicas == 1;
+        // Each batch of several replicas is only recorded in single steps.
+        spec.batch_records = match scenario.replicas {
+            1 => BatchRecords::Each,
+            _ => BatchRecords::RunLength,
+        };
+        spec.time_series = Some(Nanos(INTERVALS[(scenario.seed % 3) as usize]));
         let mut simulation = Simulation::new(spec).map_err(|e| e.to_string())?;
         let mut records = Records::default();
         for _ in 0..STEPS_MAX {
             let Some(step) = simulation.step(&mut records).map_err(|e| e.to_string())? else {
                 let totals = simulation.run(&mut records).map_err(|e| e.to_string())?;
+                if scenario.replicas > 1 {
+                    records.batches = runs_of(&records.batches);
+                }
                 return Ok((records, totals));
             };
             audit(&mut simulation).map_err(|e| format!("at {} s: {e}", step.time))?;
         }
         Err(format!("no end after {STEPS_MAX} steps"))
     }
+}
+
+/// Intervals of the time series in nanoseconds: shorter and longer than iterations, and one with
+/// boundaries in common with them.
+const INTERVALS: [u64; 3] = [1_000_000, 7_777_777, 250_000_000];
+
+/// The longest runs of each replica, without ids, which depend on the steps.
+fn runs_of(batches: &[BatchRecord]) -> Vec<BatchRecord> {
+    let mut by_replica: BTreeMap<u32, Vec<BatchRecord>> = BTreeMap::new();
+    for batch in batches {
+        let runs = by_replica.entry(batch.replica).or_default();
+        if !runs.last_mut().is_some_and(|run| run.extend(batch)) {
+            runs.push(BatchRecord { id: 0, ..*batch });
+        }
+    }
+    by_replica.into_values().flatten().collect()
 }
 
 /// How a scenario is simulated.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::kv::{Content, Span};
+use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::routing::{LeastOutstanding, PowerOfTwo, PrefixAffinity, Random, RoundRobin, VidurLor};
 use crate::scheduling::EngineLimits;
@@ -28,7 +29,7 @@ pub struct RandomScenario {
     pub prefix_caching: bool,
     /// What the iterations cost.
     pub time: LinearTime,
-    seed: u64,
+    pub(super) seed: u64,
 }
 
 /// Execution time linear in tokens and context.
@@ -201,11 +202,14 @@ impl RandomScenario {
                 next: 0,
             }),
             concurrency: self.concurrency,
+            // Arrivals that the engine sees later, in one scenario in three.
+            api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
             arrivals_until: None,
             window: Box::new(|_, _| true),
             seed: self.seed,
             time_limit: None,
-            batch_records: true,
+            batch_records: BatchRecords::Each,
+            time_series: None,
             exact_steps: false,
             plain_lists: false,
         }

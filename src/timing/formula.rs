@@ -74,6 +74,7 @@ impl Predictor for FormulaSettings {
             not_modelled: "any real device".to_owned(),
             checked_against: "nothing".to_owned(),
             physical: false,
+            estimate: false,
         }
     }
 }
@@ -94,6 +95,7 @@ mod tests {
             parallel: Parallelism::default(),
             block_size: 16,
             network: None,
+            step_overhead_ms: 0.0,
             base_dir: Path::new("."),
         };
         FormulaSettings { base, per_token, per_context }.build(&context).map(drop)

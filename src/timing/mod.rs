@@ -185,6 +185,8 @@ pub struct TimingNote {
     pub checked_against: String,
     /// Whether the times are those of a real device, so that MFU means something.
     pub physical: bool,
+    /// Whether they are an estimate, without measurements of the device.
+    pub estimate: bool,
 }
 
 /// A model of execution time.

@@ -26,6 +26,9 @@ pub struct TimingContext<'a> {
     pub block_size: u32,
     /// The network between the GPUs of a replica, if the scenario names one.
     pub network: Option<&'a str>,
+    /// Milliseconds of each step in which the GPU waits for the engine, by its policy
+    /// ([`crate::scheduling::Policy::step_overhead_ms`]).
+    pub step_overhead_ms: f64,
     /// The folder that relative paths in the settings start from.
     pub base_dir: &'a Path,
 }

@@ -124,6 +124,7 @@ pub fn from_vllm_bench(
         },
         "max_model_len": engine.max_model_len,
         "kv": {"num_gpu_blocks": engine.num_gpu_blocks},
+        "client": {"driver": "vllm bench serve over HTTP"},
     });
     let written = |name: &str, text: &str| {
         let file = folder.join(name);

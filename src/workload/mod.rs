@@ -15,6 +15,7 @@ mod plan;
 mod prefix;
 mod ranks;
 mod replay;
+mod shared;
 mod source;
 mod spec;
 mod survey;

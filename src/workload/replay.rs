@@ -1,13 +1,12 @@
 //! An exact replay of a trace: arrival times and lengths from one file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::conversations::{Chains, Think};
 use super::lengths::trim;
-use super::plan::Requests;
+use super::shared::Rows;
 use super::traces::{
     Histories, Identity, Need, Row, TOKENS_PER_HASH, TraceFormat, TraceSettings, join_prefixes,
 };
@@ -71,7 +70,7 @@ impl TraceReplay {
     ///
     /// # Errors
     /// A setting or a row that makes no sense.
-    pub(super) fn check(&self, base_dir: &Path) -> Result<(Requests, Vec<String>), SettingError> {
+    pub(super) fn check(&self, base_dir: &Path) -> Result<Rows, SettingError> {
         if let Some(think) = &self.think {
             think.check().map_err(|error| error.within("think"))?;
         }
@@ -133,12 +132,7 @@ impl TraceReplay {
                 content,
             }
         });
-        let requests: Arc<[NewRequest]> = requests.collect();
-        let requests = match chains {
-            Some(chains) => Requests::Chained(requests, chains),
-            None => Requests::Replay(requests),
-        };
-        Ok((requests, trace.warnings))
+        Ok(Rows { requests: requests.collect(), chains, warnings: trace.warnings })
     }
 
     /// Which rows follow others, if they are to wait for them.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, Requests};
-use super::{Arrivals, Conversations, Lengths, Prefix, TraceReplay, Workload, checks};
+use super::{Arrivals, Conversations, Lengths, Prefix, TraceReplay, Workload, checks, shared};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 
@@ -130,7 +130,12 @@ impl WorkloadSpec {
         if self.requests.is_some() {
             return Err(excess("requests").help("`trace: (limit: N)` takes its first N requests"));
         }
-        trace.check(dir).map_err(|e| e.within("trace"))
+        let rows = shared::read(trace, dir).map_err(|e| e.within("trace"))?;
+        let requests = match rows.chains {
+            Some(chains) => Requests::Chained(rows.requests, chains),
+            None => Requests::Replay(rows.requests),
+        };
+        Ok((requests, rows.warnings))
     }
 
     fn check_generated(&self, base_dir: &Path) -> Result<Checked, SettingError> {

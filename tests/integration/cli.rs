@@ -129,11 +129,11 @@ fn settings_hold_and_results_are_kept() {
 }
 
 #[test]
-fn several_files_run_one_after_the_other() {
+fn several_files_have_a_folder_each() {
     let room = Room::with("s.ron", SCENARIO);
     room.write("t.ron", SCENARIO);
     room.must("s.ron t.ron --quiet --out all");
-    assert_eq!(names(&room.path("all")), ["s", "t"]);
+    assert_eq!(names(&room.path("all")), ["runs.csv", "s", "t"]);
     room.write("bad.ron", "(");
     assert_eq!(room.run("s.ron bad.ron --quiet --out none").code, 2);
     assert!(!room.path("none").exists(), "nothing runs when one is wrong");

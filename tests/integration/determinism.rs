@@ -19,7 +19,7 @@ use vidur_ecs::timing::{
 use crate::room::{Room, SCENARIO, finish, names};
 
 /// Every file below a folder but `run.log`, with its bytes.
-fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for name in names(folder) {
         let path = folder.join(&name);
@@ -42,6 +42,76 @@ fn busy() -> String {
         .replace("max_model_len: 4096", "max_model_len: 512, num_gpu_blocks: 100")
         .replace("Fixed(prompt: 128, output: 16)", "Uniform(prompt: (1, 300), output: (1, 200))")
         .replace("[\"max\", \"paged\"]", "[\"paged\", \"max\"]")
+}
+
+/// Checks the run lengths and the time series against what else was counted.
+fn check_runs(room: &Room, variant: &str) {
+    let summary: serde_json::Value =
+        serde_json::from_str(&room.read("fast/summary.json")).expect("JSON");
+    let metric = |name: &str| {
+        summary["variants"][variant]["metrics"][name]["mean"].as_f64().expect("a number")
+    };
+    let column = |file: &str, name: &str| -> Vec<f64> {
+        let text = room.read(&format!("fast/{variant}/{file}"));
+        let mut csv = csv::Reader::from_reader(text.as_bytes());
+        let index = csv.headers().expect("a header").iter().position(|h| h == name).expect(name);
+        csv.records().map(|r| r.expect("a row")[index].parse().expect("a number")).collect()
+    };
+    let counts = column("batch_metrics.csv", "count");
+    assert_eq!(counts.iter().sum::<f64>(), metric("batch_iterations"));
+    assert!(counts.iter().any(|&count| count > 5.0), "runs were found");
+    let tokens = column("batch_metrics.csv", "batch_num_tokens");
+    let sum: f64 = counts.iter().zip(&tokens).map(|(count, tokens)| count * tokens).sum();
+    let expected = metric("batch_tokens_mean") * metric("batch_iterations");
+    assert!((sum - expected).abs() < 1e-6 * expected);
+    let finished: f64 = column("time_series.csv", "finished").iter().sum();
+    assert_eq!(finished, metric("finished"));
+    let produced: f64 = column("time_series.csv", "output_tokens").iter().sum();
+    assert_eq!(produced, metric("output_tokens"));
+    let running = column("time_series.csv", "running");
+    let mean = running.iter().sum::<f64>() / running.len() as f64;
+    assert!((mean - metric("running_mean")).abs() < 0.1 * mean, "{mean}");
+}
+
+#[test]
+fn exact_steps_write_the_same_bytes() {
+    let one = busy().replace("replicas: 2", "replicas: 1");
+    // With several replicas, batch rows would need single steps anyway.
+    for (name, text) in [("one", one), ("two", busy())] {
+        let text = text.replacen(
+            "engine: (",
+            "output: (batch_metrics: RunLength, time_series_s: 0.25), engine: (",
+            1,
+        );
+        let room = Room::with("s.ron", text);
+        room.must("s.ron --quiet --out fast");
+        room.must("s.ron --quiet --out exact --exact-steps");
+        for variant in ["paged", "max"] {
+            let rows = |out: &str| room.read(&format!("{out}/{variant}/request_metrics.csv"));
+            assert!(rows("fast").lines().count() > 300);
+            assert!(rows("fast") == rows("exact"), "{name} {variant}");
+            let series = |out: &str| room.read(&format!("{out}/{variant}/time_series.csv"));
+            assert!(series("fast").lines().count() > 30);
+            assert!(series("fast") == series("exact"), "{name} {variant}");
+            // The rows of several replicas come in different orders.
+            let runs = |out: &str| {
+                let text = room.read(&format!("{out}/{variant}/batch_metrics.csv"));
+                let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                lines[1..].sort();
+                lines
+            };
+            assert!(runs("fast") == runs("exact"), "{name} {variant}");
+            check_runs(&room, variant);
+        }
+        let summary = |out: &str| room.read(&format!("{out}/summary.json"));
+        assert!(summary("exact").contains("\"exact_steps\": true"));
+        let single = summary("exact").replace("steps\": true", "steps\": false");
+        for (exact, fast) in single.lines().zip(summary("fast").lines()) {
+            assert_eq!(exact, fast, "{name}");
+        }
+        assert!(room.read("exact/run.log").contains("steps         exact\n"));
+        assert!(room.read("fast/run.log").contains("steps         fast-forward\n"));
+    }
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! One binary for all integration tests.
 
+mod accuracy;
 mod bad_input;
 mod bad_scenarios;
 mod cli;
+mod compare;
 mod determinism;
 mod docs;
 mod golden;
 mod hugging_face;
 mod import;
+mod many_runs;
 mod policies;
 mod prefix_caching;
 mod quirks;

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use vidur_ecs::metrics::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
+use vidur_ecs::metrics::{
+    BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunSink, RunTotals,
+};
 use vidur_ecs::model;
 use vidur_ecs::profile;
 use vidur_ecs::registry::{AnyPolicy, AnyRouter, Registry};
@@ -81,11 +83,13 @@ fn spec(
         predictor: Arc::new(MICROSECOND),
         source: Box::new(List(requests.into_iter())),
         concurrency: None,
+        api_overhead: Nanos::ZERO,
         arrivals_until: None,
         window: Box::new(|_, _| true),
         seed: 0,
         time_limit: None,
-        batch_records: true,
+        batch_records: BatchRecords::Each,
+        time_series: None,
         exact_steps: false,
         plain_lists: false,
     }

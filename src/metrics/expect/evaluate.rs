@@ -249,7 +249,7 @@ mod tests {
             .map(|(i, &value)| {
                 let mut metrics = Metrics::default();
                 assert!(metrics.set(metric, value));
-                RunSummary { seed: 42 + i as u64, metrics }
+                RunSummary { seed: 42 + i as u64, metrics, histograms: false }
             })
             .collect();
         VariantResult {

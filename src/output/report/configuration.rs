@@ -2,7 +2,7 @@
 
 use super::latency;
 use super::line::{Line, Tone, packed, room_for, wrapped};
-use super::shared::{kv_size, requests, slo_limits, timing};
+use super::shared::{basis, kv_size, requests, slo_limits, timing};
 use crate::metrics::unit::{Unit, decimals_for, fixed, number, percent};
 use crate::metrics::{Load, Spread, VariantResult, Verdict};
 
@@ -24,6 +24,7 @@ pub fn lines(name: &str, v: &VariantResult) -> Vec<Line> {
     lines.extend(kv(v, single));
     lines.extend(time(v));
     lines.extend(timing(&v.timing));
+    lines.extend(basis(v).into_iter().flat_map(|text| wrapped("", &text, 0)));
     lines
 }
 

@@ -6,6 +6,8 @@ mod line;
 mod shared;
 mod variants;
 
+pub(crate) use shared::basis;
+
 use std::io::IsTerminal;
 
 use crate::metrics::ExperimentResult;
@@ -23,6 +25,8 @@ pub struct ReportInput<'a> {
     pub folder: Option<String>,
     /// Their names.
     pub files: Vec<String>,
+    /// The file of all rows of a table that is cut short: `variants.csv` or `runs.csv`.
+    pub table: &'static str,
     /// What to try next, as a command line.
     pub next: Option<String>,
     /// Warnings of the run; the first one is shown.
@@ -49,7 +53,7 @@ pub fn report(input: &ReportInput) -> String {
         // Expectations want room below the table.
         many => {
             let wanted = result.outcomes.len().min(budget / 2);
-            variants::lines(result, many, budget - wanted)
+            variants::lines(result, many, input.table, budget - wanted)
         }
     };
     if lines.len() + result.outcomes.len() > budget {

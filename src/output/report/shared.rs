@@ -1,7 +1,7 @@
 //! Parts that reports on one configuration and on several have in common.
 
 use super::line::{Line, Tone, room_for, wrapped};
-use crate::metrics::unit::{TimeScale, fixed};
+use crate::metrics::unit::{TimeScale, fixed, percent};
 use crate::metrics::{Outcome, Slo, VariantResult};
 use crate::timing::TimingNote;
 
@@ -42,6 +42,17 @@ pub fn slo_limits(slo: &Slo) -> String {
     })
     .collect();
     limits.join(", ")
+}
+
+/// How much of the busy time rests on what, in whole percent; `None` for a closed form.
+pub fn basis(v: &VariantResult) -> Option<String> {
+    let share = |name: &str| v.mean(&format!("busy_{name}")).map(percent);
+    Some(format!(
+        "of the busy time {} % measured, {} % transferred, {} % extrapolated",
+        share("measured")?,
+        share("transferred")?,
+        share("extrapolated")?
+    ))
 }
 
 /// What the times rest on.

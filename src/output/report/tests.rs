@@ -12,6 +12,7 @@ fn input(result: &ExperimentResult) -> ReportInput<'_> {
         files: ["summary.json", "request_metrics.csv", "batch_metrics.csv", "run.log"]
             .map(str::to_owned)
             .to_vec(),
+        table: "variants.csv",
         next: None,
         warnings: Vec::new(),
         colour: false,

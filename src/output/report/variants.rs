@@ -23,8 +23,14 @@ const COLUMNS: &[(&str, &str, u8)] = &[
 ];
 
 /// Heading, table and what the variants share, with at most `budget` lines.
-pub fn lines(result: &ExperimentResult, variants: &[VariantResult], budget: usize) -> Vec<Line> {
-    let mut head = heading(result, variants);
+pub fn lines(
+    result: &ExperimentResult,
+    variants: &[VariantResult],
+    file: &str,
+    budget: usize,
+) -> Vec<Line> {
+    let what = file.trim_end_matches(".csv");
+    let mut head = heading(result, variants, what);
     let mut tail = Vec::new();
     let overloaded = variants.iter().any(|v| v.verdict() == Verdict::Overloaded);
     if overloaded {
@@ -43,14 +49,20 @@ pub fn lines(result: &ExperimentResult, variants: &[VariantResult], budget: usiz
             tail.extend(timing(&first.timing));
         }
         [] => {}
-        _ => tail.push(Line::new("timing differs between variants: see summary.json")),
+        _ => {
+            let text = match variants.iter().any(|v| v.timing.estimate) {
+                true => format!("differs between {what}, some are an ESTIMATE: see summary.json"),
+                false => format!("differs between {what}: see summary.json"),
+            };
+            tail.push(Line::new(format!("timing {text}")));
+        }
     }
     let rows = table(result, variants);
     let room = budget.saturating_sub(head.len() + tail.len()).max(4);
     if rows.len() > room {
         let left_out = rows.len() + 1 - room;
         head.extend(rows.into_iter().take(room - 1));
-        head.push(Line::new(format!("       and {left_out} more in variants.csv")));
+        head.push(Line::new(format!("       and {left_out} more in {file}")));
     } else {
         head.extend(rows);
     }
@@ -58,14 +70,14 @@ pub fn lines(result: &ExperimentResult, variants: &[VariantResult], budget: usiz
     head
 }
 
-fn heading(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Line> {
+fn heading(result: &ExperimentResult, variants: &[VariantResult], what: &str) -> Vec<Line> {
     let mut items = common(variants);
     let seeds = variants.iter().map(|v| v.runs.len()).max().unwrap_or(0);
     let seeds = if seeds > 1 { format!(" x {seeds} seeds") } else { String::new() };
     if variants.iter().all(|v| v.verdict() == Verdict::AllAtOnce) && !variants.is_empty() {
         items.push("all arrive at t = 0".to_owned());
     }
-    items.push(format!("{} variants{seeds} x {}", variants.len(), requests(variants)));
+    items.push(format!("{} {what}{seeds} x {}", variants.len(), requests(variants)));
     packed(&result.name, &items, " | ", 0)
 }
 

@@ -68,6 +68,11 @@ impl Gemms {
         gemm(sites, basis)
     }
 
+    /// Most rows that were measured with any matrix.
+    pub(super) fn most_rows(&self) -> f64 {
+        self.sites.iter().map(|site| site.by_m.last()).fold(0.0, f64::max)
+    }
+
     /// The nearest other matrices, ascending by distance.
     fn neighbours(&self, n: f64, k: f64) -> (Vec<(f64, Site)>, Basis) {
         let distance = |site: &Site| {

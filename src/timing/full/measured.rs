@@ -149,6 +149,10 @@ impl OperatorSource for MeasuredOperators<'_> {
     fn memory(&self) -> f64 {
         self.speed.memory
     }
+
+    fn most_rows(&self) -> f64 {
+        self.gemms.iter().map(|(_, gemms)| gemms.most_rows()).fold(f64::INFINITY, f64::min)
+    }
 }
 
 /// The predictor for the scenario in `context` from `profile`; `network` replaces the profile's
@@ -180,11 +184,13 @@ pub(in crate::timing) fn build_full(
             source.used.join(", ")
         ),
         not_modelled: format!(
-            "CPU and launch gaps beyond overhead_ms ({} ms per step), HTTP",
+            "CPU and launch gaps beyond overhead_ms ({} ms per step), HTTP beyond \
+             api_overhead_ms",
             settings.overhead_ms
         ),
         checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
         physical: true,
+        estimate: false,
     };
     Ok(Arc::new(ComposedPredictor {
         pass,

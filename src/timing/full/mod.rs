@@ -8,6 +8,8 @@
 mod attention;
 mod basis;
 mod calibrate;
+#[cfg(test)]
+mod capacity;
 mod collective;
 mod coverage;
 mod experts;

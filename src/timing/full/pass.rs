@@ -31,6 +31,8 @@ pub(super) trait OperatorSource {
     fn transfer(&mut self, gpus: u32) -> Result<Transfer, String>;
     /// Bytes of device memory per microsecond.
     fn memory(&self) -> f64;
+    /// Most rows of a matrix product that are known.
+    fn most_rows(&self) -> f64;
 }
 
 /// Bytes of an activation.
@@ -65,6 +67,8 @@ pub(super) struct Pass {
     /// Bytes per microsecond of kernels that only move them.
     moved: f64,
     blocks: f64,
+    /// Most tokens with which matrix products are known.
+    pub(super) most_rows: f64,
     gemms: Gemms,
     prefill: PerBatch,
     decode: PerBatch,
@@ -156,6 +160,7 @@ impl Pass {
             decode: source.attention(Kind::Decode, heads)?,
             all_reduce: many.then(|| source.all_reduce(parallel.tensor)).transpose()?,
             transfer: staged.then(|| source.transfer(parallel.gpus())).transpose()?,
+            most_rows: source.most_rows(),
             block_memo: (0..=REMEMBERED).map(|_| OnceLock::new()).collect(),
         })
     }

@@ -25,10 +25,11 @@ pub(super) struct Seen {
     prefill: AtomicBool,
     decode: AtomicBool,
     communication: AtomicBool,
+    rows: AtomicBool,
 }
 
-fn remember(flag: &AtomicBool, cost: Cost) {
-    if cost.basis == Basis::Extrapolated && !flag.load(Ordering::Relaxed) {
+fn remember(flag: &AtomicBool, happened: bool) {
+    if happened && !flag.load(Ordering::Relaxed) {
         flag.store(true, Ordering::Relaxed);
     }
 }
@@ -43,9 +44,11 @@ impl Predictor for ComposedPredictor {
             return StageTime::default();
         }
         let time = self.pass.time(batch, stage, self.decode_skew);
-        remember(&self.seen.prefill, time.prefill);
-        remember(&self.seen.decode, time.decode);
-        remember(&self.seen.communication, time.communication);
+        let beyond = |cost: Cost| cost.basis == Basis::Extrapolated;
+        remember(&self.seen.prefill, beyond(time.prefill));
+        remember(&self.seen.decode, beyond(time.decode));
+        remember(&self.seen.communication, beyond(time.communication));
+        remember(&self.seen.rows, f64::from(batch.tokens) > self.pass.most_rows);
         let us = time.all.total() + self.overhead_us;
         let (total, rest_ns) = Nanos::from_secs_f64_with_rest(us * 1e-6);
         StageTime {
@@ -67,6 +70,7 @@ impl Predictor for ComposedPredictor {
         let extrapolated = [
             (&self.seen.prefill, "prefill attention of more tokens than were measured"),
             (&self.seen.decode, "decode attention of more requests or context than were measured"),
+            (&self.seen.rows, "matrix products of more tokens than were measured"),
             (&self.seen.communication, "messages between GPUs larger than were measured"),
         ];
         let extrapolated = extrapolated

@@ -174,15 +174,20 @@ impl OperatorSource for RooflineOperators {
     fn memory(&self) -> f64 {
         self.speed.memory
     }
+
+    fn most_rows(&self) -> f64 {
+        f64::INFINITY
+    }
 }
 
 /// `Roofline()`: any model on any device, without measurements of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RooflineSettings {
-    /// Milliseconds per step and stage in which the GPU waits for the CPU.
-    #[serde(default)]
-    pub overhead_ms: f64,
+    /// Milliseconds per step and stage in which the GPU waits for the CPU. Default: the policy's
+    /// ([`crate::scheduling::Policy::step_overhead_ms`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overhead_ms: Option<f64>,
     /// As in [`FullSettings::decode_skew`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_skew: Option<f64>,
@@ -198,7 +203,8 @@ impl TimingSettings for RooflineSettings {
 
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError> {
         let decode_skew = self.decode_skew.unwrap_or(FullSettings::DECODE_SKEW);
-        FullSettings { overhead_ms: self.overhead_ms, decode_skew }.check()?;
+        let overhead_ms = self.overhead_ms.unwrap_or(context.step_overhead_ms);
+        FullSettings { overhead_ms, decode_skew }.check()?;
         let efficiencies = self.efficiencies.unwrap_or(Efficiencies::CALIBRATED);
         let mut source = RooflineOperators::new(context.device, efficiencies);
         let pass = Pass::new(&mut source, context.model, context.parallel)
@@ -214,17 +220,17 @@ impl TimingSettings for RooflineSettings {
                 device.name, device.fp16_tflops, device.hbm_gbps
             ),
             not_modelled: format!(
-                "this device's kernels, CPU and launch gaps beyond overhead_ms ({} ms per step), \
-                 HTTP",
-                self.overhead_ms
+                "this device's kernels, CPU and launch gaps beyond overhead_ms \
+                 ({overhead_ms} ms per step), HTTP beyond api_overhead_ms"
             ),
             checked_against: "Measured(composition: Full) of devices left out of the calibration"
                 .to_owned(),
             physical: true,
+            estimate: true,
         };
         Ok(Arc::new(ComposedPredictor {
             pass,
-            overhead_us: self.overhead_ms * 1e3,
+            overhead_us: overhead_ms * 1e3,
             decode_skew,
             note,
             mismatches: vec![format!(

@@ -138,7 +138,9 @@ fn passes_are_aisimulates() {
 
 /// One layer's decode attention with 32 heads and as many KV heads on an A100, context 4096, one
 /// request: measured 82 us with SGLang and 58 us with TensorRT-LLM; concluded from 8 heads of
-/// vLLM's table, which stops there, AISimulate says 372 us.
+/// vLLM's table, which stops there, AISimulate says 372 us. The two measurements are 41 % apart, so
+/// that nothing is within 15 % of both: the bound is that of SGLang's, whose kernel is the one like
+/// vLLM's, and ours lies beyond neither in the direction of AISimulate's error.
 #[test]
 fn many_heads_are_measured_not_extrapolated() {
     let profile = operators("A100-SXM-80G");

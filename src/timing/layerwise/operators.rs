@@ -10,6 +10,8 @@ use crate::timing::measured::curve::Curve;
 pub(super) struct TokenTime {
     /// Operators of one layer, experts included.
     pub layer: f64,
+    /// Of it, experts that were measured on one GPU and are spread over several here.
+    pub spread_experts: f64,
     /// Look-up of the embedding.
     pub embedding: f64,
     /// The norm after the last layer.
@@ -99,9 +101,12 @@ impl Operators {
 
     fn compute(&self, tokens: u32) -> TokenTime {
         let tokens = f64::from(tokens);
+        let experts = self.experts.as_ref().map_or(0.0, |experts| experts.us(tokens));
+        let spread = self.experts.as_ref().is_some_and(|experts| experts.gpus > 1.0);
         let at = |link: &Option<Link>| link.as_ref().map_or(0.0, |link| link.at(tokens));
         TokenTime {
-            layer: self.layer.at(tokens) + self.experts.as_ref().map_or(0.0, |e| e.us(tokens)),
+            layer: self.layer.at(tokens) + experts,
+            spread_experts: if spread { experts } else { 0.0 },
             embedding: self.embedding.at(tokens),
             final_norm: self.final_norm.at(tokens),
             all_reduce: at(&self.all_reduce),

@@ -73,7 +73,7 @@ impl LayerwisePredictor {
             layers_per_stage: f64::from(context.model.layers_per_stage(context.parallel)),
             all_reduces: if tensor > 1 { 2.0 } else { 0.0 },
             graph_tokens: settings.graph_tokens,
-            overhead_us: settings.overhead_ms * 1e3,
+            overhead_us: settings.overhead_ms.unwrap_or(context.step_overhead_ms) * 1e3,
             note: note(settings, profile, network, context),
             mismatches: mismatches(context, tables),
             tokens_beyond: AtomicBool::new(false),
@@ -99,11 +99,16 @@ impl Predictor for LayerwisePredictor {
         if batch.tokens == 0 {
             return StageTime::default();
         }
-        let (operators, outside) = self.operators.at(self.padded(batch.tokens));
-        remember(&self.tokens_beyond, outside);
+        let (operators, beyond) = self.operators.at(self.padded(batch.tokens));
+        remember(&self.tokens_beyond, beyond);
         let lengths = lengths(batch);
         let (attention, outside) = self.attention.us(&lengths, self.padded(lengths.decodes));
         remember(&self.attention_beyond, outside);
+        let if_so = |happened: bool, us: f64| if happened { us } else { 0.0 };
+        let mut extrapolated = self.layers_per_stage
+            * (if_so(beyond, operators.layer)
+                + if_so(outside, attention.prefill + attention.decode));
+        let transferred = if_so(!beyond, self.layers_per_stage * operators.spread_experts);
         let all_reduce = self.all_reduces * operators.all_reduce;
         let layer = operators.layer + attention.prefill + attention.decode + all_reduce;
         let mut us = self.layers_per_stage * layer;
@@ -119,6 +124,7 @@ impl Predictor for LayerwisePredictor {
             let (sampling, outside) = self.operators.sampling(requests);
             remember(&self.requests_beyond, outside);
             us += operators.final_norm + sampling;
+            extrapolated += if_so(outside, sampling);
         }
         let nanos = |us: f64| Nanos::from_millis_f64(us * 1e-3);
         StageTime {
@@ -126,6 +132,8 @@ impl Predictor for LayerwisePredictor {
             attention_prefill: nanos(attention.prefill * self.layers_per_stage),
             attention_decode: nanos(attention.decode * self.layers_per_stage),
             communication: nanos(communication),
+            transferred: nanos(transferred),
+            extrapolated: nanos(extrapolated),
             ..StageTime::default()
         }
     }
@@ -306,9 +314,13 @@ fn note(
     let checked = &profile.checked_against;
     TimingNote {
         rests_on: format!("{}, composition Layerwise", parts.join(" + ")),
-        not_modelled: "CPU beyond overhead_ms, tokenizer, HTTP".to_owned(),
+        not_modelled: format!(
+            "CPU beyond overhead_ms ({} ms per step), tokenizer and HTTP beyond api_overhead_ms",
+            settings.overhead_ms.unwrap_or(context.step_overhead_ms)
+        ),
         checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
         physical: true,
+        estimate: false,
     }
 }
 

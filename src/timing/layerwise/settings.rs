@@ -27,10 +27,10 @@ pub struct LayerwiseSettings {
     /// Transfer from stage to stage by a closed form, instead of the network's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_recv: Option<LinkSettings>,
-    /// Milliseconds per step that the GPU waits for the CPU: scheduling and launches. 0 where
-    /// asynchronous scheduling and CUDA graphs hide them, as in vLLM 0.19 on the GPUs that were
-    /// compared; some 0.3 ms of scheduling without.
-    pub overhead_ms: f64,
+    /// Milliseconds per step that the GPU waits for the CPU: scheduling and launches. Default: the
+    /// policy's ([`crate::scheduling::Policy::step_overhead_ms`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overhead_ms: Option<f64>,
     /// Tokens of the largest CUDA graph that the engine captures; batches up to it are padded to
     /// the next captured size (1, 2, 4, then every 8th to 256, every 16th beyond: vLLM's default).
     /// 0 for an engine without graphs.
@@ -68,7 +68,7 @@ impl Default for LayerwiseSettings {
             network: None,
             all_reduce: None,
             send_recv: None,
-            overhead_ms: 0.0,
+            overhead_ms: None,
             graph_tokens: 512,
             straggler: StragglerSetting::Profile,
         }
@@ -96,7 +96,7 @@ impl LayerwiseSettings {
             true => Ok(()),
             false => Err(SettingError::new(name, value, "a number, 0 or more")),
         };
-        at_least_zero("overhead_ms", self.overhead_ms)?;
+        at_least_zero("overhead_ms", self.overhead_ms.unwrap_or(0.0))?;
         for (name, link) in [("all_reduce", self.all_reduce), ("send_recv", self.send_recv)] {
             let Some(link) = link else { continue };
             at_least_zero(&format!("{name}.latency_us"), link.latency_us)?;

@@ -60,6 +60,7 @@ fn predictor(model: &str, tensor: u32) -> std::sync::Arc<dyn Predictor> {
         parallel: Parallelism { tensor, pipeline: 1 },
         block_size: 16,
         network: None,
+        step_overhead_ms: 0.0,
         base_dir: Path::new("."),
     };
     LayerwiseSettings::default().build(&context).unwrap()

@@ -21,6 +21,7 @@ fn build(
         parallel: Parallelism { tensor, pipeline },
         block_size: 16,
         network: None,
+        step_overhead_ms: 0.0,
         base_dir: Path::new("."),
     };
     settings.build(&context)
@@ -109,7 +110,7 @@ fn stages_and_settings_add_up() {
     let settings = LayerwiseSettings {
         all_reduce: Some(LinkSettings { latency_us: 10.0, gbps: 20.0 }),
         send_recv: Some(LinkSettings { latency_us: 30.0, gbps: 10.0 }),
-        overhead_ms: 0.5,
+        overhead_ms: Some(0.5),
         ..LayerwiseSettings::default()
     };
     let batch = BatchShape::of(&[chunk(600, 0)], &[]);
@@ -125,7 +126,7 @@ fn stages_and_settings_add_up() {
     let send_recv = 30.0 + bytes / 10e3;
     assert!((sum - send_recv - one.total.0 as f64 * 1e-3).abs() < 0.01);
 
-    let free = LayerwiseSettings { overhead_ms: 0.0, ..settings };
+    let free = LayerwiseSettings { overhead_ms: Some(0.0), ..settings };
     let free = time(&build(PRO, (2, 1), &free).unwrap(), &batch);
     assert_eq!(one.total.0 - free.total.0, 500_000);
 }
@@ -152,7 +153,7 @@ fn what_does_not_fit_is_refused() {
     let slow = LinkSettings { latency_us: 1.0, gbps: 0.0 };
     let link = LayerwiseSettings { all_reduce: Some(slow), ..settings() };
     assert_eq!(path(PRO, (2, 1), link).as_deref(), Some("all_reduce.gbps"));
-    let negative = LayerwiseSettings { overhead_ms: -1.0, ..settings() };
+    let negative = LayerwiseSettings { overhead_ms: Some(-1.0), ..settings() };
     assert_eq!(path(PRO, (1, 1), negative).as_deref(), Some("overhead_ms"));
     let other =
         LayerwiseSettings { profile: Some("a100-sxm-80g/llama-2-7b".to_owned()), ..settings() };

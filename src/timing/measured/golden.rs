@@ -161,6 +161,7 @@ fn check(name: &str, median_limit: f64, total_limit: f64) {
         parallel: Parallelism::default(),
         block_size: 16,
         network: None,
+        step_overhead_ms: 0.0,
         base_dir: Path::new("."),
     };
     let predictor = MeasuredSettings::default().build(&context).unwrap();

@@ -294,6 +294,7 @@ fn note(profile: &Profile, network: Option<&Profile>) -> TimingNote {
         not_modelled: "embedding, LM head, sampling, CPU launch, HTTP".to_owned(),
         checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
         physical: true,
+        estimate: false,
     }
 }
 

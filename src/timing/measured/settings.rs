@@ -53,7 +53,8 @@ pub struct MeasuredSettings {
     #[serde(default = "defaults::skip_cpu")]
     pub skip_cpu_overhead_modeling: bool,
     /// Under `Full`: milliseconds per step and stage in which the GPU waits for the CPU
-    /// ([`FullSettings::overhead_ms`]). Default 0.
+    /// ([`FullSettings::overhead_ms`]). Default: the policy's
+    /// ([`crate::scheduling::Policy::step_overhead_ms`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overhead_ms: Option<f64>,
     /// Under `Full`: how much slower a decode batch of unequal contexts is
@@ -151,7 +152,7 @@ impl MeasuredSettings {
             None => None,
         };
         let settings = FullSettings {
-            overhead_ms: self.overhead_ms.unwrap_or(0.0),
+            overhead_ms: self.overhead_ms.unwrap_or(context.step_overhead_ms),
             decode_skew: self.decode_skew.unwrap_or(FullSettings::DECODE_SKEW),
         };
         build_full(settings, context, &profile, network.as_ref())

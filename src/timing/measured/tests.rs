@@ -74,6 +74,7 @@ fn build(
         parallel: Parallelism { tensor: 2, pipeline: 2 },
         block_size: 16,
         network: None,
+        step_overhead_ms: 0.0,
         base_dir: folder.path(),
     };
     MeasuredSettings { profile: Some("small.ron".to_owned()), ..settings }.build(&context)
@@ -207,6 +208,7 @@ fn shipped(
         parallel,
         block_size: 16,
         network: None,
+        step_overhead_ms: 0.0,
         base_dir: Path::new("."),
     })
 }

@@ -1,0 +1,207 @@
+//! `vidur-ecs compare`.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::failure::{self, Failure};
+use super::progress;
+use crate::compare::{Comparison, Side, SideError, csv, json, text};
+use crate::metrics::names;
+use crate::output::write_file;
+use crate::registry::Registry;
+use crate::run;
+use crate::scenario::sweep;
+
+/// What the table shows unless metrics are named.
+const METRICS: [&str; 16] = [
+    "ttft.mean",
+    "ttft.p99",
+    "tpot.mean",
+    "tpot.p99",
+    "itl.p99",
+    "e2e.mean",
+    "e2e.p99",
+    "queue.mean",
+    "request_throughput",
+    "output_throughput",
+    "goodput",
+    "slo_attainment",
+    "running_mean",
+    "kv_allocated_mean",
+    "prefix_hit_rate",
+    "preemptions",
+];
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// Result folders, which are read, and scenario files, which are run; the first one (or its
+    /// first variant) is what the others are compared with
+    #[arg(value_name = "FOLDER|FILE", required = true)]
+    sides: Vec<PathBuf>,
+    /// Shows this metric instead of the usual ones; may be given several times
+    #[arg(long = "metric", value_name = "NAME")]
+    metrics: Vec<String>,
+    /// Changes a setting of the scenario files; a list of values compares each of them
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    settings: Vec<String>,
+    /// First seed of the scenario files
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Number of seeds of the scenario files
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    seeds: Option<u32>,
+    /// Runs at most N simulations at once [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Writes every metric as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Writes every metric as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Replaces these files if they are there already
+    #[arg(long)]
+    force: bool,
+}
+
+impl CompareArgs {
+    pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
+        self.check()?;
+        let mut settings = self.settings.clone();
+        settings.extend(self.seed.map(|seed| format!("seed={seed}")));
+        settings.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
+        // What is wrong with any of them shows before anything runs.
+        let mut inputs = Vec::new();
+        for path in &self.sides {
+            inputs.push(match path.is_dir() {
+                true => Input::Read(Side::read(path)?),
+                false => Input::Run(path, sweep::load(path, &settings, registry)?),
+            });
+        }
+        let count = inputs.iter().map(Input::len).sum::<usize>();
+        if count < 2 {
+            return Err(Failure::bad_argument(
+                "there is nothing to compare with: name another folder or file, or a scenario with variants",
+            ));
+        }
+        let sides = self.sides_of(inputs)?;
+        let Some((baseline, others)) = sides.split_first() else {
+            return Err(Failure::unexpected("no results"));
+        };
+        let comparisons: Vec<Comparison> =
+            others.iter().map(|other| Comparison::new(baseline, other)).collect();
+        let metrics: Vec<&str> = match self.metrics.as_slice() {
+            [] => METRICS.to_vec(),
+            chosen => chosen.iter().map(String::as_str).collect(),
+        };
+        if let Some(path) = &self.csv {
+            write_file(path, &csv(&baseline.label, &comparisons))?;
+        }
+        if let Some(path) = &self.json {
+            write_file(path, &json(&baseline.label, &comparisons))?;
+        }
+        failure::say(&text(&baseline.label, &comparisons, &metrics));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Checks what needs no file to be read.
+    fn check(&self) -> Result<(), Failure> {
+        for name in &self.metrics {
+            if names::find(name).is_none() {
+                let hint = names::closest(name)
+                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                return Err(Failure::bad_argument(format!(
+                    "there is no metric `{name}`{hint} (`vidur-ecs list` shows all)"
+                )));
+            }
+        }
+        let options = !self.settings.is_empty()
+            || self.seed.is_some()
+            || self.seeds.is_some()
+            || self.jobs.is_some();
+        if options && self.sides.iter().all(|path| path.is_dir()) {
+            return Err(Failure::bad_argument(
+                "--set, --seed, --seeds and --jobs are for scenario files; result folders are as they are",
+            ));
+        }
+        for path in [&self.csv, &self.json].into_iter().flatten() {
+            if path.exists() && !self.force {
+                return Err(Failure::bad_argument(format!(
+                    "{} exists; choose another name, or replace it with --force",
+                    path.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the scenarios and gathers all sides in their order.
+    fn sides_of(&self, inputs: Vec<Input<'_>>) -> Result<Vec<Side>, Failure> {
+        let expected = inputs.iter().flat_map(Input::points).try_fold(0_u64, |sum, point| {
+            Some(sum.saturating_add(run::expected_requests(&point.scenario)?))
+        });
+        for point in inputs.iter().flat_map(Input::points) {
+            failure::warn(&point.scenario.warnings);
+        }
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.jobs.map_or(0, usize::from))
+            .build()
+            .map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))?;
+        let bar = progress::bar("compare", expected, expected == Some(0));
+        let sides = pool.install(|| {
+            let mut sides = Vec::new();
+            for input in inputs {
+                match input {
+                    Input::Read(read) => sides.extend(read),
+                    Input::Run(path, points) => {
+                        for point in points {
+                            let label = [path.display().to_string(), point.label()];
+                            let label: Vec<String> =
+                                label.into_iter().filter(|part| !part.is_empty()).collect();
+                            let result =
+                                run::results(&point.scenario, &|requests| bar.inc(requests))?;
+                            sides.extend(Side::of_results(&label.join(", "), &result));
+                        }
+                    }
+                }
+            }
+            Ok(sides)
+        });
+        bar.finish_and_clear();
+        sides
+    }
+}
+
+/// What a side comes from.
+enum Input<'a> {
+    Read(Vec<Side>),
+    Run(&'a Path, Vec<sweep::Point>),
+}
+
+impl Input<'_> {
+    fn points(&self) -> &[sweep::Point] {
+        match self {
+            Input::Read(_) => &[],
+            Input::Run(_, points) => points,
+        }
+    }
+
+    /// Number of sides.
+    fn len(&self) -> usize {
+        match self {
+            Input::Read(sides) => sides.len(),
+            Input::Run(_, points) => {
+                points.iter().map(|point| point.scenario.configurations.len()).sum()
+            }
+        }
+    }
+}
+
+impl From<SideError> for Failure {
+    fn from(error: SideError) -> Failure {
+        Failure::bad_argument(error)
+    }
+}

@@ -1,0 +1,192 @@
+//! What is compared: the runs of a result folder, or of a scenario that was run.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use serde_json::Value;
+
+use crate::metrics::{ExperimentResult, Metrics, RunSummary, names};
+use crate::output::summary_json::SUMMARY;
+use crate::output::tables::{RUNS, SEEDS};
+
+/// One configuration under its seeds.
+#[derive(Clone, Debug)]
+pub struct Side {
+    /// Path and variant.
+    pub label: String,
+    /// A run per seed.
+    pub runs: Vec<RunSummary>,
+}
+
+/// A result folder that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SideError {
+    /// A file could not be read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A folder without results.
+    #[error("{} is no result folder: there is no {SUMMARY} in it", .0.display())]
+    NoResults(PathBuf),
+    /// The folder of a sweep or of several files.
+    #[error("{} holds the results of several runs ({RUNS}): name the folders in it", .0.display())]
+    Several(PathBuf),
+    /// A file that is not as this program writes it.
+    #[error("{}: {what}", .path.display())]
+    Malformed {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl Side {
+    /// The variants of results, one side each.
+    pub fn of_results(label: &str, result: &ExperimentResult) -> Vec<Side> {
+        let side = |name: &str, runs: &[RunSummary]| Side {
+            label: join(label, name),
+            runs: runs.to_vec(),
+        };
+        result.variants.iter().map(|variant| side(&variant.name, &variant.runs)).collect()
+    }
+
+    /// The variants of a result folder, one side each: every seed from `seeds.csv`, or the only one
+    /// from `summary.json`.
+    ///
+    /// # Errors
+    /// The folder holds no results, or they cannot be read.
+    pub fn read(folder: &Path) -> Result<Vec<Side>, SideError> {
+        let label = folder.display().to_string();
+        let seeds = folder.join(SEEDS);
+        if seeds.is_file() {
+            return read_seeds(&seeds, &label);
+        }
+        let summary = folder.join(SUMMARY);
+        if summary.is_file() {
+            return read_summary(&summary, &label);
+        }
+        Err(match folder.join(RUNS).is_file() {
+            true => SideError::Several(folder.to_owned()),
+            false => SideError::NoResults(folder.to_owned()),
+        })
+    }
+}
+
+fn join(label: &str, variant: &str) -> String {
+    if variant.is_empty() { label.to_owned() } else { format!("{label}, {variant}") }
+}
+
+fn read_text(path: &Path) -> Result<String, SideError> {
+    std::fs::read_to_string(path).map_err(|source| SideError::Io { path: path.to_owned(), source })
+}
+
+fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
+    let malformed = |what: String| SideError::Malformed { path: path.to_owned(), what };
+    let text = read_text(path)?;
+    let mut csv = csv::Reader::from_reader(text.as_bytes());
+    let header = csv.headers().map_err(|error| malformed(error.to_string()))?.clone();
+    if (header.get(0), header.get(1)) != (Some("variant"), Some("seed")) {
+        return Err(malformed("the header does not begin with variant,seed".to_owned()));
+    }
+    let mut sides: IndexMap<String, Vec<RunSummary>> = IndexMap::new();
+    for record in csv.records() {
+        let record = record.map_err(|error| malformed(error.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let bad = |name: &str, cell: &str, expected: &str| {
+            malformed(format!("line {line}: `{cell}` for {name}, expected {expected}"))
+        };
+        let cell = |index: usize| record.get(index).unwrap_or("");
+        let seed = cell(1).parse().map_err(|_| bad("seed", cell(1), "a whole number"))?;
+        let mut metrics = Metrics::default();
+        for (index, name) in header.iter().enumerate().skip(2) {
+            if cell(index).is_empty() {
+                continue;
+            }
+            let value: f64 = cell(index).parse().map_err(|_| bad(name, cell(index), "a number"))?;
+            // A metric that this version does not know is no concern of it.
+            metrics.set(name, value);
+        }
+        let run = RunSummary { seed, metrics, histograms: false };
+        sides.entry(join(label, cell(0))).or_default().push(run);
+    }
+    Ok(sides.into_iter().map(|(label, runs)| Side { label, runs }).collect())
+}
+
+fn read_summary(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
+    let malformed = |what: String| SideError::Malformed { path: path.to_owned(), what };
+    let value: Value =
+        serde_json::from_str(&read_text(path)?).map_err(|error| malformed(error.to_string()))?;
+    let side = |name: &str, value: &Value| {
+        let seed = match value["seeds"].as_array().map(Vec::as_slice) {
+            Some([seed]) => seed.as_u64(),
+            _ => None,
+        };
+        let seed = seed.ok_or_else(|| {
+            malformed(format!("no single seed in `seeds`, and no {SEEDS} beside it"))
+        })?;
+        let mut metrics = Metrics::default();
+        for metric in names::all() {
+            metrics.set(&metric.name, value["metrics"][&metric.name]["mean"].as_f64());
+        }
+        Ok(Side {
+            label: join(label, name),
+            runs: vec![RunSummary { seed, metrics, histograms: false }],
+        })
+    };
+    match value["variants"].as_object() {
+        Some(variants) => variants.iter().map(|(name, value)| side(name, value)).collect(),
+        None => Ok(vec![side("", &value)?]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{examples, summary_json, tables};
+
+    fn written(result: &ExperimentResult, seeds: bool) -> Result<Vec<Side>, SideError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(SUMMARY), summary_json::render(result)).unwrap();
+        if seeds {
+            std::fs::write(folder.path().join(SEEDS), tables::seeds_csv(result)).unwrap();
+        }
+        Side::read(folder.path())
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        for (result, seeds) in [
+            (examples::many_seeds(), true),
+            (examples::one_run(), false),
+            (examples::variants(), false),
+        ] {
+            let sides = written(&result, seeds).unwrap();
+            let wanted = Side::of_results("x", &result);
+            assert_eq!(sides.len(), wanted.len());
+            for (side, wanted) in sides.iter().zip(&wanted) {
+                assert_eq!(side.runs, wanted.runs);
+                let variant = |side: &Side| side.label.split_once(", ").map(|(_, v)| v.to_owned());
+                assert_eq!(variant(side), variant(wanted));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_result_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = || Side::read(folder.path()).unwrap_err();
+        assert!(matches!(read(), SideError::NoResults(_)));
+        std::fs::write(folder.path().join(RUNS), "").unwrap();
+        assert!(matches!(read(), SideError::Several(_)));
+        std::fs::write(folder.path().join(SUMMARY), "{}").unwrap();
+        assert!(read().to_string().contains("no single seed"));
+        std::fs::write(folder.path().join(SEEDS), "variant,seed,ttft.mean\n,1,x\n").unwrap();
+        assert!(read().to_string().contains("line 2: `x` for ttft.mean"), "{}", read());
+        assert!(written(&examples::many_seeds(), false).is_err(), "means hide the seeds");
+    }
+}

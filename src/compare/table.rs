@@ -1,0 +1,248 @@
+//! Comparisons as a table for the terminal, as CSV and as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+use super::{Basis, Comparison, Difference, Verdict};
+use crate::metrics::names;
+
+/// The table on the terminal, of these metrics.
+pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str]) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "baseline   {baseline}");
+    let mut tested = 0;
+    for comparison in comparisons {
+        let _ = writeln!(
+            out,
+            "\ncompared   {}\n           {}",
+            comparison.label,
+            basis(comparison.basis)
+        );
+        let mut rows = vec![
+            ["", "baseline", "compared", "difference", "95 % interval", ""].map(str::to_owned),
+        ];
+        for name in metrics {
+            let Some(difference) = comparison.metric(name) else { continue };
+            tested += usize::from(difference.p.is_some());
+            rows.push(row(name, difference));
+        }
+        out.push_str(&aligned(&rows));
+    }
+    if tested > 0 {
+        let chance = 0.05 * tested as f64;
+        let _ = writeln!(
+            out,
+            "\nhigher, lower: more than noise at 95 %. Of {tested} comparisons, {chance:.1} would be by chance alone."
+        );
+    }
+    out
+}
+
+fn basis(basis: Basis) -> String {
+    match basis {
+        Basis::Paired { common: 1, .. } => {
+            "one seed: no interval (more seeds: --seeds 10)".to_owned()
+        }
+        Basis::Paired { common, left_out: 0 } => format!("paired over {common} seeds"),
+        Basis::Paired { common, left_out } => format!(
+            "paired over the {common} seeds in common; {left_out} runs of other seeds are left out"
+        ),
+        Basis::Unpaired { baseline, other } => {
+            format!("the seeds do not pair: means of {baseline} and {other} runs, Welch's test")
+        }
+    }
+}
+
+fn row(name: &str, difference: &Difference) -> [String; 6] {
+    let unit = names::find(name).map(|metric| metric.unit);
+    let show = |value: f64| unit.map_or_else(|| value.to_string(), |unit| unit.show(value));
+    let signed = |value: f64| match value < 0.0 {
+        true => format!("-{}", show(-value)),
+        false => format!("+{}", show(value)),
+    };
+    let change = match difference.relative() {
+        _ if difference.verdict == Verdict::Same => "0".to_owned(),
+        Some(relative) => {
+            format!("{} ({:+.1} %)", signed(difference.absolute()), relative * 100.0)
+        }
+        None => signed(difference.absolute()),
+    };
+    let interval = match (difference.ci95, difference.verdict) {
+        (_, Verdict::Same) | (None, _) => String::new(),
+        (Some(half), _) => {
+            let middle = difference.absolute();
+            format!("{} .. {}", signed(middle - half), signed(middle + half))
+        }
+    };
+    [
+        name.to_owned(),
+        show(difference.baseline),
+        show(difference.other),
+        change,
+        interval,
+        difference.verdict.key().to_owned(),
+    ]
+}
+
+/// Columns of equal width: the first and the last to the left, the others to the right.
+fn aligned(rows: &[[String; 6]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or(0)).collect();
+    let mut out = String::new();
+    for row in rows {
+        let mut line = format!("  {:<1$}", row[0], widths[0]);
+        for column in 1..5 {
+            let _ = write!(line, "  {:>1$}", row[column], widths[column]);
+        }
+        let _ = write!(line, "  {}", row[5]);
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
+/// One row per comparison and metric. Values in the registry's units.
+pub fn csv(baseline: &str, comparisons: &[Comparison]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+    let header = [
+        "baseline",
+        "compared",
+        "seeds",
+        "paired",
+        "metric",
+        "baseline_mean",
+        "compared_mean",
+        "difference",
+        "ci95",
+        "relative",
+        "p",
+        "verdict",
+    ];
+    // Rows of equal length into memory: nothing can fail.
+    let _ = writer.write_record(header);
+    for comparison in comparisons {
+        let (seeds, paired) = match comparison.basis {
+            Basis::Paired { common, .. } => (common.to_string(), "true"),
+            Basis::Unpaired { baseline, other } => (format!("{baseline}+{other}"), "false"),
+        };
+        for (name, d) in &comparison.metrics {
+            let _ = writer.write_record([
+                baseline,
+                &comparison.label,
+                &seeds,
+                paired,
+                name,
+                &d.baseline.to_string(),
+                &d.other.to_string(),
+                &d.absolute().to_string(),
+                &number(d.ci95),
+                &number(d.relative()),
+                &number(d.p),
+                d.verdict.key(),
+            ]);
+        }
+    }
+    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+/// The same as JSON.
+pub fn json(baseline: &str, comparisons: &[Comparison]) -> String {
+    let comparisons: Vec<Value> = comparisons
+        .iter()
+        .map(|comparison| {
+            let metrics: Map<String, Value> = comparison
+                .metrics
+                .iter()
+                .map(|(name, d)| {
+                    let value = json!({
+                        "baseline": d.baseline,
+                        "compared": d.other,
+                        "difference": d.absolute(),
+                        "ci95": d.ci95,
+                        "relative": d.relative(),
+                        "p": d.p,
+                        "verdict": d.verdict.key(),
+                    });
+                    ((*name).to_owned(), value)
+                })
+                .collect();
+            let (paired, seeds) = match comparison.basis {
+                Basis::Paired { common, .. } => (true, json!(common)),
+                Basis::Unpaired { baseline, other } => (false, json!([baseline, other])),
+            };
+            json!({
+                "compared": comparison.label,
+                "paired": paired,
+                "seeds": seeds,
+                "basis": basis(comparison.basis),
+                "metrics": metrics,
+            })
+        })
+        .collect();
+    let value = json!({ "baseline": baseline, "comparisons": comparisons });
+    let mut text = serde_json::to_string_pretty(&value).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::Side;
+    use crate::output::examples;
+
+    #[test]
+    fn shows_what_differs_by_more_than_noise() {
+        let runs = |shift: f64, spread: f64| {
+            let run = |i: u64| {
+                let noise = i as f64 * 0.01;
+                let changes = [
+                    ("ttft.mean", 0.25 + noise + shift),
+                    ("tpot.mean", 0.04 + spread * (i as f64 - 2.0)),
+                    ("preemptions", 0.0),
+                ];
+                examples::run(i, &changes)
+            };
+            (0..5).map(run).collect::<Vec<_>>()
+        };
+        let side = |label: &str, runs| Side { label: label.to_owned(), runs };
+        let a = side("a", runs(0.0, 0.0001));
+        let b = side("b", runs(-0.05, 0.002));
+        let mut c = side("c, x", runs(0.001, 0.0));
+        for run in &mut c.runs {
+            run.seed += 100;
+        }
+        let comparisons = [Comparison::new(&a, &b), Comparison::new(&a, &c)];
+        let text = text("a", &comparisons, &["ttft.mean", "tpot.mean", "preemptions"]);
+        insta::assert_snapshot!(text, @r"
+baseline   a
+
+compared   b
+           paired over 5 seeds
+               baseline  compared          difference         95 % interval
+  ttft.mean      270 ms    220 ms  -50.0 ms (-18.5 %)  -50.0 ms .. -50.0 ms  lower
+  tpot.mean     40.0 ms   40.0 ms      +0 ms (+0.0 %)  -3.73 ms .. +3.73 ms  noise
+  preemptions         0         0                   0                        same
+
+compared   c, x
+           the seeds do not pair: means of 5 and 5 runs, Welch's test
+               baseline  compared         difference           95 % interval
+  ttft.mean      270 ms    271 ms  +1.00 ms (+0.4 %)    -22.1 ms .. +24.1 ms  noise
+  tpot.mean     40.0 ms   40.0 ms     +0 ms (+0.0 %)  -0.196 ms .. +0.196 ms  noise
+  preemptions         0         0                  0                          same
+
+higher, lower: more than noise at 95 %. Of 6 comparisons, 0.3 would be by chance alone.
+");
+        let csv = csv("a", &comparisons);
+        assert!(
+            csv.lines().any(|line| line.starts_with("a,b,5,true,ttft.mean,0.27,0.22")),
+            "{csv}"
+        );
+        assert!(csv.contains("\"c, x\",5+5,false,"));
+        let json: Value = serde_json::from_str(&json("a", &comparisons)).unwrap();
+        assert_eq!(json["comparisons"][0]["metrics"]["ttft.mean"]["verdict"], json!("lower"));
+    }
+}

@@ -1,0 +1,264 @@
+//! Sweeps: `--set path=[1,2,4]` where the setting is no list gives one scenario per element, and
+//! several of them every combination.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::document::{Document, Kind, Source};
+use super::scenario::source_of;
+use super::{Diagnostic, Scenario};
+use crate::output::file_name;
+use crate::registry::Registry;
+
+/// More combinations than this are a slip of the pen.
+const MOST_POINTS: usize = 10_000;
+
+/// One combination of swept values.
+pub struct Point {
+    /// The swept paths with their values as text; empty if nothing is swept.
+    pub values: Vec<(String, String)>,
+    /// The scenario with these values.
+    pub scenario: Scenario,
+}
+
+impl Point {
+    /// `qps=2, max_num_seqs=64`; empty if nothing is swept.
+    pub fn label(&self) -> String {
+        label(&self.values)
+    }
+}
+
+/// Reads a scenario file with `--set` arguments, of which some may sweep. The last one varies
+/// fastest.
+///
+/// # Errors
+/// As [`Scenario::load`] for the first point that is wrong.
+pub fn load(
+    path: &Path,
+    settings: &[String],
+    registry: &Registry,
+) -> Result<Vec<Point>, Box<Diagnostic>> {
+    let (source, name, base_dir) = source_of(path)?;
+    let read = |settings: &[String]| {
+        Scenario::from_source(&source, name.clone(), base_dir, settings, registry)
+    };
+    let axes = axes(&source, settings, &read)?;
+    let count = axes.iter().try_fold(1_usize, |count, axis| count.checked_mul(axis.len()));
+    if count.is_none_or(|count| count > MOST_POINTS) {
+        let sizes: Vec<String> = axes.iter().map(|axis| axis.len().to_string()).collect();
+        let found = sizes.into_iter().filter(|size| size != "1").collect::<Vec<_>>().join(" x ");
+        return Err(Box::new(Diagnostic::error(format!(
+            "--set sweeps {found} combinations, expected at most {MOST_POINTS}"
+        ))));
+    }
+    let mut points = Vec::new();
+    let mut folders = std::collections::BTreeSet::new();
+    for index in 0..count.unwrap_or(0) {
+        let mut rest = index;
+        let mut chosen: Vec<&Choice> = axes
+            .iter()
+            .rev()
+            .map(|axis| {
+                let choice = &axis[rest % axis.len()];
+                rest /= axis.len();
+                choice
+            })
+            .collect();
+        chosen.reverse();
+        let settings: Vec<String> = chosen.iter().map(|choice| choice.setting.clone()).collect();
+        let values: Vec<(String, String)> =
+            chosen.iter().filter_map(|choice| choice.swept.clone()).collect();
+        let label = label(&values);
+        let scenario = read(&settings).map_err(|error| match label.as_str() {
+            "" => error,
+            label => Box::new((*error).note(format!("in the sweep, at {label}"))),
+        })?;
+        if !folders.insert(file_name(&label)) {
+            return Err(Box::new(Diagnostic::error(format!(
+                "--set sweeps {label} twice (or values that make the same folder name)"
+            ))));
+        }
+        points.push(Point { values, scenario });
+    }
+    Ok(points)
+}
+
+/// Reads the scenario with these `--set` arguments.
+type Reader<'a> = dyn Fn(&[String]) -> Result<Scenario, Box<Diagnostic>> + 'a;
+
+/// One `--set` argument, or one element of a swept one.
+struct Choice {
+    setting: String,
+    /// Path and value, if it is swept.
+    swept: Option<(String, String)>,
+}
+
+/// The choices of each argument, at least one.
+fn axes(
+    source: &Arc<Source>,
+    settings: &[String],
+    read: &Reader<'_>,
+) -> Result<Vec<Vec<Choice>>, Box<Diagnostic>> {
+    let mut axes: Vec<Vec<Choice>> = Vec::new();
+    for setting in settings {
+        let whole = || vec![Choice { setting: setting.clone(), swept: None }];
+        let Some((path, text)) = setting.split_once('=') else {
+            axes.push(whole());
+            continue;
+        };
+        let path = path.trim();
+        if !text.trim_start().starts_with('[') {
+            axes.push(whole());
+            continue;
+        }
+        // What the arguments before it have made of the scenario says what is being set.
+        let mut document = Document::parse(source)?;
+        for axis in &axes {
+            document = document.with_setting(&axis[0].setting)?;
+        }
+        let elements = elements(&document, path, text);
+        let is_sweep = match (&elements, document.node(path)) {
+            (None, _) => false,
+            (Some(found), Some(old)) => match &old.kind {
+                // A list takes a list, and is swept by a list of lists.
+                Kind::List(items) => {
+                    !found.is_empty()
+                        && found.iter().all(|text| text.starts_with('['))
+                        && !items.iter().any(|item| matches!(item.kind, Kind::List(_)))
+                }
+                _ => true,
+            },
+            // A setting that is not written: whatever can be read.
+            (Some(_), None) => {
+                let firsts = axes.iter().map(|axis| axis[0].setting.clone());
+                let trial: Vec<String> = firsts.chain([setting.clone()]).collect();
+                read(&trial).is_err()
+            }
+        };
+        axes.push(match elements {
+            Some(elements) if is_sweep && elements.is_empty() => {
+                return Err(Box::new(Diagnostic::error(format!(
+                    "--set {setting}: nothing to sweep over, expected at least one value"
+                ))));
+            }
+            Some(elements) if is_sweep => elements
+                .into_iter()
+                .map(|value| Choice {
+                    setting: format!("{path}={value}"),
+                    swept: Some((path.to_owned(), value.trim_matches('"').to_owned())),
+                })
+                .collect(),
+            _ => whole(),
+        });
+    }
+    Ok(axes)
+}
+
+/// The elements of a list, as written; `None` if it is none.
+fn elements(document: &Document, path: &str, text: &str) -> Option<Vec<String>> {
+    let list = Document::parse(&Source::new("--set", text)).ok();
+    if let Some(list) = list
+        && let Kind::List(items) = &list.root().kind
+    {
+        return Some(items.iter().map(|item| list.slice(&item.span).to_owned()).collect());
+    }
+    // A shell strips quotes, so texts may come without them where there is a text already.
+    let is_text = document.node(path).is_some_and(|old| document.slice(&old.span).starts_with('"'));
+    let inner = text.trim().strip_prefix('[')?.strip_suffix(']')?;
+    let bare = is_text && !inner.contains(['"', '\\', '\n', '[', ']']);
+    bare.then(|| inner.split(',').map(|value| value.trim().to_owned()).collect())
+}
+
+/// The last step of each path with its value; the whole path where the last step is not enough.
+fn label(values: &[(String, String)]) -> String {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
+    let parts = values.iter().map(|(path, value)| {
+        let twice = values.iter().filter(|(other, _)| last(other) == last(path)).count() > 1;
+        format!("{}={value}", if twice { path.clone() } else { last(path) })
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCENARIO: &str = r#"(
+    model: "Llama-2-7B",
+    device: "A100-SXM-80G",
+    engine: (policy: VllmV0()),
+    workload: (requests: 3, arrivals: Poisson(qps: 5.0), lengths: Fixed(prompt: 100, output: 8)),
+    timing: Formula(base: 0.005),
+    expect: [(metric: "finished", equals: 3)],
+)"#;
+
+    fn labels(settings: &[&str]) -> Result<Vec<String>, String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s.ron");
+        std::fs::write(&path, SCENARIO).expect("written");
+        let settings: Vec<String> = settings.iter().map(|&s| s.to_owned()).collect();
+        load(&path, &settings, &Registry::with(&[]))
+            .map(|points| points.iter().map(Point::label).collect())
+            .map_err(|error| error.render(false))
+    }
+
+    #[test]
+    fn lists_sweep_what_is_no_list() {
+        let none: [&str; 1] = [""];
+        assert_eq!(labels(&[]), Ok(none.map(str::to_owned).to_vec()));
+        assert_eq!(labels(&["seed=3"]).map(|l| l.len()), Ok(1));
+        assert_eq!(
+            labels(&["workload.arrivals.qps=[1, 2.5]", "engine.policy.max_num_seqs=[64,128]"]),
+            Ok([
+                "qps=1, max_num_seqs=64",
+                "qps=1, max_num_seqs=128",
+                "qps=2.5, max_num_seqs=64",
+                "qps=2.5, max_num_seqs=128"
+            ]
+            .map(str::to_owned)
+            .to_vec())
+        );
+        assert_eq!(
+            labels(&["model=[Llama-2-7B,Llama-2-13B]"]),
+            Ok(["model=Llama-2-7B", "model=Llama-2-13B"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(
+            labels(&["engine.policy=[VllmV0(), Orca()]"]).map(|l| l.len()),
+            Ok(2),
+            "whole plug-ins"
+        );
+        assert_eq!(
+            labels(&["workload.arrivals=Poisson(qps: 1)", "workload.arrivals.qps=[1,2]"])
+                .map(|l| l.len()),
+            Ok(2)
+        );
+    }
+
+    #[test]
+    fn lists_stay_settable() {
+        assert_eq!(labels(&["expect=[]"]), Ok(vec![String::new()]));
+        assert_eq!(labels(&["expect=[[],[]]"]).err().map(|e| e.contains("twice")), Some(true));
+        // Not written in the scenario: a field that takes a list.
+        let one = labels(&["workload.lengths=Fixed(prompt: 1, output: 2)", "expect=[]"]);
+        assert_eq!(one, Ok(vec![String::new()]));
+    }
+
+    #[test]
+    fn bad_sweeps_are_one_message() {
+        for (setting, words) in [
+            ("workload.arrivals.qps=[1,-2]", "at qps=-2"),
+            ("workload.arrivals.qps=[]", "nothing to sweep"),
+            ("workload.arrivals.qps=[1,1]", "twice"),
+            ("workload.arrivals.pqs=[1,2]", "pqs"),
+            ("workload.arrivals.qps=[1,", "bracket"),
+        ] {
+            let error = labels(&[setting]).expect_err(setting);
+            assert!(error.contains(words), "{setting}: {error}");
+        }
+        let many: Vec<String> = (0..101).map(|n| n.to_string()).collect();
+        let seeds = format!("seed=[{}]", many.join(","));
+        let blocks = format!("engine.policy.max_num_seqs=[{}]", many.join(","));
+        let error = labels(&[&seeds, &blocks]).expect_err("too many");
+        assert!(error.contains("101 x 101"), "{error}");
+    }
+}
