@@ -197,6 +197,7 @@ impl Registry {
         registry
             .add_policy::<scheduling::VllmV0>()
             .add_policy::<scheduling::VllmV1>()
+            .add_policy::<scheduling::SgLang>()
             .add_policy::<scheduling::Sarathi>()
             .add_policy::<scheduling::Orca>()
             .add_policy::<scheduling::FasterTransformer>()
@@ -205,6 +206,7 @@ impl Registry {
             .add_router::<routing::Random>()
             .add_router::<routing::LeastOutstanding>()
             .add_router::<routing::PowerOfTwo>()
+            .add_router::<routing::PrefixAffinity>()
             .add_router::<routing::VidurLor>()
             .add_router::<routing::VllmDataParallel>()
             .add_timing::<FormulaSettings>()

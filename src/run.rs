@@ -429,6 +429,12 @@ impl RequestSource for First {
         self.left = self.left.checked_sub(1)?;
         self.source.next_request()
     }
+
+    fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
+        let following = self.source.ended(id, finished, now)?;
+        self.left = self.left.checked_sub(1)?;
+        Some(following)
+    }
 }
 
 /// Listens to nothing.

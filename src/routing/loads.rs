@@ -11,7 +11,7 @@ pub struct Loads {
 }
 
 impl Loads {
-    fn new(replicas: u32) -> Loads {
+    pub(super) fn new(replicas: u32) -> Loads {
         let n = replicas as usize;
         Loads {
             waiting: vec![0; n],
@@ -52,7 +52,7 @@ impl Loads {
         self.changed = changed;
     }
 
-    fn add_waiting(&mut self, replica: u32, change: i32) {
+    pub(super) fn add_waiting(&mut self, replica: u32, change: i32) {
         let count = &mut self.waiting[replica as usize];
         *count = count.wrapping_add_signed(change);
         self.note(replica);

@@ -4,6 +4,8 @@
 mod least_outstanding;
 mod loads;
 mod power_of_two;
+mod prefix_affinity;
+mod prefix_index;
 mod random;
 mod round_robin;
 mod vidur_lor;
@@ -17,25 +19,32 @@ pub use least_outstanding::LeastOutstanding;
 pub use loads::Loads;
 pub(crate) use loads::PoolLoads;
 pub use power_of_two::PowerOfTwo;
+pub use prefix_affinity::PrefixAffinity;
 pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use vidur_lor::VidurLor;
 pub use vllm_data_parallel::VllmDataParallel;
 
 use crate::cluster::Replica;
+use crate::kv::{PrefixHash, PrefixHashes};
 use crate::request::Request;
 use crate::scenario::SettingError;
 use crate::sim::{Agenda, Engine, Ledger, Nanos, RandomStream, Worklists};
 
 /// What a router knows of a request.
 #[derive(Clone, Copy, Debug)]
-pub struct RouteRequest {
+pub struct RouteRequest<'a> {
     /// Its id.
     pub id: u64,
     /// Now.
     pub now: Nanos,
     /// Prompt length in tokens.
     pub prompt_tokens: u32,
+    /// Identities of the full KV blocks of its prompt, each of the block's tokens and all before
+    /// them. Empty if prefix caching is off.
+    pub prefix: &'a [PrefixHash],
+    /// Tokens per KV block.
+    pub block_size: u32,
 }
 
 /// A routing policy, which is its own settings at once: the fields that serde sees are what a
@@ -88,7 +97,7 @@ pub(crate) fn route<R: Router>(
     mut lists: ResMut<Worklists>,
     mut ledger: ResMut<Ledger>,
     mut replicas: Query<&mut Replica>,
-    mut requests: Query<&mut Request>,
+    mut requests: Query<(&mut Request, Option<&PrefixHashes>)>,
 ) -> Result {
     let lists = &mut *lists;
     let mut incoming = std::mem::take(&mut lists.incoming);
@@ -97,11 +106,16 @@ pub(crate) fn route<R: Router>(
             lists.incoming.push((pool, sequence));
             continue;
         };
-        let mut request = requests.get_mut(sequence.entity)?;
+        let (mut request, hashes) = requests.get_mut(sequence.entity)?;
+        let block_size = engine.pool(pool).limits.block_size;
+        let prefix =
+            hashes.map_or(&[][..], |hashes| hashes.of_prompt(request.prompt_tokens, block_size));
         let facts = RouteRequest {
             id: request.id,
             now: agenda.now(),
             prompt_tokens: request.prompt_tokens,
+            prefix,
+            block_size,
         };
         let loads = ledger.loads.of(pool);
         let chosen = router.route(&facts, loads, random);

@@ -1,7 +1,7 @@
 //! Arrive phase: requests that arrive now become entities.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 use bevy_ecs::prelude::*;
 
@@ -29,6 +29,9 @@ struct Stream {
     // Only reached through `&mut`, so the lock is never taken; it makes the stream `Sync`.
     source: Mutex<Box<dyn RequestSource>>,
     next: Option<NewRequest>,
+    /// Requests that follow others which have ended, by the time when they are sent and by id:
+    /// there are as many at most as conversations under way.
+    following: BTreeMap<(Nanos, u64), NewRequest>,
     /// Those of a closed loop.
     clients: Option<Clients>,
     /// From a request's arrival until the engine has it.
@@ -65,6 +68,7 @@ impl Clients {
 /// A request that arrives now.
 struct Arrival {
     pool: u32,
+    source_id: u64,
     request: NewRequest,
     inter_arrival: Option<Nanos>,
     in_window: bool,
@@ -82,11 +86,9 @@ impl Arrivals {
         self.streams.iter().filter_map(|stream| stream.next_time(now)).min()
     }
 
-    /// A request of this pool ended now: in a closed loop another one may start.
-    pub fn release(&mut self, pool: u32, now: Nanos) {
-        if let Some(clients) = &mut self.streams[pool as usize].clients {
-            clients.free_since.push_back(now);
-        }
+    /// A request ended now: another one may start because of it.
+    pub fn release(&mut self, request: &Request, finished: bool, now: Nanos) {
+        self.streams[request.pool as usize].release(request.source_id, finished, now);
     }
 
     /// The next request that arrives now; of several pools' the first pool's.
@@ -111,6 +113,7 @@ impl Stream {
         let mut stream = Stream {
             source: Mutex::new(traffic.source),
             next: None,
+            following: BTreeMap::new(),
             clients: traffic
                 .concurrency
                 .map(|fresh| Clients { fresh, free_since: VecDeque::new() }),
@@ -124,21 +127,29 @@ impl Stream {
         stream
     }
 
+    fn source(&mut self) -> &mut dyn RequestSource {
+        self.source.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
+    }
+
     fn look_ahead(&mut self) {
-        self.next = match self.source.get_mut() {
-            Ok(source) => source.next_request(),
-            Err(poisoned) => poisoned.into_inner().next_request(),
-        };
+        self.next = self.source().next_request();
     }
 
     /// When the next request is sent, if one will be without anything else happening.
     fn next_sent(&self) -> Option<Nanos> {
+        let following = self.following.first_key_value().map(|(&key, _)| key);
+        let (at, _) = [self.next_new(), following].into_iter().flatten().min()?;
+        self.until.is_none_or(|until| at < until).then_some(at)
+    }
+
+    /// When the next request that follows no other is sent, and its id.
+    fn next_new(&self) -> Option<(Nanos, u64)> {
         let next = self.next.as_ref()?;
         let at = match &self.clients {
             None => next.arrived_at,
             Some(clients) => next.arrived_at.max(clients.free_since()?),
         };
-        self.until.is_none_or(|until| at < until).then_some(at)
+        Some((at, next.id))
     }
 
     /// When the engine gets the next request, if it will without anything else happening.
@@ -146,20 +157,43 @@ impl Stream {
         self.next_sent().map(|at| (at + self.api_overhead).max(now))
     }
 
-    /// Takes the next request, which the engine gets now.
-    fn pop(&mut self) -> Option<Arrival> {
-        let arrived_at = self.next_sent()?;
+    /// A request ended now: the one that follows it is sent, or in a closed loop another one may
+    /// start.
+    fn release(&mut self, id: u64, finished: bool, now: Nanos) {
+        if let Some(mut next) = self.source().ended(id, finished, now) {
+            next.arrived_at = next.arrived_at.max(now);
+            self.following.insert((next.arrived_at, next.id), next);
+        } else if let Some(clients) = &mut self.clients {
+            clients.free_since.push_back(now);
+        }
+    }
+
+    fn take_next(&mut self) -> Option<NewRequest> {
+        let new = self.next_new();
+        if let Some(following) = self.following.first_entry()
+            && new.is_none_or(|new| *following.key() < new)
+        {
+            return Some(following.remove());
+        }
+        let (arrived_at, _) = new?;
         let request = NewRequest { arrived_at, ..self.next.take()? };
         if let Some(clients) = &mut self.clients {
             clients.send();
         }
         self.look_ahead();
+        Some(request)
+    }
+
+    /// Takes the next request, which the engine gets now.
+    fn pop(&mut self) -> Option<Arrival> {
+        let request = self.take_next()?;
         let inter_arrival = self.last.map(|last| request.arrived_at.since(last));
         let in_window = (self.window)(self.count, request.arrived_at);
         self.last = Some(request.arrived_at);
         self.count += 1;
         Some(Arrival {
             pool: 0,
+            source_id: request.id,
             request,
             inter_arrival,
             in_window,
@@ -183,6 +217,7 @@ pub(crate) fn arrive(
         let pool = engine.pool(index);
         let request = Request {
             id: new.id,
+            source_id: arrival.source_id,
             pool: index,
             arrived_at: new.arrived_at,
             inter_arrival: arrival.inter_arrival,

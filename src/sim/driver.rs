@@ -69,6 +69,10 @@ impl Step {
         }
         if arrivals {
             self.arrive.run(world);
+            // A run was cut off at a boundary that is now.
+            if world.resource::<Agenda>().is_due() {
+                self.finish.run(world);
+            }
         }
         if world.resource::<Worklists>().is_to_plan() {
             self.plan.run(world);

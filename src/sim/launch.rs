@@ -86,13 +86,13 @@ pub(crate) fn cut_off_runs(
     mut queues: Query<&mut StageQueue>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
-    let now = agenda.now();
+    let boundary = agenda.first_boundary();
     for &(_, entity) in lists.touched.in_order() {
         for &stage in replicas.get(entity)?.1.entities() {
             let mut queue = queues.get_mut(stage)?;
             let Some(slot) = queue.current else { continue };
             let mut batch = batches.get_mut(slot)?;
-            if let Some(end) = batch.run.cut_off(now) {
+            if let Some(end) = batch.run.cut_off(boundary) {
                 (queue.free, batch.ready) = (end, end);
                 queue.launches = queue.launches.wrapping_add(1);
                 agenda.push(end.tick, Event::StageEnd(stage, queue.launches));

@@ -8,7 +8,7 @@ use crate::metrics::{RequestRecord, RequestStatus};
 use crate::request::{Request, Sequence};
 
 /// Observe phase: one record for each request that ended, by id; in a closed loop each lets
-/// another one start.
+/// another one start, and a turn of a conversation is followed by the next.
 pub(crate) fn record_ended(
     agenda: Res<Agenda>,
     mut lists: ResMut<Worklists>,
@@ -29,9 +29,10 @@ pub(crate) fn record_ended(
             RequestStatus::Rejected(_) => ledger.totals.rejected += 1,
             RequestStatus::Unfinished => ledger.totals.unfinished += 1,
         }
+        let finished = matches!(status, RequestStatus::Finished);
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         commands.entity(sequence.entity).despawn();
-        arrivals.release(request.pool, agenda.now());
+        arrivals.release(request, finished, agenda.now());
     }
     Ok(())
 }
