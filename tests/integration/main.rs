@@ -14,6 +14,7 @@ mod many_runs;
 mod policies;
 mod prefix_caching;
 mod quirks;
+mod reference;
 mod refusals;
 mod room;
 mod scenarios;
