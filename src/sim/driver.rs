@@ -38,7 +38,12 @@ struct Step {
     plan: Schedule,
     /// What ended is recorded.
     observe: Schedule,
+    /// How often `observe` has run.
+    observed: u64,
 }
+
+/// So many steps in which requests ended are remembered as changes of the world.
+const CLEAR_EVERY: u64 = 256;
 
 impl Step {
     /// Makes the schedules ready.
@@ -69,6 +74,11 @@ impl Step {
         }
         if world.resource::<Worklists>().is_to_observe() {
             self.observe.run(world);
+            self.observed += 1;
+            if self.observed.is_multiple_of(CLEAR_EVERY) {
+                // bevy_ecs remembers every component that was removed until told to forget.
+                world.clear_trackers();
+            }
         }
     }
 }

@@ -79,16 +79,6 @@ impl Ledger {
         self.totals.waiting_integral += span * u128::from(self.counts.waiting);
     }
 
-    /// Adds what a run held beyond the counts from `start` to `end`, a time that is over.
-    pub fn integrate_extra(&mut self, start: Nanos, end: Nanos, tokens: u64, blocks: u64) {
-        let span = end.since(start);
-        if let Some(series) = &mut self.series {
-            series.add_held(start, end, tokens, blocks);
-        }
-        self.totals.kv_used_integral += u128::from(span.0) * u128::from(tokens);
-        self.totals.kv_allocated_integral += u128::from(span.0) * u128::from(blocks);
-    }
-
     /// Adds the time of a batch on a stage.
     pub fn count_busy(&mut self, time: StageTime, with_prefill: bool) {
         let busy = &mut self.totals.busy;

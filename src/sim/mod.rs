@@ -6,6 +6,7 @@
 
 mod agenda;
 mod arrive;
+mod commit_run;
 mod driver;
 mod engine;
 mod finish;
