@@ -16,6 +16,7 @@ mod pools;
 mod prefix_caching;
 mod quantization;
 mod quirks;
+mod reference;
 mod refusals;
 mod room;
 mod scenarios;
