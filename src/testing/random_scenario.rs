@@ -161,6 +161,7 @@ impl RandomScenario {
             policy,
             router,
             predictor: Arc::new(self.time),
+            shared_gpus: None,
             traffic: Traffic {
                 source: Box::new(List(self.requests.clone().into_iter())),
                 concurrency: self.concurrency,

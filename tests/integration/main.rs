@@ -18,3 +18,4 @@ mod quirks;
 mod refusals;
 mod room;
 mod scenarios;
+mod several_models;
