@@ -231,6 +231,7 @@ impl RandomScenario {
             policy,
             router,
             predictor: Arc::new(self.time),
+            shared_gpus: None,
             traffic: Traffic {
                 source: Box::new(List {
                     requests: self.requests.clone(),

@@ -20,3 +20,4 @@ mod reference;
 mod refusals;
 mod room;
 mod scenarios;
+mod several_models;

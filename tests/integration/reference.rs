@@ -166,6 +166,7 @@ impl Case {
             scenario.limits.vidur_lengths = true;
             scenario.prefix_caching = false;
         }
+        scenario.follows.fill(None);
         let (policy, ours) = draw(&mut dice, &mut scenario);
         let (router, our_router) = router(&mut dice);
         policy.check(&scenario.limits).expect("the settings are right");
@@ -178,28 +179,30 @@ impl Case {
             (Mode::Fast | Mode::FastPlain, 2..) => BatchRecords::RunLength,
             _ => BatchRecords::Each,
         };
-        SimSpec {
-            router: self.router.boxed(),
+        let mut spec = SimSpec {
             time_limit: self.time_limit,
             batch_records: records,
             exact_steps: matches!(mode, Mode::Plain | Mode::Exact),
             plain_lists: matches!(mode, Mode::Plain | Mode::FastPlain),
             ..self.scenario.spec(self.policy.boxed())
-        }
+        };
+        spec.pools[0].router = self.router.boxed();
+        spec
     }
 
     fn reference(&self) -> Outcome {
-        let spec = self.spec(Mode::Plain);
+        let mut spec = self.spec(Mode::Plain);
+        let pool = spec.pools.remove(0);
         eager::run(&Setup {
-            replicas: spec.replicas,
-            limits: spec.limits,
-            prefix_caching: spec.prefix_caching,
+            replicas: pool.replicas,
+            limits: pool.limits,
+            prefix_caching: pool.prefix_caching,
             policy: self.ours.clone(),
             router: self.our_router.clone(),
-            predictor: spec.predictor,
+            predictor: pool.predictor,
             requests: self.scenario.requests.clone(),
-            concurrency: spec.concurrency,
-            api_overhead: spec.api_overhead,
+            concurrency: pool.traffic.concurrency,
+            api_overhead: pool.traffic.api_overhead,
             seed: spec.seed,
             time_limit: spec.time_limit,
         })
