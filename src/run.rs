@@ -300,6 +300,7 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
         replicas: configuration.replicas,
         limits: configuration.limits,
         prefix_caching: configuration.prefix_caching,
+        speculation: configuration.speculation(),
         policy: configuration.policy.boxed(),
         router: configuration.router.boxed(),
         predictor: configuration.predictor.clone(),
@@ -329,6 +330,10 @@ fn create_csv(
     };
     let sink =
         CsvSink::create(place.path(), &configuration.model.name, scenario.output.batch_metrics)?;
+    let sink = match configuration.speculative {
+        Some(_) => sink.with_drafts(),
+        None => sink,
+    };
     match scenario.output.time_series() {
         None => Ok(sink),
         Some(interval) => {

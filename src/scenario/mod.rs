@@ -17,6 +17,7 @@ mod resolved_text;
 #[allow(clippy::module_inception)] // the module's one noun
 mod scenario;
 mod setting_error;
+mod speculative;
 pub mod suggest;
 pub mod sweep;
 
@@ -26,6 +27,7 @@ pub use raw::OutputSettings;
 pub use resolve::Configuration;
 pub use scenario::Scenario;
 pub use setting_error::SettingError;
+pub use speculative::Speculative;
 
 #[cfg(test)]
 mod tests;

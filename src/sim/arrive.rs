@@ -10,6 +10,7 @@ use crate::kv::{BlockTable, Content};
 use crate::metrics::RequestStatus;
 use crate::request::{Request, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
+use crate::speculation::Drafting;
 use crate::workload::{NewRequest, RequestSource};
 
 /// Decides, from a request's place in the order of arrivals and its arrival, whether the
@@ -146,6 +147,10 @@ pub(crate) fn arrive(
             first_token_at: None,
             cached_tokens: 0,
             restarts: 0,
+            drafting: engine
+                .speculation
+                .as_ref()
+                .map(|_| Box::new(Drafting::new(engine.seed, new.id))),
         };
         if arrivals.last.is_none() {
             ledger.totals.first_arrival = new.arrived_at;
@@ -166,7 +171,8 @@ pub(crate) fn arrive(
             let (prompt, output) = (new.prompt_tokens, new.output_tokens);
             entity.insert(content.hashes(new.id, prompt, output, block_size));
         }
-        match never_fits(&sequence, &engine.limits) {
+        let drafts = engine.speculation.as_ref().map_or(0, |speculation| speculation.k);
+        match never_fits(&sequence, &engine.limits, drafts) {
             None => lists.incoming.push(sequence),
             Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),
         }
@@ -174,8 +180,8 @@ pub(crate) fn arrive(
 }
 
 /// Why no replica could ever serve the request, if so. Its last token needs no place in the KV
-/// cache.
-fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
+/// cache, but its last step may have `drafts` drafts.
+fn never_fits(sequence: &Sequence, limits: &EngineLimits, drafts: u32) -> Option<String> {
     if limits.vidur_lengths {
         return None;
     }
@@ -184,7 +190,7 @@ fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
         let limit = limits.max_model_len;
         return Some(format!("{total} tokens in all exceed max_model_len {limit}"));
     }
-    let needed = limits.blocks_for(total - 1);
+    let needed = limits.blocks_for((total - 1 + drafts).min(limits.max_model_len.max(total - 1)));
     if needed > limits.num_blocks {
         let blocks = limits.num_blocks;
         return Some(format!("{total} tokens need {needed} KV blocks, a replica has {blocks}"));

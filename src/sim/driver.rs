@@ -92,6 +92,7 @@ impl Simulation {
         limits.num_blocks = limits.num_blocks.saturating_sub(spec.policy.reserved_blocks());
         let mut world = World::new();
         let mut step = Step::default();
+        let speculates = spec.speculation.is_some();
         step.finish.add_systems(finish.in_set(Phase::Finish));
         step.arrive.configure_sets((Phase::Arrive, Phase::Route, Phase::CutOff).chain());
         step.arrive.add_systems((arrive.in_set(Phase::Arrive), cut_off_runs.in_set(Phase::CutOff)));
@@ -125,8 +126,12 @@ impl Simulation {
         world.insert_resource(Engine {
             limits,
             prefix_caching: spec.prefix_caching,
+            speculation: spec.speculation,
+            seed: spec.seed,
             time_limit: spec.time_limit,
+            // How many tokens a step makes is only known when it ends.
             fast_forward: !spec.exact_steps
+                && !speculates
                 && limits.stages == 1
                 && (spec.replicas == 1 || spec.batch_records != BatchRecords::Each),
             batch_records: spec.batch_records,
@@ -240,7 +245,8 @@ thread_local! {
 
 fn spawn_replica(world: &mut World, index: u32, limits: &EngineLimits, spec: &SimSpec) -> Entity {
     let pool = BlockPool::new(limits.num_blocks, spec.prefix_caching);
-    let form = match limits.stages == 1 && !spec.plain_lists {
+    let speculates = spec.speculation.is_some();
+    let form = match limits.stages == 1 && !spec.plain_lists && !speculates {
         true => Form::Grouped,
         false => Form::AlwaysPlain,
     };

@@ -7,6 +7,7 @@ use bevy_ecs::prelude::*;
 use crate::metrics::BatchRecords;
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
+use crate::speculation::Speculation;
 use crate::timing::Predictor;
 
 /// The engine that every replica runs.
@@ -16,6 +17,10 @@ pub(crate) struct Engine {
     pub limits: EngineLimits,
     /// Whether full blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// How requests speculate, if they do.
+    pub speculation: Option<Speculation>,
+    /// Seed of the streams of drafts.
+    pub seed: u64,
     /// What its batches cost.
     pub predictor: Arc<dyn Predictor>,
     /// Nothing happens after this time.

@@ -3,18 +3,20 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
+use super::speculate::Verified;
 use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
 use crate::batch::{Batch, BlockChange, Growth};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
 use crate::kv::{BlockStore, BlockTable, KvBlock, PrefixHashes};
 use crate::metrics::{BatchRecord, BatchRecords, RequestStatus};
 use crate::request::{RequestQuery, Sequence};
+use crate::speculation::Speculation;
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
 #[derive(SystemParam)]
 pub(crate) struct Books<'w, 's> {
-    requests: RequestQuery<'w, 's>,
-    ledger: ResMut<'w, Ledger>,
+    pub(super) requests: RequestQuery<'w, 's>,
+    pub(super) ledger: ResMut<'w, Ledger>,
     /// Spans between tokens of the batch that is committed, run-length coded.
     gaps: Local<'s, (Nanos, u64)>,
     changes: Local<'s, Vec<BlockChange>>,
@@ -74,6 +76,7 @@ pub(crate) fn finish(
         let mut commit = Commit {
             now,
             batch_records: engine.batch_records,
+            speculation: engine.speculation.as_ref(),
             ended: &mut lists.ended,
             block_size,
             blocks: &mut blocks,
@@ -90,12 +93,13 @@ pub(crate) fn finish(
 }
 
 /// When a batch is committed, and where what ends with it goes.
-struct Commit<'a, 'b> {
+pub(super) struct Commit<'a, 'b> {
     now: Nanos,
     batch_records: BatchRecords,
+    speculation: Option<&'a Speculation>,
     ended: &'a mut Vec<(Sequence, RequestStatus)>,
-    block_size: u32,
-    blocks: &'a mut BlockStore<'b>,
+    pub(super) block_size: u32,
+    pub(super) blocks: &'a mut BlockStore<'b>,
 }
 
 impl Books<'_, '_> {
@@ -115,9 +119,15 @@ impl Books<'_, '_> {
         replica.last_end = batch.ready;
         self.count(batch, stage, first_end, batch.scheduled_at, commit);
         let mut any_ended = false;
+        let mut verified = Verified::default();
         for member in &mut batch.members {
             member.execution += batch.execution;
-            if member.prefilled {
+            if member.prefilled
+                && let Some(speculation) = commit.speculation
+            {
+                let drafts = (speculation, &mut verified);
+                self.verify(member, (&mut *replica, batch.grows), drafts, first_end, commit)?;
+            } else if member.prefilled {
                 member.processed += 1;
                 self.token(member, first_end);
             } else {
@@ -127,6 +137,9 @@ impl Books<'_, '_> {
             any_ended |= member.processed == member.target;
         }
         self.flush_gaps();
+        if let Some(speculation) = commit.speculation {
+            self.learn(batch, replica, speculation, verified);
+        }
         let mut execution = batch.execution;
         if batch.run.iterations() > 1 {
             execution += self.commit_rest(batch, replica, stage, commit)?;
@@ -276,7 +289,7 @@ impl Books<'_, '_> {
         totals.batch_members += u64::from(batch.size);
         totals.end = totals.end.max(end);
         totals.prefill_tokens += u64::from(shape.prefill_tokens());
-        totals.decode_tokens += u64::from(shape.decodes);
+        totals.decode_tokens += u64::from(shape.decodes) + u64::from(shape.drafts);
         totals.context_products += shape.context_products();
         for part in &shape.prefills {
             totals.prefill_squares += u64::from(part.tokens) * (u64::from(part.tokens) + 1) / 2;
@@ -330,7 +343,7 @@ impl Books<'_, '_> {
     }
 
     /// A request got a token now.
-    fn token(&mut self, member: &mut Sequence, now: Nanos) {
+    pub(super) fn token(&mut self, member: &mut Sequence, now: Nanos) {
         if member.has_token && member.in_window {
             let gap = now.since(member.last_token_at);
             if gap != self.gaps.0 {

@@ -17,3 +17,4 @@ mod quirks;
 mod refusals;
 mod room;
 mod scenarios;
+mod speculative;
