@@ -89,9 +89,13 @@ pub struct Drafting {
 }
 
 impl Drafting {
-    /// The drafts of request `id` under the run's `seed`.
-    pub fn new(seed: u64, id: u64) -> Drafting {
-        let stream = RandomStream::new(seed, &format!("acceptance of request {id}"));
+    /// The drafts of request `id` of a pool under the run's `seed`; the only pool has no name.
+    pub fn new(seed: u64, pool: &str, id: u64) -> Drafting {
+        let purpose = match pool {
+            "" => format!("acceptance of request {id}"),
+            pool => format!("acceptance of request {id} of {pool}"),
+        };
+        let stream = RandomStream::new(seed, &purpose);
         Drafting { stream, drafted: 0, accepted: 0 }
     }
 
@@ -150,7 +154,7 @@ mod tests {
     #[test]
     fn a_request_draws_the_same_whatever_its_steps() {
         let acceptance = Acceptance::Same(0.7);
-        let (mut a, mut b) = (Drafting::new(1, 9), Drafting::new(1, 9));
+        let (mut a, mut b) = (Drafting::new(1, "", 9), Drafting::new(1, "", 9));
         let first: Vec<u32> = (0..50).map(|_| a.verify(5, &acceptance)).collect();
         // Steps without drafts in between, as with another batch, take no numbers.
         let second: Vec<u32> = (0..50)
@@ -160,7 +164,7 @@ mod tests {
             })
             .collect();
         assert_eq!(first, second);
-        let mut other = Drafting::new(1, 10);
+        let mut other = Drafting::new(1, "", 10);
         let third: Vec<u32> = (0..50).map(|_| other.verify(5, &acceptance)).collect();
         assert_ne!(first, third);
     }
@@ -168,7 +172,7 @@ mod tests {
     #[test]
     fn positions_have_their_own_chances() {
         let acceptance = Acceptance::ByPosition(vec![1.0, 1.0, 0.0, 1.0]);
-        let mut drafting = Drafting::new(3, 1);
+        let mut drafting = Drafting::new(3, "", 1);
         assert!((0..100).all(|_| drafting.verify(4, &acceptance) == 2));
         assert_eq!((drafting.drafted, drafting.accepted), (400, 200));
         assert!(acceptance.check(4).is_ok());

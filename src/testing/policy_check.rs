@@ -142,12 +142,14 @@ impl<P: Policy> PolicyCheck<P> {
     ) -> Result<(Records, RunTotals), String> {
         let mut spec = scenario.spec(Box::new(self.policy.clone()));
         if let Some((k, acceptance, adaptive)) = &self.speculation {
-            let half = Drafter::Passes { predictor: spec.predictor.clone(), share: 0.5 };
-            let predictor = SpeculativePredictor::new(spec.predictor, half, "drafts");
-            let predictor = Arc::new(predictor);
-            spec.predictor = predictor.clone();
-            let (k, acceptance, adaptive) = (*k, acceptance.clone(), adaptive.clone());
-            spec.speculation = Some(Speculation { k, acceptance, adaptive, predictor });
+            for pool in &mut spec.pools {
+                let half = Drafter::Passes { predictor: pool.predictor.clone(), share: 0.5 };
+                let target = pool.predictor.clone();
+                let predictor = Arc::new(SpeculativePredictor::new(target, half, "drafts"));
+                pool.predictor = predictor.clone();
+                let (k, acceptance, adaptive) = (*k, acceptance.clone(), adaptive.clone());
+                pool.speculation = Some(Speculation { k, acceptance, adaptive, predictor });
+            }
         }
         spec.exact_steps = steps != Steps::Fast;
         spec.plain_lists = steps == Steps::Plain;

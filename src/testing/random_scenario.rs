@@ -7,7 +7,7 @@ use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::routing::{LeastOutstanding, PowerOfTwo, Random, RoundRobin, VidurLor};
 use crate::scheduling::EngineLimits;
-use crate::sim::{Nanos, RandomStream, SimSpec};
+use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 use crate::workload::{NewRequest, RequestSource};
 
@@ -153,7 +153,8 @@ impl RandomScenario {
             3 => Box::new(PowerOfTwo::default()),
             _ => Box::new(VidurLor::default()),
         };
-        SimSpec {
+        let pool = PoolSpec {
+            name: String::new(),
             replicas: self.replicas,
             limits: self.limits,
             prefix_caching: self.prefix_caching,
@@ -161,18 +162,15 @@ impl RandomScenario {
             policy,
             router,
             predictor: Arc::new(self.time),
-            source: Box::new(List(self.requests.clone().into_iter())),
-            concurrency: self.concurrency,
-            // Arrivals that the engine sees later, in one scenario in three.
-            api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
-            arrivals_until: None,
-            window: Box::new(|_, _| true),
-            seed: self.seed,
-            time_limit: None,
-            batch_records: BatchRecords::Each,
-            time_series: None,
-            exact_steps: false,
-            plain_lists: false,
-        }
+            traffic: Traffic {
+                source: Box::new(List(self.requests.clone().into_iter())),
+                concurrency: self.concurrency,
+                // Arrivals that the engine sees later, in one scenario in three.
+                api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
+                until: None,
+                window: Box::new(|_, _| true),
+            },
+        };
+        SimSpec { batch_records: BatchRecords::Each, ..SimSpec::of_one(pool, self.seed) }
     }
 }
