@@ -288,7 +288,7 @@ impl Checker<'_> {
                 let timings = self.registry.timings();
                 let built = speculative::build(
                     (self.document, timings),
-                    (settings, checked.model),
+                    (settings, checked),
                     (timing.as_ref(), predictor),
                     &context,
                 )?;

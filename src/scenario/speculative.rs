@@ -7,10 +7,12 @@ use super::document::Document;
 use super::plugins;
 use super::raw::RawScenario;
 use super::setting_error::SettingError;
-use crate::model::ModelSpec;
+use crate::cluster::memory::DraftMemory;
 use crate::registry::{AnyTiming, Entry};
 use crate::sim::Nanos;
-use crate::speculation::{Draft, Drafter, Speculation, SpeculativePredictor, SpeculativeSettings};
+use crate::speculation::{
+    Checked, Draft, Drafter, Speculation, SpeculativePredictor, SpeculativeSettings,
+};
 use crate::timing::{Predictor, TimingContext};
 
 /// Speculative decoding of a configuration.
@@ -19,6 +21,8 @@ pub struct Speculative {
     pub settings: SpeculativeSettings,
     /// The timing of the draft model, where it has one of its own.
     pub draft_timing: Option<Box<dyn AnyTiming>>,
+    /// What the proposer needs on each GPU.
+    pub memory: DraftMemory,
     /// What a run needs.
     pub run: Speculation,
 }
@@ -49,10 +53,11 @@ pub(super) fn goes_with(raw: &RawScenario) -> Result<(), SettingError> {
 /// Builds the drafter and the predictor of passes with drafts.
 pub(super) fn build(
     (document, timings): (&Document, &[Entry<dyn AnyTiming>]),
-    (settings, draft_model): (&SpeculativeSettings, Option<&ModelSpec>),
+    (settings, checked): (&SpeculativeSettings, &Checked),
     (timing, target): (&dyn AnyTiming, Arc<dyn Predictor>),
     context: &TimingContext<'_>,
 ) -> Result<Speculative, Box<Diagnostic>> {
+    let draft_model = checked.model;
     const OWN: &str = "engine.speculative.draft_timing";
     let complain =
         |base: &str, error: &SettingError| Box::new(plugins::setting_error(document, base, error));
@@ -92,6 +97,7 @@ pub(super) fn build(
     Ok(Speculative {
         settings: settings.clone(),
         draft_timing: own,
+        memory: checked.memory,
         run: Speculation {
             k: settings.k,
             acceptance: settings.acceptance.clone(),

@@ -313,26 +313,6 @@ impl PlanView<'_> {
         true
     }
 
-    /// Tokens that a decoding request feeds in this batch: its last one and its drafts, as far as
-    /// `max_model_len` has room for them.
-    fn fed(&self, sequence: &Sequence) -> u32 {
-        match self.drafts {
-            0 => 1,
-            drafts => 1 + drafts.min(self.limits.max_model_len.saturating_sub(sequence.processed)),
-        }
-    }
-
-    /// The same, as far as the blocks that it holds have room.
-    pub(super) fn fed_within_blocks(&self, sequence: &Sequence) -> u32 {
-        match self.drafts {
-            0 => 1,
-            _ => {
-                let room = sequence.blocks * self.limits.block_size;
-                self.fed(sequence).min(room.saturating_sub(sequence.kv_tokens())).max(1)
-            }
-        }
-    }
-
     /// Lets the running requests decode one token each, in order, until `rule.limit` is reached.
     /// One that does not fit makes room by preempting from the tail of the list; if it is the last
     /// itself, it is preempted. Requests with an incomplete prefill do not count: they are set
@@ -371,14 +351,9 @@ impl PlanView<'_> {
                 index += 1;
                 continue;
             }
-            let (fed, missing) = match (self.drafts, rule.fit) {
-                (0, _) => (1, u32::from(sequence.processed > sequence.blocks * block_size)),
-                (_, Fit::Reserved) => (self.fed_within_blocks(sequence), 0),
-                _ => {
-                    let fed = self.fed(sequence);
-                    let held = self.limits.blocks_for(sequence.kv_tokens() + fed);
-                    (fed, held.saturating_sub(sequence.blocks))
-                }
+            let (fed, missing) = match self.drafts {
+                0 => (1, u32::from(sequence.processed > sequence.blocks * block_size)),
+                _ => self.fed_and_missing(sequence, rule.fit),
             };
             let free = self.replica.pool.free();
             let fits = match rule.fit {
