@@ -371,6 +371,7 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
         replicas: model.replicas,
         limits: model.limits,
         prefix_caching: model.prefix_caching,
+        speculation: model.speculation(),
         policy: model.policy.boxed(),
         router: model.router.boxed(),
         predictor: model.predictor.clone(),
@@ -400,6 +401,10 @@ fn create_csv(
         _ => configuration.models().map(|model| model.served_as.as_str()).collect(),
     };
     let sink = CsvSink::create(place.path(), &names, scenario.output.batch_metrics)?;
+    let sink = match configuration.models().any(|model| model.speculative.is_some()) {
+        true => sink.with_drafts(),
+        false => sink,
+    };
     match scenario.output.time_series() {
         None => Ok(sink),
         Some(interval) => {

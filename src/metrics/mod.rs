@@ -28,7 +28,7 @@ pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;
 pub use record::{
     BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
-    RunTotals, TokenGaps,
+    RunTotals, SpeculationTotals, TokenGaps,
 };
 pub use result::{ExperimentResult, ModelResult, VariantResult};
 pub use sinks::ByPool;

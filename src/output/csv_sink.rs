@@ -65,6 +65,11 @@ impl CsvSink {
         Ok(CsvSink { series: Some(SeriesCsv::new(file, interval, blocks)), ..self })
     }
 
+    /// Also writes the columns of speculative decoding. Before the first request.
+    pub fn with_drafts(self) -> CsvSink {
+        CsvSink { requests: self.requests.with_drafts(), ..self }
+    }
+
     /// Ends the files; returns the first error there was while writing.
     pub fn finish(self) -> Result<(), OutputError> {
         let failed = |name: &str| OutputError::io("write", &self.folder.join(name));

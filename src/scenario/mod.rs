@@ -20,6 +20,7 @@ mod resolved_text;
 mod scenario;
 mod setting_error;
 mod sharing;
+mod speculative;
 pub mod suggest;
 pub mod sweep;
 
@@ -31,6 +32,7 @@ pub use resolve::Configuration;
 pub use scenario::Scenario;
 pub use setting_error::SettingError;
 pub use sharing::{GpuSharing, SpatialShare};
+pub use speculative::Speculative;
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::quantization::Quantization;
 use crate::metrics::{BatchRecords, Expectation, Slo};
 use crate::sim::Nanos;
+use crate::speculation::SpeculativeSettings;
 use crate::workload::WorkloadSpec;
 
 /// The whole file, or the whole of one variant.
@@ -103,6 +104,8 @@ pub(super) struct RawEngine {
     pub num_gpu_blocks: Option<u32>,
     /// Whether full KV blocks are found again by their prefix; as the policy has it if absent.
     pub enable_prefix_caching: Option<bool>,
+    /// Speculative decoding; off if absent.
+    pub speculative: Option<SpeculativeSettings>,
     /// Milliseconds from a request's arrival until the engine has it.
     #[serde(default)]
     pub api_overhead_ms: f64,

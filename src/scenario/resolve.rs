@@ -10,14 +10,16 @@ use super::quantization::Quantization;
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
 use super::sharing::{self, GpuSharing};
+use super::speculative::{self, Speculative};
 use super::{model, models, plugins, suggest};
-use crate::cluster::memory::{self, MemoryPlan, MemorySettings};
+use crate::cluster::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
 use crate::model::ModelSpec;
 use crate::registry::{AnyPolicy, AnyRouter, AnyTiming, Registry};
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
+use crate::speculation::{self, Speculation};
 use crate::timing::{Predictor, TimingContext, check_network};
 use crate::workload::{Workload, WorkloadSpec};
 
@@ -56,6 +58,8 @@ pub struct Configuration {
     pub limits: EngineLimits,
     /// Whether full KV blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// Speculative decoding, if it is on.
+    pub speculative: Option<Speculative>,
     /// Milliseconds from a request's arrival until the engine has it.
     pub api_overhead_ms: f64,
     /// Share of the device's memory that the engine takes.
@@ -143,6 +147,11 @@ impl Configuration {
             peak_flops: self.device.fp16_tflops * 1e12,
             gpus: self.replicas.saturating_mul(self.parallel.gpus()),
         })
+    }
+
+    /// How requests speculate, if they do.
+    pub fn speculation(&self) -> Option<Speculation> {
+        self.speculative.as_ref().map(|speculative| speculative.run.clone())
     }
 
     /// The time limit.
@@ -313,8 +322,19 @@ impl Checker<'_> {
             let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
             return Err(self.error("engine.api_overhead_ms", api_overhead_ms, &expected));
         }
+        let drafter = match &raw.engine.speculative {
+            None => None,
+            Some(settings) => {
+                let longest = raw.engine.max_model_len.unwrap_or(model.max_position);
+                speculative::goes_with(raw).map_err(|error| self.settings("", &error))?;
+                let checked = speculation::check_settings(settings, &model, parallel, longest)
+                    .map_err(|error| self.settings("engine.speculative", &error))?;
+                Some((settings, checked))
+            }
+        };
+        let draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
         let (limits, memory) =
-            self.engine(raw, &model, device, parallel, policy.as_ref(), warnings)?;
+            self.engine(raw, (&model, draft_memory), device, parallel, policy.as_ref(), warnings)?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
         let timing = plugins::read(self.document, "timing", self.registry.timings(), None)?;
         let context = TimingContext {
@@ -327,6 +347,19 @@ impl Checker<'_> {
             step_overhead_ms: policy.step_overhead_ms(),
         };
         let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
+        let (predictor, speculative) = match &drafter {
+            None => (predictor, None),
+            Some((settings, checked)) => {
+                let timings = self.registry.timings();
+                let built = speculative::build(
+                    (self.document, timings),
+                    (settings, checked),
+                    (timing.as_ref(), predictor),
+                    &context,
+                )?;
+                (built.run.predictor.clone() as Arc<dyn Predictor>, Some(built))
+            }
+        };
         let workload =
             raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
         for warning in workload.warnings() {
@@ -355,6 +388,7 @@ impl Checker<'_> {
             policy,
             limits,
             prefix_caching,
+            speculative,
             api_overhead_ms,
             gpu_memory_utilization: raw.engine.gpu_memory_utilization,
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,
@@ -386,7 +420,7 @@ impl Checker<'_> {
     fn engine(
         &self,
         raw: &RawScenario,
-        model: &ModelSpec,
+        (model, draft): (&ModelSpec, DraftMemory),
         device: &DeviceSpec,
         parallel: Parallelism,
         policy: &dyn AnyPolicy,
@@ -455,6 +489,7 @@ impl Checker<'_> {
             max_model_len,
             max_num_batched_tokens: tokens,
             max_num_seqs: batch.max_num_seqs,
+            draft,
         };
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));

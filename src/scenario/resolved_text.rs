@@ -110,6 +110,11 @@ fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if c.limits.vidur_lengths {
         engine.push("vidur_lengths: true".to_owned());
     }
+    if let Some(speculative) = &c.speculative {
+        let settings = ron_text(&speculative.settings)?;
+        let settings = settings.strip_suffix(')').unwrap_or(&settings);
+        engine.push(format!("speculative: {settings}{})", speculative.draft_timing_text()));
+    }
     let mut sections = vec![
         ("model", model::to_ron(&c.model, c.model_config.as_deref()).map_err(unwritable)?),
         ("device", ron_text(&c.device.name)?),

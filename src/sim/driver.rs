@@ -129,7 +129,9 @@ impl Simulation {
         let mut pools = Vec::new();
         let mut traffic = Vec::new();
         for (pool, index) in spec.pools.into_iter().zip(0..) {
-            let grouped = pool.limits.stages == 1 && !spec.plain_lists;
+            // How many tokens a step makes is only known when it ends.
+            let speculates = pool.speculation.is_some();
+            let grouped = pool.limits.stages == 1 && !spec.plain_lists && !speculates;
             let form = if grouped { Form::Grouped } else { Form::AlwaysPlain };
             let first_replica = replicas.len() as u32;
             let mut limits = pool.limits;
@@ -154,8 +156,12 @@ impl Simulation {
             pools.push(Pool {
                 limits,
                 prefix_caching: pool.prefix_caching,
+                speculation: pool.speculation,
+                name: pool.name,
+                seed: spec.seed,
                 predictor: pool.predictor,
                 fast_forward: !spec.exact_steps
+                    && !speculates
                     && limits.stages == 1
                     // Who takes turns with others cannot know when its next iteration starts.
                     && pool.shared_gpus.is_none()

@@ -7,6 +7,7 @@ use super::arrive::Window;
 use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::scheduling::EngineLimits;
+use crate::speculation::Speculation;
 use crate::timing::Predictor;
 use crate::workload::RequestSource;
 
@@ -41,6 +42,8 @@ pub struct PoolSpec {
     pub limits: EngineLimits,
     /// Whether full KV blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// How requests speculate, if they do. `predictor` is then that of the speculation.
+    pub speculation: Option<Speculation>,
     /// The scheduling policy of every replica.
     pub policy: Box<dyn AnyPolicy>,
     /// The router, which sees only this pool.

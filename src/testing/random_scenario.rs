@@ -228,6 +228,7 @@ impl RandomScenario {
             replicas: self.replicas,
             limits: self.limits,
             prefix_caching: self.prefix_caching,
+            speculation: None,
             policy,
             router,
             predictor: Arc::new(self.time),

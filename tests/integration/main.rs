@@ -21,3 +21,4 @@ mod refusals;
 mod room;
 mod scenarios;
 mod several_models;
+mod speculative;

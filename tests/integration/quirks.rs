@@ -79,6 +79,7 @@ fn spec(
         replicas,
         limits,
         prefix_caching: false,
+        speculation: None,
         policy: Box::new(policy),
         router: Box::new(router),
         predictor: Arc::new(MICROSECOND),

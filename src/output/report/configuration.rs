@@ -23,6 +23,7 @@ pub fn lines(name: &str, v: &VariantResult) -> Vec<Line> {
     lines.extend(models::lines(v));
     lines.extend(objectives(v));
     lines.extend(kv(v, single));
+    lines.extend(speculation(v));
     lines.extend(time(v));
     lines.extend(timing(&v.timing));
     lines.extend(basis(v).into_iter().flat_map(|text| wrapped("", &text, 0)));
@@ -219,6 +220,20 @@ fn preemptions(v: &VariantResult) -> String {
         }
         _ => "no preemptions".to_owned(),
     }
+}
+
+/// Speculative decoding, where it is on.
+fn speculation(v: &VariantResult) -> Vec<Line> {
+    let Some(tokens) = v.mean("tokens_per_step") else { return Vec::new() };
+    let mut items = vec![format!("{} tokens per step", number(tokens, 3))];
+    items.extend(
+        v.mean("acceptance_rate").map(|rate| format!("{} % of drafts accepted", percent(rate))),
+    );
+    items.extend(
+        v.mean("speculative_speedup")
+            .map(|ratio| format!("{} x as fast as without drafts", number(ratio, 3))),
+    );
+    packed("drafts", &items, " | ", 0)
 }
 
 /// Where the stages' time went.
