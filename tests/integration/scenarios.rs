@@ -78,7 +78,7 @@ fn every_scenario_says_what_it_is_and_what_it_expects() {
         assert!(text.contains(scenario.name.as_str()), "{shown} shows how to run it");
         assert!(scenario.title.is_some(), "{shown} has no title");
         assert!(!scenario.expectations.is_empty(), "{shown} expects nothing");
-        assert!(!text.contains("shared"), "{shown} needs files that users do not have");
+        assert!(!text.contains("../shared"), "{shown} needs files that users do not have");
         assert!(scenario.warnings.is_empty(), "{shown}: {:#?}", scenario.warnings);
         // Results of all go into one folder.
         assert!(!names.contains(&scenario.name), "two scenarios are called {}", scenario.name);
