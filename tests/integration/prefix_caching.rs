@@ -39,7 +39,10 @@ fn column(csv: &str, name: &str) -> Vec<f64> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let index = reader.headers().expect("a header").iter().position(|column| column == name);
     let index = index.unwrap_or_else(|| panic!("no column {name}"));
-    let rows = reader.records().map(|row| row.expect("a row")[index].parse().expect("a number"));
+    let rows = reader.records().map(|row| match &row.expect("a row")[index] {
+        "" => f64::NAN,
+        number => number.parse().expect("a number"),
+    });
     rows.collect()
 }
 
@@ -110,7 +113,8 @@ fn a_conversation_finds_its_answers() {
 /// One conversation of three turns: the next comes 5 s after the last answer, and finds what was said.
 #[test]
 fn a_generated_conversation_waits_for_its_answers_and_finds_them() {
-    let workload = "requests: 3, arrivals: Uniform(qps: 1), lengths: Fixed(prompt: 100, output: 61),
+    let workload =
+        "requests: 3, arrivals: Uniform(qps: 1), lengths: Fixed(prompt: 100, output: 61),
                     conversations: (turns: Fixed(3), think: Fixed(5.0))";
     for policy in ["policy: VllmV1()", "policy: SgLang()"] {
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -156,7 +160,8 @@ fn sg_lang_admits_the_longest_cached_prefix_first() {
 #[test]
 fn affinity_brings_turns_to_their_conversation() {
     // 24 conversations of two turns, half a second apart.
-    let workload = "requests: 48, arrivals: Uniform(qps: 2), lengths: Fixed(prompt: 100, output: 61),
+    let workload =
+        "requests: 48, arrivals: Uniform(qps: 2), lengths: Fixed(prompt: 100, output: 61),
                     conversations: (turns: Fixed(2), think: Uniform(1, 4))";
     let hits = |router: &str| {
         let dir = tempfile::tempdir().expect("a temporary folder");
