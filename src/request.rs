@@ -21,6 +21,8 @@ pub enum RequestState {
 pub struct Request {
     /// Its id in the workload.
     pub id: u64,
+    /// Index of the pool that serves it.
+    pub pool: u32,
     /// When it arrived, at the API server.
     pub arrived_at: Nanos,
     /// Time since the arrival before it; `None` for the first.

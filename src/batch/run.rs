@@ -28,22 +28,29 @@ pub(crate) struct Run {
     /// Whether members take blocks as they grow; they do not where these were reserved, not even
     /// beyond the reservation (`vidur_lengths`).
     pub grows: bool,
-    /// When each iteration ends.
-    pub ends: Vec<Instant>,
-    /// What each costs.
-    pub times: Vec<StageTime>,
+    /// The iterations.
+    pub steps: Vec<RunStep>,
+}
+
+/// An iteration of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunStep {
+    /// When it ends.
+    pub end: Instant,
+    /// What it costs.
+    pub time: StageTime,
 }
 
 impl Run {
     /// Number of iterations.
     pub fn iterations(&self) -> u32 {
-        self.ends.len() as u32
+        self.steps.len() as u32
     }
 
     /// When the last iteration begins, if the first begins at `start`.
     pub fn last_start(&self, start: Nanos) -> Nanos {
-        match self.ends.as_slice() {
-            [.., before, _] => before.tick,
+        match self.steps.as_slice() {
+            [.., before, _] => before.end.tick,
             _ => start,
         }
     }
@@ -51,25 +58,22 @@ impl Run {
     /// Cuts the run off at the first boundary at or after `now`. Returns the new end if it is an
     /// earlier one.
     pub fn cut_off(&mut self, now: Nanos) -> Option<Instant> {
-        let keep = self.ends.partition_point(|end| end.tick < now) + 1;
-        if keep >= self.ends.len() {
+        let keep = self.steps.partition_point(|step| step.end.tick < now) + 1;
+        if keep >= self.steps.len() {
             return None;
         }
-        self.ends.truncate(keep);
-        self.times.truncate(keep);
-        self.ends.last().copied()
+        self.steps.truncate(keep);
+        self.steps.last().map(|step| step.end)
     }
 
     /// Begins a run with the iteration that ends at `end`.
     pub fn begin(&mut self, end: Instant, time: StageTime) {
-        self.ends.clear();
-        self.times.clear();
+        self.steps.clear();
         self.push(end, time);
     }
 
     pub fn push(&mut self, end: Instant, time: StageTime) {
-        self.ends.push(end);
-        self.times.push(time);
+        self.steps.push(RunStep { end, time });
     }
 }
 
@@ -102,6 +106,11 @@ impl Growth {
             None => 0,
             Some(before) => self.by_room[before as usize % self.by_room.len()],
         }
+    }
+
+    /// Blocks needed by each iteration after the first.
+    pub fn each(&self) -> impl Iterator<Item = u32> {
+        self.by_room.iter().copied().cycle()
     }
 
     /// Whether iteration `number` fits into `free` blocks.

@@ -4,20 +4,20 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
 use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
-use crate::batch::{Batch, BlockChange, Growth};
+use crate::batch::{Batch, BlockChange};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
-use crate::kv::{BlockStore, BlockTable, KvBlock, PrefixHashes};
+use crate::kv::{BlockStore, BlockTable, KvBlock};
 use crate::metrics::{BatchRecord, BatchRecords, RequestStatus};
 use crate::request::{RequestQuery, Sequence};
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
 #[derive(SystemParam)]
 pub(crate) struct Books<'w, 's> {
-    requests: RequestQuery<'w, 's>,
-    ledger: ResMut<'w, Ledger>,
+    pub(super) requests: RequestQuery<'w, 's>,
+    pub(super) ledger: ResMut<'w, Ledger>,
     /// Spans between tokens of the batch that is committed, run-length coded.
     gaps: Local<'s, (Nanos, u64)>,
-    changes: Local<'s, Vec<BlockChange>>,
+    pub(super) changes: Local<'s, Vec<BlockChange>>,
 }
 
 /// Finish phase: takes what is due off the event queue. A stage that ends hands its batch to the next stage; the last stage's batch is
@@ -70,7 +70,8 @@ pub(crate) fn finish(
         }
         let (mut batch, &BatchOf(entity)) = batches.get_mut(slot)?;
         let mut replica = replicas.get_mut(entity)?;
-        let block_size = engine.limits.block_size;
+        let block_size = engine.pool(replica.pool_index).limits.block_size;
+        books.ledger.open(replica.pool_index);
         let mut commit = Commit {
             now,
             batch_records: engine.batch_records,
@@ -90,12 +91,12 @@ pub(crate) fn finish(
 }
 
 /// When a batch is committed, and where what ends with it goes.
-struct Commit<'a, 'b> {
-    now: Nanos,
-    batch_records: BatchRecords,
+pub(super) struct Commit<'a, 'b> {
+    pub now: Nanos,
+    pub batch_records: BatchRecords,
     ended: &'a mut Vec<(Sequence, RequestStatus)>,
-    block_size: u32,
-    blocks: &'a mut BlockStore<'b>,
+    pub block_size: u32,
+    pub blocks: &'a mut BlockStore<'b>,
 }
 
 impl Books<'_, '_> {
@@ -108,8 +109,8 @@ impl Books<'_, '_> {
         stage: u32,
         commit: &mut Commit<'_, '_>,
     ) -> Result {
-        let first_end = match batch.run.ends.as_slice() {
-            [first, _, ..] => first.tick,
+        let first_end = match batch.run.steps.as_slice() {
+            [first, _, ..] => first.end.tick,
             _ => commit.now,
         };
         replica.last_end = batch.ready;
@@ -156,112 +157,7 @@ impl Books<'_, '_> {
         Ok(())
     }
 
-    /// Commits the iterations of a run after the first: what single steps would have done. Returns
-    /// their time.
-    fn commit_rest(
-        &mut self,
-        batch: &mut Batch,
-        replica: &mut Replica,
-        stage: u32,
-        commit: &mut Commit<'_, '_>,
-    ) -> Result<Nanos> {
-        let more = batch.run.iterations() - 1;
-        let size = u64::from(batch.size);
-        // Blocks and tokens that the cluster's counts do not show yet, while the run goes on.
-        let (growth, counted) = match batch.with_group {
-            true => (replica.decoding.growth(), replica.decoding.in_window()),
-            false => {
-                let counted = batch.members.iter().filter(|member| member.in_window).count();
-                (Growth::of(&batch.members, commit.block_size, 1), counted as u64)
-            }
-        };
-        let growth = growth.filter(|_| batch.run.grows);
-        let (mut tokens, mut blocks) = (0, 0);
-        let mut execution = Nanos::ZERO;
-        for number in 1..=more {
-            let (start, end) =
-                (batch.run.ends[number as usize - 1].tick, batch.run.ends[number as usize].tick);
-            let time = batch.run.times[number as usize];
-            batch.id += 1;
-            batch.shape.next_decode();
-            self.count(batch, stage, end, start, commit);
-            self.ledger.count_busy(time, false);
-            if counted > 0 {
-                self.ledger.totals.inter_token.record(time.total, counted);
-            }
-            execution += time.total;
-            tokens += size;
-            blocks += u64::from(growth.as_ref().map_or(0, |growth| growth.needed(number)));
-            self.ledger.integrate_extra(start, end, tokens, blocks);
-        }
-        self.ledger.planned += u64::from(more);
-        self.ledger.counts.used += tokens;
-        match batch.with_group {
-            true => self.grow_group(batch, replica, more, commit)?,
-            false => self.grow_members(batch, replica, more, execution, commit)?,
-        }
-        replica.note_peak();
-        Ok(execution)
-    }
-
-    /// The blocks that a decode group got in the iterations of a run after the first.
-    fn grow_group(
-        &mut self,
-        batch: &Batch,
-        replica: &mut Replica,
-        more: u32,
-        commit: &mut Commit<'_, '_>,
-    ) -> Result {
-        let Replica { decoding, pool, .. } = replica;
-        let caches = pool.caches_prefixes();
-        for number in 1..=more {
-            decoding.block_changes(number, batch.run.grows, caches, &mut self.changes);
-            for change in self.changes.iter() {
-                let (mut table, _, hashes) = self.requests.get_mut(change.entity)?;
-                let new = change.apply(pool, &mut table, hashes, commit.blocks);
-                self.ledger.counts.allocated += u64::from(new);
-            }
-        }
-        Ok(())
-    }
-
-    /// What the iterations of a run after the first gave to the members of a plain list.
-    fn grow_members(
-        &mut self,
-        batch: &mut Batch,
-        replica: &mut Replica,
-        more: u32,
-        execution: Nanos,
-        commit: &mut Commit<'_, '_>,
-    ) -> Result {
-        for member in &mut batch.members {
-            member.execution += execution;
-            member.last_token_at = commit.now;
-            let before = member.kv_tokens();
-            member.processed += more;
-            // The last token of the run is not in the cache yet.
-            let held = member.kv_tokens();
-            let needed = if batch.run.grows { held.div_ceil(commit.block_size) } else { 0 };
-            let missing = needed.saturating_sub(member.blocks);
-            let full = before / commit.block_size..held / commit.block_size;
-            if missing == 0 && (full.is_empty() || !replica.pool.caches_prefixes()) {
-                continue;
-            }
-            let (mut table, _, hashes) = self.requests.get_mut(member.entity)?;
-            replica.pool.allocate(missing, &mut table, commit.blocks);
-            member.blocks += missing;
-            self.ledger.counts.allocated += u64::from(missing);
-            if let Some(PrefixHashes(hashes)) = hashes {
-                let full = full.start as usize..full.end as usize;
-                for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes[full]) {
-                    replica.pool.remember(id, hash, commit.blocks);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// An iteration's record and its part in the totals.
+    /// A batch's part in the totals.
     fn count(
         &mut self,
         batch: &Batch,
@@ -283,27 +179,42 @@ impl Books<'_, '_> {
         }
         self.ledger.digest(batch.id);
         self.ledger.digest(end.0);
+        self.report(batch, batch.id, stage, end, scheduled_at, commit);
+    }
+
+    /// Tells those who listen of an iteration: the batch's, or one of its run with number `id`.
+    pub(super) fn report(
+        &mut self,
+        batch: &Batch,
+        id: u64,
+        stage: u32,
+        end: Nanos,
+        scheduled_at: Nanos,
+        commit: &Commit<'_, '_>,
+    ) {
+        let shape = &batch.shape;
         if let Some(series) = &mut self.ledger.series {
             series.iteration(end, u64::from(shape.prefill_tokens()), u64::from(shape.decodes));
         }
-        if commit.batch_records != BatchRecords::Off {
-            let record = BatchRecord {
-                id: batch.id,
-                count: 1,
-                replica: batch.replica,
-                stage,
-                scheduled_at,
-                completed_at: end,
-                tokens: shape.tokens,
-                prefill_tokens: shape.prefill_tokens(),
-                size: batch.size,
-            };
-            let batches = &mut self.ledger.batches;
-            let extended = commit.batch_records == BatchRecords::RunLength
-                && batches.last_mut().is_some_and(|last| last.extend(&record));
-            if !extended {
-                batches.push(record);
-            }
+        if commit.batch_records == BatchRecords::Off {
+            return;
+        }
+        let record = BatchRecord {
+            id,
+            count: 1,
+            replica: batch.replica,
+            stage,
+            scheduled_at,
+            completed_at: end,
+            tokens: shape.tokens,
+            prefill_tokens: shape.prefill_tokens(),
+            size: batch.size,
+        };
+        let batches = &mut self.ledger.batches;
+        let extended = commit.batch_records == BatchRecords::RunLength
+            && batches.last_mut().is_some_and(|last| last.extend(&record));
+        if !extended {
+            batches.push(record);
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod agenda;
 mod arrive;
+mod commit_run;
 mod driver;
 mod engine;
 mod finish;
@@ -22,13 +23,13 @@ mod time;
 pub(crate) use agenda::{Agenda, Event};
 pub use arrive::Window as SimWindow;
 pub use driver::{Simulation, StepDigest};
-pub(crate) use engine::Engine;
+pub(crate) use engine::{Engine, Pool};
 pub(crate) use finish::depart;
 pub(crate) use ledger::{Counts, Ledger};
 pub(crate) use lists::Worklists;
 pub use phase::Phase;
 pub use random::RandomStream;
 pub(crate) use series::Series;
-pub use spec::{SimError, SimSpec};
+pub use spec::{PoolSpec, SimError, SimSpec, Traffic};
 pub(crate) use time::Instant;
 pub use time::Nanos;

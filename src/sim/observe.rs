@@ -22,16 +22,17 @@ pub(crate) fn record_ended(
     }
     lists.ended.sort_by_key(|(sequence, _)| sequence.id);
     for (sequence, status) in lists.ended.drain(..) {
+        let request = requests.get(sequence.entity)?;
+        ledger.open(request.pool);
         match status {
             RequestStatus::Finished => ledger.totals.finished += 1,
             RequestStatus::Rejected(_) => ledger.totals.rejected += 1,
             RequestStatus::Unfinished => ledger.totals.unfinished += 1,
         }
         let finished = matches!(status, RequestStatus::Finished);
-        let request = requests.get(sequence.entity)?;
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         commands.entity(sequence.entity).despawn();
-        arrivals.release(sequence.id, finished, agenda.now());
+        arrivals.release(request.pool, sequence.id, finished, agenda.now());
     }
     Ok(())
 }
@@ -49,6 +50,7 @@ pub(crate) fn record(
     };
     RequestRecord {
         id: request.id,
+        pool: request.pool,
         replica: request.replica,
         arrived_at: request.arrived_at,
         inter_arrival: request.inter_arrival,

@@ -7,7 +7,7 @@ use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::routing::{LeastOutstanding, PowerOfTwo, PrefixAffinity, Random, RoundRobin, VidurLor};
 use crate::scheduling::EngineLimits;
-use crate::sim::{Nanos, RandomStream, SimSpec};
+use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 use crate::workload::{NewRequest, RequestSource};
 
@@ -190,29 +190,27 @@ impl RandomScenario {
             3 => Box::new(PowerOfTwo::default()),
             _ => Box::new(VidurLor::default()),
         };
-        SimSpec {
+        let pool = PoolSpec {
+            name: String::new(),
             replicas: self.replicas,
             limits: self.limits,
             prefix_caching: self.prefix_caching,
             policy,
             router,
             predictor: Arc::new(self.time),
-            source: Box::new(List {
-                requests: self.requests.clone(),
-                follows: self.follows.clone(),
-                next: 0,
-            }),
-            concurrency: self.concurrency,
-            // Arrivals that the engine sees later, in one scenario in three.
-            api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
-            arrivals_until: None,
-            window: Box::new(|_, _| true),
-            seed: self.seed,
-            time_limit: None,
-            batch_records: BatchRecords::Each,
-            time_series: None,
-            exact_steps: false,
-            plain_lists: false,
-        }
+            traffic: Traffic {
+                source: Box::new(List {
+                    requests: self.requests.clone(),
+                    follows: self.follows.clone(),
+                    next: 0,
+                }),
+                concurrency: self.concurrency,
+                // Arrivals that the engine sees later, in one scenario in three.
+                api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
+                until: None,
+                window: Box::new(|_, _| true),
+            },
+        };
+        SimSpec { batch_records: BatchRecords::Each, ..SimSpec::of_one(pool, self.seed) }
     }
 }

@@ -13,12 +13,14 @@ mod settings;
 pub use formula::FormulaSettings;
 pub use full::{
     Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
-    RooflineSettings, calibrate, coverage, transfer_errors,
+    RooflineSettings, WeightOnly, calibrate, coverage, transfer_errors,
 };
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};
+
+use std::ops::AddAssign;
 
 use crate::sim::Nanos;
 
@@ -172,6 +174,18 @@ pub struct StageTime {
     pub transferred: Nanos,
     /// The part of `total` that goes on, by work, where measurements ended.
     pub extrapolated: Nanos,
+}
+
+impl AddAssign for StageTime {
+    /// Adds the whole nanoseconds; the rests of sums are the clock's.
+    fn add_assign(&mut self, other: StageTime) {
+        self.total += other.total;
+        self.attention_prefill += other.attention_prefill;
+        self.attention_decode += other.attention_decode;
+        self.communication += other.communication;
+        self.transferred += other.transferred;
+        self.extrapolated += other.extrapolated;
+    }
 }
 
 /// What a run's times rest on, for the summary.

@@ -1,0 +1,178 @@
+//! Finish phase, for runs: commits the iterations after the first as single steps would have done.
+
+use bevy_ecs::prelude::*;
+
+use super::Nanos;
+use super::finish::{Books, Commit};
+use crate::batch::{Batch, Growth};
+use crate::cluster::Replica;
+use crate::kv::PrefixHashes;
+use crate::metrics::BatchRecords;
+use crate::timing::StageTime;
+
+impl Books<'_, '_> {
+    /// Commits the iterations of a run after the first. Returns their time.
+    pub(super) fn commit_rest(
+        &mut self,
+        batch: &mut Batch,
+        replica: &mut Replica,
+        stage: u32,
+        commit: &mut Commit<'_, '_>,
+    ) -> Result<Nanos> {
+        let more = batch.run.iterations() - 1;
+        // Blocks that the cluster's counts do not show yet, while the run goes on.
+        let (growth, counted) = match batch.with_group {
+            true => (replica.decoding.growth(), replica.decoding.in_window()),
+            false => {
+                let counted = batch.members.iter().filter(|member| member.in_window).count();
+                (Growth::of(&batch.members, commit.block_size, 1), counted as u64)
+            }
+        };
+        let growth = growth.filter(|_| batch.run.grows);
+        let time = self.integrate(batch, growth.as_ref(), counted);
+        self.ledger.count_busy(time, false);
+        self.total(batch, more);
+        if commit.batch_records != BatchRecords::Off || self.ledger.series.is_some() {
+            self.tell(batch, growth.as_ref(), stage, commit);
+        }
+        batch.id += u64::from(more);
+        self.ledger.planned += u64::from(more);
+        self.ledger.counts.used += u64::from(more) * u64::from(batch.size);
+        match batch.with_group {
+            true => self.grow_group(batch, replica, more, commit)?,
+            false => self.grow_members(batch, replica, more, time.total, commit)?,
+        }
+        replica.note_peak();
+        Ok(time.total)
+    }
+
+    /// Adds what the iterations held beyond the counts to the integrals, and their gaps between
+    /// tokens, of `counted` requests each. Returns the sum of their times.
+    fn integrate(&mut self, batch: &Batch, growth: Option<&Growth>, counted: u64) -> StageTime {
+        let totals = &mut self.ledger.totals;
+        let (mut sum, mut used, mut allocated) = (StageTime::default(), 0_u128, 0_u128);
+        for (step, held) in batch.run.steps[1..].iter().zip(held(batch, growth)) {
+            let span = step.time.total;
+            sum += step.time;
+            used += u128::from(span.0) * u128::from(held.tokens);
+            allocated += u128::from(span.0) * u128::from(held.blocks);
+            if counted > 0 {
+                totals.inter_token.record(span, counted);
+            }
+        }
+        totals.kv_used_integral += used;
+        totals.kv_allocated_integral += allocated;
+        sum
+    }
+
+    /// Adds `more` iterations of decoding requests to the totals.
+    fn total(&mut self, batch: &Batch, more: u32) {
+        let (more, size) = (u64::from(more), u64::from(batch.size));
+        let totals = &mut self.ledger.totals;
+        totals.batches += more;
+        totals.batch_members += more * size;
+        totals.decode_tokens += more * size;
+        // In each iteration every context is one token longer than in the one before.
+        let context = batch.shape.decode_context;
+        totals.context_products += more * context + size * (more * (more + 1) / 2);
+        if let Some(last) = batch.run.steps.last() {
+            totals.end = totals.end.max(last.end.tick);
+            self.ledger.digest(last.end.tick.0);
+        }
+        self.ledger.digest(batch.id + more);
+    }
+
+    /// Tells of each iteration, if somebody listens.
+    fn tell(
+        &mut self,
+        batch: &mut Batch,
+        growth: Option<&Growth>,
+        stage: u32,
+        commit: &Commit<'_, '_>,
+    ) {
+        let first = batch.id;
+        for (number, held) in (1..batch.run.steps.len()).zip(held(batch, growth)) {
+            let (start, end) =
+                (batch.run.steps[number - 1].end.tick, batch.run.steps[number].end.tick);
+            self.report(batch, first + number as u64, stage, end, start, commit);
+            if let Some(series) = &mut self.ledger.series {
+                series.add_held(start, end, held.tokens, held.blocks);
+            }
+        }
+    }
+
+    /// The blocks that a decode group got in the iterations of a run after the first.
+    fn grow_group(
+        &mut self,
+        batch: &Batch,
+        replica: &mut Replica,
+        more: u32,
+        commit: &mut Commit<'_, '_>,
+    ) -> Result {
+        let Replica { decoding, pool, .. } = replica;
+        let caches = pool.caches_prefixes();
+        for number in 1..=more {
+            decoding.block_changes(number, batch.run.grows, caches, &mut self.changes);
+            for change in self.changes.iter() {
+                let (mut table, _, hashes) = self.requests.get_mut(change.entity)?;
+                let new = change.apply(pool, &mut table, hashes, commit.blocks);
+                self.ledger.counts.allocated += u64::from(new);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the iterations of a run after the first gave to the members of a plain list.
+    fn grow_members(
+        &mut self,
+        batch: &mut Batch,
+        replica: &mut Replica,
+        more: u32,
+        execution: Nanos,
+        commit: &mut Commit<'_, '_>,
+    ) -> Result {
+        for member in &mut batch.members {
+            member.execution += execution;
+            member.last_token_at = commit.now;
+            let before = member.kv_tokens();
+            member.processed += more;
+            // The last token of the run is not in the cache yet.
+            let held = member.kv_tokens();
+            let needed = if batch.run.grows { held.div_ceil(commit.block_size) } else { 0 };
+            let missing = needed.saturating_sub(member.blocks);
+            let full = before / commit.block_size..held / commit.block_size;
+            if missing == 0 && (full.is_empty() || !replica.pool.caches_prefixes()) {
+                continue;
+            }
+            let (mut table, _, hashes) = self.requests.get_mut(member.entity)?;
+            replica.pool.allocate(missing, &mut table, commit.blocks);
+            member.blocks += missing;
+            self.ledger.counts.allocated += u64::from(missing);
+            if let Some(PrefixHashes(hashes)) = hashes {
+                let full = full.start as usize..full.end as usize;
+                for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes[full]) {
+                    replica.pool.remember(id, hash, commit.blocks);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tokens and blocks that a run holds beyond the counts.
+struct Held {
+    tokens: u64,
+    blocks: u64,
+}
+
+/// What a run holds beyond the counts during each iteration after the first.
+fn held(batch: &Batch, growth: Option<&Growth>) -> impl Iterator<Item = Held> {
+    let size = u64::from(batch.size);
+    let mut needed = growth.map(Growth::each);
+    let (mut tokens, mut blocks) = (0, 0);
+    std::iter::repeat_with(move || {
+        tokens += size;
+        blocks += needed.as_mut().and_then(Iterator::next).map_or(0, u64::from);
+        Held { tokens, blocks }
+    })
+}
