@@ -47,6 +47,7 @@
 //!     policy: configuration.policy.boxed(),
 //!     router: configuration.router.boxed(),
 //!     predictor: configuration.predictor.clone(),
+//!     shared_gpus: None,
 //!     traffic: Traffic {
 //!         source: configuration.workload.source(seed),
 //!         concurrency: configuration.workload.concurrency(),

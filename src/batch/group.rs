@@ -47,6 +47,8 @@ pub(crate) struct DecodeGroup {
     bins: Vec<(Vec<Handle>, u32)>,
     /// Members that hold more blocks than their tokens need, or fewer.
     irregular: u32,
+    /// Whether a member went on without the block that it needed: those of reservations do.
+    ungrown: bool,
     /// Contexts relative to `iteration`; some are of members who left.
     longest: BinaryHeap<(i64, Handle)>,
     shortest: BinaryHeap<Reverse<(i64, Handle)>>,
@@ -73,6 +75,8 @@ struct Member {
     generation: u32,
     /// The group's iterations when it joined.
     joined: u64,
+    /// Whether it counts in `irregular`.
+    irregular: bool,
 }
 
 /// What an iteration does to a member's blocks.
@@ -207,7 +211,8 @@ impl DecodeGroup {
         let bin = self.bin_of(&sequence);
         self.bins[bin].0.push(handle);
         self.bins[bin].1 += 1;
-        self.irregular += u32::from(!self.is_regular(&sequence));
+        let irregular = !self.is_regular(&sequence);
+        self.irregular += u32::from(irregular);
         let relative = i64::from(context) - now as i64;
         self.longest.push((relative, handle));
         self.shortest.push(Reverse((relative, handle)));
@@ -235,7 +240,7 @@ impl DecodeGroup {
         let mut relative = sequence;
         relative.processed = context.wrapping_sub(now as u32);
         relative.execution = Nanos(sequence.execution.0.wrapping_sub(self.execution.0));
-        let member = Member { sequence: relative, generation, joined: now };
+        let member = Member { sequence: relative, generation, joined: now, irregular };
         match self.slots.get_mut(slot as usize) {
             Some(vacant) => *vacant = member,
             None => self.slots.push(member),
@@ -267,7 +272,7 @@ impl DecodeGroup {
         let sequence = self.now(self.get(handle)?);
         let bin = self.bin_of(&sequence);
         self.bins[bin].1 -= 1;
-        self.irregular -= u32::from(!self.is_regular(&sequence));
+        self.irregular -= u32::from(self.slots[handle.0 as usize].irregular);
         self.context -= u64::from(sequence.processed);
         self.context_squares -= u64::from(sequence.processed) * u64::from(sequence.processed);
         self.in_window -= u64::from(sequence.in_window);
@@ -310,6 +315,7 @@ impl DecodeGroup {
             *count = 0;
         }
         self.irregular = 0;
+        self.ungrown = false;
         self.longest.clear();
         self.shortest.clear();
         (self.context, self.context_squares, self.in_window) = (0, 0, 0);
@@ -330,7 +336,7 @@ impl DecodeGroup {
     /// How many blocks the members need in iterations to come. `None` if one has more blocks than
     /// it needs now.
     pub fn growth(&self) -> Option<Growth> {
-        if self.irregular > 0 {
+        if self.is_irregular() {
             return None;
         }
         let size = u64::from(self.block_size());
@@ -342,13 +348,13 @@ impl DecodeGroup {
 
     /// Whether a member has more blocks than it needs now.
     pub fn is_irregular(&self) -> bool {
-        self.irregular > 0
+        self.irregular > 0 || self.ungrown
     }
 
     /// Blocks that the members need to go on, and whether the last of the list is among those who
     /// need one. `None` if one has more blocks than it needs.
     pub fn needed(&self) -> Option<(u32, bool)> {
-        if self.irregular > 0 {
+        if self.is_irregular() {
             return None;
         }
         let needed = self.bins[(self.iteration % u64::from(self.block_size())) as usize].1;
@@ -374,6 +380,8 @@ impl DecodeGroup {
                 changes.push(BlockChange::new(member, member.blocks, false));
                 member.blocks += 1;
             });
+        } else {
+            self.ungrown = true;
         }
         if full {
             // One iteration before the token that is the first of a block.

@@ -57,8 +57,13 @@ fn describe(scenario: &Scenario) -> String {
         if !configuration.name.is_empty() {
             let _ = writeln!(text, "variant {}", configuration.name);
         }
-        for (key, value) in derived(configuration) {
-            let _ = writeln!(text, "{key:<9}{value}");
+        for model in configuration.models() {
+            if !model.served_as.is_empty() {
+                let _ = writeln!(text, "{:<9}{}", "-- model", model.served_as);
+            }
+            for (key, value) in derived(model) {
+                let _ = writeln!(text, "{key:<9}{value}");
+            }
         }
     }
     let _ = write!(text, "\n// resolved, hash {}\n{}", scenario.hash(), scenario.resolved_text());

@@ -166,6 +166,8 @@ pub struct Stage {
     pub count: u32,
     /// Index of its replica's pool.
     pub pool: u32,
+    /// Its GPUs, if stages of other pools run on them too.
+    pub gpus: Option<Entity>,
     /// The stage after it, if any.
     pub next: Option<Entity>,
 }

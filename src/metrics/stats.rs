@@ -112,7 +112,7 @@ impl StatsSink {
         let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
         let histograms = self.ttft.is_histogram();
-        RunSummary { seed: context.seed, metrics: out, histograms }
+        RunSummary { seed: context.seed, metrics: out, histograms, models: Vec::new() }
     }
 
     fn families(&mut self, gaps: &TokenGaps, out: &mut Metrics) {

@@ -24,13 +24,14 @@ num_preemptions,ttft,tpot,status,reject_reason";
 #[derive(Debug)]
 pub struct RequestCsv<W> {
     rows: Rows<W>,
-    model: String,
+    models: Vec<String>,
 }
 
 impl<W: Write> RequestCsv<W> {
-    /// Starts the file; every row names this model.
-    pub fn new(out: W, model: &str) -> RequestCsv<W> {
-        RequestCsv { rows: Rows::new(out, HEADER), model: quoted(model) }
+    /// Starts the file; a row names the model of its request's pool.
+    pub fn new(out: W, models: &[&str]) -> RequestCsv<W> {
+        let models = models.iter().map(|model| quoted(model)).collect();
+        RequestCsv { rows: Rows::new(out, HEADER), models }
     }
 
     /// Writes one row. Lengths are those at arrival, also after preemptions (Vidur divides by what
@@ -82,7 +83,7 @@ impl<W: Write> RequestCsv<W> {
             Some(replica) => rows.integer(replica),
             None => rows.text(""),
         }
-        rows.text(&self.model);
+        rows.text(self.models.get(r.pool as usize).map_or("", String::as_str));
         rows.time(arrived);
         rows.time(r.scheduled_at);
         rows.time(r.first_token_at);
@@ -133,7 +134,7 @@ mod tests {
     }
 
     fn rows(records: &[RequestRecord]) -> Vec<String> {
-        let mut csv = RequestCsv::new(Vec::new(), "Llama-2-7B");
+        let mut csv = RequestCsv::new(Vec::new(), &["Llama-2-7B"]);
         records.iter().for_each(|record| csv.write(record));
         let text = String::from_utf8(csv.finish().unwrap()).unwrap();
         text.lines().map(str::to_owned).collect()

@@ -36,6 +36,13 @@ pub(super) struct RawScenario {
     #[serde(default = "one")]
     pub seeds: u32,
     pub time_limit_s: Option<f64>,
+    /// Several models; read by [`super::models`], as are the two below.
+    #[serde(default, rename = "models")]
+    pub _models: IgnoredAny,
+    #[serde(default, rename = "serve")]
+    pub _serve: IgnoredAny,
+    #[serde(default, rename = "gpus")]
+    pub _gpus: IgnoredAny,
     pub slo: Option<Slo>,
     /// Partial overrides; each is merged into the rest before anything is read.
     #[serde(default, rename = "variants")]

@@ -9,7 +9,8 @@ use super::document::{Document, Span};
 use super::quantization::Quantization;
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
-use super::{model, plugins, suggest};
+use super::sharing::{self, GpuSharing};
+use super::{model, models, plugins, suggest};
 use crate::cluster::memory::{self, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
@@ -75,16 +76,56 @@ pub struct Configuration {
     pub time_limit_s: Option<f64>,
     /// Objectives.
     pub slo: Option<Slo>,
+    /// The model's name under `models`; empty for a scenario with one model.
+    pub served_as: String,
+    /// On which GPUs this model and those beside it run.
+    pub gpus: GpuSharing,
+    /// The models that are served beside this one in the same cluster.
+    pub beside: Vec<Configuration>,
 }
 
 impl Configuration {
     /// What runs, in a few words: `Llama-2-7B | 1 x A100-SXM-80G | VllmV0`.
     pub fn what(&self) -> String {
+        if !self.beside.is_empty() {
+            let models: Vec<&str> = self.models().map(|one| one.model.name.as_ref()).collect();
+            let gpus = self.num_gpus();
+            let how = match self.gpus {
+                GpuSharing::Own => "own GPUs",
+                GpuSharing::TimeSliced => "time-sliced",
+                GpuSharing::Spatial(_) => "spatial",
+            };
+            return format!("{} | {gpus} x {} | {how}", models.join(" + "), self.device.name);
+        }
         let gpus = u64::from(self.replicas) * u64::from(self.parallel.gpus());
         format!("{} | {gpus} x {} | {}", self.model.label(), self.device.name, self.policy.name())
     }
 
-    /// How requests come.
+    /// This model and those beside it.
+    pub fn models(&self) -> impl Iterator<Item = &Configuration> {
+        std::iter::once(self).chain(&self.beside)
+    }
+
+    /// GPUs of all models together.
+    fn num_gpus(&self) -> u64 {
+        let of = |one: &Configuration| u64::from(one.replicas) * u64::from(one.parallel.gpus());
+        match self.gpus {
+            GpuSharing::Own => self.models().map(of).sum(),
+            // All lie on the same.
+            GpuSharing::TimeSliced | GpuSharing::Spatial(_) => of(self),
+        }
+    }
+
+    /// Stages that can run at once.
+    pub fn stages(&self) -> u32 {
+        let of = |one: &Configuration| one.replicas * one.parallel.pipeline;
+        match self.gpus {
+            GpuSharing::TimeSliced => of(self),
+            GpuSharing::Own | GpuSharing::Spatial(_) => self.models().map(of).sum(),
+        }
+    }
+
+    /// How requests of this model come.
     pub fn load(&self) -> Load {
         match (self.workload.concurrency(), self.workload.offered_rate()) {
             (Some(concurrency), _) => Load::ClosedLoop { concurrency },
@@ -128,12 +169,36 @@ pub(super) fn resolve(
     registry: &Registry,
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<(Configuration, Common), Box<Diagnostic>> {
-    let raw: RawScenario = document.read(document.root())?;
-    let checker = Checker { document, base_dir, registry };
-    let common = checker.common(&raw)?;
-    let configuration = checker.configuration(name, &raw, warnings)?;
-    let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
-    Ok((configuration, common))
+    let one = |document: &Document, warnings: &mut Vec<Diagnostic>| {
+        let raw: RawScenario = document.read(document.root())?;
+        let checker = Checker { document, base_dir, registry };
+        let common = checker.common(&raw)?;
+        let configuration = checker.configuration(name, &raw, warnings)?;
+        let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
+        Ok((configuration, common))
+    };
+    let Some(several) = models::read(document)? else { return one(document, warnings) };
+    let mut all = Vec::new();
+    let mut common = None;
+    for part in several.parts {
+        let mut noticed = Vec::new();
+        let in_model = |d: Diagnostic| d.note(format!("in model `{}`", part.name));
+        let (configuration, its) = one(&part.document, &mut noticed)
+            .map_err(|error: Box<Diagnostic>| Box::new(in_model(*error)))?;
+        warnings.extend(noticed.into_iter().map(in_model));
+        let gpus = several.gpus.clone();
+        all.push(Configuration { served_as: part.name, gpus, ..configuration });
+        common = Some(its);
+    }
+    sharing::apply(document, &several.gpus, &mut all, &several.names)?;
+    // There is at least one.
+    let mut all = all.into_iter();
+    match (all.next(), common) {
+        (Some(first), Some(common)) => {
+            Ok((Configuration { beside: all.collect(), ..first }, common))
+        }
+        _ => Err(Box::new(Diagnostic::error("the scenario has no model"))),
+    }
 }
 
 struct Checker<'a> {
@@ -300,6 +365,9 @@ impl Checker<'_> {
             workload,
             time_limit_s: raw.time_limit_s,
             slo: raw.slo.clone(),
+            served_as: String::new(),
+            gpus: GpuSharing::Own,
+            beside: Vec::new(),
         })
     }
 

@@ -21,8 +21,6 @@ pub type Window = Box<dyn Fn(u64, Nanos) -> bool + Send + Sync>;
 #[derive(Resource)]
 pub(crate) struct Arrivals {
     streams: Vec<Stream>,
-    /// With several pools: what its source calls each request that is under way.
-    names: BTreeMap<u64, u64>,
     count: u64,
 }
 
@@ -70,6 +68,7 @@ impl Clients {
 /// A request that arrives now.
 struct Arrival {
     pool: u32,
+    source_id: u64,
     request: NewRequest,
     inter_arrival: Option<Nanos>,
     in_window: bool,
@@ -79,7 +78,7 @@ struct Arrival {
 impl Arrivals {
     /// The traffic of each pool, by index.
     pub fn new(traffic: impl Iterator<Item = Traffic>) -> Arrivals {
-        Arrivals { streams: traffic.map(Stream::new).collect(), names: BTreeMap::new(), count: 0 }
+        Arrivals { streams: traffic.map(Stream::new).collect(), count: 0 }
     }
 
     /// When an engine gets the next request, if one will without anything else happening.
@@ -87,11 +86,9 @@ impl Arrivals {
         self.streams.iter().filter_map(|stream| stream.next_time(now)).min()
     }
 
-    /// A request of this pool ended now: the one that follows it is sent, or in a closed loop
-    /// another one may start.
-    pub fn release(&mut self, pool: u32, id: u64, finished: bool, now: Nanos) {
-        let id = self.names.remove(&id).unwrap_or(id);
-        self.streams[pool as usize].release(id, finished, now);
+    /// A request ended now: another one may start because of it.
+    pub fn release(&mut self, request: &Request, finished: bool, now: Nanos) {
+        self.streams[request.pool as usize].release(request.source_id, finished, now);
     }
 
     /// The next request that arrives now; of several pools' the first pool's.
@@ -104,7 +101,6 @@ impl Arrivals {
         arrival.pool = pool;
         if several {
             // Each source counts for itself, but an id is unique in a run.
-            self.names.insert(self.count, arrival.request.id);
             arrival.request.id = self.count;
         }
         self.count += 1;
@@ -161,8 +157,8 @@ impl Stream {
         self.next_sent().map(|at| (at + self.api_overhead).max(now))
     }
 
-    /// Request `id` of the source ended now: the one that follows it is sent, or in a closed loop
-    /// another one may start.
+    /// A request ended now: the one that follows it is sent, or in a closed loop another one may
+    /// start.
     fn release(&mut self, id: u64, finished: bool, now: Nanos) {
         if let Some(mut next) = self.source().ended(id, finished, now) {
             next.arrived_at = next.arrived_at.max(now);
@@ -172,15 +168,12 @@ impl Stream {
         }
     }
 
-    /// Takes the next request, which the engine gets now.
-    fn pop(&mut self) -> Option<Arrival> {
-        self.next_sent()?;
+    fn take_next(&mut self) -> Option<NewRequest> {
         let new = self.next_new();
         if let Some(following) = self.following.first_entry()
             && new.is_none_or(|new| *following.key() < new)
         {
-            let request = following.remove();
-            return Some(self.arrival(request));
+            return Some(following.remove());
         }
         let (arrived_at, _) = new?;
         let request = NewRequest { arrived_at, ..self.next.take()? };
@@ -188,16 +181,24 @@ impl Stream {
             clients.send();
         }
         self.look_ahead();
-        Some(self.arrival(request))
+        Some(request)
     }
 
-    fn arrival(&mut self, request: NewRequest) -> Arrival {
+    /// Takes the next request, which the engine gets now.
+    fn pop(&mut self) -> Option<Arrival> {
+        let request = self.take_next()?;
         let inter_arrival = self.last.map(|last| request.arrived_at.since(last));
         let in_window = (self.window)(self.count, request.arrived_at);
         self.last = Some(request.arrived_at);
         self.count += 1;
-        let api_overhead = self.api_overhead;
-        Arrival { pool: 0, request, inter_arrival, in_window, api_overhead }
+        Some(Arrival {
+            pool: 0,
+            source_id: request.id,
+            request,
+            inter_arrival,
+            in_window,
+            api_overhead: self.api_overhead,
+        })
     }
 }
 
@@ -216,6 +217,7 @@ pub(crate) fn arrive(
         let pool = engine.pool(index);
         let request = Request {
             id: new.id,
+            source_id: arrival.source_id,
             pool: index,
             arrived_at: new.arrived_at,
             inter_arrival: arrival.inter_arrival,

@@ -32,7 +32,7 @@ pub(crate) fn record_ended(
         let finished = matches!(status, RequestStatus::Finished);
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         commands.entity(sequence.entity).despawn();
-        arrivals.release(request.pool, sequence.id, finished, agenda.now());
+        arrivals.release(request, finished, agenda.now());
     }
     Ok(())
 }

@@ -47,6 +47,9 @@ pub struct PoolSpec {
     pub router: Box<dyn AnyRouter>,
     /// The model of execution time.
     pub predictor: Arc<dyn Predictor>,
+    /// Pools of the same number here take turns on the same GPUs, replica by replica and stage by
+    /// stage; `None` for GPUs of their own.
+    pub shared_gpus: Option<u32>,
     /// The requests that arrive at it.
     pub traffic: Traffic,
 }
@@ -68,8 +71,13 @@ pub struct Traffic {
 impl SimSpec {
     /// A run of a single pool, without a time limit or batch records.
     pub fn of_one(pool: PoolSpec, seed: u64) -> SimSpec {
+        SimSpec { pools: vec![pool], ..SimSpec::of_none(seed) }
+    }
+
+    /// The same without a pool yet.
+    pub fn of_none(seed: u64) -> SimSpec {
         SimSpec {
-            pools: vec![pool],
+            pools: Vec::new(),
             seed,
             time_limit: None,
             batch_records: BatchRecords::Off,

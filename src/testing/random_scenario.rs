@@ -179,6 +179,40 @@ impl RandomScenario {
         scenario
     }
 
+    /// The scenario of `seed` with more of what is rare in [`RandomScenario::new`]: hardly more
+    /// memory than one request needs, iterations that all take as long while requests arrive at
+    /// their very ends, prompts of several shared spans.
+    pub fn harder(seed: u64) -> RandomScenario {
+        let mut scenario = RandomScenario::new(seed);
+        let mut random = RandomStream::new(seed, "harder scenario");
+        let limits = &mut scenario.limits;
+        if random.below(2) == 0 {
+            let longest = limits.blocks_for(limits.max_model_len);
+            limits.num_blocks = longest + 1 + random.below(u64::from(longest) / 2 + 1) as u32;
+        }
+        if random.below(3) == 0 {
+            let base = scenario.time.base;
+            scenario.time =
+                LinearTime { base, per_token: 0, per_context: 0, per_spread: 0, rest: 0.0 };
+            for request in &mut scenario.requests {
+                request.arrived_at.0 -= request.arrived_at.0 % base;
+            }
+        }
+        if random.below(2) == 0 {
+            for request in &mut scenario.requests {
+                let spans = (0..random.below(4)).map(|_| Span {
+                    id: 100 + random.below(3),
+                    tokens: 1 + random.below(u64::from(request.prompt_tokens)) as u32,
+                });
+                let prompt = spans.collect();
+                // Some repeat in their prompt what was an answer before.
+                let answer = (random.below(2) == 0).then(|| 100 + random.below(6));
+                request.content = Some(Arc::new(Content { prompt, answer }));
+            }
+        }
+        scenario
+    }
+
     /// The simulation of this scenario under `policy`.
     pub fn spec(&self, policy: Box<dyn AnyPolicy>) -> SimSpec {
         let talks = self.follows.iter().any(Option::is_some);
@@ -198,6 +232,7 @@ impl RandomScenario {
             policy,
             router,
             predictor: Arc::new(self.time),
+            shared_gpus: None,
             traffic: Traffic {
                 source: Box::new(List {
                     requests: self.requests.clone(),

@@ -8,6 +8,7 @@ mod formula;
 mod full;
 mod layerwise;
 mod measured;
+mod partition;
 mod settings;
 
 pub use formula::FormulaSettings;
@@ -17,6 +18,7 @@ pub use full::{
 };
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
+pub(crate) use partition::Partition;
 pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};
 

@@ -16,6 +16,8 @@ mod pools;
 mod prefix_caching;
 mod quantization;
 mod quirks;
+mod reference;
 mod refusals;
 mod room;
 mod scenarios;
+mod several_models;

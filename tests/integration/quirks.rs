@@ -82,6 +82,7 @@ fn spec(
         policy: Box::new(policy),
         router: Box::new(router),
         predictor: Arc::new(MICROSECOND),
+        shared_gpus: None,
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,

@@ -1,8 +1,8 @@
 //! The report on one configuration.
 
-use super::latency;
 use super::line::{Line, Tone, packed, room_for, wrapped};
 use super::shared::{basis, kv_size, requests, slo_limits, timing};
+use super::{latency, models};
 use crate::metrics::unit::{Unit, decimals_for, fixed, number, percent};
 use crate::metrics::{Load, Spread, VariantResult, Verdict};
 
@@ -20,6 +20,7 @@ pub fn lines(name: &str, v: &VariantResult) -> Vec<Line> {
         lines.push(Line::default());
         lines.extend(throughput(v));
     }
+    lines.extend(models::lines(v));
     lines.extend(objectives(v));
     lines.extend(kv(v, single));
     lines.extend(time(v));

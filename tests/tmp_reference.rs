@@ -1,0 +1,2 @@
+#[path = "integration/reference.rs"]
+mod reference;
