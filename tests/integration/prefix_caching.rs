@@ -39,7 +39,10 @@ fn column(csv: &str, name: &str) -> Vec<f64> {
     let mut reader = csv::Reader::from_reader(csv.as_bytes());
     let index = reader.headers().expect("a header").iter().position(|column| column == name);
     let index = index.unwrap_or_else(|| panic!("no column {name}"));
-    let rows = reader.records().map(|row| row.expect("a row")[index].parse().expect("a number"));
+    let rows = reader.records().map(|row| match &row.expect("a row")[index] {
+        "" => f64::NAN,
+        number => number.parse().expect("a number"),
+    });
     rows.collect()
 }
 
