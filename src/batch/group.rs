@@ -73,6 +73,9 @@ struct Member {
     generation: u32,
     /// The group's iterations when it joined.
     joined: u64,
+    /// Whether it is counted among the irregular ones. It may get regular or irregular later, where
+    /// blocks are reserved and do not grow with its tokens.
+    irregular: bool,
 }
 
 /// What an iteration does to a member's blocks.
@@ -207,7 +210,8 @@ impl DecodeGroup {
         let bin = self.bin_of(&sequence);
         self.bins[bin].0.push(handle);
         self.bins[bin].1 += 1;
-        self.irregular += u32::from(!self.is_regular(&sequence));
+        let irregular = !self.is_regular(&sequence);
+        self.irregular += u32::from(irregular);
         let relative = i64::from(context) - now as i64;
         self.longest.push((relative, handle));
         self.shortest.push(Reverse((relative, handle)));
@@ -235,7 +239,7 @@ impl DecodeGroup {
         let mut relative = sequence;
         relative.processed = context.wrapping_sub(now as u32);
         relative.execution = Nanos(sequence.execution.0.wrapping_sub(self.execution.0));
-        let member = Member { sequence: relative, generation, joined: now };
+        let member = Member { sequence: relative, generation, joined: now, irregular };
         match self.slots.get_mut(slot as usize) {
             Some(vacant) => *vacant = member,
             None => self.slots.push(member),
@@ -264,10 +268,11 @@ impl DecodeGroup {
             return None;
         }
         self.completions.pop();
-        let sequence = self.now(self.get(handle)?);
+        let member = self.get(handle)?;
+        let (sequence, irregular) = (self.now(member), member.irregular);
         let bin = self.bin_of(&sequence);
         self.bins[bin].1 -= 1;
-        self.irregular -= u32::from(!self.is_regular(&sequence));
+        self.irregular -= u32::from(irregular);
         self.context -= u64::from(sequence.processed);
         self.context_squares -= u64::from(sequence.processed) * u64::from(sequence.processed);
         self.in_window -= u64::from(sequence.in_window);

@@ -22,6 +22,8 @@ pub(crate) enum Event {
 #[derive(Resource, Default, Debug)]
 pub(crate) struct Agenda {
     now: Nanos,
+    /// Steps at this time so far.
+    steps: u32,
     heap: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     pushed: u64,
 }
@@ -35,7 +37,14 @@ impl Agenda {
     /// Begins the step at `time`.
     pub fn advance_to(&mut self, time: Nanos) {
         debug_assert!(time >= self.now, "time never runs backwards");
+        self.steps = if time == self.now { self.steps + 1 } else { 1 };
         self.now = time;
+    }
+
+    /// Whether this step is not the first at its time. Whatever ends at this time has ended then,
+    /// and replicas have planned.
+    pub fn is_again(&self) -> bool {
+        self.steps > 1
     }
 
     pub fn push(&mut self, at: Nanos, event: Event) {
@@ -45,6 +54,16 @@ impl Agenda {
 
     pub fn next_time(&self) -> Option<Nanos> {
         self.heap.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// The next event.
+    pub fn next_event(&self) -> Option<Event> {
+        self.heap.peek().map(|Reverse((_, _, event))| *event)
+    }
+
+    /// Takes it off the queue, whenever it is due.
+    pub fn drop_next(&mut self) {
+        self.heap.pop();
     }
 
     /// Takes the next event that is due now off the queue.

@@ -90,7 +90,7 @@ pub(crate) fn cut_off_runs(
             let mut queue = queues.get_mut(stage)?;
             let Some(slot) = queue.current else { continue };
             let mut batch = batches.get_mut(slot)?;
-            if let Some(end) = batch.run.cut_off(now) {
+            if let Some(end) = batch.run.cut_off(now, agenda.is_again()) {
                 (queue.free, batch.ready) = (end, end);
                 queue.launches = queue.launches.wrapping_add(1);
                 agenda.push(end.tick, Event::StageEnd(stage, queue.launches));
