@@ -27,7 +27,6 @@ use vidur_ecs::timing::{Predictor, StagePosition};
 use vidur_ecs::workload::NewRequest;
 
 use clients::Clients;
-use clock::Moment;
 use job::Job;
 use memory::Names;
 use planner::Planner;
