@@ -15,7 +15,7 @@
 //! use vidur_ecs::metrics::{BatchRecords, RunContext, StatsSink};
 //! use vidur_ecs::registry::Registry;
 //! use vidur_ecs::scenario::Scenario;
-//! use vidur_ecs::sim::{SimSpec, Simulation};
+//! use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
 //!
 //! let folder = std::env::temp_dir();
 //! let path = folder.join("vidur-ecs-guide.ron");
@@ -39,25 +39,23 @@
 //! // A run hands its records to a sink as they happen; this one makes statistics of them.
 //! let mut statistics = StatsSink::new(None);
 //! let window = configuration.workload.window(seed);
-//! let mut simulation = Simulation::new(SimSpec {
+//! let pool = PoolSpec {
+//!     name: String::new(),
 //!     replicas: configuration.replicas,
 //!     limits: configuration.limits,
 //!     prefix_caching: configuration.prefix_caching,
 //!     policy: configuration.policy.boxed(),
 //!     router: configuration.router.boxed(),
 //!     predictor: configuration.predictor.clone(),
-//!     source: configuration.workload.source(seed),
-//!     concurrency: configuration.workload.concurrency(),
-//!     api_overhead: vidur_ecs::sim::Nanos::ZERO,
-//!     arrivals_until: configuration.workload.arrivals_end(),
-//!     window: Box::new(move |index, time| window.contains(index, time)),
-//!     seed,
-//!     time_limit: configuration.time_limit(),
-//!     batch_records: BatchRecords::Off,
-//!     time_series: None,
-//!     exact_steps: false,
-//!     plain_lists: false,
-//! })?;
+//!     traffic: Traffic {
+//!         source: configuration.workload.source(seed),
+//!         concurrency: configuration.workload.concurrency(),
+//!         api_overhead: Nanos::ZERO,
+//!         until: configuration.workload.arrivals_end(),
+//!         window: Box::new(move |index, time| window.contains(index, time)),
+//!     },
+//! };
+//! let mut simulation = Simulation::new(SimSpec::of_one(pool, seed))?;
 //! let totals = simulation.run(&mut statistics)?;
 //! assert_eq!(totals.finished, 50);
 //!

@@ -4,6 +4,7 @@
 //! writes a plug-in as `Name(setting: value, ...)`; the settings are the serde fields of the
 //! plug-in's type, each with a default, and a setting that the type does not have is refused.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
@@ -13,7 +14,7 @@ use bevy_ecs::system::ScheduleSystem;
 use crate::routing::{self, Router};
 use crate::scenario::SettingError;
 use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
-use crate::sim::Phase;
+use crate::sim::RandomStream;
 use crate::timing::{
     FormulaSettings, LayerwiseSettings, MeasuredSettings, Predictor, RooflineSettings,
     TimingContext, TimingSettings,
@@ -56,6 +57,8 @@ pub trait AnyPolicy: Send + Sync {
     fn insert(&self, world: &mut World, replica: Entity);
     /// The system that runs it.
     fn plan_system(&self) -> ScheduleConfigs<ScheduleSystem>;
+    /// Its type: one system serves all pools whose policies are of the same.
+    fn kind(&self) -> TypeId;
 }
 
 impl<P: Policy> AnyPolicy for P {
@@ -95,6 +98,9 @@ impl<P: Policy> AnyPolicy for P {
     fn plan_system(&self) -> ScheduleConfigs<ScheduleSystem> {
         scheduling::plan::<P>.into_configs()
     }
+    fn kind(&self) -> TypeId {
+        TypeId::of::<P>()
+    }
 }
 
 /// A router with its settings.
@@ -107,8 +113,12 @@ pub trait AnyRouter: Send + Sync {
     fn to_ron(&self) -> String;
     /// A copy.
     fn boxed(&self) -> Box<dyn AnyRouter>;
-    /// Puts the resource into the world and its system into the schedule.
-    fn install(&self, world: &mut World, schedule: &mut Schedule);
+    /// Puts the router of a pool into the world, with its random numbers.
+    fn insert(&self, world: &mut World, pool: u32, random: RandomStream);
+    /// The system that runs all routers of its type.
+    fn route_system(&self) -> ScheduleConfigs<ScheduleSystem>;
+    /// Its type: one system serves all pools whose routers are of the same.
+    fn kind(&self) -> TypeId;
 }
 
 impl<R: Router> AnyRouter for R {
@@ -124,9 +134,14 @@ impl<R: Router> AnyRouter for R {
     fn boxed(&self) -> Box<dyn AnyRouter> {
         Box::new(self.clone())
     }
-    fn install(&self, world: &mut World, schedule: &mut Schedule) {
-        world.insert_resource(self.clone());
-        schedule.add_systems(routing::route::<R>.in_set(Phase::Route));
+    fn insert(&self, world: &mut World, pool: u32, random: RandomStream) {
+        routing::Routers::add(world, self.clone(), pool, random);
+    }
+    fn route_system(&self) -> ScheduleConfigs<ScheduleSystem> {
+        routing::route::<R>.into_configs()
+    }
+    fn kind(&self) -> TypeId {
+        TypeId::of::<R>()
     }
 }
 
@@ -182,6 +197,7 @@ impl Registry {
         registry
             .add_policy::<scheduling::VllmV0>()
             .add_policy::<scheduling::VllmV1>()
+            .add_policy::<scheduling::SgLang>()
             .add_policy::<scheduling::Sarathi>()
             .add_policy::<scheduling::Orca>()
             .add_policy::<scheduling::FasterTransformer>()
@@ -190,6 +206,7 @@ impl Registry {
             .add_router::<routing::Random>()
             .add_router::<routing::LeastOutstanding>()
             .add_router::<routing::PowerOfTwo>()
+            .add_router::<routing::PrefixAffinity>()
             .add_router::<routing::VidurLor>()
             .add_router::<routing::VllmDataParallel>()
             .add_timing::<FormulaSettings>()

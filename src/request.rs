@@ -19,8 +19,12 @@ pub enum RequestState {
 /// every iteration lives in [`Sequence`], so that an iteration never looks an entity up.
 #[derive(Component, Clone, Debug)]
 pub struct Request {
-    /// Its id in the workload.
+    /// Its id in the run: that of its workload, if there is only one.
     pub id: u64,
+    /// Its id in its workload.
+    pub source_id: u64,
+    /// Index of the pool that serves it.
+    pub pool: u32,
     /// When it arrived, at the API server.
     pub arrived_at: Nanos,
     /// Time since the arrival before it; `None` for the first.

@@ -13,7 +13,7 @@ use crate::output::{
     peak_memory_mib, report, summary_json, tables,
 };
 use crate::scenario::{Configuration, Diagnostic, Scenario};
-use crate::sim::{Nanos, SimError, SimSpec, Simulation};
+use crate::sim::{Nanos, PoolSpec, SimError, SimSpec, Simulation, Traffic};
 use crate::workload::{NewRequest, RequestSource, Workload};
 
 /// The most requests with which the capacity is estimated.
@@ -241,10 +241,9 @@ impl Job<'_> {
                 let seed = scenario.seeds.start;
                 let mut sinks = (Completions::default(), Ticks { progress, count: 0 });
                 let workload = configuration.workload.saturated();
-                let source =
-                    Box::new(First { source: workload.source(seed), left: CAPACITY_REQUESTS });
-                let spec =
-                    SimSpec { source, time_limit: None, ..spec(configuration, &workload, seed) };
+                let spec = spec(configuration, &workload, seed);
+                let pools = spec.pools.into_iter().map(first_requests).collect();
+                let spec = SimSpec { pools, time_limit: None, ..spec };
                 simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
                     run: "capacity estimate".to_owned(),
                     error,
@@ -296,25 +295,23 @@ fn simulate(spec: SimSpec, sink: &mut dyn RunSink) -> Result<crate::metrics::Run
 /// The simulation of a configuration under a seed.
 pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
     let window = workload.window(seed);
-    SimSpec {
+    let pool = PoolSpec {
+        name: String::new(),
         replicas: configuration.replicas,
         limits: configuration.limits,
         prefix_caching: configuration.prefix_caching,
         policy: configuration.policy.boxed(),
         router: configuration.router.boxed(),
         predictor: configuration.predictor.clone(),
-        source: workload.source(seed),
-        concurrency: workload.concurrency(),
-        api_overhead: Nanos::from_millis_f64(configuration.api_overhead_ms),
-        arrivals_until: workload.arrivals_end(),
-        window: Box::new(move |index, time| window.contains(index, time)),
-        seed,
-        time_limit: configuration.time_limit(),
-        batch_records: BatchRecords::Off,
-        time_series: None,
-        exact_steps: false,
-        plain_lists: false,
-    }
+        traffic: Traffic {
+            source: workload.source(seed),
+            concurrency: workload.concurrency(),
+            api_overhead: Nanos::from_millis_f64(configuration.api_overhead_ms),
+            until: workload.arrivals_end(),
+            window: Box::new(move |index, time| window.contains(index, time)),
+        },
+    };
+    SimSpec { time_limit: configuration.time_limit(), ..SimSpec::of_one(pool, seed) }
 }
 
 /// The per-request and per-batch files are those of the first seed, one folder a variant.
@@ -415,6 +412,12 @@ fn write_files(
     Ok(files)
 }
 
+/// The pool with the first requests of its traffic.
+fn first_requests(pool: PoolSpec) -> PoolSpec {
+    let source = Box::new(First { source: pool.traffic.source, left: CAPACITY_REQUESTS });
+    PoolSpec { traffic: Traffic { source, ..pool.traffic }, ..pool }
+}
+
 /// The first requests of a source.
 struct First {
     source: Box<dyn RequestSource>,
@@ -425,6 +428,12 @@ impl RequestSource for First {
     fn next_request(&mut self) -> Option<NewRequest> {
         self.left = self.left.checked_sub(1)?;
         self.source.next_request()
+    }
+
+    fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
+        let following = self.source.ended(id, finished, now)?;
+        self.left = self.left.checked_sub(1)?;
+        Some(following)
     }
 }
 

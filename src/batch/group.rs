@@ -47,6 +47,8 @@ pub(crate) struct DecodeGroup {
     bins: Vec<(Vec<Handle>, u32)>,
     /// Members that hold more blocks than their tokens need, or fewer.
     irregular: u32,
+    /// Whether a member went on without the block that it needed: those of reservations do.
+    ungrown: bool,
     /// Contexts relative to `iteration`; some are of members who left.
     longest: BinaryHeap<(i64, Handle)>,
     shortest: BinaryHeap<Reverse<(i64, Handle)>>,
@@ -73,8 +75,7 @@ struct Member {
     generation: u32,
     /// The group's iterations when it joined.
     joined: u64,
-    /// Whether it is counted among the irregular ones. It may get regular or irregular later, where
-    /// blocks are reserved and do not grow with its tokens.
+    /// Whether it counts in `irregular`.
     irregular: bool,
 }
 
@@ -268,11 +269,10 @@ impl DecodeGroup {
             return None;
         }
         self.completions.pop();
-        let member = self.get(handle)?;
-        let (sequence, irregular) = (self.now(member), member.irregular);
+        let sequence = self.now(self.get(handle)?);
         let bin = self.bin_of(&sequence);
         self.bins[bin].1 -= 1;
-        self.irregular -= u32::from(irregular);
+        self.irregular -= u32::from(self.slots[handle.0 as usize].irregular);
         self.context -= u64::from(sequence.processed);
         self.context_squares -= u64::from(sequence.processed) * u64::from(sequence.processed);
         self.in_window -= u64::from(sequence.in_window);
@@ -315,6 +315,7 @@ impl DecodeGroup {
             *count = 0;
         }
         self.irregular = 0;
+        self.ungrown = false;
         self.longest.clear();
         self.shortest.clear();
         (self.context, self.context_squares, self.in_window) = (0, 0, 0);
@@ -335,7 +336,7 @@ impl DecodeGroup {
     /// How many blocks the members need in iterations to come. `None` if one has more blocks than
     /// it needs now.
     pub fn growth(&self) -> Option<Growth> {
-        if self.irregular > 0 {
+        if self.is_irregular() {
             return None;
         }
         let size = u64::from(self.block_size());
@@ -347,13 +348,13 @@ impl DecodeGroup {
 
     /// Whether a member has more blocks than it needs now.
     pub fn is_irregular(&self) -> bool {
-        self.irregular > 0
+        self.irregular > 0 || self.ungrown
     }
 
     /// Blocks that the members need to go on, and whether the last of the list is among those who
     /// need one. `None` if one has more blocks than it needs.
     pub fn needed(&self) -> Option<(u32, bool)> {
-        if self.irregular > 0 {
+        if self.is_irregular() {
             return None;
         }
         let needed = self.bins[(self.iteration % u64::from(self.block_size())) as usize].1;
@@ -379,6 +380,8 @@ impl DecodeGroup {
                 changes.push(BlockChange::new(member, member.blocks, false));
                 member.blocks += 1;
             });
+        } else {
+            self.ungrown = true;
         }
         if full {
             // One iteration before the token that is the first of a block.

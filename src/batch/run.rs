@@ -55,11 +55,10 @@ impl Run {
         }
     }
 
-    /// Cuts the run off at the first boundary at or after `now`; after it, if the replica would have
-    /// planned at a boundary `now` already (`again`). Returns the new end if it is an earlier one.
-    pub fn cut_off(&mut self, now: Nanos, again: bool) -> Option<Instant> {
-        let is_over = |end: Nanos| end < now || again && end == now;
-        let keep = self.steps.partition_point(|step| is_over(step.end.tick)) + 1;
+    /// Cuts the run off at the first boundary at or after `now`. Returns the new end if it is an
+    /// earlier one.
+    pub fn cut_off(&mut self, now: Nanos) -> Option<Instant> {
+        let keep = self.steps.partition_point(|step| step.end.tick < now) + 1;
         if keep >= self.steps.len() {
             return None;
         }
@@ -187,12 +186,10 @@ mod tests {
 
     #[test]
     fn an_arrival_cuts_a_run_off_at_the_first_boundary() {
-        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(11), false), Some(Instant::at(Nanos(20))));
-        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(20), false), Some(Instant::at(Nanos(20))));
-        let third = Some(Instant::at(Nanos(30)));
-        assert_eq!(run(&[10, 20, 30, 40]).cut_off(Nanos(20), true), third, "20 is over");
-        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(5), false), Some(Instant::at(Nanos(10))));
-        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(21), false), None, "it is the last one anyway");
-        assert_eq!(run(&[10]).cut_off(Nanos(1), false), None);
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(11)), Some(Instant::at(Nanos(20))));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(20)), Some(Instant::at(Nanos(20))));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(5)), Some(Instant::at(Nanos(10))));
+        assert_eq!(run(&[10, 20, 30]).cut_off(Nanos(21)), None, "it is the last one anyway");
+        assert_eq!(run(&[10]).cut_off(Nanos(1)), None);
     }
 }

@@ -122,7 +122,7 @@ pub fn plan(
     let left = available - weights - activations;
     if left <= 0.0 {
         return Err(MemoryError::Weights {
-            model: model.name.to_string(),
+            model: model.label(),
             device: device.name.to_owned(),
             parallel,
             needed_gib: (weights + activations) / GIB,
@@ -137,7 +137,7 @@ pub fn plan(
     if num_blocks < one_sequence {
         let kv = f64::from(one_sequence) * kv_bytes_per_block as f64;
         return Err(MemoryError::OneSequence {
-            model: model.name.to_string(),
+            model: model.label(),
             device: device.name.to_owned(),
             parallel,
             max_model_len: settings.max_model_len,

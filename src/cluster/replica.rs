@@ -20,6 +20,8 @@ use crate::sim::{Instant, Nanos};
 pub struct Replica {
     /// Its index, from 0.
     pub index: u32,
+    /// Index of its pool of replicas.
+    pub pool_index: u32,
     /// Requests that wait, first come first.
     pub(crate) waiting: VecDeque<Sequence>,
     /// Admitted requests that are in no batch at the moment, in the policy's order, but for those
@@ -71,6 +73,7 @@ impl Replica {
     pub(crate) fn new(index: u32, pool: BlockPool, block_size: u32, form: Form) -> Replica {
         Replica {
             index,
+            pool_index: 0,
             waiting: VecDeque::new(),
             running: Vec::new(),
             decoding: DecodeGroup::new(block_size),
@@ -159,6 +162,10 @@ pub struct StageOf(pub Entity);
 pub struct Stage {
     /// Position in the pipeline, from 0.
     pub index: u32,
+    /// Number of stages of the pipeline.
+    pub count: u32,
+    /// Index of its replica's pool.
+    pub pool: u32,
     /// The stage after it, if any.
     pub next: Option<Entity>,
 }

@@ -34,6 +34,15 @@ pub struct Content {
 #[derive(Component, Clone, Debug, Default)]
 pub struct PrefixHashes(pub Box<[PrefixHash]>);
 
+impl PrefixHashes {
+    /// Those of the blocks that a request may find in a cache: full blocks of its prompt, without
+    /// the last token, which must be processed to get the next one.
+    pub(crate) fn of_prompt(&self, prompt_tokens: u32, block_size: u32) -> &[PrefixHash] {
+        let most = ((prompt_tokens - 1) / block_size) as usize;
+        &self.0[..most.min(self.0.len())]
+    }
+}
+
 impl Content {
     /// The hashes of all full blocks of a request: each over the block's tokens and the hash
     /// before it. `request` makes what is like nothing else unique.

@@ -9,4 +9,4 @@ pub use block::{BlockId, BlockTable, KvBlock, PrefixHash};
 pub(crate) use block::{BlockStore, spawn_staged_blocks};
 pub use content::{Content, PrefixHashes, Span};
 pub use pool::BlockPool;
-pub(crate) use pool::Moved;
+pub(crate) use pool::{ByPrefix, Moved};

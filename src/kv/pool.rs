@@ -23,13 +23,15 @@ pub struct BlockPool {
     most_recent: BlockId,
     /// Full blocks by prefix, if prefix caching is on. Only looked up, never iterated, so that its
     /// order decides nothing.
-    prefixes: Option<PrefixMap>,
+    prefixes: Option<ByPrefix<BlockId>>,
 }
+
+/// A map by prefix. Prefixes are hashes already; a map is only looked up, never iterated, so that
+/// its order decides nothing.
+pub(crate) type ByPrefix<V> = HashMap<PrefixHash, V, BuildHasherDefault<AlreadyHashed>>;
 
 /// A table is made with room for so many blocks beyond the first ones.
 const FOR_ANSWER: usize = 16;
-
-type PrefixMap = HashMap<PrefixHash, BlockId, BuildHasherDefault<AlreadyHashed>>;
 
 /// Blocks and tokens that changed hands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +52,7 @@ impl BlockPool {
             spare: Vec::new(),
             least_recent: BlockId::NONE,
             most_recent: BlockId::NONE,
-            prefixes: prefix_caching.then(PrefixMap::default),
+            prefixes: prefix_caching.then(ByPrefix::default),
         }
     }
 
@@ -265,7 +267,7 @@ fn hand_out(
 
 /// Prefix hashes are uniform already.
 #[derive(Debug, Default)]
-struct AlreadyHashed(u64);
+pub(crate) struct AlreadyHashed(u64);
 
 impl Hasher for AlreadyHashed {
     fn finish(&self) -> u64 {

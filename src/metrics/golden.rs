@@ -32,6 +32,7 @@ fn records(case: &Path) -> Vec<RequestRecord> {
             columns.map(|column| Nanos::from_secs_f64(row[column].parse().unwrap()));
         RequestRecord {
             id: row[0].parse().unwrap(),
+            pool: 0,
             replica: Some(0),
             arrived_at: arrived,
             inter_arrival: None,

@@ -22,6 +22,8 @@ pub enum RequestStatus {
 pub struct RequestRecord {
     /// Its id in the workload.
     pub id: u64,
+    /// Index of the pool that served it: 0 unless several models or roles share the cluster.
+    pub pool: u32,
     /// The replica it was routed to; `None` if it never was.
     pub replica: Option<u32>,
     /// Arrival.
@@ -225,6 +227,45 @@ pub struct RunTotals {
     pub inter_token: TokenGaps,
 }
 
+impl RunTotals {
+    /// Those of parts of a cluster, together. Peaks of requests need not have come at the same
+    /// time, so their sums are upper bounds; who knows better sets them.
+    pub fn sum(parts: &[RunTotals]) -> RunTotals {
+        let mut sum = RunTotals::default();
+        for part in parts {
+            // A part without arrivals has no first one.
+            if part.arrived > 0 && (sum.arrived == 0 || part.first_arrival < sum.first_arrival) {
+                sum.first_arrival = part.first_arrival;
+            }
+            sum.arrived += part.arrived;
+            sum.finished += part.finished;
+            sum.rejected += part.rejected;
+            sum.unfinished += part.unfinished;
+            sum.batches += part.batches;
+            sum.batch_members += part.batch_members;
+            sum.preemptions += part.preemptions;
+            sum.preemptions_max = sum.preemptions_max.max(part.preemptions_max);
+            sum.last_arrival = sum.last_arrival.max(part.last_arrival);
+            sum.end = sum.end.max(part.end);
+            sum.prefill_tokens += part.prefill_tokens;
+            sum.decode_tokens += part.decode_tokens;
+            sum.context_products += part.context_products;
+            sum.prefill_squares += part.prefill_squares;
+            sum.busy.add(&part.busy);
+            sum.kv_blocks_total += part.kv_blocks_total;
+            sum.kv_allocated_integral += part.kv_allocated_integral;
+            sum.kv_used_integral += part.kv_used_integral;
+            sum.kv_allocated_peak += part.kv_allocated_peak;
+            sum.running_integral += part.running_integral;
+            sum.running_peak += part.running_peak;
+            sum.waiting_integral += part.waiting_integral;
+            sum.waiting_peak += part.waiting_peak;
+            sum.inter_token.merge(&part.inter_token);
+        }
+        sum
+    }
+}
+
 /// Where the stages' time went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BusyTime {
@@ -243,6 +284,16 @@ pub struct BusyTime {
     pub extrapolated: Nanos,
     /// Of it, all time of batches that held at least one prompt or chunk.
     pub with_prefill: Nanos,
+}
+
+impl BusyTime {
+    fn add(&mut self, other: &BusyTime) {
+        self.total += other.total;
+        self.attention_prefill += other.attention_prefill;
+        self.attention_decode += other.attention_decode;
+        self.communication += other.communication;
+        self.with_prefill += other.with_prefill;
+    }
 }
 
 /// A weighted histogram of inter-token gaps with its exact count, sum and maximum.

@@ -275,6 +275,7 @@ mod tests {
         let first_token = at + 30;
         RequestRecord {
             id,
+            pool: 0,
             replica: Some(0),
             arrived_at: Nanos(at * MS),
             inter_arrival: None,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{ModelSpec, Moe};
+use super::{KvCache, ModelSpec, Moe, Weights};
 
 /// A model known by name. The first alias is its HuggingFace name.
 struct BuiltIn {
@@ -34,7 +34,8 @@ const fn llama(
         qkv_bias: false,
         experts: None,
         dtype_bytes: 2.0,
-        weight_dtype_bytes: 2.0,
+        weights: Weights::Half,
+        kv_cache: KvCache::Fp16,
     }
 }
 

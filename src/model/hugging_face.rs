@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{ModelSpec, Moe};
+use super::{KvCache, ModelSpec, Moe, Weights, hf_quantization};
 
 /// A `config.json` that is no description of a model. Messages are whole sentences.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +118,7 @@ impl Keys<'_> {
             // GPT-2's convention.
             (None, None) => 4 * hidden,
         };
-        let dtype_bytes = self.dtype_bytes()?;
+        let (weights, kv_cache) = self.precision()?;
         let spec = ModelSpec {
             name: Cow::Owned(self.name(path)),
             layers: self.required(&["num_hidden_layers", "n_layer"])?,
@@ -135,8 +135,9 @@ impl Keys<'_> {
             qk_norm: HEAD_NORMS.contains(&family),
             qkv_bias: self.flag("attention_bias").unwrap_or_else(|| QKV_BIAS.contains(&family)),
             experts,
-            dtype_bytes,
-            weight_dtype_bytes: self.weight_bytes()?.unwrap_or(dtype_bytes),
+            dtype_bytes: self.dtype_bytes()?,
+            weights,
+            kv_cache,
         };
         self.plausible(&spec)?;
         Ok(spec)
@@ -205,21 +206,13 @@ impl Keys<'_> {
         }
     }
 
-    /// Bytes of a quantised weight, if weights are quantised.
-    fn weight_bytes(&self) -> Result<Option<f64>, HfConfigError> {
-        let Some(quantisation) = self.get("quantization_config").filter(|q| !q.is_null()) else {
-            return Ok(None);
-        };
-        let method = quantisation.get("quant_method").and_then(Value::as_str);
-        let bits = ["bits", "weight_bits", "w_bit"]
-            .iter()
-            .find_map(|key| quantisation.get(key).and_then(Value::as_f64));
-        match (method, bits) {
-            (_, Some(bits)) if (1.0..=16.0).contains(&bits) => Ok(Some(bits / 8.0)),
-            (Some("fp8" | "fbgemm_fp8"), _) => Ok(Some(1.0)),
-            (Some("mxfp4"), _) => Ok(Some(0.53125)),
-            _ => {
-                Err(self.wrong("quantization_config", "a method of fp8 or mxfp4, or 1 to 16 bits"))
+    /// How weights and KV cache are stored.
+    fn precision(&self) -> Result<(Weights, KvCache), HfConfigError> {
+        const KEY: &str = "quantization_config";
+        match self.get(KEY) {
+            None | Some(Value::Null) => Ok((Weights::Half, KvCache::Fp16)),
+            Some(config) => {
+                hf_quantization::read(config).map_err(|expected| self.wrong(KEY, &expected))
             }
         }
     }
@@ -340,7 +333,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!((spec.name.as_ref(), spec.head_dim, spec.kv_heads), ("a/b", 32, 2));
-        assert_eq!((spec.dtype_bytes, spec.weight_dtype_bytes), (2.0, 1.0));
+        assert_eq!(
+            (spec.dtype_bytes, spec.weights, spec.kv_cache),
+            (2.0, Weights::Fp8, KvCache::Fp16)
+        );
     }
 
     #[test]
@@ -388,7 +384,7 @@ mod tests {
             (
                 "\"vocab",
                 "\"quantization_config\": {\"bits\": 1e300}, \"vocab",
-                "expected a method of fp8 or mxfp4, or 1 to 16 bits",
+                "expected weights of 4 or 8 bits",
             ),
         ] {
             let message = with(from, to);

@@ -1,13 +1,16 @@
 //! Model shapes, and what follows from them: parameters, bytes per GPU, FLOPs.
 
 mod builtin;
+mod hf_quantization;
 mod hugging_face;
+mod precision;
 mod size;
 
 use std::borrow::Cow;
 
 pub use builtin::{closest, find, names};
 pub use hugging_face::HfConfigError;
+pub use precision::{Groups, KvCache, Weights};
 
 /// The shape of a decoder-only transformer, in the terms of a HuggingFace `config.json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,11 +45,12 @@ pub struct ModelSpec {
     pub qkv_bias: bool,
     /// Experts in place of each block's MLP.
     pub experts: Option<Moe>,
-    /// Bytes of an activation, of an element of the KV cache and of the embedding: 2 for fp16 and
-    /// bf16.
+    /// Bytes of an activation and of an element of the embedding: 2 for fp16 and bf16.
     pub dtype_bytes: f64,
-    /// Bytes of a weight of the blocks: as `dtype_bytes`, or less where they are quantised.
-    pub weight_dtype_bytes: f64,
+    /// How the weights of the blocks are stored.
+    pub weights: Weights,
+    /// How keys and values are stored.
+    pub kv_cache: KvCache,
 }
 
 /// Experts of a mixture-of-experts model: each an MLP; a router picks some for each token.
@@ -64,6 +68,26 @@ impl ModelSpec {
     /// Whether several query heads share one key/value head (GQA or MQA).
     pub fn is_gqa(&self) -> bool {
         self.q_heads > self.kv_heads
+    }
+
+    /// Whether weights or KV cache take less than 16 bits.
+    pub fn quantized(&self) -> bool {
+        self.weights.quantized() || self.kv_cache.quantized()
+    }
+
+    /// The name, and what is quantised: `Llama-2-70B (int4 g128 weights, fp8 KV cache)`.
+    pub fn label(&self) -> String {
+        let mut parts = Vec::new();
+        if self.weights.quantized() {
+            parts.push(format!("{} weights", self.weights.label()));
+        }
+        if self.kv_cache.quantized() {
+            parts.push(format!("{} KV cache", self.kv_cache.label()));
+        }
+        match parts.is_empty() {
+            true => self.name.to_string(),
+            false => format!("{} ({})", self.name, parts.join(", ")),
+        }
     }
 
     /// The HuggingFace name, if this is a built-in model: `meta-llama/Llama-2-7b-hf`.

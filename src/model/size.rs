@@ -8,7 +8,7 @@ impl ModelSpec {
     pub fn about(&self) -> String {
         format!(
             "{}: {:.1} B parameters, {} layers, {} query and {} KV heads, {} tokens",
-            self.name,
+            self.label(),
             self.params() as f64 / 1e9,
             self.layers,
             self.q_heads,
@@ -28,7 +28,9 @@ impl ModelSpec {
     /// Bytes of weights on the GPU that holds most: under pipeline parallelism that is the first
     /// stage (with the embedding) or the last (with the final norm and the LM head).
     pub fn weight_bytes(&self, parallel: Parallelism) -> u64 {
-        let layers = u64::from(self.layers_per_stage(parallel)) * self.layer_params(parallel);
+        let stage = u64::from(self.layers_per_stage(parallel));
+        let matrices = stage * self.quantizable_params(parallel);
+        let others = stage * self.layer_params(parallel) - matrices;
         let embedding = self.vocab_params(parallel);
         let head = embedding + u64::from(self.hidden);
         let ends = match (parallel.pipeline, self.tie_word_embeddings) {
@@ -37,7 +39,8 @@ impl ModelSpec {
             (1, false) => embedding + head,
             _ => head,
         };
-        let bytes = layers as f64 * self.weight_dtype_bytes + ends as f64 * self.dtype_bytes;
+        let bytes =
+            matrices as f64 * self.weights.bytes() + (others + ends) as f64 * self.dtype_bytes;
         bytes.ceil() as u64
     }
 
@@ -47,7 +50,7 @@ impl ModelSpec {
         let heads = u64::from(self.kv_heads.div_ceil(parallel.tensor));
         let elements =
             2 * heads * u64::from(self.head_dim) * u64::from(self.layers_per_stage(parallel));
-        (elements as f64 * self.dtype_bytes).ceil() as u64
+        (elements as f64 * self.kv_cache.bytes()).ceil() as u64
     }
 
     /// Blocks per pipeline stage.
@@ -86,6 +89,14 @@ impl ModelSpec {
         let experts = self.experts.map_or(0, |moe| moe.experts);
         let matrices = self.layer_matmul_params(parallel, experts);
         matrices + bias + head_norms + norms * u64::from(self.hidden)
+    }
+
+    /// Parameters of one block on one GPU that a quantised model has in fewer bits: its matrices,
+    /// but for a mixture's router.
+    fn quantizable_params(&self, parallel: Parallelism) -> u64 {
+        let experts = self.experts.map_or(0, |moe| moe.experts);
+        let router = u64::from(self.hidden) * u64::from(experts);
+        self.layer_matmul_params(parallel, experts) - router
     }
 
     /// Parameters of one block's matrices on one GPU, with `experts` of its experts. Experts are

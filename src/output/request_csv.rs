@@ -114,6 +114,7 @@ mod tests {
     fn record() -> RequestRecord {
         RequestRecord {
             id: 7,
+            pool: 0,
             replica: Some(1),
             arrived_at: Nanos(1_000_000_000),
             inter_arrival: Some(Nanos(250_000_000)),

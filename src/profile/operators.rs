@@ -57,6 +57,8 @@ pub enum Dtype {
     Bf16,
     /// 8-bit float.
     Fp8,
+    /// 8-bit integer, of a KV cache.
+    Int8,
 }
 
 impl Dtype {
@@ -64,7 +66,7 @@ impl Dtype {
     pub fn bytes(self) -> f64 {
         match self {
             Dtype::Bf16 => 2.0,
-            Dtype::Fp8 => 1.0,
+            Dtype::Fp8 | Dtype::Int8 => 1.0,
         }
     }
 
@@ -73,6 +75,7 @@ impl Dtype {
         match self {
             Dtype::Bf16 => "bf16",
             Dtype::Fp8 => "fp8",
+            Dtype::Int8 => "int8",
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Loads, RouteRequest, Router};
@@ -10,7 +9,7 @@ use crate::sim::RandomStream;
 
 /// The replica with the fewest outstanding requests (running and waiting); the lowest index on a
 /// tie. It keeps the replicas ordered by load, so that a decision costs O(log replicas).
-#[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeastOutstanding {
     #[serde(skip)]

@@ -1,6 +1,6 @@
 //! What routers see of the replicas, kept up to date as it changes.
 
-/// Requests on each replica. A router that keeps an index of its own asks which replicas changed
+/// Requests on each replica of the router's pool; replicas are numbered from 0 in it. A router that keeps an index of its own asks which replicas changed
 /// since it last asked, so that a routing decision never scans the cluster.
 #[derive(Clone, Debug)]
 pub struct Loads {
@@ -11,7 +11,7 @@ pub struct Loads {
 }
 
 impl Loads {
-    pub(crate) fn new(replicas: u32) -> Loads {
+    pub(super) fn new(replicas: u32) -> Loads {
         let n = replicas as usize;
         Loads {
             waiting: vec![0; n],
@@ -52,13 +52,13 @@ impl Loads {
         self.changed = changed;
     }
 
-    pub(crate) fn add_waiting(&mut self, replica: u32, change: i32) {
+    pub(super) fn add_waiting(&mut self, replica: u32, change: i32) {
         let count = &mut self.waiting[replica as usize];
         *count = count.wrapping_add_signed(change);
         self.note(replica);
     }
 
-    pub(crate) fn add_running(&mut self, replica: u32, change: i32) {
+    fn add_running(&mut self, replica: u32, change: i32) {
         let count = &mut self.running[replica as usize];
         *count = count.wrapping_add_signed(change);
         self.note(replica);
@@ -69,5 +69,46 @@ impl Loads {
             self.is_changed[replica as usize] = true;
             self.changed.push(replica);
         }
+    }
+}
+
+/// The loads of every pool. Here replicas bear their number in the cluster.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolLoads {
+    pools: Vec<Loads>,
+    /// Pool of each replica and its number there.
+    places: Vec<(u32, u32)>,
+}
+
+impl PoolLoads {
+    /// Of pools with so many replicas.
+    pub fn new(replicas: &[u32]) -> PoolLoads {
+        let places = |(&n, pool)| (0..n).map(move |number| (pool, number));
+        PoolLoads {
+            pools: replicas.iter().map(|&n| Loads::new(n)).collect(),
+            places: replicas.iter().zip(0..).flat_map(places).collect(),
+        }
+    }
+
+    /// What the router of a pool sees.
+    pub fn of(&mut self, pool: u32) -> &mut Loads {
+        &mut self.pools[pool as usize]
+    }
+
+    /// Waiting and running requests of a replica.
+    pub fn on(&self, replica: u32) -> (u32, u32) {
+        let (pool, number) = self.places[replica as usize];
+        let loads = &self.pools[pool as usize];
+        (loads.waiting(number), loads.running(number))
+    }
+
+    pub fn add_waiting(&mut self, replica: u32, change: i32) {
+        let (pool, number) = self.places[replica as usize];
+        self.of(pool).add_waiting(number, change);
+    }
+
+    pub fn add_running(&mut self, replica: u32, change: i32) {
+        let (pool, number) = self.places[replica as usize];
+        self.of(pool).add_running(number, change);
     }
 }

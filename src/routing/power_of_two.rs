@@ -1,7 +1,6 @@
 //! The less loaded of two replicas drawn at random (Mitzenmacher, "The power of two choices in
 //! randomized load balancing", 2001).
 
-use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Loads, RouteRequest, Router};
@@ -9,7 +8,7 @@ use crate::sim::RandomStream;
 
 /// Draws two different replicas and takes the one with fewer outstanding requests; the first
 /// drawn on a tie.
-#[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PowerOfTwo {}
 

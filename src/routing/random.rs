@@ -1,13 +1,12 @@
 //! Any replica with equal probability.
 
-use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Loads, RouteRequest, Router};
 use crate::sim::RandomStream;
 
 /// A replica drawn uniformly.
-#[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Random {}
 

@@ -1,13 +1,12 @@
 //! Each replica in turn.
 
-use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Loads, RouteRequest, Router};
 use crate::sim::RandomStream;
 
 /// Request `n` goes to replica `n mod replicas`.
-#[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoundRobin {
     #[serde(skip)]

@@ -1,6 +1,5 @@
 //! Vidur's "least outstanding requests", which does not count what runs.
 
-use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::least_outstanding::LoadOrder;
@@ -10,7 +9,7 @@ use crate::sim::RandomStream;
 /// The replica with the shortest waiting queue; the lowest index on a tie. Running requests do
 /// not count, so replica 0 gets everything until requests wait there. For parity with Vidur's
 /// `lor`; use [`super::LeastOutstanding`] for the real thing.
-#[derive(Resource, Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VidurLor {
     #[serde(skip)]

@@ -1,6 +1,5 @@
 //! vLLM's load balancing over data-parallel engines.
 
-use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Loads, RouteRequest, Router};
@@ -10,7 +9,7 @@ use crate::sim::{Nanos, RandomStream};
 /// The engine with the least `4 * waiting + running`, by counts that the engines publish every
 /// 100 ms; in between the front end adds the requests that it sent itself. The lowest index wins
 /// a tie. As in vLLM's V1 data-parallel client.
-#[derive(Resource, Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VllmDataParallel {
     /// Milliseconds between two publications of the counts.

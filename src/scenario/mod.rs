@@ -11,6 +11,7 @@ pub mod import_vidur;
 mod model;
 pub mod paths;
 mod plugins;
+mod quantization;
 mod raw;
 mod resolve;
 mod resolved_text;
@@ -22,6 +23,7 @@ pub mod sweep;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use document::Document;
+pub use quantization::{Quantization, WeightFormat};
 pub use raw::OutputSettings;
 pub use resolve::Configuration;
 pub use scenario::Scenario;

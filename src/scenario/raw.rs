@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::quantization::Quantization;
 use crate::metrics::{BatchRecords, Expectation, Slo};
 use crate::sim::Nanos;
 use crate::workload::WorkloadSpec;
@@ -19,6 +20,8 @@ pub(super) struct RawScenario {
     /// A model's name, or where it is described; read by [`super::model`].
     #[serde(rename = "model")]
     pub _model: IgnoredAny,
+    /// In how many bits it is served.
+    pub quantization: Option<Quantization>,
     /// Name of the GPU.
     pub device: String,
     #[serde(default)]

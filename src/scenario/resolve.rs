@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use super::document::{Document, Span};
+use super::quantization::Quantization;
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
 use super::{model, plugins, suggest};
@@ -36,6 +37,8 @@ pub struct Configuration {
     /// The HuggingFace `config.json` that describes the model, as the scenario has it; `None` for a
     /// built-in model.
     pub model_config: Option<String>,
+    /// In how many bits the model is served, if the scenario says so.
+    pub quantization: Option<Quantization>,
     /// The GPU.
     pub device: &'static DeviceSpec,
     /// How a replica is spread over GPUs.
@@ -78,7 +81,7 @@ impl Configuration {
     /// What runs, in a few words: `Llama-2-7B | 1 x A100-SXM-80G | VllmV0`.
     pub fn what(&self) -> String {
         let gpus = u64::from(self.replicas) * u64::from(self.parallel.gpus());
-        format!("{} | {gpus} x {} | {}", self.model.name, self.device.name, self.policy.name())
+        format!("{} | {gpus} x {} | {}", self.model.label(), self.device.name, self.policy.name())
     }
 
     /// How requests come.
@@ -201,6 +204,12 @@ impl Checker<'_> {
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<Configuration, Box<Diagnostic>> {
         let (model, model_config) = model::read(self.document, self.base_dir)?;
+        let model = match &raw.quantization {
+            Some(quantization) => {
+                quantization.apply(model).map_err(|e| self.settings("quantization", &e))?
+            }
+            None => model,
+        };
         let device = self.device(&raw.device)?;
         let parallel = Parallelism {
             tensor: raw.cluster.tensor_parallel,
@@ -272,6 +281,7 @@ impl Checker<'_> {
             name: name.to_owned(),
             model,
             model_config,
+            quantization: raw.quantization,
             device,
             parallel,
             replicas: raw.cluster.replicas,
@@ -381,7 +391,7 @@ impl Checker<'_> {
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));
             Box::new(
-                Diagnostic::error(format!("{} does not fit on {}", model.name, device.name))
+                Diagnostic::error(format!("{} does not fit on {}", model.label(), device.name))
                     .at(place, "does not fit in memory")
                     .note(error.to_string())
                     .exit(DOES_NOT_FIT),

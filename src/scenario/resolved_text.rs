@@ -87,6 +87,9 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
         ("workload", ron_text(&c.workload_spec)?),
         ("timing", c.timing.to_ron()),
     ];
+    if let Some(quantization) = &c.quantization {
+        sections.push(("quantization", ron_text(quantization)?));
+    }
     if let Some(limit) = c.time_limit_s {
         sections.push(("time_limit_s", format!("{limit:?}")));
     }

@@ -1,9 +1,18 @@
-//! Planning the decode group as one, where that gives the plan that a walk over its members would.
+//! Planning the decode group as one, where that gives the plan that a walk over its members would,
+//! and batches without it.
 
 use super::view::{Fit, PlanView};
 use crate::cluster::Replica;
 
 impl PlanView<'_> {
+    /// Continues incomplete prefills, in order, without any decode, each with the rest of its prompt
+    /// or what is left of `budget` tokens for the whole batch. Their blocks were allocated on
+    /// admission.
+    pub fn prefill_only(&mut self, budget: u32) {
+        self.chunks.extend(self.replica.running.extract_if(.., |s| !s.prefilled));
+        self.extend_prefills(budget);
+    }
+
     /// Whether there is a decode group that is not in this batch yet.
     pub(super) fn group_is_idle(&self) -> bool {
         !self.group_planned && self.replica.has_idle_group()

@@ -56,12 +56,14 @@ pub(crate) fn plan<P: Policy>(
         },
         staged: &mut lists.staged,
     };
-    let limits: &EngineLimits = &floor.engine.limits;
     let now = floor.agenda.now();
     let scratch = &mut *scratch;
     for &(_, entity) in touched {
         let Ok(mut policy) = policies.get_mut(entity) else { continue };
         let (mut replica, stages) = floor.replicas.get_mut(entity)?;
+        let pool = floor.engine.pool(replica.pool_index);
+        let limits: &EngineLimits = &pool.limits;
+        ledger.open(replica.pool_index);
         let mut committed = std::mem::take(&mut replica.committed);
         while let Some(&slot) = replica.free_slots.last() {
             let mut view = PlanView {
@@ -128,7 +130,7 @@ pub(crate) fn plan<P: Policy>(
                 let (mut table, ..) = floor.requests.get_mut(member.entity)?;
                 depart(&member, &mut replica, &mut table, limits.block_size, &mut blocks, ledger);
             }
-            if hold > 1 && floor.engine.fast_forward && replica.repeats() {
+            if hold > 1 && pool.fast_forward && replica.repeats() {
                 let batch = &mut *floor.batches.get_mut(slot)?;
                 if batch.shape.prefills.is_empty() && batch.size > 0 {
                     batch.allow_run(hold, fit, &replica, limits.block_size);

@@ -616,14 +616,11 @@ impl PlanView<'_> {
     }
 }
 
-/// The hashes of the blocks that a waiting request may take from the cache: those of its prompt,
-/// its last token excepted, which must be processed to get the next one.
+/// The hashes of the blocks that a waiting request may take from the cache.
 fn usable<'a>(
     hashes: Option<&'a PrefixHashes>,
     sequence: &Sequence,
     block_size: u32,
 ) -> &'a [PrefixHash] {
-    let Some(PrefixHashes(hashes)) = hashes else { return &[] };
-    let most = ((sequence.prompt - 1) / block_size) as usize;
-    &hashes[..most.min(hashes.len())]
+    hashes.map_or(&[], |hashes| hashes.of_prompt(sequence.prompt, block_size))
 }

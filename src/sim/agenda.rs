@@ -22,8 +22,8 @@ pub(crate) enum Event {
 #[derive(Resource, Default, Debug)]
 pub(crate) struct Agenda {
     now: Nanos,
-    /// Steps at this time so far.
-    steps: u32,
+    /// Whether this step is not the first one at this time.
+    again: bool,
     heap: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     pushed: u64,
 }
@@ -37,14 +37,19 @@ impl Agenda {
     /// Begins the step at `time`.
     pub fn advance_to(&mut self, time: Nanos) {
         debug_assert!(time >= self.now, "time never runs backwards");
-        self.steps = if time == self.now { self.steps + 1 } else { 1 };
+        self.again = time == self.now;
         self.now = time;
     }
 
-    /// Whether this step is not the first at its time. Whatever ends at this time has ended then,
-    /// and replicas have planned.
-    pub fn is_again(&self) -> bool {
-        self.steps > 1
+    /// Whether an event is due now.
+    pub fn is_due(&self) -> bool {
+        self.next_time().is_some_and(|time| time <= self.now)
+    }
+
+    /// The earliest end of an iteration after which a plan sees what arrives in this step. In a
+    /// second step of the same time, iterations that end now have been followed by plans already.
+    pub fn first_boundary(&self) -> Nanos {
+        if self.again { self.now + Nanos(1) } else { self.now }
     }
 
     pub fn push(&mut self, at: Nanos, event: Event) {

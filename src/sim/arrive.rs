@@ -1,11 +1,11 @@
 //! Arrive phase: requests that arrive now become entities.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
 
 use bevy_ecs::prelude::*;
 
-use super::{Agenda, Engine, Ledger, Nanos, Worklists};
+use super::{Agenda, Engine, Ledger, Nanos, Traffic, Worklists};
 use crate::kv::{BlockTable, Content};
 use crate::metrics::RequestStatus;
 use crate::request::{Request, RequestState, Sequence};
@@ -16,13 +16,22 @@ use crate::workload::{NewRequest, RequestSource};
 /// statistics count it.
 pub type Window = Box<dyn Fn(u64, Nanos) -> bool + Send + Sync>;
 
-/// The stream of arrivals, looked at one request ahead. It is a stream of its own and not in the
-/// event queue, so that a long workload costs no memory.
+/// The streams of arrivals, one per pool, each looked at one request ahead. They are streams of
+/// their own and not in the event queue, so that a long workload costs no memory.
 #[derive(Resource)]
 pub(crate) struct Arrivals {
+    streams: Vec<Stream>,
+    count: u64,
+}
+
+/// The arrivals at one pool.
+struct Stream {
     // Only reached through `&mut`, so the lock is never taken; it makes the stream `Sync`.
     source: Mutex<Box<dyn RequestSource>>,
     next: Option<NewRequest>,
+    /// Requests that follow others which have ended, by the time when they are sent and by id:
+    /// there are as many at most as conversations under way.
+    following: BTreeMap<(Nanos, u64), NewRequest>,
     /// Those of a closed loop.
     clients: Option<Clients>,
     /// From a request's arrival until the engine has it.
@@ -56,68 +65,140 @@ impl Clients {
     }
 }
 
+/// A request that arrives now.
+struct Arrival {
+    pool: u32,
+    source_id: u64,
+    request: NewRequest,
+    inter_arrival: Option<Nanos>,
+    in_window: bool,
+    api_overhead: Nanos,
+}
+
 impl Arrivals {
-    pub fn new(
-        source: Box<dyn RequestSource>,
-        concurrency: Option<u32>,
-        api_overhead: Nanos,
-        until: Option<Nanos>,
-        window: Window,
-    ) -> Arrivals {
-        let mut arrivals = Arrivals {
-            source: Mutex::new(source),
+    /// The traffic of each pool, by index.
+    pub fn new(traffic: impl Iterator<Item = Traffic>) -> Arrivals {
+        Arrivals { streams: traffic.map(Stream::new).collect(), count: 0 }
+    }
+
+    /// When an engine gets the next request, if one will without anything else happening.
+    pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
+        self.streams.iter().filter_map(|stream| stream.next_time(now)).min()
+    }
+
+    /// A request ended now: another one may start because of it.
+    pub fn release(&mut self, request: &Request, finished: bool, now: Nanos) {
+        self.streams[request.pool as usize].release(request.source_id, finished, now);
+    }
+
+    /// The next request that arrives now; of several pools' the first pool's.
+    fn pop(&mut self, now: Nanos) -> Option<Arrival> {
+        let several = self.streams.len() > 1;
+        let due = |stream: &Stream| stream.next_time(now).filter(|&time| time <= now);
+        let streams = self.streams.iter().zip(0..);
+        let (_, pool) = streams.filter_map(|(stream, pool)| Some((due(stream)?, pool))).min()?;
+        let mut arrival = self.streams[pool as usize].pop()?;
+        arrival.pool = pool;
+        if several {
+            // Each source counts for itself, but an id is unique in a run.
+            arrival.request.id = self.count;
+        }
+        self.count += 1;
+        Some(arrival)
+    }
+}
+
+impl Stream {
+    fn new(traffic: Traffic) -> Stream {
+        let mut stream = Stream {
+            source: Mutex::new(traffic.source),
             next: None,
-            clients: concurrency.map(|fresh| Clients { fresh, free_since: VecDeque::new() }),
-            api_overhead,
-            until,
-            window,
+            following: BTreeMap::new(),
+            clients: traffic
+                .concurrency
+                .map(|fresh| Clients { fresh, free_since: VecDeque::new() }),
+            api_overhead: traffic.api_overhead,
+            until: traffic.until,
+            window: traffic.window,
             last: None,
             count: 0,
         };
-        arrivals.look_ahead();
-        arrivals
+        stream.look_ahead();
+        stream
+    }
+
+    fn source(&mut self) -> &mut dyn RequestSource {
+        self.source.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut()
     }
 
     fn look_ahead(&mut self) {
-        self.next = match self.source.get_mut() {
-            Ok(source) => source.next_request(),
-            Err(poisoned) => poisoned.into_inner().next_request(),
-        };
+        self.next = self.source().next_request();
     }
 
     /// When the next request is sent, if one will be without anything else happening.
     fn next_sent(&self) -> Option<Nanos> {
+        let following = self.following.first_key_value().map(|(&key, _)| key);
+        let (at, _) = [self.next_new(), following].into_iter().flatten().min()?;
+        self.until.is_none_or(|until| at < until).then_some(at)
+    }
+
+    /// When the next request that follows no other is sent, and its id.
+    fn next_new(&self) -> Option<(Nanos, u64)> {
         let next = self.next.as_ref()?;
         let at = match &self.clients {
             None => next.arrived_at,
             Some(clients) => next.arrived_at.max(clients.free_since()?),
         };
-        self.until.is_none_or(|until| at < until).then_some(at)
+        Some((at, next.id))
     }
 
     /// When the engine gets the next request, if it will without anything else happening.
-    pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
+    fn next_time(&self, now: Nanos) -> Option<Nanos> {
         self.next_sent().map(|at| (at + self.api_overhead).max(now))
     }
 
-    /// A request ended now: in a closed loop another one may start.
-    pub fn release(&mut self, now: Nanos) {
-        if let Some(clients) = &mut self.clients {
+    /// A request ended now: the one that follows it is sent, or in a closed loop another one may
+    /// start.
+    fn release(&mut self, id: u64, finished: bool, now: Nanos) {
+        if let Some(mut next) = self.source().ended(id, finished, now) {
+            next.arrived_at = next.arrived_at.max(now);
+            self.following.insert((next.arrived_at, next.id), next);
+        } else if let Some(clients) = &mut self.clients {
             clients.free_since.push_back(now);
         }
     }
 
-    fn pop(&mut self, now: Nanos) -> Option<NewRequest> {
-        if self.next_time(now)? > now {
-            return None;
+    fn take_next(&mut self) -> Option<NewRequest> {
+        let new = self.next_new();
+        if let Some(following) = self.following.first_entry()
+            && new.is_none_or(|new| *following.key() < new)
+        {
+            return Some(following.remove());
         }
-        let arrived_at = self.next_sent()?;
+        let (arrived_at, _) = new?;
         let request = NewRequest { arrived_at, ..self.next.take()? };
         if let Some(clients) = &mut self.clients {
             clients.send();
         }
         self.look_ahead();
         Some(request)
+    }
+
+    /// Takes the next request, which the engine gets now.
+    fn pop(&mut self) -> Option<Arrival> {
+        let request = self.take_next()?;
+        let inter_arrival = self.last.map(|last| request.arrived_at.since(last));
+        let in_window = (self.window)(self.count, request.arrived_at);
+        self.last = Some(request.arrived_at);
+        self.count += 1;
+        Some(Arrival {
+            pool: 0,
+            source_id: request.id,
+            request,
+            inter_arrival,
+            in_window,
+            api_overhead: self.api_overhead,
+        })
     }
 }
 
@@ -131,14 +212,18 @@ pub(crate) fn arrive(
     mut ledger: ResMut<Ledger>,
     mut commands: Commands,
 ) {
-    while let Some(new) = arrivals.pop(agenda.now()) {
+    while let Some(arrival) = arrivals.pop(agenda.now()) {
+        let (index, new) = (arrival.pool, arrival.request);
+        let pool = engine.pool(index);
         let request = Request {
             id: new.id,
+            source_id: arrival.source_id,
+            pool: index,
             arrived_at: new.arrived_at,
-            inter_arrival: arrivals.last.map(|last| new.arrived_at.since(last)),
+            inter_arrival: arrival.inter_arrival,
             prompt_tokens: new.prompt_tokens,
             output_tokens: new.output_tokens,
-            in_window: (arrivals.window)(arrivals.count, new.arrived_at),
+            in_window: arrival.in_window,
             replica: None,
             state: RequestState::Waiting,
             scheduled_at: None,
@@ -147,27 +232,27 @@ pub(crate) fn arrive(
             cached_tokens: 0,
             restarts: 0,
         };
-        if arrivals.last.is_none() {
-            ledger.totals.first_arrival = new.arrived_at;
+        ledger.open(index);
+        let totals = &mut ledger.totals;
+        if totals.arrived == 0 {
+            totals.first_arrival = new.arrived_at;
         }
-        arrivals.last = Some(new.arrived_at);
-        arrivals.count += 1;
-        ledger.totals.arrived += 1;
-        ledger.totals.last_arrival = new.arrived_at;
-        ledger.totals.end = ledger.totals.end.max(new.arrived_at);
+        totals.arrived += 1;
+        totals.last_arrival = new.arrived_at;
+        totals.end = totals.end.max(new.arrived_at);
         let sequence = Sequence::new(Entity::PLACEHOLDER, &request, new.priority);
         let mut entity = commands.spawn((request, BlockTable::default()));
-        let arrived_at = new.arrived_at + arrivals.api_overhead;
+        let arrived_at = new.arrived_at + arrival.api_overhead;
         let sequence = Sequence { entity: entity.id(), arrived_at, ..sequence };
-        if engine.prefix_caching {
+        if pool.prefix_caching {
             let unique = Content::default();
             let content = new.content.as_deref().unwrap_or(&unique);
-            let block_size = engine.limits.block_size;
+            let block_size = pool.limits.block_size;
             let (prompt, output) = (new.prompt_tokens, new.output_tokens);
             entity.insert(content.hashes(new.id, prompt, output, block_size));
         }
-        match never_fits(&sequence, &engine.limits) {
-            None => lists.incoming.push(sequence),
+        match never_fits(&sequence, &pool.limits) {
+            None => lists.incoming.push((index, sequence)),
             Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),
         }
     }
@@ -211,7 +296,8 @@ mod tests {
 
     fn records(spec: SimSpec, api_overhead: Nanos) -> Vec<RequestRecord> {
         let mut records = Records::default();
-        let spec = SimSpec { api_overhead, ..spec };
+        let mut spec = spec;
+        spec.pools[0].traffic.api_overhead = api_overhead;
         Simulation::new(spec).unwrap().run(&mut records).unwrap();
         records.0
     }
@@ -251,8 +337,8 @@ mod tests {
         for seed in 0..50 {
             let mut scenario = RandomScenario::new(seed);
             scenario.concurrency = Some(1);
-            let spec =
-                || SimSpec { prefix_caching: false, ..scenario.spec(Box::new(VllmV0::default())) };
+            scenario.prefix_caching = false;
+            let spec = || scenario.spec(Box::new(VllmV0::default()));
             let spans = |records: &[RequestRecord]| -> Vec<Nanos> {
                 records.iter().map(|r| r.completed_at.unwrap().since(r.arrived_at)).collect()
             };

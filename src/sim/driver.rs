@@ -8,15 +8,16 @@ use super::arrive::{Arrivals, arrive};
 use super::finish::finish;
 use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
+use super::phase::add_turns;
 use super::{
-    Agenda, Engine, Event, Ledger, Nanos, Phase, RandomStream, Series, SimError, SimSpec, Worklists,
+    Agenda, Engine, Event, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series, SimError,
+    SimSpec, Worklists,
 };
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, Stage, StageOf, StageQueue};
 use crate::kv::{BlockPool, spawn_staged_blocks};
 use crate::metrics::{BatchRecords, RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
-use crate::routing::RoutingRandom;
 use crate::scheduling::EngineLimits;
 
 /// A run: a world and the schedule that advances it.
@@ -68,6 +69,10 @@ impl Step {
         }
         if arrivals {
             self.arrive.run(world);
+            // A run was cut off at a boundary that is now.
+            if world.resource::<Agenda>().is_due() {
+                self.finish.run(world);
+            }
         }
         if world.resource::<Worklists>().is_to_plan() {
             self.plan.run(world);
@@ -98,33 +103,59 @@ impl Simulation {
     /// # Errors
     /// [`SimError::Schedule`] if a plug-in's systems have no defined order.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
-        let mut limits = spec.limits;
-        limits.num_blocks = limits.num_blocks.saturating_sub(spec.policy.reserved_blocks());
         let mut world = World::new();
         let mut step = Step::default();
         step.finish.add_systems(finish.in_set(Phase::Finish));
         step.arrive.configure_sets((Phase::Arrive, Phase::Route, Phase::CutOff).chain());
         step.arrive.add_systems((arrive.in_set(Phase::Arrive), cut_off_runs.in_set(Phase::CutOff)));
-        spec.router.install(&mut world, &mut step.arrive);
+        let routers =
+            spec.pools.iter().map(|pool| (pool.router.kind(), pool.router.route_system()));
+        add_turns(&mut step.arrive, Phase::Route, routers);
         step.plan.configure_sets((Phase::Schedule, Phase::Launch).chain());
-        step.plan.add_systems(spec.policy.plan_system().in_set(Phase::Schedule));
+        let policies =
+            spec.pools.iter().map(|pool| (pool.policy.kind(), pool.policy.plan_system()));
+        add_turns(&mut step.plan, Phase::Schedule, policies);
         step.plan.add_systems(launch.in_set(Phase::Launch));
         let observe = (spawn_staged_blocks, record_ended).chain();
         step.observe.add_systems(observe.in_set(Phase::Observe));
 
-        let replicas = (0..spec.replicas)
-            .map(|index| spawn_replica(&mut world, index, &limits, &spec))
-            .collect();
+        let sizes: Vec<u32> = spec.pools.iter().map(|pool| pool.replicas).collect();
+        let single = sizes.iter().sum::<u32>() == 1;
+        let mut ledger = Ledger::new(&sizes);
+        let mut replicas = Vec::new();
+        let mut pools = Vec::new();
+        let mut traffic = Vec::new();
+        for (pool, index) in spec.pools.into_iter().zip(0..) {
+            let grouped = pool.limits.stages == 1 && !spec.plain_lists;
+            let form = if grouped { Form::Grouped } else { Form::AlwaysPlain };
+            let first_replica = replicas.len() as u32;
+            let mut limits = pool.limits;
+            limits.num_blocks = limits.num_blocks.saturating_sub(pool.policy.reserved_blocks());
+            for number in 0..pool.replicas {
+                let place = Place { pool: index, replica: first_replica + number, form };
+                replicas.push(spawn_replica(&mut world, place, &limits, &pool));
+            }
+            let purpose = match pool.name.as_str() {
+                "" => "routing".to_owned(),
+                name => format!("routing {name}"),
+            };
+            pool.router.insert(&mut world, index, RandomStream::new(spec.seed, &purpose));
+            ledger.open(index);
+            ledger.totals.kv_blocks_total = u64::from(pool.replicas) * u64::from(limits.num_blocks);
+            pools.push(Pool {
+                limits,
+                prefix_caching: pool.prefix_caching,
+                predictor: pool.predictor,
+                fast_forward: !spec.exact_steps
+                    && limits.stages == 1
+                    && (single || spec.batch_records != BatchRecords::Each),
+                first_replica,
+            });
+            traffic.push(pool.traffic);
+        }
         world.init_resource::<Agenda>();
         world.init_resource::<Worklists>();
-        world.insert_resource(RoutingRandom(RandomStream::new(spec.seed, "routing")));
-        world.insert_resource(Arrivals::new(
-            spec.source,
-            spec.concurrency,
-            spec.api_overhead,
-            spec.arrivals_until,
-            spec.window,
-        ));
+        world.insert_resource(Arrivals::new(traffic.into_iter()));
         world.insert_resource(FallbackErrorHandler(|error, context| {
             // Handlers are plain functions; the error travels on to the driver as a panic payload
             // would, but through the thread that runs this one simulation.
@@ -133,18 +164,11 @@ impl Simulation {
             });
         }));
         world.insert_resource(Engine {
-            limits,
-            prefix_caching: spec.prefix_caching,
+            pools,
             time_limit: spec.time_limit,
-            fast_forward: !spec.exact_steps
-                && limits.stages == 1
-                && (spec.replicas == 1 || spec.batch_records != BatchRecords::Each),
             batch_records: spec.batch_records,
-            predictor: spec.predictor,
             replicas,
         });
-        let mut ledger = Ledger::new(spec.replicas);
-        ledger.totals.kv_blocks_total = u64::from(spec.replicas) * u64::from(limits.num_blocks);
         ledger.series = spec.time_series.map(Series::new);
         world.insert_resource(ledger);
         step.initialize(&mut world)?;
@@ -171,7 +195,7 @@ impl Simulation {
         let agenda = self.world.resource::<Agenda>();
         let (now, event) = (agenda.now(), agenda.next_time());
         let arrival = self.world.resource::<Arrivals>().next_time(now);
-        if arrival.is_none() && self.world.resource::<Ledger>().counts.is_idle() {
+        if arrival.is_none() && self.world.resource::<Ledger>().is_idle() {
             // A policy that always asks to be woken must not keep an empty cluster going.
             return Ok(None);
         }
@@ -228,11 +252,12 @@ impl Simulation {
     /// Records what is not finished and returns the totals.
     fn finish(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
         let mut unfinished: Vec<Sequence> = Vec::new();
-        let mut peak_blocks = 0;
+        let pools = self.world.resource::<Engine>().pools.len();
+        let mut peak_blocks = vec![0; pools];
         let mut lists = self.world.query::<AnyOf<(&Replica, &Batch)>>();
         for (replica, batch) in lists.iter(&self.world) {
             if let Some(replica) = replica {
-                peak_blocks += u64::from(replica.peak_blocks);
+                peak_blocks[replica.pool_index as usize] += u64::from(replica.peak_blocks);
                 unfinished.extend(replica.waiting.iter().chain(&replica.running));
                 unfinished.extend(replica.decoding.members());
             }
@@ -241,18 +266,28 @@ impl Simulation {
             }
         }
         unfinished.sort_by_key(|sequence| sequence.id);
+        let mut left = vec![0; pools];
         for sequence in &unfinished {
             let Some(request) = self.world.get::<Request>(sequence.entity) else { continue };
+            left[request.pool as usize] += 1;
             sink.request(&record(request, sequence, None, RequestStatus::Unfinished));
         }
         let mut ledger = self.world.resource_mut::<Ledger>();
-        let (end, counts) = (ledger.totals.end, ledger.counts);
+        let (end, counts) = (ledger.end_of_all(), ledger.counts_of_all());
         for row in ledger.series.iter_mut().flat_map(|series| series.take_rest(end, &counts)) {
             sink.interval(&row);
         }
-        ledger.totals.unfinished = unfinished.len() as u64;
-        ledger.totals.kv_allocated_peak = peak_blocks;
-        Ok(ledger.totals.clone())
+        for ((peak, left), pool) in peak_blocks.into_iter().zip(left).zip(0..) {
+            ledger.open(pool);
+            ledger.totals.unfinished = left;
+            ledger.totals.kv_allocated_peak = peak;
+        }
+        Ok(ledger.totals_of_all())
+    }
+
+    /// The totals of each pool, after [`Simulation::run`].
+    pub fn totals_by_pool(&self) -> Vec<RunTotals> {
+        self.world.resource::<Ledger>().totals_by_pool()
     }
 }
 
@@ -262,18 +297,30 @@ thread_local! {
         const { std::cell::RefCell::new(None) };
 }
 
-fn spawn_replica(world: &mut World, index: u32, limits: &EngineLimits, spec: &SimSpec) -> Entity {
+/// Where a replica belongs: its pool and its number in the cluster; the form of its running list.
+#[derive(Clone, Copy)]
+struct Place {
+    pool: u32,
+    replica: u32,
+    form: Form,
+}
+
+fn spawn_replica(
+    world: &mut World,
+    place: Place,
+    limits: &EngineLimits,
+    spec: &PoolSpec,
+) -> Entity {
+    let index = place.replica;
     let pool = BlockPool::new(limits.num_blocks, spec.prefix_caching);
-    let form = match limits.stages == 1 && !spec.plain_lists {
-        true => Form::Grouped,
-        false => Form::AlwaysPlain,
-    };
-    let mut replica = Replica::new(index, pool, limits.block_size, form);
+    let mut replica = Replica::new(index, pool, limits.block_size, place.form);
+    replica.pool_index = place.pool;
     replica.asynchronous = spec.policy.is_asynchronous();
     let entity = world.spawn(replica).id();
     spec.policy.insert(world, entity);
     let stages: Vec<Entity> = (0..limits.stages)
-        .map(|stage| world.spawn((Stage { index: stage, next: None }, StageOf(entity))).id())
+        .map(|index| Stage { index, count: limits.stages, pool: place.pool, next: None })
+        .map(|stage| world.spawn((stage, StageOf(entity))).id())
         .collect();
     for pair in stages.windows(2) {
         if let Some(mut stage) = world.get_mut::<Stage>(pair[0]) {

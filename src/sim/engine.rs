@@ -9,21 +9,36 @@ use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
 use crate::timing::Predictor;
 
-/// The engine that every replica runs.
+/// The cluster: pools of equal replicas.
 #[derive(Resource)]
 pub(crate) struct Engine {
+    /// The pools, by index.
+    pub pools: Vec<Pool>,
+    /// Nothing happens after this time.
+    pub time_limit: Option<Nanos>,
+    /// Which batches somebody listens to.
+    pub batch_records: BatchRecords,
+    /// The replicas' entities, by index; those of a pool lie next to each other.
+    pub replicas: Vec<Entity>,
+}
+
+/// The engine that every replica of a pool runs.
+pub(crate) struct Pool {
     /// Its limits.
     pub limits: EngineLimits,
     /// Whether full blocks are found again by their prefix.
     pub prefix_caching: bool,
     /// What its batches cost.
     pub predictor: Arc<dyn Predictor>,
-    /// Nothing happens after this time.
-    pub time_limit: Option<Nanos>,
     /// Whether a launch may cover several iterations.
     pub fast_forward: bool,
-    /// Which batches somebody listens to.
-    pub batch_records: BatchRecords,
-    /// The replicas' entities, by index.
-    pub replicas: Vec<Entity>,
+    /// Index of its first replica.
+    pub first_replica: u32,
+}
+
+impl Engine {
+    /// The pool of this index, which a replica, stage or request of it bears.
+    pub fn pool(&self, index: u32) -> &Pool {
+        &self.pools[index as usize]
+    }
 }

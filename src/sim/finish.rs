@@ -70,7 +70,8 @@ pub(crate) fn finish(
         }
         let (mut batch, &BatchOf(entity)) = batches.get_mut(slot)?;
         let mut replica = replicas.get_mut(entity)?;
-        let block_size = engine.limits.block_size;
+        let block_size = engine.pool(replica.pool_index).limits.block_size;
+        books.ledger.open(replica.pool_index);
         let mut commit = Commit {
             now,
             batch_records: engine.batch_records,

@@ -29,8 +29,9 @@ pub(crate) fn launch(
         queue.current = Some(slot);
         queue.launches = queue.launches.wrapping_add(1);
         let batch = &mut *batches.get_mut(slot)?;
-        let position = StagePosition { index: stage.index, count: engine.limits.stages };
-        let time = engine.predictor.stage_time(&batch.shape, position);
+        let position = StagePosition { index: stage.index, count: stage.count };
+        let predictor = &engine.pool(stage.pool).predictor;
+        let time = predictor.stage_time(&batch.shape, position);
         let start = batch.ready.later(queue.free);
         // Both may be in the past: a request has just arrived.
         let start = if start.tick == now { start } else { Instant::at(now) };
@@ -39,6 +40,7 @@ pub(crate) fn launch(
             batch.started_at = now;
         }
         batch.execution += time.total;
+        ledger.open(stage.pool);
         ledger.count_busy(time, !batch.shape.prefills.is_empty());
         batch.run.begin(end, time);
         if batch.run.most > 1 {
@@ -46,7 +48,7 @@ pub(crate) fn launch(
             let mut shape = batch.shape.clone();
             while batch.run.iterations() < batch.run.most && end.tick < stop {
                 shape.next_decode();
-                let time = engine.predictor.stage_time(&shape, position);
+                let time = predictor.stage_time(&shape, position);
                 let (next, time) = ended(end, time);
                 if engine.time_limit.is_some_and(|limit| next.tick > limit) {
                     break;
@@ -84,13 +86,13 @@ pub(crate) fn cut_off_runs(
     mut queues: Query<&mut StageQueue>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
-    let now = agenda.now();
+    let boundary = agenda.first_boundary();
     for &(_, entity) in lists.touched.in_order() {
         for &stage in replicas.get(entity)?.1.entities() {
             let mut queue = queues.get_mut(stage)?;
             let Some(slot) = queue.current else { continue };
             let mut batch = batches.get_mut(slot)?;
-            if let Some(end) = batch.run.cut_off(now, agenda.is_again()) {
+            if let Some(end) = batch.run.cut_off(boundary) {
                 (queue.free, batch.ready) = (end, end);
                 queue.launches = queue.launches.wrapping_add(1);
                 agenda.push(end.tick, Event::StageEnd(stage, queue.launches));

@@ -10,8 +10,8 @@ use crate::request::Sequence;
 /// as using it.
 #[derive(Resource, Default, Debug)]
 pub(crate) struct Worklists {
-    /// Requests that arrived and are not routed yet.
-    pub incoming: Vec<Sequence>,
+    /// Requests that arrived and are not routed yet, with the pool that is to serve them.
+    pub incoming: Vec<(u32, Sequence)>,
     /// Replicas that may plan.
     pub touched: Touched,
     /// Blocks handed out in this step whose entities are not spawned yet.

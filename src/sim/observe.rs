@@ -8,7 +8,7 @@ use crate::metrics::{RequestRecord, RequestStatus};
 use crate::request::{Request, Sequence};
 
 /// Observe phase: one record for each request that ended, by id; in a closed loop each lets
-/// another one start.
+/// another one start, and a turn of a conversation is followed by the next.
 pub(crate) fn record_ended(
     agenda: Res<Agenda>,
     mut lists: ResMut<Worklists>,
@@ -22,15 +22,17 @@ pub(crate) fn record_ended(
     }
     lists.ended.sort_by_key(|(sequence, _)| sequence.id);
     for (sequence, status) in lists.ended.drain(..) {
+        let request = requests.get(sequence.entity)?;
+        ledger.open(request.pool);
         match status {
             RequestStatus::Finished => ledger.totals.finished += 1,
             RequestStatus::Rejected(_) => ledger.totals.rejected += 1,
             RequestStatus::Unfinished => ledger.totals.unfinished += 1,
         }
-        let request = requests.get(sequence.entity)?;
+        let finished = matches!(status, RequestStatus::Finished);
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         commands.entity(sequence.entity).despawn();
-        arrivals.release(agenda.now());
+        arrivals.release(request, finished, agenda.now());
     }
     Ok(())
 }
@@ -48,6 +50,7 @@ pub(crate) fn record(
     };
     RequestRecord {
         id: request.id,
+        pool: request.pool,
         replica: request.replica,
         arrived_at: request.arrived_at,
         inter_arrival: request.inter_arrival,

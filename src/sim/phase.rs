@@ -1,6 +1,10 @@
 //! The phases of a step.
 
+use std::any::TypeId;
+
 use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::ScheduleConfigs;
+use bevy_ecs::system::ScheduleSystem;
 
 /// The chained system sets of a step, in this order.
 #[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,4 +36,29 @@ impl Phase {
         Phase::Launch,
         Phase::Observe,
     ];
+}
+
+/// Systems of one phase that several kinds of policies or routers bring along, one after the
+/// other.
+#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Turn(Phase, usize);
+
+/// Adds one system for each kind, in the order in which the kinds first come.
+pub(super) fn add_turns(
+    schedule: &mut Schedule,
+    phase: Phase,
+    systems: impl Iterator<Item = (TypeId, ScheduleConfigs<ScheduleSystem>)>,
+) {
+    let mut kinds: Vec<TypeId> = Vec::new();
+    for (kind, system) in systems {
+        if kinds.contains(&kind) {
+            continue;
+        }
+        let system = system.in_set(phase).in_set(Turn(phase, kinds.len()));
+        schedule.add_systems(match kinds.len() {
+            0 => system,
+            turn => system.after(Turn(phase, turn - 1)),
+        });
+        kinds.push(kind);
+    }
 }

@@ -12,28 +12,8 @@ use crate::workload::RequestSource;
 
 /// Everything that one run needs, validated.
 pub struct SimSpec {
-    /// Number of replicas.
-    pub replicas: u32,
-    /// Limits of each replica's engine.
-    pub limits: EngineLimits,
-    /// Whether full KV blocks are found again by their prefix.
-    pub prefix_caching: bool,
-    /// The scheduling policy of every replica.
-    pub policy: Box<dyn AnyPolicy>,
-    /// The router.
-    pub router: Box<dyn AnyRouter>,
-    /// The model of execution time.
-    pub predictor: Arc<dyn Predictor>,
-    /// The workload.
-    pub source: Box<dyn RequestSource>,
-    /// Closed loop: how many requests are under way at once.
-    pub concurrency: Option<u32>,
-    /// From a request's arrival until the engine has it; part of its TTFT and E2E.
-    pub api_overhead: Nanos,
-    /// No request arrives at or after this time.
-    pub arrivals_until: Option<Nanos>,
-    /// Which requests the statistics count, by place in the order of arrivals and arrival time.
-    pub window: Window,
+    /// The pools of replicas: one, unless several models or roles share the cluster.
+    pub pools: Vec<PoolSpec>,
     /// Seed of the random streams that are not the workload's.
     pub seed: u64,
     /// Nothing happens after this time.
@@ -49,6 +29,55 @@ pub struct SimSpec {
     /// touches every request. The results are the same; it is the reference that decode groups are
     /// tested against.
     pub plain_lists: bool,
+}
+
+/// A pool: replicas that run the same engine, behind a router of their own.
+pub struct PoolSpec {
+    /// Its name, which its random streams depend on; empty for the only pool.
+    pub name: String,
+    /// Number of replicas.
+    pub replicas: u32,
+    /// Limits of each replica's engine.
+    pub limits: EngineLimits,
+    /// Whether full KV blocks are found again by their prefix.
+    pub prefix_caching: bool,
+    /// The scheduling policy of every replica.
+    pub policy: Box<dyn AnyPolicy>,
+    /// The router, which sees only this pool.
+    pub router: Box<dyn AnyRouter>,
+    /// The model of execution time.
+    pub predictor: Arc<dyn Predictor>,
+    /// The requests that arrive at it.
+    pub traffic: Traffic,
+}
+
+/// The requests that arrive at a pool.
+pub struct Traffic {
+    /// Where they come from.
+    pub source: Box<dyn RequestSource>,
+    /// Closed loop: how many of them are under way at once.
+    pub concurrency: Option<u32>,
+    /// From a request's arrival until the engine has it; part of its TTFT and E2E.
+    pub api_overhead: Nanos,
+    /// None arrives at or after this time.
+    pub until: Option<Nanos>,
+    /// Which of them the statistics count, by place in the order of arrivals and arrival time.
+    pub window: Window,
+}
+
+impl SimSpec {
+    /// A run of a single pool, without a time limit or batch records.
+    pub fn of_one(pool: PoolSpec, seed: u64) -> SimSpec {
+        SimSpec {
+            pools: vec![pool],
+            seed,
+            time_limit: None,
+            batch_records: BatchRecords::Off,
+            time_series: None,
+            exact_steps: false,
+            plain_lists: false,
+        }
+    }
 }
 
 /// Why a run stopped early.

@@ -6,27 +6,31 @@ use crate::batch::Batch;
 use crate::cluster::{BatchOf, Replica};
 use crate::kv::{BlockId, BlockStore, BlockTable, KvBlock};
 use crate::request::{Request, RequestState, Sequence};
+use crate::scheduling::EngineLimits;
 use crate::sim::{Counts, Engine, Ledger, Simulation};
 
 /// Compares the simulation's books with what is really there, between two steps: block tables,
 /// pools, free lists and reference counts agree; a block has two holders only if its prefix is
-/// cached; every request is in exactly one place; its tokens fit its blocks; the cluster's counts
+/// cached; every request is in exactly one place; its tokens fit its blocks; the counts of each pool
 /// are the sums.
 ///
 /// # Errors
 /// A sentence that names the first discrepancy.
 pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let world = &mut simulation.world;
-    let limits = world.resource::<Engine>().limits;
+    let limits: Vec<EngineLimits> =
+        world.resource::<Engine>().pools.iter().map(|p| p.limits).collect();
     let mut rows: Vec<KvBlock> = world.query::<&KvBlock>().iter(world).copied().collect();
     let mut held = vec![Held::default(); rows.len()];
-    let mut sums = Counts::default();
-    let mut present = 0;
+    let mut sums = vec![Counts::default(); limits.len()];
+    let mut present = vec![0; limits.len()];
 
     let mut replicas = world.query::<(Entity, &Replica)>();
     let mut batches = world.query::<(&Batch, &BatchOf)>();
     for (entity, replica) in replicas.iter(world) {
         let index = replica.index;
+        let pool = replica.pool_index as usize;
+        let size = limits[pool].block_size;
         let in_batches: Vec<&Sequence> = batches
             .iter(world)
             .filter(|(_, of)| of.0 == entity)
@@ -41,14 +45,14 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         for sequence in replica.running.iter().chain(&grouped).chain(in_batches.iter().copied()) {
             check_place(world, sequence, RequestState::Running, index)?;
             let tokens = sequence.kv_tokens() + sequence.tokens;
-            if tokens > sequence.blocks * limits.block_size {
+            if tokens > sequence.blocks * size {
                 return Err(format!("request {} has {tokens} tokens in its blocks", sequence.id));
             }
             let table = world.get::<BlockTable>(sequence.entity);
-            allocated += hold(table, tokens, limits.block_size, &mut held)?;
+            allocated += hold(table, tokens, (pool, size), &mut held)?;
         }
         for group in &replica.groups {
-            allocated += hold(Some(&group.ended), 0, limits.block_size, &mut held)?;
+            allocated += hold(Some(&group.ended), 0, (pool, size), &mut held)?;
         }
         equal("allocated blocks of a replica", replica.pool.allocated(), allocated)?;
         let mut blocks = BlockStore { spawned: &mut rows, staged: &mut Vec::new() };
@@ -61,29 +65,33 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         let running = (replica.running.len() + grouped.len() + in_batches.len()) as u32;
         let waiting = replica.waiting.len() as u32;
         equal("running requests of a replica", replica.holding, running)?;
-        let loads = &world.resource::<Ledger>().loads;
-        equal("running requests as routers see them", loads.running(index), running)?;
-        equal("waiting requests as routers see them", loads.waiting(index), waiting)?;
-        sums.allocated += u64::from(allocated);
-        sums.running += u64::from(running);
-        sums.waiting += u64::from(waiting);
-        present += u64::from(running + waiting);
+        let seen = world.resource::<Ledger>().loads.on(index);
+        equal("waiting requests as routers see them", seen.0, waiting)?;
+        equal("running requests as routers see them", seen.1, running)?;
+        sums[pool].allocated += u64::from(allocated);
+        sums[pool].running += u64::from(running);
+        sums[pool].waiting += u64::from(waiting);
+        present[pool] += u64::from(running + waiting);
     }
     for (block, counted) in rows.iter().zip(&held) {
         equal("references of a block", block.references, counted.holders)?;
         if counted.holders > 1 && block.hash.is_none() {
             return Err("a block that is not cached has two holders".to_owned());
         }
-        sums.used += u64::from(counted.tokens);
+        sums[counted.pool].used += u64::from(counted.tokens);
     }
     let entities = world.query::<&Request>().iter(world).count() as u64;
-    equal("request entities", entities, present)?;
+    equal("request entities", entities, present.iter().sum())?;
     let ledger = world.resource::<Ledger>();
-    if ledger.counts != sums {
-        return Err(format!("the cluster's counts are {:?}, counted {sums:?}", ledger.counts));
+    for ((sums, present), pool) in sums.iter().zip(&present).zip(0..) {
+        let (counts, totals) = ledger.page(pool);
+        if counts != sums {
+            return Err(format!("the counts of pool {pool} are {counts:?}, counted {sums:?}"));
+        }
+        let accounted = totals.finished + totals.rejected + present;
+        equal("requests that arrived", totals.arrived, accounted)?;
     }
-    let totals = &ledger.totals;
-    equal("requests that arrived", totals.arrived, totals.finished + totals.rejected + present)
+    Ok(())
 }
 
 /// Who holds a block, and how many tokens are in it.
@@ -91,6 +99,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
 struct Held {
     holders: u32,
     tokens: u32,
+    pool: usize,
 }
 
 fn check_place(
@@ -109,12 +118,12 @@ fn check_place(
     equal("length of a block table", blocks as u32, sequence.blocks)
 }
 
-/// Adds a holder to each block of a table with `tokens` tokens. Returns how many of the blocks had
-/// none before.
+/// Adds a holder, in this pool and with its block size, to each block of a table with `tokens`
+/// tokens. Returns how many of the blocks had none before.
 fn hold(
     table: Option<&BlockTable>,
     tokens: u32,
-    block_size: u32,
+    (pool, block_size): (usize, u32),
     held: &mut [Held],
 ) -> Result<u32, String> {
     let mut first = 0;
@@ -123,6 +132,10 @@ fn hold(
         let Some(block) = held.get_mut(id as usize) else {
             return Err(format!("block {id} is in a table but not there"));
         };
+        if block.holders > 0 && block.pool != pool {
+            return Err(format!("block {id} is held by pools {pool} and {}", block.pool));
+        }
+        block.pool = pool;
         first += u32::from(block.holders == 0);
         block.holders += 1;
         block.tokens = block.tokens.max(left.min(block_size));

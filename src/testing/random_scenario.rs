@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::kv::{Content, Span};
 use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
-use crate::routing::{LeastOutstanding, PowerOfTwo, Random, RoundRobin, VidurLor};
+use crate::routing::{LeastOutstanding, PowerOfTwo, PrefixAffinity, Random, RoundRobin, VidurLor};
 use crate::scheduling::EngineLimits;
-use crate::sim::{Nanos, RandomStream, SimSpec};
+use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 use crate::workload::{NewRequest, RequestSource};
 
@@ -20,6 +20,9 @@ pub struct RandomScenario {
     pub limits: EngineLimits,
     /// The requests, in order of arrival.
     pub requests: Vec<NewRequest>,
+    /// For each request, whether it arrives so long after the one before it ended, and not at the
+    /// time that it has.
+    pub follows: Vec<Option<Nanos>>,
     /// Closed loop with so many requests under way.
     pub concurrency: Option<u32>,
     /// Whether prefix caching is on.
@@ -68,12 +71,34 @@ impl Predictor for LinearTime {
     }
 }
 
-struct List(std::vec::IntoIter<NewRequest>);
+/// Requests by id, of which some follow the one before.
+struct List {
+    requests: Vec<NewRequest>,
+    follows: Vec<Option<Nanos>>,
+    next: usize,
+}
 
 impl RequestSource for List {
     fn next_request(&mut self) -> Option<NewRequest> {
-        self.0.next()
+        while self.follows.get(self.next)?.is_some() {
+            self.next += 1;
+        }
+        self.next += 1;
+        Some(self.requests[self.next - 1].clone())
     }
+
+    fn ended(&mut self, id: u64, _: bool, now: Nanos) -> Option<NewRequest> {
+        let next = id as usize + 1;
+        let think = (*self.follows.get(next)?)?;
+        Some(NewRequest { arrived_at: now + think, ..self.requests[next].clone() })
+    }
+}
+
+/// Affinity with little patience and a short memory.
+fn affinity() -> PrefixAffinity {
+    let mut router = PrefixAffinity::default();
+    (router.balance_abs_threshold, router.max_blocks) = (2, 40);
+    router
 }
 
 /// A prompt that begins as those of other requests do, and an answer that later prompts repeat.
@@ -106,7 +131,7 @@ impl RandomScenario {
         let lattice = if between(0, 1) == 0 { time.base } else { 1 };
         let gap = time.base * between(0, 60);
         let mut at = 0;
-        let requests = (0..between(1, 60))
+        let requests: Vec<NewRequest> = (0..between(1, 60))
             .map(|id| {
                 if between(0, 3) > 0 {
                     at += between(0, gap) / lattice * lattice;
@@ -127,7 +152,7 @@ impl RandomScenario {
                 }
             })
             .collect();
-        RandomScenario {
+        let mut scenario = RandomScenario {
             replicas: between(1, 3) as u32,
             limits: EngineLimits {
                 max_model_len,
@@ -136,12 +161,22 @@ impl RandomScenario {
                 stages: [1, 1, 2, 3][between(0, 3) as usize],
                 vidur_lengths: false,
             },
+            follows: vec![None; requests.len()],
             requests,
             concurrency: (between(0, 4) == 0).then(|| between(1, 12) as u32),
             prefix_caching: between(0, 1) == 0,
             time,
             seed,
+        };
+        // Conversations; not in a closed loop, where two requests may arrive at the same time in
+        // different steps.
+        if scenario.concurrency.is_none() && between(0, 2) == 0 {
+            for follows in &mut scenario.follows[1..] {
+                let think = (between(0, gap) / lattice * lattice).max(1);
+                *follows = (between(0, 3) > 0).then_some(Nanos(think));
+            }
         }
+        scenario
     }
 
     /// The scenario of `seed` with more of what is rare in [`RandomScenario::new`]: hardly more
@@ -180,32 +215,35 @@ impl RandomScenario {
 
     /// The simulation of this scenario under `policy`.
     pub fn spec(&self, policy: Box<dyn AnyPolicy>) -> SimSpec {
-        let router: Box<dyn AnyRouter> = match self.seed % 5 {
+        let router: Box<dyn AnyRouter> = match self.seed % 6 {
             0 => Box::new(RoundRobin::default()),
             1 => Box::new(Random::default()),
             2 => Box::new(LeastOutstanding::default()),
             3 => Box::new(PowerOfTwo::default()),
+            4 => Box::new(affinity()),
             _ => Box::new(VidurLor::default()),
         };
-        SimSpec {
+        let pool = PoolSpec {
+            name: String::new(),
             replicas: self.replicas,
             limits: self.limits,
             prefix_caching: self.prefix_caching,
             policy,
             router,
             predictor: Arc::new(self.time),
-            source: Box::new(List(self.requests.clone().into_iter())),
-            concurrency: self.concurrency,
-            // Arrivals that the engine sees later, in one scenario in three.
-            api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
-            arrivals_until: None,
-            window: Box::new(|_, _| true),
-            seed: self.seed,
-            time_limit: None,
-            batch_records: BatchRecords::Each,
-            time_series: None,
-            exact_steps: false,
-            plain_lists: false,
-        }
+            traffic: Traffic {
+                source: Box::new(List {
+                    requests: self.requests.clone(),
+                    follows: self.follows.clone(),
+                    next: 0,
+                }),
+                concurrency: self.concurrency,
+                // Arrivals that the engine sees later, in one scenario in three.
+                api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
+                until: None,
+                window: Box::new(|_, _| true),
+            },
+        };
+        SimSpec { batch_records: BatchRecords::Each, ..SimSpec::of_one(pool, self.seed) }
     }
 }

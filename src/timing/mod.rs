@@ -13,7 +13,7 @@ mod settings;
 pub use formula::FormulaSettings;
 pub use full::{
     Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
-    RooflineSettings, calibrate, coverage, transfer_errors,
+    RooflineSettings, WeightOnly, calibrate, coverage, transfer_errors,
 };
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};

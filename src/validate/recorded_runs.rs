@@ -17,7 +17,7 @@ use crate::registry::Registry;
 use crate::run;
 use crate::scenario::Scenario;
 use crate::scenario::document::Source;
-use crate::sim::{Nanos, SimSpec, Simulation};
+use crate::sim::{Nanos, Simulation};
 use crate::workload::{NewRequest, RequestSource};
 
 #[derive(Deserialize)]
@@ -86,10 +86,8 @@ fn simulate(name: &str, skip: usize) -> Option<ErrorTable> {
     let configuration = &scenario.configurations[0];
     let source =
         WithPrefixes { source: configuration.workload.source(0), prefixes: prefixes(&case) };
-    let spec = SimSpec {
-        source: Box::new(source),
-        ..run::spec(configuration, &configuration.workload, 0)
-    };
+    let mut spec = run::spec(configuration, &configuration.workload, 0);
+    spec.pools[0].traffic.source = Box::new(source);
     let mut times = Times::default();
     Simulation::new(spec).unwrap().run(&mut times).unwrap();
     let table = ErrorTable::new(&case.measured, &times.0, skip);

@@ -3,10 +3,12 @@
 //! A [`WorkloadSpec`] is what a scenario says; [`WorkloadSpec::check`] reads its files and turns
 //! it into a [`Workload`], which cannot fail any more and yields a [`RequestSource`] per seed.
 //! Each arrival process, length distribution and trace format has a file of its own and one line
-//! in [`Arrivals`], [`Lengths`], [`TraceFormat`] or [`Prefix`].
+//! in [`Arrivals`], [`Lengths`], [`TraceFormat`] or [`Prefix`]. [`Conversations`] make closed loops of
+//! turns.
 
 pub mod arrivals;
 mod checks;
+pub mod conversations;
 mod fit;
 pub mod lengths;
 mod plan;
@@ -22,6 +24,7 @@ pub mod traces;
 mod window;
 
 pub use arrivals::Arrivals;
+pub use conversations::Conversations;
 pub use fit::FitArgs;
 pub use lengths::{LengthPair, Lengths};
 pub use plan::Workload;
@@ -56,10 +59,19 @@ pub struct NewRequest {
 
 /// A stream of requests in order of arrival.
 pub trait RequestSource: Send {
-    /// The next request, or `None` when the workload is over.
+    /// The next request, or `None` when the workload is over but for requests that follow others.
     fn next_request(&mut self) -> Option<NewRequest>;
+
+    /// Request `id` ended `now`: it finished, or it was refused. Returns the request that follows
+    /// it, which arrives now or later, if this is one of a chain such as a conversation.
+    fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
+        let _ = (id, finished, now);
+        None
+    }
 }
 
+#[cfg(test)]
+mod conversation_tests;
 #[cfg(test)]
 mod distribution_tests;
 #[cfg(test)]

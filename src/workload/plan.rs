@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use super::arrivals::{AllAtOnce, ArrivalProcess};
+use super::conversations::{Chained, Chains, Chats, Think};
 use super::lengths::LengthDistribution;
 use super::prefix::SharedPrefix;
 use super::source::{Generated, Replay};
 use super::spec::nothing_left;
 use super::window::Window;
-use super::{Margin, NewRequest, RequestSource};
+use super::{Conversations, Margin, NewRequest, RequestSource};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 
@@ -26,6 +27,7 @@ pub struct Workload {
 #[derive(Debug)]
 pub(super) struct Plan {
     pub requests: Requests,
+    pub conversations: Option<Conversations>,
     pub prefix: Option<SharedPrefix>,
     pub warnings: Vec<String>,
     pub limit: Option<u64>,
@@ -37,8 +39,13 @@ pub(super) struct Plan {
 /// Where the requests come from.
 #[derive(Debug)]
 pub(super) enum Requests {
-    Generated { arrivals: Arc<dyn ArrivalProcess>, lengths: Arc<dyn LengthDistribution> },
+    Generated {
+        arrivals: Arc<dyn ArrivalProcess>,
+        lengths: Arc<dyn LengthDistribution>,
+    },
     Replay(Arc<[NewRequest]>),
+    /// A trace whose conversations are closed loops.
+    Chained(Arc<[NewRequest]>, Chains),
 }
 
 impl Requests {
@@ -46,7 +53,9 @@ impl Requests {
     pub fn have_content(&self) -> bool {
         match self {
             Requests::Generated { .. } => false,
-            Requests::Replay(requests) => requests.iter().any(|r| r.content.is_some()),
+            Requests::Replay(requests) | Requests::Chained(requests, _) => {
+                requests.iter().any(|r| r.content.is_some())
+            }
         }
     }
 }
@@ -55,10 +64,13 @@ impl Plan {
     /// The largest number of requests there can be, if there is one beside `duration`.
     pub fn request_count(&self) -> Option<u64> {
         match &self.requests {
+            Requests::Generated { .. } if self.conversations.is_some() => self.limit,
             Requests::Generated { arrivals, lengths } => {
                 [self.limit, arrivals.count(), lengths.count()].into_iter().flatten().min()
             }
-            Requests::Replay(requests) => Some(requests.len() as u64),
+            Requests::Replay(requests) | Requests::Chained(requests, _) => {
+                Some(requests.len() as u64)
+            }
         }
     }
 
@@ -66,8 +78,15 @@ impl Plan {
     pub fn concurrency(&self) -> Option<u32> {
         match &self.requests {
             Requests::Generated { arrivals, .. } => arrivals.concurrency(),
-            Requests::Replay(_) => None,
+            Requests::Replay(_) | Requests::Chained(..) => None,
         }
+    }
+
+    /// Whether arrivals depend on when other requests end.
+    pub fn is_closed_loop(&self) -> bool {
+        self.concurrency().is_some()
+            || self.conversations.is_some()
+            || matches!(self.requests, Requests::Chained(..))
     }
 
     /// Whether all requests arrive at the same time.
@@ -76,7 +95,7 @@ impl Plan {
             Requests::Generated { arrivals, .. } => {
                 arrivals.rate().is_none() && arrivals.concurrency().is_none()
             }
-            Requests::Replay(requests) => {
+            Requests::Replay(requests) | Requests::Chained(requests, _) => {
                 requests.first().map(|r| r.arrived_at) == requests.last().map(|r| r.arrived_at)
             }
         }
@@ -88,7 +107,7 @@ impl Workload {
     /// Warm-up and drain leave nothing of a replayed trace.
     pub(super) fn new(plan: Plan) -> Result<Workload, SettingError> {
         let workload = Workload { plan: Arc::new(plan) };
-        if let Requests::Replay(_) = workload.plan.requests {
+        if !matches!(workload.plan.requests, Requests::Generated { .. }) {
             let survey = workload.survey(0, u32::MAX);
             if survey.counted == 0 {
                 let found = match survey.requests {
@@ -113,15 +132,20 @@ impl Workload {
     /// [`Workload::concurrency`] of them and one more at each completion, until the source or
     /// [`Workload::arrivals_end`] ends.
     pub fn source(&self, seed: u64) -> Box<dyn RequestSource> {
+        let (limit, duration) = (self.plan.limit, self.plan.duration);
         let source: Box<dyn RequestSource> = match &self.plan.requests {
-            Requests::Generated { arrivals, lengths } => Box::new(Generated::new(
-                arrivals.times(seed),
-                lengths.pairs(seed),
-                self.plan.limit,
-                self.plan.duration,
-            )),
-            Requests::Replay(requests) => {
-                Box::new(Replay::new(requests.clone(), self.plan.duration))
+            Requests::Generated { arrivals, lengths } => {
+                let draws = (arrivals.times(seed), lengths.pairs(seed));
+                if let Some(conversations) = &self.plan.conversations {
+                    let prefix = self.plan.prefix.as_ref();
+                    let limits = (limit, duration);
+                    return Box::new(Chats::new(conversations, draws, prefix, limits, seed));
+                }
+                Box::new(Generated::new(draws.0, draws.1, limit, duration))
+            }
+            Requests::Replay(requests) => Box::new(Replay::new(requests.clone(), duration)),
+            Requests::Chained(requests, chains) => {
+                Box::new(Chained::new(requests.clone(), chains.clone(), duration, seed))
             }
         };
         match &self.plan.prefix {
@@ -140,6 +164,12 @@ impl Workload {
         self.plan.concurrency()
     }
 
+    /// Whether arrivals depend on when other requests end, so that the times of a source say
+    /// nothing about them.
+    pub fn is_closed_loop(&self) -> bool {
+        self.plan.is_closed_loop()
+    }
+
     /// When arrivals end, if a duration bounds them. A source stops by itself; only in a closed
     /// loop, where arrival times are made by the simulation, must the simulation heed this.
     pub fn arrivals_end(&self) -> Option<Nanos> {
@@ -150,11 +180,38 @@ impl Workload {
     /// where the system sets the pace (a closed loop) or all arrive at once.
     pub fn offered_rate(&self) -> Option<f64> {
         match &self.plan.requests {
-            Requests::Generated { arrivals, .. } => arrivals.rate(),
+            Requests::Generated { arrivals, .. } => Some(arrivals.rate()? * self.turns_mean()),
+            Requests::Chained(requests, chains) => {
+                let mut first = (0..requests.len()).filter(|&index| chains.is_first(index));
+                let last = first.next_back()?;
+                rate_of(requests.len(), requests.first()?.arrived_at, requests[last].arrived_at)
+            }
             Requests::Replay(requests) => {
                 rate_of(requests.len(), requests.first()?.arrived_at, requests.last()?.arrived_at)
             }
         }
+    }
+
+    /// Turns of a conversation, over the first thousand of one seed; 1 without conversations.
+    fn turns_mean(&self) -> f64 {
+        let Some(conversations) = &self.plan.conversations else { return 1.0 };
+        let Requests::Generated { arrivals, lengths } = &self.plan.requests else { return 1.0 };
+        let draws = (arrivals.times(0), lengths.pairs(0));
+        let prefix = self.plan.prefix.as_ref();
+        let mut chats = Chats::new(conversations, draws, prefix, (None, None), 0);
+        let mut turns = 0_u32;
+        let mut begun = 0_u32;
+        while begun < 1000
+            && let Some(first) = chats.next_request()
+        {
+            begun += 1;
+            let mut next = Some(first);
+            while let Some(turn) = next {
+                turns += 1;
+                next = chats.ended(turn.id, true, turn.arrived_at);
+            }
+        }
+        f64::from(turns.max(1)) / f64::from(begun.max(1))
     }
 
     /// The largest number of requests there can be; `None` if only a duration bounds it.
@@ -166,8 +223,11 @@ impl Workload {
     /// `None` if there is no limit but that of the numbers themselves.
     pub fn max_total_hint(&self) -> Option<u32> {
         let most = match &self.plan.requests {
-            Requests::Generated { lengths, .. } => lengths.max_total(),
-            Requests::Replay(requests) => {
+            Requests::Generated { lengths, .. } => match &self.plan.conversations {
+                Some(conversations) => return conversations.max_total,
+                None => lengths.max_total(),
+            },
+            Requests::Replay(requests) | Requests::Chained(requests, _) => {
                 requests.iter().map(|r| r.prompt_tokens + r.output_tokens).max()
             }
         }?;
@@ -177,7 +237,7 @@ impl Workload {
     /// The same lengths and prefixes, all arriving at time 0 with ids from 0 and nothing left out of the
     /// statistics: what a system under it serves per second is its capacity. Where only a
     /// duration bounds the workload, as many requests as are expected in it (in a closed loop,
-    /// 16 for each request in flight).
+    /// 16 for each request in flight). Conversations begin at once too, and nobody thinks.
     pub fn saturated(&self) -> Workload {
         let expected = self
             .offered_rate()
@@ -190,19 +250,16 @@ impl Workload {
             Requests::Generated { lengths, .. } => {
                 Requests::Generated { arrivals: Arc::new(AllAtOnce), lengths: lengths.clone() }
             }
-            Requests::Replay(requests) => {
-                let requests = requests.iter().zip(0..limit.unwrap_or(u64::MAX));
-                let at_once = requests.map(|(request, id)| NewRequest {
-                    id,
-                    arrived_at: Nanos::ZERO,
-                    ..request.clone()
-                });
-                Requests::Replay(at_once.collect())
+            Requests::Chained(requests, chains) => {
+                let think = Think::Fixed(0.0);
+                Requests::Chained(at_once(requests, limit), chains.with_think(think))
             }
+            Requests::Replay(requests) => Requests::Replay(at_once(requests, limit)),
         };
         Workload {
             plan: Arc::new(Plan {
                 requests,
+                conversations: self.plan.conversations.as_ref().map(Conversations::restless),
                 prefix: self.plan.prefix.clone(),
                 warnings: Vec::new(),
                 limit,
@@ -221,6 +278,14 @@ impl Workload {
         let count = plan.request_count().filter(|_| plan.duration.is_none());
         Window::resolve(plan.warmup, plan.drain, count, || self.source(seed))
     }
+}
+
+/// The first requests, all at time 0.
+fn at_once(requests: &[NewRequest], limit: Option<u64>) -> Arc<[NewRequest]> {
+    let requests = requests.iter().zip(0..limit.unwrap_or(u64::MAX));
+    let at_once =
+        requests.map(|(request, id)| NewRequest { id, arrived_at: Nanos::ZERO, ..request.clone() });
+    at_once.collect()
 }
 
 /// Gaps per second between `first` and `last`; `None` without a span.

@@ -67,6 +67,15 @@ pub(super) struct SharedPrefix {
 }
 
 impl SharedPrefix {
+    /// The text of a group.
+    pub fn draw(&self, stream: &mut RandomStream) -> Span {
+        self.draw_content(stream).prompt[0]
+    }
+
+    fn draw_content(&self, stream: &mut RandomStream) -> Arc<Content> {
+        self.contents[self.ranks.draw(stream) as usize].clone()
+    }
+
     /// `source`, its requests dealt out to the groups under `seed`.
     pub fn before(&self, source: Box<dyn RequestSource>, seed: u64) -> Box<dyn RequestSource> {
         let stream = RandomStream::new(seed, "prefix");
@@ -84,9 +93,8 @@ struct Prefixed {
 impl RequestSource for Prefixed {
     fn next_request(&mut self) -> Option<NewRequest> {
         let mut request = self.source.next_request()?;
-        let group = self.prefix.ranks.draw(&mut self.stream);
         request.prompt_tokens += self.prefix.tokens;
-        request.content = Some(self.prefix.contents[group as usize].clone());
+        request.content = Some(self.prefix.draw_content(&mut self.stream));
         Some(request)
     }
 }

@@ -1,13 +1,14 @@
 //! An exact replay of a trace: arrival times and lengths from one file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::conversations::{Chains, Think};
 use super::lengths::trim;
+use super::shared::Rows;
 use super::traces::{
-    Histories, Identity, Need, TOKENS_PER_HASH, TraceFormat, TraceSettings, join_prefixes,
+    Histories, Identity, Need, Row, TOKENS_PER_HASH, TraceFormat, TraceSettings, join_prefixes,
 };
 use super::{LengthPair, NewRequest, checks};
 use crate::scenario::SettingError;
@@ -48,6 +49,10 @@ pub struct TraceReplay {
     /// replay does), and off the output only when the prompt is down to 1 token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_total: Option<u32>,
+    /// Makes closed loops of the file's conversations: a turn after the first arrives this time
+    /// after the last answer, whatever the file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub think: Option<Think>,
     /// Takes only the first rows (after sorting).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
@@ -65,10 +70,10 @@ impl TraceReplay {
     ///
     /// # Errors
     /// A setting or a row that makes no sense.
-    pub(super) fn check(
-        &self,
-        base_dir: &Path,
-    ) -> Result<(Arc<[NewRequest]>, Vec<String>), SettingError> {
+    pub(super) fn check(&self, base_dir: &Path) -> Result<Rows, SettingError> {
+        if let Some(think) = &self.think {
+            think.check().map_err(|error| error.within("think"))?;
+        }
         checks::scale("prompt_scale", self.prompt_scale)?;
         checks::scale("output_scale", self.output_scale)?;
         checks::max_total("max_total", self.max_total)?;
@@ -101,6 +106,7 @@ impl TraceReplay {
                 format!("at most the {rows} rows of {}", self.file.display()),
             ));
         }
+        let chains = self.chains(&trace.rows[..taken as usize])?;
         let times: Vec<Nanos> = trace.times(self.time_scale)?.collect();
         let mut histories = Histories::default();
         let limit =
@@ -126,6 +132,22 @@ impl TraceReplay {
                 content,
             }
         });
-        Ok((requests.collect(), trace.warnings))
+        Ok(Rows { requests: requests.collect(), chains, warnings: trace.warnings })
+    }
+
+    /// Which rows follow others, if they are to wait for them.
+    fn chains(&self, rows: &[Row]) -> Result<Option<Chains>, SettingError> {
+        let Some(think) = self.think else { return Ok(None) };
+        let conversations = rows.iter().map(|row| match &row.identity {
+            Identity::Turn(turn) => Some(&*turn.conversation),
+            _ => None,
+        });
+        let chains = Chains::new(think, conversations);
+        if !chains.any() {
+            let found = "given for a trace in which no request follows another";
+            return Err(SettingError::new("think", found, "a file with conversations")
+                .help("`format: ShareGpt` has them"));
+        }
+        Ok(Some(chains))
     }
 }

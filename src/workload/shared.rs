@@ -4,11 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
+use super::conversations::Chains;
 use super::{NewRequest, TraceReplay};
 use crate::scenario::SettingError;
 
-/// What a trace yields: its requests, and what the user should know.
-type Read = (Arc<[NewRequest]>, Vec<String>);
+/// What a trace yields.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    pub requests: Arc<[NewRequest]>,
+    /// Which requests follow others, if they wait for them.
+    pub chains: Option<Chains>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
 
 /// A trace that somebody still uses.
 struct Known {
@@ -17,6 +25,7 @@ struct Known {
     /// Length and time of change of its files, so that a file that was changed is read anew.
     files: Vec<Option<(u64, SystemTime)>>,
     requests: Weak<[NewRequest]>,
+    chains: Option<Chains>,
     warnings: Vec<String>,
 }
 
@@ -27,7 +36,7 @@ static KNOWN: Mutex<Vec<Known>> = Mutex::new(Vec::new());
 ///
 /// # Errors
 /// As [`TraceReplay::check`].
-pub(super) fn read(trace: &TraceReplay, base_dir: &Path) -> Result<Read, SettingError> {
+pub(super) fn read(trace: &TraceReplay, base_dir: &Path) -> Result<Rows, SettingError> {
     let files: Vec<_> = [Some(&trace.file), trace.prefixes.as_ref()]
         .into_iter()
         .flatten()
@@ -45,17 +54,19 @@ pub(super) fn read(trace: &TraceReplay, base_dir: &Path) -> Result<Read, Setting
     if let Some(one) = same
         && let Some(requests) = one.requests.upgrade()
     {
-        return Ok((requests, one.warnings.clone()));
+        let (chains, warnings) = (one.chains.clone(), one.warnings.clone());
+        return Ok(Rows { requests, chains, warnings });
     }
-    let (requests, warnings) = trace.check(base_dir)?;
+    let rows = trace.check(base_dir)?;
     known.push(Known {
         trace: trace.clone(),
         base_dir: base_dir.to_owned(),
         files,
-        requests: Arc::downgrade(&requests),
-        warnings: warnings.clone(),
+        requests: Arc::downgrade(&rows.requests),
+        chains: rows.chains.clone(),
+        warnings: rows.warnings.clone(),
     });
-    Ok((requests, warnings))
+    Ok(rows)
 }
 
 #[cfg(test)]
@@ -70,14 +81,14 @@ mod tests {
             std::fs::write(folder.path().join("t.csv"), text).unwrap();
         };
         let trace: TraceReplay = ron::from_str(r#"(file: "t.csv")"#).unwrap();
-        let read = || read(&trace, folder.path()).unwrap().0;
+        let read = || read(&trace, folder.path()).unwrap().requests;
         write("0.5,10,3\n");
         let first = read();
         assert!(Arc::ptr_eq(&first, &read()));
         write("0.5,10,3\n1.5,20,4\n");
         assert_eq!(read().len(), 2);
         let other = TraceReplay { time_scale: 2.0, ..trace.clone() };
-        let scaled = super::read(&other, folder.path()).unwrap().0;
+        let scaled = super::read(&other, folder.path()).unwrap().requests;
         assert_eq!(scaled[0].arrived_at.as_secs_f64(), 1.0);
         write("oops\n");
         assert!(super::read(&trace, folder.path()).is_err());

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::plan::{Plan, Requests};
-use super::{Arrivals, Lengths, Prefix, TraceReplay, Workload, checks, shared};
+use super::{Arrivals, Conversations, Lengths, Prefix, TraceReplay, Workload, checks, shared};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 
@@ -40,6 +40,10 @@ pub struct WorkloadSpec {
     /// How long their prompts and outputs are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lengths: Option<Lengths>,
+    /// Makes conversations of the requests: the next turn arrives a time of thought after the last
+    /// answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversations: Option<Conversations>,
     /// An exact list of requests instead of `requests`, `arrivals` and `lengths`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<TraceReplay>,
@@ -90,8 +94,13 @@ impl WorkloadSpec {
             }
             Some(prefix) => Some(prefix.check().map_err(|e| e.within("prefix"))?),
         };
+        if let Some(conversations) = &self.conversations {
+            let before = prefix.as_ref().map_or(0, |prefix| prefix.tokens);
+            conversations.check(before).map_err(|e| e.within("conversations"))?;
+        }
         let plan = Plan {
             requests,
+            conversations: self.conversations.clone(),
             prefix,
             warnings,
             limit: self.requests,
@@ -114,11 +123,19 @@ impl WorkloadSpec {
         if self.lengths.is_some() {
             return Err(excess("lengths").help("`lengths: Trace(...)` takes only the lengths"));
         }
+        if self.conversations.is_some() {
+            return Err(excess("conversations")
+                .help("`trace: (think: ...)` makes closed loops of a trace's conversations"));
+        }
         if self.requests.is_some() {
             return Err(excess("requests").help("`trace: (limit: N)` takes its first N requests"));
         }
-        let (requests, warnings) = shared::read(trace, dir).map_err(|e| e.within("trace"))?;
-        Ok((Requests::Replay(requests), warnings))
+        let rows = shared::read(trace, dir).map_err(|e| e.within("trace"))?;
+        let requests = match rows.chains {
+            Some(chains) => Requests::Chained(rows.requests, chains),
+            None => Requests::Replay(rows.requests),
+        };
+        Ok((requests, rows.warnings))
     }
 
     fn check_generated(&self, base_dir: &Path) -> Result<Checked, SettingError> {
@@ -144,6 +161,9 @@ impl WorkloadSpec {
     /// The number of requests must be finite, and every trace long enough for it.
     fn check_bounds(&self, plan: &Plan) -> Result<(), SettingError> {
         let Requests::Generated { arrivals, lengths } = &plan.requests else { return Ok(()) };
+        if self.conversations.is_some() {
+            return self.check_conversation_bounds(plan, lengths.rows_required());
+        }
         let too_few = |path, rows: u64| {
             SettingError::new(
                 path,
@@ -196,6 +216,27 @@ impl WorkloadSpec {
         Ok(())
     }
 
+    /// Nobody knows beforehand how many conversations there will be.
+    fn check_conversation_bounds(
+        &self,
+        plan: &Plan,
+        rows: Option<u64>,
+    ) -> Result<(), SettingError> {
+        if let Some(rows) = rows {
+            let expected = "`on_end: Stop` or `on_end: Repeat`, with conversations";
+            return Err(SettingError::new("lengths.file", format!("{rows} rows"), expected));
+        }
+        if self.requests.is_none() && plan.duration.is_none() {
+            return Err(checks::missing("requests", "a number of requests, all turns together")
+                .help("or a `duration_s`"));
+        }
+        if self.requests.is_none() && plan.is_burst() {
+            return Err(checks::missing("requests", "a number of requests, all turns together")
+                .help("without it there is no end of conversations that begin at once"));
+        }
+        Ok(())
+    }
+
     /// Warm-up and drain must leave something, as far as that is known before a run.
     fn check_margins(&self, plan: &Plan) -> Result<(), SettingError> {
         let mut requests = 0_u64;
@@ -205,7 +246,7 @@ impl WorkloadSpec {
                 Some(Margin::Requests(n)) => requests = requests.saturating_add(n),
                 Some(Margin::Seconds(s)) => {
                     checks::seconds(path, s)?;
-                    if plan.is_burst() {
+                    if plan.is_burst() && !plan.is_closed_loop() {
                         return Err(SettingError::new(
                             path,
                             format!("Seconds({s})"),
@@ -218,7 +259,7 @@ impl WorkloadSpec {
                 None => {}
             }
         }
-        if plan.concurrency().is_some() {
+        if plan.is_closed_loop() {
             let unknown = match self.drain {
                 Some(Margin::Seconds(_)) => true,
                 Some(Margin::Requests(_)) => plan.request_count().is_none(),

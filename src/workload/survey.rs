@@ -30,18 +30,20 @@ impl Workload {
     /// Runs through the requests of `seed` and counts those with a prompt plus output above
     /// `max_total` tokens (a model's limit), so that one can say so before the run.
     pub fn survey(&self, seed: u64, max_total: u32) -> Survey {
+        let closed = self.is_closed_loop();
         let endless = self.request_count().is_none() && self.concurrency().is_some();
         let most = if endless { LONGEST_LOOK } else { u64::MAX };
         let window = self.window(seed);
         let mut source = self.source(seed);
         let mut survey = Survey::default();
+        let mut following = None;
         while survey.requests < most
-            && let Some(request) = source.next_request()
+            && let Some(request) = following.take().or_else(|| source.next_request())
         {
+            following = source.ended(request.id, true, request.arrived_at);
             let total = request.prompt_tokens + request.output_tokens;
             // The arrival times of a closed loop are not known yet.
-            let counted = self.concurrency().is_some()
-                || window.contains(survey.requests, request.arrived_at);
+            let counted = closed || window.contains(survey.requests, request.arrived_at);
             survey.counted += u64::from(counted);
             survey.requests += 1;
             survey.over_limit += u64::from(total > max_total);

@@ -1,16 +1,19 @@
 //! The same scenario and seed give the same bytes, and what breaks that is found out.
 
+use std::any::TypeId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bevy_ecs::prelude::*;
+use bevy_ecs::schedule::ScheduleConfigs;
+use bevy_ecs::system::ScheduleSystem;
 use serde::{Deserialize, Serialize};
 use vidur_ecs::registry::{AnyRouter, Plugin, Registry};
 use vidur_ecs::run::{RunError, check_determinism};
 use vidur_ecs::scenario::{Scenario, SettingError};
 use vidur_ecs::scheduling::VllmV0;
-use vidur_ecs::sim::{Nanos, Phase, SimError, Simulation};
+use vidur_ecs::sim::{Nanos, RandomStream, SimError, Simulation};
 use vidur_ecs::testing::RandomScenario;
 use vidur_ecs::timing::{
     BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote, TimingSettings,
@@ -234,12 +237,17 @@ impl AnyRouter for TwoSystems {
     fn boxed(&self) -> Box<dyn AnyRouter> {
         Box::new(TwoSystems { ordered: self.ordered })
     }
-    fn install(&self, world: &mut World, schedule: &mut Schedule) {
+    fn insert(&self, world: &mut World, _: u32, _: RandomStream) {
         world.init_resource::<Tally>();
+    }
+    fn route_system(&self) -> ScheduleConfigs<ScheduleSystem> {
         match self.ordered {
-            true => schedule.add_systems((add, double).chain().in_set(Phase::Route)),
-            false => schedule.add_systems((add, double).in_set(Phase::Route)),
-        };
+            true => (add, double).chain(),
+            false => (add, double).into_configs(),
+        }
+    }
+    fn kind(&self) -> TypeId {
+        TypeId::of::<TwoSystems>()
     }
 }
 
@@ -247,7 +255,7 @@ impl AnyRouter for TwoSystems {
 fn systems_without_a_defined_order_are_an_error() {
     let build = |ordered| {
         let mut spec = RandomScenario::new(3).spec(Box::new(VllmV0::default()));
-        spec.router = Box::new(TwoSystems { ordered });
+        spec.pools[0].router = Box::new(TwoSystems { ordered });
         Simulation::new(spec).map(|_| ())
     };
     assert!(build(true).is_ok());

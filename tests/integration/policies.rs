@@ -5,7 +5,7 @@ use bevy_ecs::prelude::Component;
 use serde::{Deserialize, Serialize};
 use vidur_ecs::scheduling::{
     Admission, BatchLimits, DecodeRule, EngineLimits, FasterTransformer, LightLlm, Orca, PlanView,
-    Policy, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
+    Policy, Queueing, Reserve, Sarathi, SchedulePolicy, SgLang, VllmV0, VllmV1,
 };
 use vidur_ecs::sim::Nanos;
 use vidur_ecs::testing::PolicyCheck;
@@ -85,6 +85,23 @@ fn vllm_v1_keeps_the_books() {
         preemptions += counts.1;
     }
     assert!(runs > 300 && preemptions > 100, "{runs} runs with {preemptions} preemptions");
+}
+
+#[test]
+fn sg_lang_keeps_the_books() {
+    let mut preemptions = 0;
+    for (chunked_prefill_size, lpm_queue_max, max_overtakes) in [(16, 128, 0), (64, 5, 2)] {
+        let mut policy = SgLang::default();
+        policy.max_num_seqs = 6;
+        policy.chunked_prefill_size = chunked_prefill_size;
+        policy.lpm_queue_max = lpm_queue_max;
+        policy.max_overtakes = max_overtakes;
+        preemptions += PolicyCheck::new(policy).run().1;
+    }
+    assert!(preemptions > 100, "{preemptions} preemptions");
+    let mut policy = SgLang::default();
+    policy.schedule_policy = SchedulePolicy::Fcfs;
+    PolicyCheck::new(policy).first_come_first_served().run();
 }
 
 /// First come, first served, with a spare block for each request; it asks to be woken every 70 us,

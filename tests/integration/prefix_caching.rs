@@ -10,9 +10,15 @@ use vidur_ecs::scenario::Scenario;
 
 /// Runs a scenario with this engine and workload; its summary, and the folder's request metrics.
 fn simulate(dir: &Path, engine: &str, workload: &str) -> (RunSummary, String) {
+    simulate_on(dir, "", engine, workload)
+}
+
+/// The same on a cluster.
+fn simulate_on(dir: &Path, cluster: &str, engine: &str, workload: &str) -> (RunSummary, String) {
     let file = dir.join("s.ron");
     let text = format!(
-        "(model: \"Llama-2-7B\", device: \"A100-SXM-80G\", engine: (max_model_len: 4096, {engine}),
+        "(model: \"Llama-2-7B\", device: \"A100-SXM-80G\", cluster: ({cluster}),
+          engine: (max_model_len: 4096, {engine}),
           workload: ({workload}), timing: Formula(base: 0.005, per_token: 2.5e-5), seed: 1)"
     );
     std::fs::write(&file, text).expect("a file in a temporary folder");
@@ -99,6 +105,76 @@ fn a_conversation_finds_its_answers() {
     // 161 and 322 tokens are the turns before, and the last token of an answer is in no block of
     // theirs: 160 of 161, and 320 of 322.
     assert_eq!(column(&rows, "num_cached_tokens"), [0.0, 160.0, 320.0]);
+}
+
+/// One conversation of three turns: the next comes 5 s after the last answer, and finds what was said.
+#[test]
+fn a_generated_conversation_waits_for_its_answers_and_finds_them() {
+    let workload =
+        "requests: 3, arrivals: Uniform(qps: 1), lengths: Fixed(prompt: 100, output: 61),
+                    conversations: (turns: Fixed(3), think: Fixed(5.0))";
+    for policy in ["policy: VllmV1()", "policy: SgLang()"] {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (run, rows) = simulate(dir.path(), policy, workload);
+        assert_eq!(column(&rows, "request_num_prefill_tokens"), [100.0, 261.0, 422.0]);
+        assert_eq!(column(&rows, "num_cached_tokens"), [0.0, 160.0, 320.0], "{policy}");
+        let rate = (160.0 + 320.0) / (100.0 + 261.0 + 422.0);
+        assert!((metric(&run, "prefix_hit_rate") - rate).abs() < 1e-12);
+        let (e2e, delay) =
+            (column(&rows, "request_e2e_time"), column(&rows, "request_inter_arrival_delay"));
+        for turn in [1, 2] {
+            assert!((delay[turn] - e2e[turn - 1] - 5.0).abs() < 1e-6, "{e2e:?} {delay:?}");
+        }
+    }
+}
+
+/// While the first request runs alone, one with a prompt of its own and two that begin as the
+/// first arrive.
+#[test]
+fn sg_lang_admits_the_longest_cached_prefix_first() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let line = |id: u32, at: u32, hashes: &str| {
+        format!(
+            "{{\"request_id\": {id}, \"timestamp\": {at}, \"input_length\": 64, \"output_length\": 20, \"hash_ids\": [{hashes}]}}\n"
+        )
+    };
+    let trace = line(0, 0, "1, 2, 3, 4")
+        + &line(1, 10, "5, 6, 7, 8")
+        + &line(2, 11, "1, 9, 10, 11")
+        + &line(3, 12, "1, 2, 12, 13");
+    std::fs::write(dir.path().join("t.jsonl"), trace).expect("a trace");
+    let finished = |settings: &str| {
+        let policy = format!("policy: SgLang(max_num_seqs: 1, {settings})");
+        let workload = "trace: (file: \"t.jsonl\", tokens_per_hash: 16)";
+        column(&simulate(dir.path(), &policy, workload).1, "Request Id")
+    };
+    assert_eq!(finished("schedule_policy: Fcfs"), [0.0, 1.0, 2.0, 3.0]);
+    assert_eq!(finished("schedule_policy: Lpm"), [0.0, 3.0, 2.0, 1.0]);
+    assert_eq!(finished("max_overtakes: 1"), [0.0, 3.0, 1.0, 2.0]);
+    assert_eq!(finished("lpm_queue_max: 2"), [0.0, 1.0, 3.0, 2.0], "three are too many to sort");
+}
+
+#[test]
+fn affinity_brings_turns_to_their_conversation() {
+    // 24 conversations of two turns, half a second apart.
+    let workload =
+        "requests: 48, arrivals: Uniform(qps: 2), lengths: Fixed(prompt: 100, output: 61),
+                    conversations: (turns: Fixed(2), think: Uniform(1, 4))";
+    let hits = |router: &str| {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let cluster = format!("replicas: 3, router: {router}");
+        let (_, rows) = simulate_on(dir.path(), &cluster, "policy: VllmV1()", workload);
+        let cached = column(&rows, "num_cached_tokens");
+        assert!(cached.iter().all(|&tokens| tokens == 0.0 || tokens == 160.0), "{cached:?}");
+        cached.iter().filter(|&&tokens| tokens > 0.0).count()
+    };
+    assert_eq!(hits("PrefixAffinity()"), 24);
+    // By chance a third.
+    let by_chance = hits("RoundRobin");
+    assert!(by_chance < 16, "{by_chance}");
+    // Half of a prompt is never known: of the second turn's 261 tokens the router saw 96.
+    let never = hits("PrefixAffinity(cache_threshold: 0.5)");
+    assert!(never < 20, "{never}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use vidur_ecs::registry::{AnyPolicy, AnyRouter, Registry};
 use vidur_ecs::routing::{LeastOutstanding, RoundRobin, VidurLor};
 use vidur_ecs::scenario::Scenario;
 use vidur_ecs::scheduling::{EngineLimits, Orca, Sarathi, VllmV0};
-use vidur_ecs::sim::{Nanos, SimSpec, Simulation};
+use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
 use vidur_ecs::testing::{LinearTime, RandomScenario};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
@@ -74,25 +74,23 @@ fn spec(
             content: None,
         })
         .collect();
-    SimSpec {
+    let pool = PoolSpec {
+        name: String::new(),
         replicas,
         limits,
         prefix_caching: false,
         policy: Box::new(policy),
         router: Box::new(router),
         predictor: Arc::new(MICROSECOND),
-        source: Box::new(List(requests.into_iter())),
-        concurrency: None,
-        api_overhead: Nanos::ZERO,
-        arrivals_until: None,
-        window: Box::new(|_, _| true),
-        seed: 0,
-        time_limit: None,
-        batch_records: BatchRecords::Each,
-        time_series: None,
-        exact_steps: false,
-        plain_lists: false,
-    }
+        traffic: Traffic {
+            source: Box::new(List(requests.into_iter())),
+            concurrency: None,
+            api_overhead: Nanos::ZERO,
+            until: None,
+            window: Box::new(|_, _| true),
+        },
+    };
+    SimSpec { batch_records: BatchRecords::Each, ..SimSpec::of_one(pool, 0) }
 }
 
 /// The records, requests by id.
@@ -157,7 +155,7 @@ fn q02_least_outstanding_counts_what_runs() {
     let asked: Vec<Asked> = (0..8).map(|i| (i * 2_500, 4, 1_000)).collect();
     let served = |router: Box<dyn AnyRouter>| {
         let mut spec = spec(VllmV0::default(), RoundRobin::default(), (4, ROOMY), &asked);
-        spec.router = router;
+        spec.pools[0].router = router;
         let mut count = [0; 4];
         for record in simulate(spec).0.requests {
             count[record.replica.expect("was routed") as usize] += 1;

@@ -178,28 +178,31 @@ impl Case {
             (Mode::Fast | Mode::FastPlain, 2..) => BatchRecords::RunLength,
             _ => BatchRecords::Each,
         };
+        let mut spec = self.scenario.spec(self.policy.boxed());
+        spec.pools[0].router = self.router.boxed();
         SimSpec {
-            router: self.router.boxed(),
             time_limit: self.time_limit,
             batch_records: records,
             exact_steps: matches!(mode, Mode::Plain | Mode::Exact),
             plain_lists: matches!(mode, Mode::Plain | Mode::FastPlain),
-            ..self.scenario.spec(self.policy.boxed())
+            ..spec
         }
     }
 
     fn reference(&self) -> Outcome {
         let spec = self.spec(Mode::Plain);
+        let pool = &spec.pools[0];
         eager::run(&Setup {
-            replicas: spec.replicas,
-            limits: spec.limits,
-            prefix_caching: spec.prefix_caching,
+            replicas: pool.replicas,
+            limits: pool.limits,
+            prefix_caching: pool.prefix_caching,
             policy: self.ours.clone(),
             router: self.our_router.clone(),
-            predictor: spec.predictor,
+            predictor: pool.predictor.clone(),
             requests: self.scenario.requests.clone(),
-            concurrency: spec.concurrency,
-            api_overhead: spec.api_overhead,
+            follows: self.scenario.follows.clone(),
+            concurrency: pool.traffic.concurrency,
+            api_overhead: pool.traffic.api_overhead,
             seed: spec.seed,
             time_limit: spec.time_limit,
         })

@@ -104,6 +104,7 @@ impl Job {
     pub fn record(&self, completed_at: Option<Nanos>, status: RequestStatus) -> RequestRecord {
         RequestRecord {
             id: self.new.id,
+            pool: 0,
             replica: self.replica.map(|index| index as u32),
             arrived_at: self.sent_at,
             inter_arrival: self.inter_arrival,

@@ -15,7 +15,7 @@ const ROUTING: &str = "power_law_1.01";
 /// The least time of a product in microseconds: what compute or memory allow.
 pub(super) fn roofline_us(peak: &Peak, dtype: Dtype, m: f64, n: f64, k: f64) -> f64 {
     let tflops = match dtype {
-        Dtype::Bf16 => peak.bf16_tflops,
+        Dtype::Bf16 | Dtype::Int8 => peak.bf16_tflops,
         Dtype::Fp8 => peak.fp8_tflops,
     };
     let compute = 2.0 * m * n * k / (tflops * 1e6);

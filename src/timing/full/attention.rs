@@ -1,5 +1,6 @@
 //! Attention from measured layouts of heads.
 
+use super::Efficiencies;
 use super::basis::{Basis, Cost};
 use super::samples::Samples;
 use super::speed::{Heads, Speed, bound};
@@ -10,6 +11,24 @@ use crate::profile::operators::{AttentionTable, Between};
 pub(super) enum Kind {
     Prefill,
     Decode,
+}
+
+impl Kind {
+    /// The least time for `requests` requests of `tokens` tokens each.
+    pub(super) fn bound(self, speed: &Speed, heads: &Heads, requests: f64, tokens: f64) -> f64 {
+        bound(match self {
+            Kind::Prefill => speed.prefill(heads, tokens, requests),
+            Kind::Decode => speed.decode(heads, requests, tokens),
+        })
+    }
+
+    /// Microseconds of a kernel that do not depend on its work, as calibrated for the roofline.
+    pub(super) fn launch_us(self) -> f64 {
+        match self {
+            Kind::Prefill => Efficiencies::CALIBRATED.prefill.launch_us,
+            Kind::Decode => Efficiencies::CALIBRATED.decode.launch_us,
+        }
+    }
 }
 
 /// How much longer the engine's own kernel may take by this rule than another engine's did on the
@@ -154,10 +173,7 @@ impl Attention {
     }
 
     fn bound(&self, heads: &Heads, requests: f64, tokens: f64) -> f64 {
-        bound(match self.kind {
-            Kind::Prefill => self.speed.prefill(heads, tokens, requests),
-            Kind::Decode => self.speed.decode(heads, requests, tokens),
-        })
+        self.kind.bound(&self.speed, heads, requests, tokens)
     }
 
     /// Bilinear in requests and tokens. Where one of the neighbouring numbers of requests was not

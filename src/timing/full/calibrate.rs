@@ -11,8 +11,9 @@ use super::measured::MeasuredOperators;
 use super::pass::OperatorSource;
 use super::roofline::{Efficiencies, Efficiency, LinkEfficiency, NVLINK_GBPS, all_reduce_us, peak};
 use super::speed::{Experts, Heads, Speed};
+use super::weight_only::WeightOnly;
 use crate::cluster::DeviceSpec;
-use crate::model;
+use crate::model::{self, Weights};
 use crate::profile::operators::Dtype;
 use crate::profile::{self, Profile};
 
@@ -24,6 +25,7 @@ const START: Efficiencies = Efficiencies {
     experts: Efficiency { compute: 0.6, memory: 0.8, launch_us: 10.0, sharpness: 3.0 },
     nvlink: LinkEfficiency { bandwidth: 0.7, launch_us: 5.0 },
     pcie: LinkEfficiency { bandwidth: 0.7, launch_us: 10.0 },
+    weight_only: WeightOnly::ASSUMED,
 };
 
 /// A measured operator: compute and memory time at the data sheet's figures, and its time.
@@ -64,6 +66,8 @@ pub fn calibrate(devices: &[&DeviceSpec]) -> Result<Efficiencies, String> {
         experts: fit_efficiency(&points.experts, &start.experts),
         nvlink: fit_link(&points.nvlink, &start.nvlink),
         pcie: fit_link(&points.pcie, &start.pcie),
+        // There are no measurements of it.
+        weight_only: start.weight_only,
     })
 }
 
@@ -97,7 +101,7 @@ impl Points {
             }
         }
         for (n, k) in matrices {
-            let cost = measured.gemm(Dtype::Bf16, n, k)?;
+            let cost = measured.gemm(Weights::Half, n, k)?;
             for m in [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192] {
                 let m = f64::from(m);
                 let bounds = speed.gemm(Dtype::Bf16, m, f64::from(n), f64::from(k));
@@ -124,7 +128,7 @@ impl Points {
         for (hidden, width, experts, top_k) in experts {
             let width = f64::from(width);
             let shape = Experts { dtype: Dtype::Bf16, hidden, width, experts, top_k };
-            let cost = measured.experts(shape)?;
+            let cost = measured.experts(Weights::Half, shape)?;
             for tokens in [1, 4, 16, 64, 128, 256, 512, 1024, 2048, 4096, 8192] {
                 let tokens = f64::from(tokens);
                 let bounds = speed.experts(&shape, tokens);

@@ -7,7 +7,7 @@ use crate::registry::Registry;
 use crate::run;
 use crate::scenario::Scenario;
 use crate::scenario::document::Source;
-use crate::sim::{Nanos, SimSpec, Simulation};
+use crate::sim::{Nanos, Simulation};
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 
 /// Another's times, all of them longer by a factor.
@@ -64,7 +64,8 @@ fn serve(model: &str, device: &str, tensor: u32, arrivals: &str, factor: f64) ->
     let scenario = scenario.map_err(|error| error.render(false)).unwrap();
     let configuration = &scenario.configurations[0];
     let predictor = Arc::new(Scaled(configuration.predictor.clone(), factor));
-    let spec = SimSpec { predictor, ..run::spec(configuration, &configuration.workload, 1) };
+    let mut spec = run::spec(configuration, &configuration.workload, 1);
+    spec.pools[0].predictor = predictor;
     let mut served = Served::default();
     Simulation::new(spec).unwrap().run(&mut served).unwrap();
     assert_eq!(served.all, 600);

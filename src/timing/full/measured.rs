@@ -3,15 +3,18 @@
 use std::sync::Arc;
 
 use super::attention::{Attention, Kind};
+use super::basis::Basis;
 use super::collective::{AllReduce, Transfer};
 use super::experts::ExpertsCost;
-use super::gemm::Gemms;
+use super::gemm::{Gemm, Gemms};
 use super::predictor::{ComposedPredictor, Seen};
 use super::speed::{Experts, Heads, Speed};
-use super::{OperatorSource, Pass};
+use super::weight_only::{Product, WeightOnly};
+use super::{Efficiencies, OperatorSource, Pass};
+use crate::model::Weights;
 use crate::profile::Profile;
 use crate::profile::format::NetworkTables;
-use crate::profile::operators::{Dtype, OperatorTables};
+use crate::profile::operators::{AttentionTable, Dtype, OperatorTables};
 use crate::scenario::SettingError;
 use crate::timing::{Predictor, TimingContext, TimingNote};
 
@@ -82,10 +85,14 @@ impl<'a> MeasuredOperators<'a> {
             self.used.push(entry);
         }
     }
-}
 
-impl OperatorSource for MeasuredOperators<'_> {
-    fn gemm(&mut self, dtype: Dtype, n: u32, k: u32) -> Result<PerCount, String> {
+    /// Whether the device multiplies 8-bit floats.
+    fn fp8(&self) -> bool {
+        self.tables.peak.fp8_tflops > 0.0
+    }
+
+    /// Products of two factors of `dtype`, from its table.
+    fn native_gemm(&mut self, dtype: Dtype, n: u32, k: u32) -> Result<Gemm, String> {
         if !self.gemms.iter().any(|(known, _)| *known == dtype) {
             let table = self.tables.gemm.iter().find(|table| table.dtype == dtype);
             let table = table.ok_or_else(|| format!("it has no {} GEMM table", dtype.name()))?;
@@ -95,8 +102,78 @@ impl OperatorSource for MeasuredOperators<'_> {
         }
         let gemms = self.gemms.iter().find(|(known, _)| *known == dtype);
         let (_, gemms) = gemms.ok_or("it has no GEMM table")?;
-        let gemm = gemms.gemm(n, k);
-        Ok(Box::new(move |m| gemm.cost(m)))
+        Ok(gemms.gemm(n, k))
+    }
+
+    /// Experts of this type, from its tables.
+    fn native_experts(&mut self, shape: Experts) -> Result<ExpertsCost, String> {
+        let experts = ExpertsCost::new(&self.tables.experts, shape, self.speed)?;
+        if !experts.is_measured() {
+            self.warnings.push(format!(
+                "experts of this shape ({} of {}, hidden {}, width {}) were not measured: \
+                 transferred from the nearest that were",
+                shape.top_k, shape.experts, shape.hidden, shape.width
+            ));
+        }
+        let source = self.tables.experts.first().map_or("", |t| t.table.source.as_str());
+        self.note_use("experts", source);
+        Ok(experts)
+    }
+
+    /// Remembers that `weights` are unpacked by kernels that nobody measured.
+    fn note_packed(&mut self, weights: Weights) {
+        let packed = format!("{} weights unpacked", weights.label());
+        let about = WeightOnly::ASSUMED.about();
+        self.note_use(&packed, &format!("at {about} (ESTIMATE)"));
+        let warning = format!(
+            "products with {} weights were not measured: an estimate, at {about}",
+            weights.label()
+        );
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Attention with the cache of `heads`, in proportion to bytes and FLOPs of one of 16 bits.
+    fn attention_from_half(&mut self, kind: Kind, heads: Heads) -> Result<PerBatch, String> {
+        let half = Heads { kv_dtype: Dtype::Bf16, ..heads };
+        let attention = self.attention(kind, half)?;
+        let warning = format!(
+            "attention with an {} KV cache was not measured: as with 16 bits, in proportion to \
+             bytes and FLOPs",
+            heads.kv_dtype.name()
+        );
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+        let (speed, launch) = (self.speed, kind.launch_us());
+        Ok(Box::new(move |requests, tokens| {
+            let cost = attention(requests, tokens);
+            let least = |heads: &Heads| kind.bound(&speed, heads, requests, tokens);
+            let work = (cost.us - launch).max(0.0) * least(&heads) / least(&half);
+            cost.with(cost.us.min(launch) + work).at_best(Basis::Transferred)
+        }))
+    }
+}
+
+impl OperatorSource for MeasuredOperators<'_> {
+    fn gemm(&mut self, weights: Weights, n: u32, k: u32) -> Result<PerCount, String> {
+        let bytes = match Product::of(weights, self.fp8()) {
+            Product::Native(dtype) => {
+                let gemm = self.native_gemm(dtype, n, k)?;
+                return Ok(Box::new(move |m| gemm.cost(m)));
+            }
+            Product::WeightOnly(bytes) => bytes,
+        };
+        let gemm = self.native_gemm(Dtype::Bf16, n, k)?;
+        self.note_packed(weights);
+        let (speed, launch) = (self.speed, Efficiencies::CALIBRATED.gemm.launch_us);
+        let (n, k) = (f64::from(n), f64::from(k));
+        Ok(Box::new(move |m| {
+            let half = speed.gemm(Dtype::Bf16, m, n, k);
+            let packed = speed.weight_only(bytes, m, n, k);
+            WeightOnly::ASSUMED.transfer(gemm.cost(m), half, packed, launch)
+        }))
     }
 
     fn attention(&mut self, kind: Kind, heads: Heads) -> Result<PerBatch, String> {
@@ -104,6 +181,10 @@ impl OperatorSource for MeasuredOperators<'_> {
             Kind::Prefill => ("prefill attention", &self.tables.prefill),
             Kind::Decode => ("decode attention", &self.tables.decode),
         };
+        let stored = |table: &AttentionTable| table.kv_dtype == heads.kv_dtype;
+        if heads.kv_dtype != Dtype::Bf16 && !tables.iter().any(stored) {
+            return self.attention_from_half(kind, heads);
+        }
         let attention = Attention::new(kind, tables, heads, self.speed)?;
         let first = tables.first().map_or("", |table| table.table.source.as_str());
         if attention.source != first {
@@ -116,18 +197,22 @@ impl OperatorSource for MeasuredOperators<'_> {
         Ok(Box::new(move |requests, tokens| attention.cost(requests, tokens)))
     }
 
-    fn experts(&mut self, shape: Experts) -> Result<PerCount, String> {
-        let experts = ExpertsCost::new(&self.tables.experts, shape, self.speed)?;
-        if !experts.is_measured() {
-            self.warnings.push(format!(
-                "experts of this shape ({} of {}, hidden {}, width {}) were not measured: \
-                 transferred from the nearest that were",
-                shape.top_k, shape.experts, shape.hidden, shape.width
-            ));
-        }
-        let source = self.tables.experts.first().map_or("", |t| t.table.source.as_str());
-        self.note_use("experts", source);
-        Ok(Box::new(move |tokens| experts.cost(tokens)))
+    fn experts(&mut self, weights: Weights, shape: Experts) -> Result<PerCount, String> {
+        let bytes = match Product::of(weights, self.fp8()) {
+            Product::Native(dtype) => {
+                let experts = self.native_experts(Experts { dtype, ..shape })?;
+                return Ok(Box::new(move |tokens| experts.cost(tokens)));
+            }
+            Product::WeightOnly(bytes) => bytes,
+        };
+        let experts = self.native_experts(shape)?;
+        self.note_packed(weights);
+        let (speed, launch) = (self.speed, Efficiencies::CALIBRATED.experts.launch_us);
+        Ok(Box::new(move |tokens| {
+            let half = speed.experts(&shape, tokens);
+            let packed = speed.experts_of(bytes, &shape, tokens);
+            WeightOnly::ASSUMED.transfer(experts.cost(tokens), half, packed, launch)
+        }))
     }
 
     fn all_reduce(&mut self, gpus: u32) -> Result<PerCount, String> {

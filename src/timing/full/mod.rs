@@ -17,17 +17,21 @@ mod gemm;
 mod measured;
 mod pass;
 mod predictor;
+#[cfg(test)]
+mod quantized_tests;
 mod roofline;
 mod samples;
 mod speed;
 #[cfg(test)]
 mod tests;
+mod weight_only;
 
 pub use basis::{Basis, Cost};
 pub use calibrate::calibrate;
 pub use coverage::{Coverage, CoveredBatch, coverage, transfer_errors};
 pub use measured::FullSettings;
 pub use roofline::{Efficiencies, Efficiency, LinkEfficiency, RooflineSettings};
+pub use weight_only::WeightOnly;
 
 pub(super) use measured::build_full;
 

@@ -7,7 +7,7 @@ use super::basis::{Cost, Parts};
 use super::collective::Transfer;
 use super::speed::{Experts, Heads};
 use crate::cluster::Parallelism;
-use crate::model::ModelSpec;
+use crate::model::{KvCache, ModelSpec, Weights};
 use crate::profile::operators::Dtype;
 use crate::timing::{BatchShape, StagePosition};
 
@@ -20,11 +20,11 @@ pub(super) type PerBatch = Box<dyn Fn(f64, f64) -> Cost + Send + Sync>;
 /// What operators cost on a device.
 pub(super) trait OperatorSource {
     /// Products with a matrix of `k` rows and `n` columns, by the rows of the other factor.
-    fn gemm(&mut self, dtype: Dtype, n: u32, k: u32) -> Result<PerCount, String>;
+    fn gemm(&mut self, weights: Weights, n: u32, k: u32) -> Result<PerCount, String>;
     /// Attention by requests and tokens of each.
     fn attention(&mut self, kind: Kind, heads: Heads) -> Result<PerBatch, String>;
-    /// A block's experts by tokens.
-    fn experts(&mut self, shape: Experts) -> Result<PerCount, String>;
+    /// A block's experts by tokens; the type in `shape` is that of a product of 16 bits.
+    fn experts(&mut self, weights: Weights, shape: Experts) -> Result<PerCount, String>;
     /// All-reduce by bytes.
     fn all_reduce(&mut self, gpus: u32) -> Result<PerCount, String>;
     /// Transfers between pipeline stages of `gpus` in all.
@@ -106,12 +106,13 @@ impl Pass {
         model: &ModelSpec,
         parallel: Parallelism,
     ) -> Result<Pass, String> {
-        if model.weight_dtype_bytes < 1.0 {
-            return Err("without products of weights below 8 bits".to_owned());
-        }
         let share = |count: u32| count.div_ceil(parallel.tensor);
-        let weights = if model.weight_dtype_bytes <= 1.0 { Dtype::Fp8 } else { Dtype::Bf16 };
-        let kv_dtype = if model.dtype_bytes <= 1.0 { Dtype::Fp8 } else { Dtype::Bf16 };
+        let weights = model.weights;
+        let kv_dtype = match model.kv_cache {
+            KvCache::Fp16 => Dtype::Bf16,
+            KvCache::Fp8 => Dtype::Fp8,
+            KvCache::Int8 => Dtype::Int8,
+        };
         let heads = Heads {
             q: share(model.q_heads),
             kv: share(model.kv_heads),
@@ -128,14 +129,17 @@ impl Pass {
                 source.gemm(weights, hidden, width)?,
             ],
             Some(moe) => [
-                source.gemm(Dtype::Bf16, moe.experts, hidden)?,
-                source.experts(Experts {
-                    dtype: weights,
-                    hidden,
-                    width: f64::from(moe.moe_intermediate) / f64::from(parallel.tensor),
-                    experts: moe.experts,
-                    top_k: moe.experts_per_token,
-                })?,
+                source.gemm(Weights::Half, moe.experts, hidden)?,
+                source.experts(
+                    weights,
+                    Experts {
+                        dtype: Dtype::Bf16,
+                        hidden,
+                        width: f64::from(moe.moe_intermediate) / f64::from(parallel.tensor),
+                        experts: moe.experts,
+                        top_k: moe.experts_per_token,
+                    },
+                )?,
             ],
         };
         let many = parallel.tensor > 1;
@@ -154,7 +158,7 @@ impl Pass {
                 qkv: source.gemm(weights, q + 2 * kv, hidden)?,
                 out: source.gemm(weights, hidden, q)?,
                 mlp,
-                lm_head: source.gemm(Dtype::Bf16, share(model.vocab), hidden)?,
+                lm_head: source.gemm(Weights::Half, share(model.vocab), hidden)?,
             },
             prefill: source.attention(Kind::Prefill, heads)?,
             decode: source.attention(Kind::Decode, heads)?,

@@ -11,9 +11,11 @@ use super::measured::FullSettings;
 use super::pass::{PerBatch, PerCount};
 use super::predictor::{ComposedPredictor, Seen};
 use super::speed::{Experts, Heads, Speed};
+use super::weight_only::{Product, WeightOnly};
 use super::{OperatorSource, Pass};
 use crate::cluster::DeviceSpec;
-use crate::profile::operators::{Dtype, Peak};
+use crate::model::Weights;
+use crate::profile::operators::Peak;
 use crate::scenario::SettingError;
 use crate::timing::{Predictor, TimingContext, TimingNote, TimingSettings};
 
@@ -76,6 +78,13 @@ pub struct Efficiencies {
     pub nvlink: LinkEfficiency,
     /// All-reduce over PCIe.
     pub pcie: LinkEfficiency,
+    /// Matrix products and experts with packed weights, of what those of 16 bits reach.
+    #[serde(default, skip_serializing_if = "is_assumed")]
+    pub weight_only: WeightOnly,
+}
+
+fn is_assumed(weight_only: &WeightOnly) -> bool {
+    *weight_only == WeightOnly::ASSUMED
 }
 
 impl Efficiencies {
@@ -88,6 +97,7 @@ impl Efficiencies {
         experts: Efficiency { compute: 0.619, memory: 0.886, launch_us: 21.89, sharpness: 1.0 },
         nvlink: LinkEfficiency { bandwidth: 0.57, launch_us: 5.96 },
         pcie: LinkEfficiency { bandwidth: 0.347, launch_us: 13.74 },
+        weight_only: WeightOnly::ASSUMED,
     };
 }
 
@@ -135,10 +145,19 @@ pub(super) fn all_reduce_us(
 }
 
 impl OperatorSource for RooflineOperators {
-    fn gemm(&mut self, dtype: Dtype, n: u32, k: u32) -> Result<PerCount, String> {
+    fn gemm(&mut self, weights: Weights, n: u32, k: u32) -> Result<PerCount, String> {
         let (speed, efficiency) = (self.speed, self.efficiencies.gemm);
+        let weight_only = self.efficiencies.weight_only;
         let (n, k) = (f64::from(n), f64::from(k));
-        Ok(Box::new(move |m| Cost::transferred(efficiency.us(speed.gemm(dtype, m, n, k)))))
+        Ok(match Product::of(weights, self.peak.fp8_tflops > 0.0) {
+            Product::Native(dtype) => {
+                Box::new(move |m| Cost::transferred(efficiency.us(speed.gemm(dtype, m, n, k))))
+            }
+            Product::WeightOnly(bytes) => Box::new(move |m| {
+                let least = weight_only.reached(speed.weight_only(bytes, m, n, k));
+                Cost::transferred(efficiency.us(least))
+            }),
+        })
     }
 
     fn attention(&mut self, kind: Kind, heads: Heads) -> Result<PerBatch, String> {
@@ -154,9 +173,20 @@ impl OperatorSource for RooflineOperators {
         })
     }
 
-    fn experts(&mut self, shape: Experts) -> Result<PerCount, String> {
+    fn experts(&mut self, weights: Weights, shape: Experts) -> Result<PerCount, String> {
         let (speed, efficiency) = (self.speed, self.efficiencies.experts);
-        Ok(Box::new(move |tokens| Cost::transferred(efficiency.us(speed.experts(&shape, tokens)))))
+        let weight_only = self.efficiencies.weight_only;
+        Ok(match Product::of(weights, self.peak.fp8_tflops > 0.0) {
+            Product::Native(dtype) => {
+                let shape = Experts { dtype, ..shape };
+                let us = move |tokens| efficiency.us(speed.experts(&shape, tokens));
+                Box::new(move |tokens| Cost::transferred(us(tokens)))
+            }
+            Product::WeightOnly(bytes) => Box::new(move |tokens| {
+                let least = weight_only.reached(speed.experts_of(bytes, &shape, tokens));
+                Cost::transferred(efficiency.us(least))
+            }),
+        })
     }
 
     fn all_reduce(&mut self, gpus: u32) -> Result<PerCount, String> {
@@ -206,17 +236,27 @@ impl TimingSettings for RooflineSettings {
         let overhead_ms = self.overhead_ms.unwrap_or(context.step_overhead_ms);
         FullSettings { overhead_ms, decode_skew }.check()?;
         let efficiencies = self.efficiencies.unwrap_or(Efficiencies::CALIBRATED);
+        efficiencies.weight_only.check().map_err(|e| e.within("efficiencies.weight_only"))?;
         let mut source = RooflineOperators::new(context.device, efficiencies);
         let pass = Pass::new(&mut source, context.model, context.parallel)
             .map_err(|why| SettingError::new("", why, "operators of the model"))?;
         let device = context.device;
+        let fp8 = peak(device).fp8_tflops > 0.0;
+        let packed = match Product::of(context.model.weights, fp8) {
+            Product::Native(_) => String::new(),
+            Product::WeightOnly(_) => format!(
+                "; {} weights unpacked at {}",
+                context.model.weights.label(),
+                efficiencies.weight_only.about()
+            ),
+        };
         let calibrated = match self.efficiencies {
             None => "efficiencies calibrated on the devices with measured operators",
             Some(_) => "efficiencies as set",
         };
         let note = TimingNote {
             rests_on: format!(
-                "an ESTIMATE: the data sheet of {} ({} TFLOP/s, {} GB/s), {calibrated}",
+                "an ESTIMATE: the data sheet of {} ({} TFLOP/s, {} GB/s), {calibrated}{packed}",
                 device.name, device.fp16_tflops, device.hbm_gbps
             ),
             not_modelled: format!(

@@ -23,7 +23,7 @@ impl Speed {
 
     pub(super) fn flops(&self, dtype: Dtype) -> f64 {
         match dtype {
-            Dtype::Bf16 => self.bf16,
+            Dtype::Bf16 | Dtype::Int8 => self.bf16,
             Dtype::Fp8 => self.fp8,
         }
     }
@@ -32,6 +32,12 @@ impl Speed {
     pub(super) fn gemm(&self, dtype: Dtype, m: f64, n: f64, k: f64) -> [f64; 2] {
         let bytes = dtype.bytes() * (m * n + m * k + n * k);
         [2.0 * m * n * k / self.flops(dtype), bytes / self.memory]
+    }
+
+    /// Compute and memory time of `[m, k] x [k, n]` in 16 bits, the weights stored in `bytes` each.
+    pub(super) fn weight_only(&self, bytes: f64, m: f64, n: f64, k: f64) -> [f64; 2] {
+        let moved = 2.0 * (m * n + m * k) + bytes * n * k;
+        [2.0 * m * n * k / self.bf16, moved / self.memory]
     }
 
     /// Compute and memory time of causal attention of `requests` times `tokens` on themselves.
@@ -55,12 +61,17 @@ impl Speed {
     /// Compute and memory time of the experts of `shape` on `tokens` tokens, which reach as many
     /// experts as even chance has it.
     pub(super) fn experts(&self, shape: &Experts, tokens: f64) -> [f64; 2] {
+        self.experts_of(shape.dtype.bytes(), shape, tokens)
+    }
+
+    /// The same with weights stored in `weight_bytes` each.
+    pub(super) fn experts_of(&self, weight_bytes: f64, shape: &Experts, tokens: f64) -> [f64; 2] {
         let weights = 3.0 * f64::from(shape.hidden) * shape.width;
         let missed = 1.0 - f64::from(shape.top_k) / f64::from(shape.experts);
         let reached = f64::from(shape.experts) * (1.0 - missed.powf(tokens));
         let pairs = tokens * f64::from(shape.top_k);
         let moved = pairs * (2.0 * f64::from(shape.hidden) + 3.0 * shape.width);
-        let bytes = shape.dtype.bytes() * (reached * weights + moved);
+        let bytes = weight_bytes * reached * weights + shape.dtype.bytes() * moved;
         [2.0 * pairs * weights / self.flops(shape.dtype), bytes / self.memory]
     }
 }

@@ -1,6 +1,7 @@
 //! The profiles that a scenario's settings name.
 
 use super::settings::LayerwiseSettings;
+use crate::model::ModelSpec;
 use crate::profile::layerwise::LayerShape;
 use crate::profile::{self, Profile};
 use crate::scenario::SettingError;
@@ -12,13 +13,11 @@ pub(super) fn profile(
     settings: &LayerwiseSettings,
     context: &TimingContext,
 ) -> Result<Profile, SettingError> {
-    let wanted = format!("layers of {} on {}", context.model.name, context.device.name);
-    let quantised = context.model.weight_dtype_bytes < context.model.dtype_bytes;
+    let wanted = format!("layers of {} on {}", context.model.label(), context.device.name);
     let fits = |profile: &Profile| {
         profile.device == context.device.name
             && profile.layerwise.as_ref().is_some_and(|l| {
-                let halves = ["bf16", "fp16"].contains(&l.variant.as_str());
-                l.shape == LayerShape::of(context.model) && !(quantised && halves)
+                l.shape == LayerShape::of(context.model) && stored_as(&l.variant, context.model)
             })
     };
     if let Some(name) = &settings.profile {
@@ -43,6 +42,19 @@ pub(super) fn profile(
         shipped_names()
     );
     Err(SettingError::new("profile", "missing", wanted).help(help))
+}
+
+/// Whether layers of `variant` are those of `model`'s number formats: `bf16`, `fp8`, and another one
+/// of the KV cache after `-kv`. Without it the name `fp8` leaves open which the cache had.
+fn stored_as(variant: &str, model: &ModelSpec) -> bool {
+    let (weights, kv_cache) = variant.split_once("-kv").unwrap_or((variant, ""));
+    let bits =
+        |name: &str| ["fp8", "int8", "int4", "mxfp4"].into_iter().find(|b| name.starts_with(b));
+    let wanted = |quantized: bool, label: &str| quantized.then(|| bits(label)).flatten();
+    let of_model = wanted(model.weights.quantized(), &model.weights.label());
+    let of_cache = wanted(model.kv_cache.quantized(), model.kv_cache.label());
+    let open = kv_cache.is_empty() && bits(weights).is_some();
+    bits(weights) == of_model && (bits(kv_cache) == of_cache || (open && of_cache == bits(weights)))
 }
 
 /// The network's tables, if something between GPUs takes time that the settings do not give.
@@ -72,5 +84,32 @@ pub(super) fn network(
         Some(_) => Ok(Some(source)),
         None => Err(SettingError::new("network", format!("`{name}`"), "a network's profile")
             .help(format!("it holds {}", source.about()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Groups, KvCache, Weights, find};
+
+    #[test]
+    fn a_bundle_is_of_its_number_formats() {
+        let int4 = Weights::Int4(Groups { size: Some(128), zero_points: false });
+        for (variant, weights, kv_cache, fits) in [
+            ("bf16", Weights::Half, KvCache::Fp16, true),
+            ("bf16", Weights::Half, KvCache::Fp8, false),
+            ("bf16", Weights::Fp8, KvCache::Fp16, false),
+            ("bf16-kvfp8", Weights::Half, KvCache::Fp8, true),
+            ("bf16-kvfp8", Weights::Half, KvCache::Fp16, false),
+            ("fp8", Weights::Fp8, KvCache::Fp16, true),
+            ("fp8", Weights::Fp8, KvCache::Fp8, true),
+            ("fp8", Weights::Half, KvCache::Fp16, false),
+            ("fp8", int4, KvCache::Fp16, false),
+            ("fp8-kvbf16", Weights::Fp8, KvCache::Fp8, false),
+            ("int4", int4, KvCache::Fp16, true),
+        ] {
+            let model = ModelSpec { weights, kv_cache, ..find("Llama-3.1-8B").unwrap().clone() };
+            assert_eq!(stored_as(variant, &model), fits, "{variant} for {}", model.label());
+        }
     }
 }

@@ -110,8 +110,11 @@ impl TimingSettings for MeasuredSettings {
         if self.composition == Composition::Full {
             return self.build_full(context);
         }
-        if context.model.weight_dtype_bytes < context.model.dtype_bytes {
-            let found = "Vidur for a model with quantised weights";
+        if context.model.quantized() {
+            let found = match context.model.weights.quantized() {
+                true => "Vidur for a model with quantised weights",
+                false => "Vidur for a quantised KV cache",
+            };
             return Err(SettingError::new("composition", found, "Full")
                 .help("profiles in Vidur's format are of half precision"));
         }

@@ -20,7 +20,7 @@ mod vidur;
 
 pub(crate) use prefixes::join_prefixes;
 pub(crate) use reader::TraceSettings;
-pub(crate) use rows::{Identity, Need, Trace};
+pub(crate) use rows::{Identity, Need, Row, Trace};
 pub(crate) use share_gpt::Histories;
 pub use time_unit::TimeUnit;
 
