@@ -44,9 +44,11 @@
 //!     replicas: configuration.replicas,
 //!     limits: configuration.limits,
 //!     prefix_caching: configuration.prefix_caching,
+//!     speculation: configuration.speculation(),
 //!     policy: configuration.policy.boxed(),
 //!     router: configuration.router.boxed(),
 //!     predictor: configuration.predictor.clone(),
+//!     shared_gpus: None,
 //!     traffic: Traffic {
 //!         source: configuration.workload.source(seed),
 //!         concurrency: configuration.workload.concurrency(),
@@ -80,6 +82,7 @@
 //! | [`model`], [`cluster`] | model shapes; GPUs, memory plan, replicas and stages |
 //! | [`profile`], [`timing`] | measured kernel times; what a batch costs |
 //! | [`registry`], [`scheduling`], [`routing`] | plug-ins: policies and routers |
+//! | [`speculation`] | speculative decoding: drafts, their acceptance and their cost |
 //! | [`sim`], [`request`], [`batch`], [`kv`] | the simulation itself |
 //! | [`metrics`], [`output`] | records to statistics to files |
 //! | [`run`], [`compare`], [`cli`] | whole scenarios; results side by side; the command line |
@@ -104,6 +107,7 @@ pub mod run;
 pub mod scenario;
 pub mod scheduling;
 pub mod sim;
+pub mod speculation;
 pub mod testing;
 pub mod timing;
 pub mod validate;

@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 
 use crate::kv::{BlockTable, PrefixHashes};
 use crate::sim::Nanos;
+use crate::speculation::Drafting;
 
 /// Where a request is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub struct Request {
     pub cached_tokens: u32,
     /// Number of preemptions.
     pub restarts: u32,
+    /// Its drafts, under speculative decoding.
+    pub drafting: Option<Box<Drafting>>,
 }
 
 /// What planning and committing change of request entities.
@@ -79,7 +82,8 @@ pub struct Sequence {
     pub processed: u32,
     /// KV blocks held.
     pub blocks: u32,
-    /// Tokens it has in the batch that is being planned or run.
+    /// Tokens it has in the batch that is being planned or run; of a decoding request its last
+    /// token and its drafts.
     pub tokens: u32,
     /// Smaller is more urgent.
     pub priority: i32,

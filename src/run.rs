@@ -5,15 +5,17 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::metrics::{
-    BatchRecord, BatchRecords, Completions, ExperimentResult, Load, RequestRecord, RunContext,
-    RunSink, RunSummary, StatsSink, VariantResult, expect,
+    BatchRecord, BatchRecords, ByPool, Completions, ExperimentResult, Load, ModelResult,
+    RequestRecord, RunContext, RunSink, RunSummary, RunTotals, Slo, StatsSink, VariantResult,
+    expect,
 };
 use crate::output::{
     BATCHES, CsvSink, OutputError, Place, REQUESTS, RunLog, TIME_SERIES, cpu_seconds, file_name,
     peak_memory_mib, report, summary_json, tables,
 };
-use crate::scenario::{Configuration, Diagnostic, Scenario};
-use crate::sim::{Nanos, PoolSpec, SimError, SimSpec, Simulation, Traffic};
+use crate::scenario::{Configuration, Diagnostic, GpuSharing, Scenario};
+use crate::sim::{Nanos, PoolSpec, RandomStream, SimError, SimSpec, Simulation, Traffic};
+use crate::timing::TimingNote;
 use crate::workload::{NewRequest, RequestSource, Workload};
 
 /// The most requests with which the capacity is estimated.
@@ -126,7 +128,7 @@ fn simulate_all(
                 result.runs.push(*summary);
             }
         }
-        for warning in configuration.predictor.warnings() {
+        for warning in configuration.models().flat_map(|model| model.predictor.warnings()) {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -148,7 +150,10 @@ fn simulate_all(
 pub fn expected_requests(scenario: &Scenario) -> Option<u64> {
     let mut sum = 0_u64;
     for configuration in &scenario.configurations {
-        let requests = configuration.workload.request_count()?;
+        let mut requests = 0_u64;
+        for model in configuration.models() {
+            requests = requests.saturating_add(model.workload.request_count()?);
+        }
         sum = sum.saturating_add(requests.saturating_mul(seeds(scenario) as u64));
         if needs_capacity(configuration) {
             sum = sum.saturating_add(requests.min(CAPACITY_REQUESTS));
@@ -219,7 +224,8 @@ fn seeds(scenario: &Scenario) -> usize {
 
 /// Only an offered rate can be compared with a capacity.
 fn needs_capacity(configuration: &Configuration) -> bool {
-    matches!(configuration.load(), Load::Open { .. })
+    // The capacity for several models depends on their mix.
+    configuration.beside.is_empty() && matches!(configuration.load(), Load::Open { .. })
 }
 
 fn label(configuration: &Configuration, seed: u64) -> String {
@@ -257,8 +263,12 @@ impl Job<'_> {
                     }
                     _ => None,
                 };
-                let stats = StatsSink::new(configuration.slo.clone());
-                let mut sinks = ((csv, stats), Ticks { progress, count: 0 });
+                let stats = StatsSink::new(common_slo(configuration));
+                let by_model = match configuration.served_as.as_str() {
+                    "" => ByPool::default(),
+                    _ => ByPool(configuration.models().map(stats_of).collect()),
+                };
+                let mut sinks = ((csv, (stats, by_model)), Ticks { progress, count: 0 });
                 let spec = SimSpec {
                     batch_records: match sinks.0.0 {
                         Some(_) => scenario.output.batch_metrics,
@@ -272,46 +282,108 @@ impl Job<'_> {
                     run: label(configuration, seed),
                     error,
                 })?;
-                let ((csv, stats), _) = sinks;
+                let ((csv, (stats, by_model)), _) = sinks;
                 if let Some(csv) = csv {
                     csv.finish()?;
                 }
-                let context = RunContext {
-                    seed,
-                    block_size: configuration.limits.block_size,
-                    stages: configuration.replicas * configuration.parallel.pipeline,
-                    flops: configuration.flops(),
-                };
-                Ok(Outcome::Run(Box::new(stats.finish(&totals, &context)), totals.batches))
+                let (all, by_pool) = totals;
+                let mut summary = stats.finish(&all, &context_of_all(configuration, seed));
+                summary.models = by_model
+                    .0
+                    .into_iter()
+                    .zip(configuration.models().zip(&by_pool))
+                    .map(|(stats, (model, totals))| {
+                        let summary = stats.finish(totals, &context(model, seed));
+                        (model.served_as.clone(), summary.metrics)
+                    })
+                    .collect();
+                Ok(Outcome::Run(Box::new(summary), all.batches))
             }
         }
     }
 }
 
-fn simulate(spec: SimSpec, sink: &mut dyn RunSink) -> Result<crate::metrics::RunTotals, SimError> {
-    Simulation::new(spec)?.run(sink)
+fn stats_of(model: &Configuration) -> StatsSink {
+    StatsSink::new(model.slo.clone())
 }
 
-/// The simulation of a configuration under a seed.
+/// The objectives that hold for all requests, if they are the same for all models.
+fn common_slo(configuration: &Configuration) -> Option<Slo> {
+    let same = configuration.beside.iter().all(|model| model.slo == configuration.slo);
+    configuration.slo.clone().filter(|_| same)
+}
+
+/// What the statistics of one model need to know.
+fn context(model: &Configuration, seed: u64) -> RunContext {
+    RunContext {
+        seed,
+        block_size: model.limits.block_size,
+        stages: model.replicas * model.parallel.pipeline,
+        flops: model.flops(),
+    }
+}
+
+/// The same for all models together. FLOPs and tokens per block of different models cannot be
+/// added up; what depends on them has no value then.
+fn context_of_all(configuration: &Configuration, seed: u64) -> RunContext {
+    let first = context(configuration, seed);
+    if configuration.beside.is_empty() {
+        return first;
+    }
+    let size = first.block_size;
+    let same = configuration.models().all(|model| model.limits.block_size == size);
+    RunContext {
+        block_size: if same { size } else { 0 },
+        stages: configuration.stages(),
+        flops: None,
+        ..first
+    }
+}
+
+/// The totals of a run, and those of each pool.
+fn simulate(
+    spec: SimSpec,
+    sink: &mut dyn RunSink,
+) -> Result<(RunTotals, Vec<RunTotals>), SimError> {
+    let mut simulation = Simulation::new(spec)?;
+    let totals = simulation.run(sink)?;
+    Ok((totals, simulation.totals_by_pool()))
+}
+
+/// The simulation of a configuration under a seed. `workload` is that of its first model.
 pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
-    let window = workload.window(seed);
-    let pool = PoolSpec {
-        name: String::new(),
-        replicas: configuration.replicas,
-        limits: configuration.limits,
-        prefix_caching: configuration.prefix_caching,
-        policy: configuration.policy.boxed(),
-        router: configuration.router.boxed(),
-        predictor: configuration.predictor.clone(),
+    let mut pools = vec![pool(configuration, workload, seed)];
+    pools.extend(configuration.beside.iter().map(|model| pool(model, &model.workload, seed)));
+    if configuration.gpus == GpuSharing::TimeSliced {
+        for pool in &mut pools {
+            pool.shared_gpus = Some(0);
+        }
+    }
+    SimSpec { pools, time_limit: configuration.time_limit(), ..SimSpec::of_none(seed) }
+}
+
+/// The replicas of one model and their requests, which depend on the seed and its name.
+fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
+    let own = RandomStream::seed_of(seed, &model.served_as);
+    let window = workload.window(own);
+    PoolSpec {
+        name: model.served_as.clone(),
+        replicas: model.replicas,
+        limits: model.limits,
+        prefix_caching: model.prefix_caching,
+        speculation: model.speculation(),
+        policy: model.policy.boxed(),
+        router: model.router.boxed(),
+        predictor: model.predictor.clone(),
+        shared_gpus: None,
         traffic: Traffic {
-            source: workload.source(seed),
+            source: workload.source(own),
             concurrency: workload.concurrency(),
-            api_overhead: Nanos::from_millis_f64(configuration.api_overhead_ms),
+            api_overhead: Nanos::from_millis_f64(model.api_overhead_ms),
             until: workload.arrivals_end(),
             window: Box::new(move |index, time| window.contains(index, time)),
         },
-    };
-    SimSpec { time_limit: configuration.time_limit(), ..SimSpec::of_one(pool, seed) }
+    }
 }
 
 /// The per-request and per-batch files are those of the first seed, one folder a variant.
@@ -324,15 +396,23 @@ fn create_csv(
         "" => folder.clone(),
         name => folder.subfolder(name)?,
     };
-    let sink =
-        CsvSink::create(place.path(), &configuration.model.name, scenario.output.batch_metrics)?;
+    let names: Vec<&str> = match configuration.served_as.as_str() {
+        "" => vec![&configuration.model.name],
+        _ => configuration.models().map(|model| model.served_as.as_str()).collect(),
+    };
+    let sink = CsvSink::create(place.path(), &names, scenario.output.batch_metrics)?;
+    let sink = match configuration.models().any(|model| model.speculative.is_some()) {
+        true => sink.with_drafts(),
+        false => sink,
+    };
     match scenario.output.time_series() {
         None => Ok(sink),
         Some(interval) => {
-            let limits = &configuration.limits;
-            let blocks =
-                u64::from(limits.num_blocks.saturating_sub(configuration.policy.reserved_blocks()))
-                    * u64::from(configuration.replicas);
+            let blocks = |model: &Configuration| {
+                let own = model.limits.num_blocks.saturating_sub(model.policy.reserved_blocks());
+                u64::from(own) * u64::from(model.replicas)
+            };
+            let blocks = configuration.models().map(blocks).sum();
             sink.with_time_series(interval, blocks)
         }
     }
@@ -341,7 +421,7 @@ fn create_csv(
 /// The models that are described by files, each once.
 fn described_models(scenario: &Scenario) -> Vec<String> {
     let mut models = Vec::new();
-    for configuration in &scenario.configurations {
+    for configuration in scenario.configurations.iter().flat_map(Configuration::models) {
         let Some(file) = &configuration.model_config else { continue };
         let model = format!("{} from {file}", configuration.model.about());
         if !models.contains(&model) {
@@ -352,17 +432,65 @@ fn described_models(scenario: &Scenario) -> Vec<String> {
 }
 
 fn empty_result(configuration: &Configuration) -> VariantResult {
+    let several = !configuration.served_as.is_empty();
     VariantResult {
         name: configuration.name.clone(),
         what: configuration.what(),
         runs: Vec::new(),
-        load: configuration.load(),
+        load: load_of_all(configuration),
         capacity: None,
-        slo: configuration.slo.clone(),
+        slo: common_slo(configuration),
         kv_blocks: u64::from(configuration.limits.num_blocks),
         block_size: configuration.limits.block_size,
-        timing: configuration.predictor.note(),
+        timing: note_of_all(configuration),
+        models: configuration.models().filter(|_| several).map(model_result).collect(),
     }
+}
+
+fn model_result(model: &Configuration) -> ModelResult {
+    const GIB: f64 = (1_u64 << 30) as f64;
+    let blocks = u64::from(model.limits.num_blocks);
+    let block_bytes =
+        model.model.kv_bytes_per_token(model.parallel) * u64::from(model.limits.block_size);
+    ModelResult {
+        name: model.served_as.clone(),
+        what: format!("{} | {}", model.model.name, model.policy.name()),
+        kv_blocks: blocks,
+        block_size: model.limits.block_size,
+        weight_gib: model.model.weight_bytes(model.parallel) as f64 / GIB,
+        kv_gib: (blocks * block_bytes) as f64 / GIB,
+        load: model.load(),
+    }
+}
+
+/// The rates of all models together; how they come if none has a rate.
+fn load_of_all(configuration: &Configuration) -> Load {
+    let rate = |model: &Configuration| match model.load() {
+        Load::Open { offered } => Some(offered),
+        _ => None,
+    };
+    let rates: Option<Vec<f64>> = configuration.models().map(rate).collect();
+    rates.map_or(configuration.load(), |rates| Load::Open { offered: rates.iter().sum() })
+}
+
+/// What the times of all models rest on, each thing said once.
+fn note_of_all(configuration: &Configuration) -> TimingNote {
+    let mut note = configuration.predictor.note();
+    for other in configuration.beside.iter().map(|model| model.predictor.note()) {
+        let parts = [
+            (&mut note.rests_on, other.rests_on),
+            (&mut note.not_modelled, other.not_modelled),
+            (&mut note.checked_against, other.checked_against),
+        ];
+        for (text, more) in parts {
+            if !text.contains(&more) {
+                text.push_str(&format!("; {more}"));
+            }
+        }
+        note.physical &= other.physical;
+        note.estimate |= other.estimate;
+    }
+    note
 }
 
 /// What the times of a variant rest on, and how much of them.

@@ -38,6 +38,8 @@ pub struct Batch {
     pub(crate) ready: Instant,
     /// Sum of its stage times so far.
     pub(crate) execution: Nanos,
+    /// Whether members take blocks as they grow, rather than having them reserved.
+    pub(crate) grows: bool,
     /// The iterations that the launch covers.
     pub(crate) run: Run,
 }
@@ -70,6 +72,9 @@ impl Batch {
         for member in &self.members {
             if member.prefilled {
                 self.shape.add_decode(member.processed);
+                if member.tokens > 1 {
+                    self.shape.add_drafts(member.tokens - 1, member.processed);
+                }
             } else {
                 self.shape.add_prefill(member.tokens, member.processed);
             }

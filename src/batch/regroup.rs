@@ -18,7 +18,8 @@ pub(crate) enum Form {
     Grouped,
     /// All are in the plain list, for so many batches more.
     Plain(u32),
-    /// Always in the plain list: pipelines, where a group would be in several batches at once.
+    /// Always in the plain list: pipelines, where a group would be in several batches at once, and
+    /// speculative decoding, where requests gain different numbers of tokens.
     AlwaysPlain,
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::{self, Failure};
+use crate::cluster::memory::DraftMemory;
 use crate::metrics::Load;
 use crate::registry::Registry;
 use crate::scenario::{Configuration, Scenario};
@@ -57,8 +58,13 @@ fn describe(scenario: &Scenario) -> String {
         if !configuration.name.is_empty() {
             let _ = writeln!(text, "variant {}", configuration.name);
         }
-        for (key, value) in derived(configuration) {
-            let _ = writeln!(text, "{key:<9}{value}");
+        for model in configuration.models() {
+            if !model.served_as.is_empty() {
+                let _ = writeln!(text, "{:<9}{}", "-- model", model.served_as);
+            }
+            for (key, value) in derived(model) {
+                let _ = writeln!(text, "{key:<9}{value}");
+            }
         }
     }
     let _ = write!(text, "\n// resolved, hash {}\n{}", scenario.hash(), scenario.resolved_text());
@@ -69,13 +75,17 @@ fn describe(scenario: &Scenario) -> String {
 fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
     let batch = c.policy.batch_limits(&c.limits);
     let sequence = c.limits.blocks_for(c.limits.max_model_len);
-    let per_token = c.model.kv_bytes_per_token(c.parallel);
+    let draft = c.speculative.as_ref().map_or(DraftMemory::default(), |s| s.memory);
+    let per_token = c.model.kv_bytes_per_token(c.parallel) + draft.kv_bytes_per_token;
     let weights = match &c.memory {
         Some(plan) => format!(
             "{:.2} GiB per GPU + {:.2} activations, of {:.2} available",
             plan.weight_gib, plan.activation_gib, plan.available_gib
         ),
-        None => format!("{:.2} GiB per GPU", c.model.weight_bytes(c.parallel) as f64 / GIB),
+        None => {
+            let bytes = c.model.weight_bytes(c.parallel) + draft.weight_bytes;
+            format!("{:.2} GiB per GPU", bytes as f64 / GIB)
+        }
     };
     let blocks = u64::from(c.limits.num_blocks);
     let origin = if c.memory.is_some() { "memory plan" } else { "as given" };
@@ -92,7 +102,13 @@ fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
         Some(file) => format!("{} (from {file})", c.model.about()),
         None => c.model.about(),
     };
-    vec![
+    let drafts = c.speculative.as_ref().map(|speculative| {
+        let settings = &speculative.settings;
+        let (name, k) = (settings.draft.name(), settings.k);
+        let (weights, kv) = (draft.weight_bytes as f64 / GIB, draft.kv_bytes_per_token);
+        ("drafts", format!("{name}, k = {k}: {weights:.2} GiB of weights and {kv} bytes per token and GPU, in the above"))
+    });
+    let facts = vec![
         ("runs", c.what()),
         ("model", model),
         ("weights", weights),
@@ -122,5 +138,6 @@ fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
         ),
         ("load", format!("{requests}, {load}")),
         ("timing", c.predictor.note().rests_on),
-    ]
+    ];
+    facts.into_iter().chain(drafts).collect()
 }

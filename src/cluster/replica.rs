@@ -12,6 +12,7 @@ use crate::batch::{DecodeGroup, Form};
 use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
 use crate::request::Sequence;
 use crate::sim::{Instant, Nanos};
+use crate::speculation::Estimate;
 
 /// A replica: one copy of the model with its queues and its KV pool. The scheduling policy is
 /// another component on the same entity.
@@ -59,6 +60,8 @@ pub struct Replica {
     pub(crate) wake: Option<Nanos>,
     /// When its last batch ended.
     pub(crate) last_end: Instant,
+    /// What it has seen of drafts, under speculative decoding.
+    pub(crate) drafts: Estimate,
 }
 
 /// Requests whose blocks are given back together, when the last of them ends.
@@ -92,6 +95,7 @@ impl Replica {
             peak_blocks: 0,
             wake: None,
             last_end: Instant::default(),
+            drafts: Estimate::default(),
         }
     }
 
@@ -166,6 +170,8 @@ pub struct Stage {
     pub count: u32,
     /// Index of its replica's pool.
     pub pool: u32,
+    /// Its GPUs, if stages of other pools run on them too.
+    pub gpus: Option<Entity>,
     /// The stage after it, if any.
     pub next: Option<Entity>,
 }

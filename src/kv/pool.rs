@@ -150,6 +150,26 @@ impl BlockPool {
         moved
     }
 
+    /// Takes the last `count` blocks off `table`, which nobody else holds: they become free.
+    pub(crate) fn give_back_last(
+        &mut self,
+        count: u32,
+        table: &mut BlockTable,
+        blocks: &mut BlockStore<'_>,
+    ) {
+        for _ in 0..count {
+            let Some(id) = table.0.pop() else { break };
+            let block = blocks.get_mut(id);
+            debug_assert_eq!((block.references, block.hash), (1, None), "not a shared block");
+            block.references = 0;
+            self.allocated -= 1;
+            match self.prefixes {
+                None => self.spare.push(id),
+                Some(_) => self.link_most_recent(id, blocks),
+            }
+        }
+    }
+
     /// How many of the blocks with these hashes are cached, from the first on, and how many of
     /// those nobody holds.
     pub(crate) fn find(&self, hashes: &[PrefixHash], blocks: &mut BlockStore<'_>) -> (u32, u32) {

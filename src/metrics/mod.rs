@@ -28,9 +28,10 @@ pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;
 pub use record::{
     BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
-    RunTotals, TokenGaps,
+    RunTotals, SpeculationTotals, TokenGaps,
 };
-pub use result::{ExperimentResult, VariantResult};
+pub use result::{ExperimentResult, ModelResult, VariantResult};
+pub use sinks::ByPool;
 pub use slo::Slo;
 pub use stats::{RunContext, StatsSink, seconds_per};
 pub use summary::{Metrics, RunSummary};

@@ -99,6 +99,9 @@ const SCALARS: &[(&str, Unit, &str)] = {
         ("batch_iterations", Count, "batches (iterations) run"),
         ("batch_size_mean", Number, "requests per batch"),
         ("batch_tokens_mean", Number, "tokens per batch"),
+        ("acceptance_rate", Share, "drafts accepted, of those verified (speculative decoding)"),
+        ("tokens_per_step", Number, "tokens per step of a decoding request that speculates"),
+        ("speculative_speedup", Number, "decoding against the same batches without drafts"),
     ]
 };
 

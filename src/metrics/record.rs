@@ -48,6 +48,10 @@ pub struct RequestRecord {
     pub preemption_time: Nanos,
     /// Number of preemptions by recomputation.
     pub restarts: u32,
+    /// Drafts that were verified for it (speculative decoding).
+    pub drafted: u32,
+    /// Drafts of it that were accepted.
+    pub accepted: u32,
     /// Whether the statistics count it (false inside the warm-up and drain windows).
     pub in_window: bool,
     /// How it ended.
@@ -197,8 +201,10 @@ pub struct RunTotals {
     pub end: Nanos,
     /// Prompt tokens processed (recomputation included).
     pub prefill_tokens: u64,
-    /// Decode tokens processed.
+    /// Decode tokens processed, drafts included.
     pub decode_tokens: u64,
+    /// What speculative decoding did; all zero without it.
+    pub speculation: SpeculationTotals,
     /// Sum over batches of [`crate::timing::BatchShape::context_products`], for FLOPs.
     pub context_products: u64,
     /// Sum over batches and their prompts of `tokens * (tokens + 1) / 2`: attention within a
@@ -227,6 +233,35 @@ pub struct RunTotals {
     pub inter_token: TokenGaps,
 }
 
+/// What speculative decoding did in a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpeculationTotals {
+    /// Steps of decoding requests, with drafts or without.
+    pub steps: u64,
+    /// Tokens that these made.
+    pub tokens: u64,
+    /// Drafts that were verified.
+    pub drafted: u64,
+    /// Drafts that were accepted.
+    pub accepted: u64,
+    /// Time of the iterations that only decoded.
+    pub time: Nanos,
+    /// What as many tokens would have taken in the same batches without drafts.
+    pub plain_time: Nanos,
+}
+
+impl SpeculationTotals {
+    /// Adds those of another part of the cluster.
+    fn add(&mut self, other: &SpeculationTotals) {
+        self.steps += other.steps;
+        self.tokens += other.tokens;
+        self.drafted += other.drafted;
+        self.accepted += other.accepted;
+        self.time += other.time;
+        self.plain_time += other.plain_time;
+    }
+}
+
 impl RunTotals {
     /// Those of parts of a cluster, together. Peaks of requests need not have come at the same
     /// time, so their sums are upper bounds; who knows better sets them.
@@ -249,6 +284,7 @@ impl RunTotals {
             sum.end = sum.end.max(part.end);
             sum.prefill_tokens += part.prefill_tokens;
             sum.decode_tokens += part.decode_tokens;
+            sum.speculation.add(&part.speculation);
             sum.context_products += part.context_products;
             sum.prefill_squares += part.prefill_squares;
             sum.busy.add(&part.busy);

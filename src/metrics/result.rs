@@ -29,6 +29,27 @@ pub struct VariantResult {
     pub block_size: u32,
     /// What the times rest on.
     pub timing: TimingNote,
+    /// The models, where there are several.
+    pub models: Vec<ModelResult>,
+}
+
+/// One of several models that are served together. Its figures are in the runs.
+#[derive(Clone, Debug)]
+pub struct ModelResult {
+    /// Its name in the scenario.
+    pub name: String,
+    /// What ran, as in [`VariantResult::what`].
+    pub what: String,
+    /// KV blocks of one replica.
+    pub kv_blocks: u64,
+    /// Tokens per KV block.
+    pub block_size: u32,
+    /// GiB of weights on each GPU.
+    pub weight_gib: f64,
+    /// GiB of KV blocks on each GPU.
+    pub kv_gib: f64,
+    /// How its requests come.
+    pub load: Load,
 }
 
 impl VariantResult {
@@ -40,6 +61,13 @@ impl VariantResult {
     /// The mean of a metric over the seeds.
     pub fn mean(&self, metric: &str) -> Option<f64> {
         self.spread(metric).map(|spread| spread.mean)
+    }
+
+    /// The mean over the seeds of a metric of one of several models.
+    pub fn mean_of(&self, model: &str, metric: &str) -> Option<f64> {
+        let values: Vec<f64> =
+            self.runs.iter().filter_map(|run| run.get_of(model, metric)).collect();
+        Spread::of(&values).map(|spread| spread.mean)
     }
 
     /// What the load is to the engine.

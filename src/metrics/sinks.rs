@@ -20,6 +20,20 @@ impl<A: RunSink, B: RunSink> RunSink for (A, B) {
     }
 }
 
+/// One listener per pool, each of which is told of the requests of its own.
+#[derive(Debug, Default)]
+pub struct ByPool<S>(pub Vec<S>);
+
+impl<S: RunSink> RunSink for ByPool<S> {
+    fn request(&mut self, record: &RequestRecord) {
+        if let Some(sink) = self.0.get_mut(record.pool as usize) {
+            sink.request(record);
+        }
+    }
+
+    fn batch(&mut self, _: &BatchRecord) {}
+}
+
 /// Listens if it is there.
 impl<S: RunSink> RunSink for Option<S> {
     fn request(&mut self, record: &RequestRecord) {

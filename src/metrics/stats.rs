@@ -112,7 +112,7 @@ impl StatsSink {
         let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
         let histograms = self.ttft.is_histogram();
-        RunSummary { seed: context.seed, metrics: out, histograms }
+        RunSummary { seed: context.seed, metrics: out, histograms, models: Vec::new() }
     }
 
     fn families(&mut self, gaps: &TokenGaps, out: &mut Metrics) {
@@ -238,6 +238,11 @@ fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
     put(out, "batch_iterations", totals.batches as f64);
     let tokens = (totals.prefill_tokens + totals.decode_tokens) as f64;
     put(out, "batch_tokens_mean", tokens / totals.batches as f64);
+
+    let drafts = totals.speculation;
+    put(out, "acceptance_rate", drafts.accepted as f64 / drafts.drafted as f64);
+    put(out, "tokens_per_step", drafts.tokens as f64 / drafts.steps as f64);
+    put(out, "speculative_speedup", drafts.plain_time.0 as f64 / drafts.time.0 as f64);
 }
 
 fn describe_gaps(gaps: &TokenGaps) -> Option<Distribution> {
@@ -288,6 +293,8 @@ mod tests {
             execution_time: Nanos(20 * MS * u64::from(output_tokens)),
             preemption_time: Nanos::ZERO,
             restarts: 0,
+            drafted: 0,
+            accepted: 0,
             in_window: true,
             status: RequestStatus::Finished,
         }

@@ -43,11 +43,19 @@ pub struct RunSummary {
     /// Whether percentiles over requests come from histograms, within 0.1 %; they are exact
     /// otherwise.
     pub histograms: bool,
+    /// Of each model by its name, where there are several; `metrics` are of all together.
+    pub models: Vec<(String, Metrics)>,
 }
 
 impl RunSummary {
     /// The value of a metric, as [`Metrics::get`].
     pub fn get(&self, name: &str) -> Option<f64> {
         self.metrics.get(name)
+    }
+
+    /// The value of a metric for one of several models; `None` if it is not served.
+    pub fn get_of(&self, model: &str, name: &str) -> Option<f64> {
+        let (_, metrics) = self.models.iter().find(|(served_as, _)| served_as == model)?;
+        metrics.get(name)
     }
 }

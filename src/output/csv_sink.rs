@@ -36,10 +36,10 @@ enum Batches {
 }
 
 impl CsvSink {
-    /// Creates the files in an existing folder. Every request's row names `model`.
+    /// Creates the files in an existing folder. A request's row names the model of its pool.
     pub fn create(
         folder: &Path,
-        model: &str,
+        models: &[&str],
         batches: BatchRecords,
     ) -> Result<CsvSink, OutputError> {
         let create = |name: &str| {
@@ -48,7 +48,7 @@ impl CsvSink {
         };
         Ok(CsvSink {
             folder: folder.to_owned(),
-            requests: RequestCsv::new(create(REQUESTS)?, model),
+            requests: RequestCsv::new(create(REQUESTS)?, models),
             batches: match batches {
                 BatchRecords::Off => Batches::None,
                 BatchRecords::Each => Batches::Each(BatchCsv::new(create(BATCHES)?)),
@@ -63,6 +63,11 @@ impl CsvSink {
         let path = self.folder.join(TIME_SERIES);
         let file = File::create(&path).map_err(OutputError::io("create", &path))?;
         Ok(CsvSink { series: Some(SeriesCsv::new(file, interval, blocks)), ..self })
+    }
+
+    /// Also writes the columns of speculative decoding. Before the first request.
+    pub fn with_drafts(self) -> CsvSink {
+        CsvSink { requests: self.requests.with_drafts(), ..self }
     }
 
     /// Ends the files; returns the first error there was while writing.
@@ -109,20 +114,20 @@ mod tests {
     #[test]
     fn batches_are_optional() {
         let folder = tempfile::tempdir().unwrap();
-        CsvSink::create(folder.path(), "m", BatchRecords::Off).unwrap().finish().unwrap();
+        CsvSink::create(folder.path(), &["m"], BatchRecords::Off).unwrap().finish().unwrap();
         assert_eq!(
             fs::read_to_string(folder.path().join(REQUESTS)).unwrap(),
             format!("{}\n", super::super::request_csv::HEADER)
         );
         assert!(!folder.path().join(BATCHES).exists());
-        CsvSink::create(folder.path(), "m", BatchRecords::Each).unwrap().finish().unwrap();
+        CsvSink::create(folder.path(), &["m"], BatchRecords::Each).unwrap().finish().unwrap();
         assert!(folder.path().join(BATCHES).exists());
     }
 
     #[test]
     fn an_absent_folder_is_named() {
         let error =
-            CsvSink::create(Path::new("/nonexistent/x"), "m", BatchRecords::Each).unwrap_err();
+            CsvSink::create(Path::new("/nonexistent/x"), &["m"], BatchRecords::Each).unwrap_err();
         assert!(error.to_string().starts_with("cannot create /nonexistent/x/request_metrics.csv"));
     }
 }

@@ -15,7 +15,7 @@
 //! # }
 //! # fn run() -> Result<(), OutputError> {
 //! let folder = ResultFolder::create(Path::new("results/i2_1"), false)?;
-//! let csv = CsvSink::create(folder.path(), "Llama-2-7B", BatchRecords::Each)?;
+//! let csv = CsvSink::create(folder.path(), &["Llama-2-7B"], BatchRecords::Each)?;
 //! let mut sink = (StatsSink::new(None), csv);
 //! let totals = simulate(&mut sink);
 //! sink.1.finish()?;

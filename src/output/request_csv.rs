@@ -19,18 +19,30 @@ request_num_prefill_tokens,request_num_decode_tokens,request_pd_ratio,request_nu
 replica_id,model,arrived_at,scheduled_at,first_token_at,completed_at,num_cached_tokens,\
 num_preemptions,ttft,tpot,status,reject_reason";
 
+/// More columns under speculative decoding.
+const DRAFTS: &str = "num_draft_tokens,num_accepted_tokens";
+
 /// Writes the rows. A cell is empty where its value does not exist: completion and what derives
 /// from it for a request that did not finish, TPOT for one output token, and so on.
 #[derive(Debug)]
 pub struct RequestCsv<W> {
     rows: Rows<W>,
-    model: String,
+    models: Vec<String>,
+    drafts: bool,
 }
 
 impl<W: Write> RequestCsv<W> {
-    /// Starts the file; every row names this model.
-    pub fn new(out: W, model: &str) -> RequestCsv<W> {
-        RequestCsv { rows: Rows::new(out, HEADER), model: quoted(model) }
+    /// Starts the file; a row names the model of its request's pool.
+    pub fn new(out: W, models: &[&str]) -> RequestCsv<W> {
+        let models = models.iter().map(|model| quoted(model)).collect();
+        RequestCsv { rows: Rows::new(out, HEADER), models, drafts: false }
+    }
+
+    /// Also writes the columns of speculative decoding. Before the first row.
+    pub fn with_drafts(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(DRAFTS);
+        self.drafts = true;
+        self
     }
 
     /// Writes one row. Lengths are those at arrival, also after preemptions (Vidur divides by what
@@ -82,7 +94,7 @@ impl<W: Write> RequestCsv<W> {
             Some(replica) => rows.integer(replica),
             None => rows.text(""),
         }
-        rows.text(&self.model);
+        rows.text(self.models.get(r.pool as usize).map_or("", String::as_str));
         rows.time(arrived);
         rows.time(r.scheduled_at);
         rows.time(r.first_token_at);
@@ -98,6 +110,10 @@ impl<W: Write> RequestCsv<W> {
         };
         rows.text(status);
         rows.text(&reason);
+        if self.drafts {
+            rows.integer(r.drafted);
+            rows.integer(r.accepted);
+        }
         rows.end_row();
     }
 
@@ -127,13 +143,25 @@ mod tests {
             execution_time: Nanos(500_000_000),
             preemption_time: Nanos(300_000_000),
             restarts: 1,
+            drafted: 40,
+            accepted: 31,
             in_window: true,
             status: RequestStatus::Finished,
         }
     }
 
+    #[test]
+    fn drafts_have_columns_at_the_end_where_there_are_any() {
+        let mut csv = RequestCsv::new(Vec::new(), &["m"]).with_drafts();
+        csv.write(&record());
+        let text = String::from_utf8(csv.finish().unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("{HEADER},num_draft_tokens,num_accepted_tokens"));
+        assert!(lines[1].ends_with(",finished,,40,31"), "{}", lines[1]);
+    }
+
     fn rows(records: &[RequestRecord]) -> Vec<String> {
-        let mut csv = RequestCsv::new(Vec::new(), "Llama-2-7B");
+        let mut csv = RequestCsv::new(Vec::new(), &["Llama-2-7B"]);
         records.iter().for_each(|record| csv.write(record));
         let text = String::from_utf8(csv.finish().unwrap()).unwrap();
         text.lines().map(str::to_owned).collect()

@@ -26,6 +26,14 @@ impl<W: Write> Rows<W> {
         Rows { buffer, out, error: None }
     }
 
+    /// Adds columns to the header, before the first row.
+    pub fn more_columns(&mut self, header: &str) {
+        self.buffer.pop();
+        self.buffer.push(b',');
+        self.buffer.extend_from_slice(header.as_bytes());
+        self.buffer.push(b'\n');
+    }
+
     /// A whole number.
     pub fn integer(&mut self, value: impl itoa::Integer) {
         push_integer(&mut self.buffer, value);

@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::metrics::names::FAMILIES;
 use crate::metrics::unit::Unit;
-use crate::metrics::{ExperimentResult, Load, Outcome, Slo, Spread, VariantResult, names};
+use crate::metrics::{
+    ExperimentResult, Load, ModelResult, Outcome, Slo, Spread, VariantResult, names,
+};
 
 /// The file's name.
 pub const SUMMARY: &str = "summary.json";
@@ -39,6 +41,21 @@ pub fn summary(result: &ExperimentResult) -> Value {
     out.insert("exact_steps".to_owned(), json!(result.exact_steps));
     out.insert("expectations".to_owned(), result.outcomes.iter().map(outcome).collect());
     Value::Object(out)
+}
+
+/// One of several models: what it is, its memory, and the means of its metrics.
+fn model(v: &VariantResult, one: &ModelResult) -> Value {
+    let metrics: Map<String, Value> = names::all()
+        .map(|metric| {
+            (metric.name.clone(), value(&metric.name, v.mean_of(&one.name, &metric.name)))
+        })
+        .collect();
+    json!({
+        "what": one.what,
+        "kv": { "blocks_per_replica": one.kv_blocks, "block_size": one.block_size },
+        "memory_gib_per_gpu": { "weights": one.weight_gib, "kv": one.kv_gib },
+        "metrics": metrics,
+    })
 }
 
 fn variant(v: &VariantResult) -> Map<String, Value> {
@@ -135,6 +152,9 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             },
         }),
     );
+    if !v.models.is_empty() {
+        put("models", v.models.iter().map(|one| (one.name.clone(), model(v, one))).collect());
+    }
     put(
         "timing",
         json!({

@@ -9,6 +9,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod import_vidur;
 mod model;
+mod models;
 pub mod paths;
 mod plugins;
 mod quantization;
@@ -18,6 +19,8 @@ mod resolved_text;
 #[allow(clippy::module_inception)] // the module's one noun
 mod scenario;
 mod setting_error;
+mod sharing;
+mod speculative;
 pub mod suggest;
 pub mod sweep;
 
@@ -28,6 +31,8 @@ pub use raw::OutputSettings;
 pub use resolve::Configuration;
 pub use scenario::Scenario;
 pub use setting_error::SettingError;
+pub use sharing::{GpuSharing, SpatialShare};
+pub use speculative::Speculative;
 
 #[cfg(test)]
 mod tests;

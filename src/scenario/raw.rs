@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::quantization::Quantization;
 use crate::metrics::{BatchRecords, Expectation, Slo};
 use crate::sim::Nanos;
+use crate::speculation::SpeculativeSettings;
 use crate::workload::WorkloadSpec;
 
 /// The whole file, or the whole of one variant.
@@ -36,6 +37,13 @@ pub(super) struct RawScenario {
     #[serde(default = "one")]
     pub seeds: u32,
     pub time_limit_s: Option<f64>,
+    /// Several models; read by [`super::models`], as are the two below.
+    #[serde(default, rename = "models")]
+    pub _models: IgnoredAny,
+    #[serde(default, rename = "serve")]
+    pub _serve: IgnoredAny,
+    #[serde(default, rename = "gpus")]
+    pub _gpus: IgnoredAny,
     pub slo: Option<Slo>,
     /// Partial overrides; each is merged into the rest before anything is read.
     #[serde(default, rename = "variants")]
@@ -96,6 +104,8 @@ pub(super) struct RawEngine {
     pub num_gpu_blocks: Option<u32>,
     /// Whether full KV blocks are found again by their prefix; as the policy has it if absent.
     pub enable_prefix_caching: Option<bool>,
+    /// Speculative decoding; off if absent.
+    pub speculative: Option<SpeculativeSettings>,
     /// Milliseconds from a request's arrival until the engine has it.
     #[serde(default)]
     pub api_overhead_ms: f64,

@@ -9,14 +9,17 @@ use super::document::{Document, Span};
 use super::quantization::Quantization;
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
-use super::{model, plugins, suggest};
-use crate::cluster::memory::{self, MemoryPlan, MemorySettings};
+use super::sharing::{self, GpuSharing};
+use super::speculative::{self, Speculative};
+use super::{model, models, plugins, suggest};
+use crate::cluster::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
 use crate::model::ModelSpec;
 use crate::registry::{AnyPolicy, AnyRouter, AnyTiming, Registry};
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
+use crate::speculation::{self, Speculation};
 use crate::timing::{Predictor, TimingContext, check_network};
 use crate::workload::{Workload, WorkloadSpec};
 
@@ -55,6 +58,8 @@ pub struct Configuration {
     pub limits: EngineLimits,
     /// Whether full KV blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// Speculative decoding, if it is on.
+    pub speculative: Option<Speculative>,
     /// Milliseconds from a request's arrival until the engine has it.
     pub api_overhead_ms: f64,
     /// Share of the device's memory that the engine takes.
@@ -75,16 +80,56 @@ pub struct Configuration {
     pub time_limit_s: Option<f64>,
     /// Objectives.
     pub slo: Option<Slo>,
+    /// The model's name under `models`; empty for a scenario with one model.
+    pub served_as: String,
+    /// On which GPUs this model and those beside it run.
+    pub gpus: GpuSharing,
+    /// The models that are served beside this one in the same cluster.
+    pub beside: Vec<Configuration>,
 }
 
 impl Configuration {
     /// What runs, in a few words: `Llama-2-7B | 1 x A100-SXM-80G | VllmV0`.
     pub fn what(&self) -> String {
+        if !self.beside.is_empty() {
+            let models: Vec<&str> = self.models().map(|one| one.model.name.as_ref()).collect();
+            let gpus = self.num_gpus();
+            let how = match self.gpus {
+                GpuSharing::Own => "own GPUs",
+                GpuSharing::TimeSliced => "time-sliced",
+                GpuSharing::Spatial(_) => "spatial",
+            };
+            return format!("{} | {gpus} x {} | {how}", models.join(" + "), self.device.name);
+        }
         let gpus = u64::from(self.replicas) * u64::from(self.parallel.gpus());
         format!("{} | {gpus} x {} | {}", self.model.label(), self.device.name, self.policy.name())
     }
 
-    /// How requests come.
+    /// This model and those beside it.
+    pub fn models(&self) -> impl Iterator<Item = &Configuration> {
+        std::iter::once(self).chain(&self.beside)
+    }
+
+    /// GPUs of all models together.
+    fn num_gpus(&self) -> u64 {
+        let of = |one: &Configuration| u64::from(one.replicas) * u64::from(one.parallel.gpus());
+        match self.gpus {
+            GpuSharing::Own => self.models().map(of).sum(),
+            // All lie on the same.
+            GpuSharing::TimeSliced | GpuSharing::Spatial(_) => of(self),
+        }
+    }
+
+    /// Stages that can run at once.
+    pub fn stages(&self) -> u32 {
+        let of = |one: &Configuration| one.replicas * one.parallel.pipeline;
+        match self.gpus {
+            GpuSharing::TimeSliced => of(self),
+            GpuSharing::Own | GpuSharing::Spatial(_) => self.models().map(of).sum(),
+        }
+    }
+
+    /// How requests of this model come.
     pub fn load(&self) -> Load {
         match (self.workload.concurrency(), self.workload.offered_rate()) {
             (Some(concurrency), _) => Load::ClosedLoop { concurrency },
@@ -102,6 +147,11 @@ impl Configuration {
             peak_flops: self.device.fp16_tflops * 1e12,
             gpus: self.replicas.saturating_mul(self.parallel.gpus()),
         })
+    }
+
+    /// How requests speculate, if they do.
+    pub fn speculation(&self) -> Option<Speculation> {
+        self.speculative.as_ref().map(|speculative| speculative.run.clone())
     }
 
     /// The time limit.
@@ -128,12 +178,36 @@ pub(super) fn resolve(
     registry: &Registry,
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<(Configuration, Common), Box<Diagnostic>> {
-    let raw: RawScenario = document.read(document.root())?;
-    let checker = Checker { document, base_dir, registry };
-    let common = checker.common(&raw)?;
-    let configuration = checker.configuration(name, &raw, warnings)?;
-    let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
-    Ok((configuration, common))
+    let one = |document: &Document, warnings: &mut Vec<Diagnostic>| {
+        let raw: RawScenario = document.read(document.root())?;
+        let checker = Checker { document, base_dir, registry };
+        let common = checker.common(&raw)?;
+        let configuration = checker.configuration(name, &raw, warnings)?;
+        let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
+        Ok((configuration, common))
+    };
+    let Some(several) = models::read(document)? else { return one(document, warnings) };
+    let mut all = Vec::new();
+    let mut common = None;
+    for part in several.parts {
+        let mut noticed = Vec::new();
+        let in_model = |d: Diagnostic| d.note(format!("in model `{}`", part.name));
+        let (configuration, its) = one(&part.document, &mut noticed)
+            .map_err(|error: Box<Diagnostic>| Box::new(in_model(*error)))?;
+        warnings.extend(noticed.into_iter().map(in_model));
+        let gpus = several.gpus.clone();
+        all.push(Configuration { served_as: part.name, gpus, ..configuration });
+        common = Some(its);
+    }
+    sharing::apply(document, &several.gpus, &mut all, &several.names)?;
+    // There is at least one.
+    let mut all = all.into_iter();
+    match (all.next(), common) {
+        (Some(first), Some(common)) => {
+            Ok((Configuration { beside: all.collect(), ..first }, common))
+        }
+        _ => Err(Box::new(Diagnostic::error("the scenario has no model"))),
+    }
 }
 
 struct Checker<'a> {
@@ -248,8 +322,19 @@ impl Checker<'_> {
             let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
             return Err(self.error("engine.api_overhead_ms", api_overhead_ms, &expected));
         }
+        let drafter = match &raw.engine.speculative {
+            None => None,
+            Some(settings) => {
+                let longest = raw.engine.max_model_len.unwrap_or(model.max_position);
+                speculative::goes_with(raw).map_err(|error| self.settings("", &error))?;
+                let checked = speculation::check_settings(settings, &model, parallel, longest)
+                    .map_err(|error| self.settings("engine.speculative", &error))?;
+                Some((settings, checked))
+            }
+        };
+        let draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
         let (limits, memory) =
-            self.engine(raw, &model, device, parallel, policy.as_ref(), warnings)?;
+            self.engine(raw, (&model, draft_memory), device, parallel, policy.as_ref(), warnings)?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
         let timing = plugins::read(self.document, "timing", self.registry.timings(), None)?;
         let context = TimingContext {
@@ -262,6 +347,19 @@ impl Checker<'_> {
             step_overhead_ms: policy.step_overhead_ms(),
         };
         let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
+        let (predictor, speculative) = match &drafter {
+            None => (predictor, None),
+            Some((settings, checked)) => {
+                let timings = self.registry.timings();
+                let built = speculative::build(
+                    (self.document, timings),
+                    (settings, checked),
+                    (timing.as_ref(), predictor),
+                    &context,
+                )?;
+                (built.run.predictor.clone() as Arc<dyn Predictor>, Some(built))
+            }
+        };
         let workload =
             raw.workload.check(self.base_dir).map_err(|error| self.settings("workload", &error))?;
         for warning in workload.warnings() {
@@ -290,6 +388,7 @@ impl Checker<'_> {
             policy,
             limits,
             prefix_caching,
+            speculative,
             api_overhead_ms,
             gpu_memory_utilization: raw.engine.gpu_memory_utilization,
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,
@@ -300,6 +399,9 @@ impl Checker<'_> {
             workload,
             time_limit_s: raw.time_limit_s,
             slo: raw.slo.clone(),
+            served_as: String::new(),
+            gpus: GpuSharing::Own,
+            beside: Vec::new(),
         })
     }
 
@@ -318,7 +420,7 @@ impl Checker<'_> {
     fn engine(
         &self,
         raw: &RawScenario,
-        model: &ModelSpec,
+        (model, draft): (&ModelSpec, DraftMemory),
         device: &DeviceSpec,
         parallel: Parallelism,
         policy: &dyn AnyPolicy,
@@ -387,6 +489,7 @@ impl Checker<'_> {
             max_model_len,
             max_num_batched_tokens: tokens,
             max_num_seqs: batch.max_num_seqs,
+            draft,
         };
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));

@@ -11,6 +11,7 @@ use super::diagnostic::Diagnostic;
 use super::document::{Document, Kind, Node, Source, ron_options};
 use super::resolve::Configuration;
 use super::scenario::Scenario;
+use super::sharing::GpuSharing;
 use super::{model, paths};
 
 /// Lines are broken beyond this width.
@@ -52,6 +53,36 @@ pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
 }
 
 fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
+    if c.served_as.is_empty() {
+        let mut sections = model_sections(c)?;
+        let slo = sections.iter().position(|section| section.0 == "slo").unwrap_or(sections.len());
+        sections.splice(slo..slo, time_limit(c));
+        return Ok(sections);
+    }
+    // Each model's section stands whole, so that nothing is left to merge.
+    let mut models = Vec::new();
+    for one in c.models() {
+        let fields: Vec<String> = model_sections(one)?
+            .into_iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        models.push(format!("{}: ({})", one.served_as, fields.join(", ")));
+    }
+    let mut gpus = c.gpus.clone();
+    if let GpuSharing::Spatial(shares) = &mut gpus {
+        shares.retain(|name, _| c.models().any(|one| one.served_as == *name));
+    }
+    let mut sections =
+        vec![("models", format!("({})", models.join(", "))), ("gpus", ron_text(&gpus)?)];
+    sections.extend(time_limit(c));
+    Ok(sections)
+}
+
+fn time_limit(c: &Configuration) -> Option<Section> {
+    c.time_limit_s.map(|limit| ("time_limit_s", format!("{limit:?}")))
+}
+
+fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     let mut cluster = vec![
         format!("replicas: {}", c.replicas),
         format!("tensor_parallel: {}", c.parallel.tensor),
@@ -79,6 +110,11 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if c.limits.vidur_lengths {
         engine.push("vidur_lengths: true".to_owned());
     }
+    if let Some(speculative) = &c.speculative {
+        let settings = ron_text(&speculative.settings)?;
+        let settings = settings.strip_suffix(')').unwrap_or(&settings);
+        engine.push(format!("speculative: {settings}{})", speculative.draft_timing_text()));
+    }
     let mut sections = vec![
         ("model", model::to_ron(&c.model, c.model_config.as_deref()).map_err(unwritable)?),
         ("device", ron_text(&c.device.name)?),
@@ -89,9 +125,6 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     ];
     if let Some(quantization) = &c.quantization {
         sections.push(("quantization", ron_text(quantization)?));
-    }
-    if let Some(limit) = c.time_limit_s {
-        sections.push(("time_limit_s", format!("{limit:?}")));
     }
     if let Some(slo) = &c.slo {
         sections.push(("slo", ron_text(slo)?));

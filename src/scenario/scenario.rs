@@ -263,7 +263,13 @@ fn check_expectations(
 ) -> Result<(), Box<Diagnostic>> {
     let names: Vec<&str> =
         configurations.iter().map(|c| c.name.as_str()).filter(|name| !name.is_empty()).collect();
-    match expect::check_all(expectations, &names).first() {
+    let mut models: Vec<&str> = Vec::new();
+    for model in configurations.iter().flat_map(Configuration::models) {
+        if !model.served_as.is_empty() && !models.contains(&model.served_as.as_str()) {
+            models.push(&model.served_as);
+        }
+    }
+    match expect::check_all(expectations, &names, &models).first() {
         Some(error) => Err(Box::new(plugins::setting_error(base, "", error))),
         None => Ok(()),
     }

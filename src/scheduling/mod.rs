@@ -6,6 +6,7 @@
 //! decode, preempts. Blocks move at once, in the same transaction, because what fits next depends
 //! on it. The operations work on the running requests as a group.
 
+mod drafts;
 mod faster_transformer;
 mod group_plan;
 mod light_llm;

@@ -65,6 +65,8 @@ pub(crate) fn plan<P: Policy>(
         let limits: &EngineLimits = &pool.limits;
         ledger.open(replica.pool_index);
         let mut committed = std::mem::take(&mut replica.committed);
+        let speculation = pool.speculation.as_ref();
+        let drafts = speculation.map_or(0, |s| s.drafts(&replica.drafts, replica.holding));
         while let Some(&slot) = replica.free_slots.last() {
             let mut view = PlanView {
                 now,
@@ -80,6 +82,7 @@ pub(crate) fn plan<P: Policy>(
                 group_planned: false,
                 changes: &mut scratch.changes,
                 planned_tokens: 0,
+                drafts,
                 preempted: 0,
                 committed: std::mem::take(&mut committed),
                 stay_idle: false,
@@ -113,6 +116,7 @@ pub(crate) fn plan<P: Policy>(
                 };
                 let group = with_group.then_some(&mut replica.decoding);
                 batch.fill(ledger.planned, group, &mut scratch.planned, exactly);
+                batch.grows = fit != Fit::Reserved;
                 ledger.planned += 1;
                 replica.free_slots.pop();
                 let Some(&first) = stages.entities().first() else { break };

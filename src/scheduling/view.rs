@@ -98,6 +98,8 @@ pub struct PlanView<'a> {
     pub(super) group_planned: bool,
     pub(super) changes: &'a mut Vec<BlockChange>,
     pub(super) planned_tokens: u32,
+    /// Most drafts that each decoding request feeds in this batch (speculative decoding).
+    pub(super) drafts: u32,
     pub(super) preempted: u32,
     pub(super) committed: u32,
     pub(super) stay_idle: bool,
@@ -284,8 +286,11 @@ impl PlanView<'_> {
         }
     }
 
-    /// Which of its blocks a request fills in this batch.
+    /// Which of its blocks a request is sure to fill in this batch: drafts may be refused.
     fn filled(&self, sequence: &Sequence) -> Range<usize> {
+        if sequence.prefilled && sequence.tokens > 1 {
+            return 0..0;
+        }
         let (held, size) = (sequence.kv_tokens(), self.limits.block_size);
         (held / size) as usize..((held + sequence.tokens) / size) as usize
     }
@@ -311,7 +316,8 @@ impl PlanView<'_> {
     /// Lets the running requests decode one token each, in order, until `rule.limit` is reached.
     /// One that does not fit makes room by preempting from the tail of the list; if it is the last
     /// itself, it is preempted. Requests with an incomplete prefill do not count: they are set
-    /// aside for [`PlanView::extend_prefills`].
+    /// aside for [`PlanView::extend_prefills`]. Under speculative decoding each feeds its drafts too,
+    /// for which it needs blocks; if they are reserved, as many drafts as these hold.
     pub fn decode(&mut self, rule: DecodeRule) {
         self.fit = rule.fit;
         let room = rule.limit.saturating_sub(self.planned());
@@ -319,9 +325,9 @@ impl PlanView<'_> {
             self.replica.dissolve();
         }
         let room = rule.limit.saturating_sub(self.planned());
-        let (walked, decoding) = self.walk(rule, room);
-        self.planned_tokens += decoding;
-        self.ledger.counts.used += u64::from(decoding);
+        let (walked, decoding, tokens) = self.walk(rule, room);
+        self.planned_tokens += tokens;
+        self.ledger.counts.used += u64::from(tokens);
         let running = &mut self.replica.running;
         if decoding as usize == walked && self.planned.is_empty() && walked == running.len() {
             std::mem::swap(running, self.planned);
@@ -333,23 +339,26 @@ impl PlanView<'_> {
         }
     }
 
-    /// Gives each running request, in order, its block if it needs one. Returns how many requests
-    /// it came past and how many of them decode.
-    fn walk(&mut self, rule: DecodeRule, room: usize) -> (usize, u32) {
+    /// Gives each running request, in order, its blocks if it needs some. Returns how many requests
+    /// it came past, how many of them decode, and their tokens.
+    fn walk(&mut self, rule: DecodeRule, room: usize) -> (usize, u32, u32) {
         let mut index = 0;
-        let mut decoding = 0;
+        let (mut decoding, mut tokens) = (0, 0);
         while index < self.replica.running.len() && (decoding as usize) < room {
             let block_size = self.limits.block_size;
-            let sequence = &mut self.replica.running[index];
+            let sequence = &self.replica.running[index];
             if !sequence.prefilled {
                 index += 1;
                 continue;
             }
-            let needs = sequence.processed > sequence.blocks * block_size;
+            let (fed, missing) = match self.drafts {
+                0 => (1, u32::from(sequence.processed > sequence.blocks * block_size)),
+                _ => self.fed_and_missing(sequence, rule.fit),
+            };
             let free = self.replica.pool.free();
             let fits = match rule.fit {
-                Fit::Needed => !needs || free >= 1,
-                Fit::SpareBlock => free >= 1,
+                Fit::Needed => missing <= free,
+                Fit::SpareBlock => missing.max(1) <= free,
                 Fit::Reserved => true,
             };
             if !fits {
@@ -358,17 +367,18 @@ impl PlanView<'_> {
                 self.preempt_at(victim, rule.vidur_partial_restart);
                 continue;
             }
-            if needs && rule.fit != Fit::Reserved {
-                self.grow(index, 1);
+            if missing > 0 && rule.fit != Fit::Reserved {
+                self.grow(index, missing);
             }
             let sequence = &mut self.replica.running[index];
-            sequence.tokens = 1;
+            sequence.tokens = fed;
             let sequence = *sequence;
             self.remember(&sequence);
             decoding += 1;
+            tokens += fed;
             index += 1;
         }
-        (index, decoding)
+        (index, decoding, tokens)
     }
 
     /// Gives the running request at `index` `count` more blocks, which are free.
@@ -382,7 +392,7 @@ impl PlanView<'_> {
     }
 
     /// Lets the running requests go on, in order, until `budget` tokens are planned: a decoding
-    /// one with its token, one with an incomplete prefill with as much of its prompt as is left of
+    /// one with its token (and its drafts), one with an incomplete prefill with as much of its prompt as is left of
     /// the budget, at most `chunk`. Each gets the blocks that it needs for this batch; if they are not free,
     /// requests are preempted as `victim` says. When it comes to the request itself, the walk
     /// ends; it is preempted then unless other batches of a pipeline are under way. This is how vLLM V1 schedules its running list.
@@ -399,7 +409,7 @@ impl PlanView<'_> {
             let left = budget.saturating_sub(self.planned_tokens);
             let sequence = self.replica.running[index];
             let tokens = asked.take().unwrap_or(match sequence.prefilled {
-                true => 1.min(left),
+                true => self.fed(&sequence).min(left),
                 false => left.min(chunk).min(sequence.prompt - sequence.processed),
             });
             if tokens == 0 {
@@ -464,7 +474,8 @@ impl PlanView<'_> {
         self.preempted as usize
     }
 
-    /// Lets the group of the first running request decode (all its members, one token each).
+    /// Lets the group of the first running request decode (all its members, one token each and the
+    /// drafts for which their blocks have room).
     pub fn decode_first_group(&mut self) {
         self.fit = Fit::Reserved;
         if self.group_is_idle() {
@@ -480,10 +491,12 @@ impl PlanView<'_> {
         let Some(group) = self.replica.running.first().map(|s| s.group) else { return };
         let before = self.planned.len();
         self.planned.extend(self.replica.running.extract_if(.., |s| s.group == group));
-        for sequence in &mut self.planned[before..] {
-            sequence.tokens = 1;
+        let mut added = 0;
+        for index in before..self.planned.len() {
+            let fed = self.fed_within_blocks(&self.planned[index]);
+            self.planned[index].tokens = fed;
+            added += fed;
         }
-        let added = (self.planned.len() - before) as u32;
         self.planned_tokens += added;
         self.ledger.counts.used += u64::from(added);
     }

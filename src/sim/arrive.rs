@@ -10,6 +10,7 @@ use crate::kv::{BlockTable, Content};
 use crate::metrics::RequestStatus;
 use crate::request::{Request, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
+use crate::speculation::Drafting;
 use crate::workload::{NewRequest, RequestSource};
 
 /// Decides, from a request's place in the order of arrivals and its arrival, whether the
@@ -231,6 +232,10 @@ pub(crate) fn arrive(
             first_token_at: None,
             cached_tokens: 0,
             restarts: 0,
+            drafting: pool
+                .speculation
+                .as_ref()
+                .map(|_| Box::new(Drafting::new(pool.seed, &pool.name, new.id))),
         };
         ledger.open(index);
         let totals = &mut ledger.totals;
@@ -251,7 +256,8 @@ pub(crate) fn arrive(
             let (prompt, output) = (new.prompt_tokens, new.output_tokens);
             entity.insert(content.hashes(new.id, prompt, output, block_size));
         }
-        match never_fits(&sequence, &pool.limits) {
+        let drafts = pool.speculation.as_ref().map_or(0, |speculation| speculation.k);
+        match never_fits(&sequence, &pool.limits, drafts) {
             None => lists.incoming.push((index, sequence)),
             Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),
         }
@@ -259,8 +265,8 @@ pub(crate) fn arrive(
 }
 
 /// Why no replica could ever serve the request, if so. Its last token needs no place in the KV
-/// cache.
-fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
+/// cache, but its last step may have `drafts` drafts.
+fn never_fits(sequence: &Sequence, limits: &EngineLimits, drafts: u32) -> Option<String> {
     if limits.vidur_lengths {
         return None;
     }
@@ -269,7 +275,7 @@ fn never_fits(sequence: &Sequence, limits: &EngineLimits) -> Option<String> {
         let limit = limits.max_model_len;
         return Some(format!("{total} tokens in all exceed max_model_len {limit}"));
     }
-    let needed = limits.blocks_for(total - 1);
+    let needed = limits.blocks_for((total - 1 + drafts).min(limits.max_model_len.max(total - 1)));
     if needed > limits.num_blocks {
         let blocks = limits.num_blocks;
         return Some(format!("{total} tokens need {needed} KV blocks, a replica has {blocks}"));

@@ -1,5 +1,7 @@
 //! Builds the world and the schedule, and runs steps until nothing is left to do.
 
+use std::collections::BTreeMap;
+
 use bevy_ecs::error::FallbackErrorHandler;
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor};
@@ -14,7 +16,7 @@ use super::{
     SimSpec, Worklists,
 };
 use crate::batch::{Batch, Form};
-use crate::cluster::{BatchOf, Replica, Stage, StageOf, StageQueue};
+use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
 use crate::kv::{BlockPool, spawn_staged_blocks};
 use crate::metrics::{BatchRecords, RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
@@ -122,18 +124,27 @@ impl Simulation {
         let sizes: Vec<u32> = spec.pools.iter().map(|pool| pool.replicas).collect();
         let single = sizes.iter().sum::<u32>() == 1;
         let mut ledger = Ledger::new(&sizes);
+        let mut shared: BTreeMap<(u32, u32, u32), Entity> = BTreeMap::new();
         let mut replicas = Vec::new();
         let mut pools = Vec::new();
         let mut traffic = Vec::new();
         for (pool, index) in spec.pools.into_iter().zip(0..) {
-            let grouped = pool.limits.stages == 1 && !spec.plain_lists;
+            // How many tokens a step makes is only known when it ends.
+            let speculates = pool.speculation.is_some();
+            let grouped = pool.limits.stages == 1 && !spec.plain_lists && !speculates;
             let form = if grouped { Form::Grouped } else { Form::AlwaysPlain };
             let first_replica = replicas.len() as u32;
             let mut limits = pool.limits;
             limits.num_blocks = limits.num_blocks.saturating_sub(pool.policy.reserved_blocks());
             for number in 0..pool.replicas {
                 let place = Place { pool: index, replica: first_replica + number, form };
-                replicas.push(spawn_replica(&mut world, place, &limits, &pool));
+                let gpus = pool.shared_gpus.map_or(Vec::new(), |set| {
+                    let stages = (0..limits.stages).map(|stage| (set, number, stage));
+                    stages
+                        .map(|key| *shared.entry(key).or_insert_with(|| spawn_gpus(&mut world)))
+                        .collect()
+                });
+                replicas.push(spawn_replica(&mut world, place, &limits, &pool, &gpus));
             }
             let purpose = match pool.name.as_str() {
                 "" => "routing".to_owned(),
@@ -145,9 +156,15 @@ impl Simulation {
             pools.push(Pool {
                 limits,
                 prefix_caching: pool.prefix_caching,
+                speculation: pool.speculation,
+                name: pool.name,
+                seed: spec.seed,
                 predictor: pool.predictor,
                 fast_forward: !spec.exact_steps
+                    && !speculates
                     && limits.stages == 1
+                    // Who takes turns with others cannot know when its next iteration starts.
+                    && pool.shared_gpus.is_none()
                     && (single || spec.batch_records != BatchRecords::Each),
                 first_replica,
             });
@@ -297,6 +314,10 @@ thread_local! {
         const { std::cell::RefCell::new(None) };
 }
 
+fn spawn_gpus(world: &mut World) -> Entity {
+    world.spawn(SharedGpus::default()).id()
+}
+
 /// Where a replica belongs: its pool and its number in the cluster; the form of its running list.
 #[derive(Clone, Copy)]
 struct Place {
@@ -310,6 +331,7 @@ fn spawn_replica(
     place: Place,
     limits: &EngineLimits,
     spec: &PoolSpec,
+    gpus: &[Entity],
 ) -> Entity {
     let index = place.replica;
     let pool = BlockPool::new(limits.num_blocks, spec.prefix_caching);
@@ -319,7 +341,13 @@ fn spawn_replica(
     let entity = world.spawn(replica).id();
     spec.policy.insert(world, entity);
     let stages: Vec<Entity> = (0..limits.stages)
-        .map(|index| Stage { index, count: limits.stages, pool: place.pool, next: None })
+        .map(|index| Stage {
+            index,
+            count: limits.stages,
+            pool: place.pool,
+            gpus: gpus.get(index as usize).copied(),
+            next: None,
+        })
         .map(|stage| world.spawn((stage, StageOf(entity))).id())
         .collect();
     for pair in stages.windows(2) {

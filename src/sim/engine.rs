@@ -7,6 +7,7 @@ use bevy_ecs::prelude::*;
 use crate::metrics::BatchRecords;
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
+use crate::speculation::Speculation;
 use crate::timing::Predictor;
 
 /// The cluster: pools of equal replicas.
@@ -28,6 +29,12 @@ pub(crate) struct Pool {
     pub limits: EngineLimits,
     /// Whether full blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// How requests speculate, if they do.
+    pub speculation: Option<Speculation>,
+    /// Its name, which its random streams depend on.
+    pub name: String,
+    /// The run's seed.
+    pub seed: u64,
     /// What its batches cost.
     pub predictor: Arc<dyn Predictor>,
     /// Whether a launch may cover several iterations.

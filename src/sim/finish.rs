@@ -3,12 +3,14 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
+use super::speculate::Verified;
 use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
 use crate::batch::{Batch, BlockChange};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
 use crate::kv::{BlockStore, BlockTable, KvBlock};
 use crate::metrics::{BatchRecord, BatchRecords, RequestStatus};
 use crate::request::{RequestQuery, Sequence};
+use crate::speculation::Speculation;
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
 #[derive(SystemParam)]
@@ -70,11 +72,13 @@ pub(crate) fn finish(
         }
         let (mut batch, &BatchOf(entity)) = batches.get_mut(slot)?;
         let mut replica = replicas.get_mut(entity)?;
-        let block_size = engine.pool(replica.pool_index).limits.block_size;
+        let pool = engine.pool(replica.pool_index);
+        let block_size = pool.limits.block_size;
         books.ledger.open(replica.pool_index);
         let mut commit = Commit {
             now,
             batch_records: engine.batch_records,
+            speculation: pool.speculation.as_ref(),
             ended: &mut lists.ended,
             block_size,
             blocks: &mut blocks,
@@ -94,6 +98,7 @@ pub(crate) fn finish(
 pub(super) struct Commit<'a, 'b> {
     pub now: Nanos,
     pub batch_records: BatchRecords,
+    speculation: Option<&'a Speculation>,
     ended: &'a mut Vec<(Sequence, RequestStatus)>,
     pub block_size: u32,
     pub blocks: &'a mut BlockStore<'b>,
@@ -116,9 +121,15 @@ impl Books<'_, '_> {
         replica.last_end = batch.ready;
         self.count(batch, stage, first_end, batch.scheduled_at, commit);
         let mut any_ended = false;
+        let mut verified = Verified::default();
         for member in &mut batch.members {
             member.execution += batch.execution;
-            if member.prefilled {
+            if member.prefilled
+                && let Some(speculation) = commit.speculation
+            {
+                let drafts = (speculation, &mut verified);
+                self.verify(member, (&mut *replica, batch.grows), drafts, first_end, commit)?;
+            } else if member.prefilled {
                 member.processed += 1;
                 self.token(member, first_end);
             } else {
@@ -128,6 +139,9 @@ impl Books<'_, '_> {
             any_ended |= member.processed == member.target;
         }
         self.flush_gaps();
+        if let Some(speculation) = commit.speculation {
+            self.learn(batch, replica, speculation, verified);
+        }
         let mut execution = batch.execution;
         if batch.run.iterations() > 1 {
             execution += self.commit_rest(batch, replica, stage, commit)?;
@@ -172,7 +186,7 @@ impl Books<'_, '_> {
         totals.batch_members += u64::from(batch.size);
         totals.end = totals.end.max(end);
         totals.prefill_tokens += u64::from(shape.prefill_tokens());
-        totals.decode_tokens += u64::from(shape.decodes);
+        totals.decode_tokens += u64::from(shape.decodes) + u64::from(shape.drafts);
         totals.context_products += shape.context_products();
         for part in &shape.prefills {
             totals.prefill_squares += u64::from(part.tokens) * (u64::from(part.tokens) + 1) / 2;
@@ -241,7 +255,7 @@ impl Books<'_, '_> {
     }
 
     /// A request got a token now.
-    fn token(&mut self, member: &mut Sequence, now: Nanos) {
+    pub(super) fn token(&mut self, member: &mut Sequence, now: Nanos) {
         if member.has_token && member.in_window {
             let gap = now.since(member.last_token_at);
             if gap != self.gaps.0 {

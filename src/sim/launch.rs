@@ -5,10 +5,11 @@ use bevy_ecs::prelude::*;
 use super::arrive::Arrivals;
 use super::{Agenda, Engine, Event, Instant, Ledger, Nanos, Worklists};
 use crate::batch::Batch;
-use crate::cluster::{Replica, Stage, StageQueue, Stages};
+use crate::cluster::{Replica, SharedGpus, Stage, StageQueue, Stages};
 use crate::timing::{StagePosition, StageTime};
 
 /// Launch phase: prices the next batch of each stage that can start one, and pushes its end.
+#[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn launch(
     mut agenda: ResMut<Agenda>,
     engine: Res<Engine>,
@@ -16,14 +17,24 @@ pub(crate) fn launch(
     mut lists: ResMut<Worklists>,
     mut ledger: ResMut<Ledger>,
     mut stages: Query<(&Stage, &mut StageQueue)>,
+    mut shared: Query<&mut SharedGpus>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
     lists.touched.clear();
     let now = agenda.now();
     for entity in lists.to_serve.drain(..) {
-        let (stage, mut queue) = stages.get_mut(entity)?;
+        let (mut stage, mut queue) = stages.get_mut(entity)?;
         if queue.current.is_some() {
             continue;
+        }
+        let mut entity = entity;
+        let mut gpus_free = queue.free;
+        if let Some(gpus) = stage.gpus {
+            let mut gpus = shared.get_mut(gpus)?;
+            let Some(next) = gpus.turn(entity, !queue.fifo.is_empty()) else { continue };
+            entity = next;
+            gpus_free = gpus.free;
+            (stage, queue) = stages.get_mut(entity)?;
         }
         let Some(slot) = queue.fifo.pop_front() else { continue };
         queue.current = Some(slot);
@@ -32,7 +43,7 @@ pub(crate) fn launch(
         let position = StagePosition { index: stage.index, count: stage.count };
         let predictor = &engine.pool(stage.pool).predictor;
         let time = predictor.stage_time(&batch.shape, position);
-        let start = batch.ready.later(queue.free);
+        let start = batch.ready.later(queue.free).later(gpus_free);
         // Both may be in the past: a request has just arrived.
         let start = if start.tick == now { start } else { Instant::at(now) };
         let (mut end, time) = ended(start, time);
@@ -58,6 +69,9 @@ pub(crate) fn launch(
             }
         }
         (queue.free, batch.ready) = (end, end);
+        if let Some(gpus) = stage.gpus {
+            shared.get_mut(gpus)?.free = end;
+        }
         agenda.push(end.tick, Event::StageEnd(entity, queue.launches));
     }
     Ok(())

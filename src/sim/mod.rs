@@ -18,6 +18,7 @@ mod phase;
 mod random;
 mod series;
 mod spec;
+mod speculate;
 mod time;
 
 pub(crate) use agenda::{Agenda, Event};

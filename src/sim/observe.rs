@@ -65,6 +65,8 @@ pub(crate) fn record(
         // first start and the last end is gaps.
         preemption_time: on_stages.since(sequence.execution),
         restarts: request.restarts,
+        drafted: request.drafting.as_ref().map_or(0, |drafting| drafting.drafted),
+        accepted: request.drafting.as_ref().map_or(0, |drafting| drafting.accepted),
         in_window: request.in_window,
         status,
     }

@@ -30,6 +30,15 @@ impl RandomStream {
         RandomStream { pcg: Pcg64::seed_from_u64(split_mix(seed).wrapping_add(hash)) }
     }
 
+    /// The seed of a part of a run, such as one of its models: what `name` draws does not depend
+    /// on which other parts there are.
+    pub fn seed_of(seed: u64, name: &str) -> u64 {
+        match name {
+            "" => seed,
+            name => RandomStream::new(seed, name).pcg.next_u64(),
+        }
+    }
+
     /// Uniform in `[0, 1)`, 53 bits.
     pub fn uniform(&mut self) -> f64 {
         (self.pcg.next_u64() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)

@@ -97,6 +97,11 @@ impl Series {
         row.output_tokens += decodes;
     }
 
+    /// A step of a decoding request made so many tokens more than one (speculative decoding).
+    pub fn more_tokens(&mut self, time: Nanos, tokens: u64) {
+        self.at(time).output_tokens += tokens;
+    }
+
     /// A prompt was complete and produced a token.
     pub fn first_token(&mut self, time: Nanos) {
         self.at(time).output_tokens += 1;

@@ -7,6 +7,7 @@ use super::arrive::Window;
 use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::scheduling::EngineLimits;
+use crate::speculation::Speculation;
 use crate::timing::Predictor;
 use crate::workload::RequestSource;
 
@@ -41,12 +42,17 @@ pub struct PoolSpec {
     pub limits: EngineLimits,
     /// Whether full KV blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// How requests speculate, if they do. `predictor` is then that of the speculation.
+    pub speculation: Option<Speculation>,
     /// The scheduling policy of every replica.
     pub policy: Box<dyn AnyPolicy>,
     /// The router, which sees only this pool.
     pub router: Box<dyn AnyRouter>,
     /// The model of execution time.
     pub predictor: Arc<dyn Predictor>,
+    /// Pools of the same number here take turns on the same GPUs, replica by replica and stage by
+    /// stage; `None` for GPUs of their own.
+    pub shared_gpus: Option<u32>,
     /// The requests that arrive at it.
     pub traffic: Traffic,
 }
@@ -68,8 +74,13 @@ pub struct Traffic {
 impl SimSpec {
     /// A run of a single pool, without a time limit or batch records.
     pub fn of_one(pool: PoolSpec, seed: u64) -> SimSpec {
+        SimSpec { pools: vec![pool], ..SimSpec::of_none(seed) }
+    }
+
+    /// The same without a pool yet.
+    pub fn of_none(seed: u64) -> SimSpec {
         SimSpec {
-            pools: vec![pool],
+            pools: Vec::new(),
             seed,
             time_limit: None,
             batch_records: BatchRecords::Off,

@@ -1,6 +1,7 @@
 //! Runs a policy over random scenarios.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::metrics::{
     BatchRecord, BatchRecords, IntervalRecord, RequestRecord, RequestStatus, RunSink, RunTotals,
@@ -8,6 +9,7 @@ use crate::metrics::{
 };
 use crate::scheduling::Policy;
 use crate::sim::{Nanos, Simulation};
+use crate::speculation::{Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor};
 
 use super::{RandomScenario, audit};
 
@@ -36,6 +38,7 @@ pub struct PolicyCheck<P> {
     policy: P,
     seeds: std::ops::Range<u64>,
     first_come_first_served: bool,
+    speculation: Option<(u32, Acceptance, Adaptive)>,
 }
 
 #[derive(Default)]
@@ -60,7 +63,13 @@ impl RunSink for Records {
 impl<P: Policy> PolicyCheck<P> {
     /// A check over the scenarios of seeds `0..200`.
     pub fn new(policy: P) -> PolicyCheck<P> {
-        PolicyCheck { policy, seeds: 0..200, first_come_first_served: false }
+        PolicyCheck { policy, seeds: 0..200, first_come_first_served: false, speculation: None }
+    }
+
+    /// All requests speculate, with `k` drafts at most.
+    pub fn speculating(mut self, k: u32, acceptance: Acceptance, adaptive: Adaptive) -> Self {
+        self.speculation = Some((k, acceptance, adaptive));
+        self
     }
 
     /// Other scenarios.
@@ -132,6 +141,16 @@ impl<P: Policy> PolicyCheck<P> {
         steps: Steps,
     ) -> Result<(Records, RunTotals), String> {
         let mut spec = scenario.spec(Box::new(self.policy.clone()));
+        if let Some((k, acceptance, adaptive)) = &self.speculation {
+            for pool in &mut spec.pools {
+                let half = Drafter::Passes { predictor: pool.predictor.clone(), share: 0.5 };
+                let target = pool.predictor.clone();
+                let predictor = Arc::new(SpeculativePredictor::new(target, half, "drafts"));
+                pool.predictor = predictor.clone();
+                let (k, acceptance, adaptive) = (*k, acceptance.clone(), adaptive.clone());
+                pool.speculation = Some(Speculation { k, acceptance, adaptive, predictor });
+            }
+        }
         spec.exact_steps = steps != Steps::Fast;
         spec.plain_lists = steps == Steps::Plain;
         // Each batch of several replicas is only recorded in single steps.

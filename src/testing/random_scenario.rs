@@ -228,9 +228,11 @@ impl RandomScenario {
             replicas: self.replicas,
             limits: self.limits,
             prefix_caching: self.prefix_caching,
+            speculation: None,
             policy,
             router,
             predictor: Arc::new(self.time),
+            shared_gpus: None,
             traffic: Traffic {
                 source: Box::new(List {
                     requests: self.requests.clone(),

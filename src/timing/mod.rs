@@ -8,6 +8,7 @@ mod formula;
 mod full;
 mod layerwise;
 mod measured;
+mod partition;
 mod settings;
 
 pub use formula::FormulaSettings;
@@ -17,6 +18,7 @@ pub use full::{
 };
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
+pub(crate) use partition::Partition;
 pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};
 
@@ -36,11 +38,11 @@ pub struct PrefillPart {
 /// What a batch consists of, as far as its execution time depends on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchShape {
-    /// Tokens fed to the model: all chunks plus one per decoding request.
+    /// Tokens fed to the model: all chunks plus one per decoding request, and the drafts.
     pub tokens: u32,
     /// The prompts or chunks, in batch order.
     pub prefills: Vec<PrefillPart>,
-    /// Number of decoding requests (one token each).
+    /// Number of decoding requests (one token each, and their drafts).
     pub decodes: u32,
     /// Sum over the decoding requests of their context length in tokens, the token being fed
     /// included.
@@ -51,6 +53,13 @@ pub struct BatchShape {
     pub decode_context_max: u32,
     /// The shortest of them; 0 without decoding requests.
     pub decode_context_min: u32,
+    /// Tokens that decoding requests feed beside: drafts that this pass verifies (speculative
+    /// decoding).
+    pub drafts: u32,
+    /// Sum over the decoding requests of (context, as in `decode_context`, x drafts).
+    pub draft_context: u64,
+    /// The most drafts of one request: so many steps the drafter takes.
+    pub draft_steps: u32,
 }
 
 impl BatchShape {
@@ -74,7 +83,13 @@ impl BatchShape {
 
     /// Tokens of prompts in this batch.
     pub fn prefill_tokens(&self) -> u32 {
-        self.tokens - self.decodes
+        self.tokens - self.decodes - self.drafts
+    }
+
+    /// Rows of logits: one for each prompt or chunk, and one for each token of a decoding request.
+    pub fn sampled(&self) -> u32 {
+        let prefills = self.prefills.len() as u32;
+        self.decodes.saturating_add(self.drafts).saturating_add(prefills)
     }
 
     /// Sum over all requests of (context before this batch x tokens in this batch), where a
@@ -82,7 +97,7 @@ impl BatchShape {
     pub fn context_products(&self) -> u64 {
         let prefill: u64 =
             self.prefills.iter().map(|p| u64::from(p.context) * u64::from(p.tokens)).sum();
-        prefill + self.decode_context
+        prefill + self.decode_context + self.draft_context
     }
 
     /// Adds a decoding request with a context of `context` tokens, the one being fed included.
@@ -94,6 +109,39 @@ impl BatchShape {
         self.decode_context += u64::from(context);
         self.decode_context_squares += u64::from(context) * u64::from(context);
         self.decode_context_max = self.decode_context_max.max(context);
+    }
+
+    /// Adds `drafts` drafts of the decoding request that was added last, with a context of `context`
+    /// tokens.
+    pub fn add_drafts(&mut self, drafts: u32, context: u32) {
+        self.tokens += drafts;
+        self.drafts += drafts;
+        self.draft_context += u64::from(drafts) * u64::from(context);
+        self.draft_steps = self.draft_steps.max(drafts);
+    }
+
+    /// The same batch with `drafts` drafts for each decoding request.
+    pub fn with_drafts(&self, drafts: u32) -> BatchShape {
+        let all = self.decodes.saturating_mul(drafts);
+        BatchShape {
+            tokens: self.tokens - self.drafts + all,
+            drafts: all,
+            draft_context: self.decode_context * u64::from(drafts),
+            draft_steps: if self.decodes > 0 { drafts } else { 0 },
+            ..self.clone()
+        }
+    }
+
+    /// Takes the prompts and chunks out.
+    pub fn without_prefills(&mut self) {
+        self.tokens -= self.prefill_tokens();
+        self.prefills.clear();
+    }
+
+    /// The mean over the decoding requests of what a verifying kernel reads of the KV cache: the
+    /// context and the drafts. Not 0 requests.
+    pub(crate) fn decode_context_mean(&self) -> f64 {
+        (self.decode_context + u64::from(self.drafts)) as f64 / f64::from(self.decodes)
     }
 
     /// The next iteration of a batch that only decodes: every context is one token longer.
@@ -141,6 +189,9 @@ impl BatchShape {
         self.decode_context_squares = 0;
         self.decode_context_max = 0;
         self.decode_context_min = 0;
+        self.drafts = 0;
+        self.draft_context = 0;
+        self.draft_steps = 0;
     }
 }
 

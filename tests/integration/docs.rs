@@ -37,8 +37,9 @@ fn scenarios_in_the_documents_are_valid() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut seen = 0;
     for (path, text) in documents() {
-        for block in blocks(&text, "ron").into_iter().filter(|block| block.contains("\n    model:"))
-        {
+        let whole =
+            |block: &&str| block.contains("\n    model:") || block.contains("\n    models:");
+        for block in blocks(&text, "ron").into_iter().filter(whole) {
             let file = folder.path().join("documented.ron");
             std::fs::write(&file, block).expect("written");
             if let Err(error) = Scenario::load(&file, &[], &Registry::built_in()) {

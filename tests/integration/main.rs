@@ -20,3 +20,5 @@ mod reference;
 mod refusals;
 mod room;
 mod scenarios;
+mod several_models;
+mod speculative;

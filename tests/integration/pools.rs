@@ -5,8 +5,8 @@ use vidur_ecs::metrics::{
 };
 use vidur_ecs::registry::AnyPolicy;
 use vidur_ecs::scheduling::{Orca, Sarathi, VllmV0, VllmV1};
-use vidur_ecs::sim::{PoolSpec, SimSpec, Simulation};
-use vidur_ecs::testing::{RandomScenario, audit};
+use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation};
+use vidur_ecs::testing::{LinearTime, RandomScenario, audit};
 
 #[derive(Default)]
 struct Records(Vec<RequestRecord>);
@@ -107,4 +107,65 @@ fn pools_on_gpus_of_their_own_do_not_see_each_other() {
         runs += 1;
     }
     assert!(runs > 80, "{runs}");
+}
+
+/// A pool whose requests take turns with others' on the same GPUs.
+fn sharing(name: &str, seed: u64, policy: &dyn AnyPolicy) -> Option<PoolSpec> {
+    Some(PoolSpec { shared_gpus: Some(0), ..pool(name, seed, policy)? })
+}
+
+#[test]
+fn pools_that_share_gpus_keep_the_books_and_never_run_at_once() {
+    let (mut runs, mut later) = (0, 0);
+    for seed in 0..120 {
+        let policies = policies();
+        let (a, b) = (&*policies[seed as usize % 4], &*policies[seed as usize / 4 % 4]);
+        let pools = || Some(vec![sharing("a", seed, a)?, sharing("b", seed + 1_000, b)?]);
+        let Some(specs) = pools() else { continue };
+        let stages: Vec<u32> = specs.iter().map(|pool| pool.limits.stages).collect();
+        let replicas = specs.iter().map(|pool| pool.replicas).max().unwrap_or(0);
+        let (records, totals) = run(specs, seed, true);
+        let (again, fast) = run(pools().unwrap(), seed, false);
+        assert_eq!(format!("{records:?}"), format!("{again:?}"), "seed {seed}");
+        assert_eq!(totals[0].kv_used_integral, fast[0].kv_used_integral, "seed {seed}");
+        let alone = run(vec![pool("a", seed, a).unwrap()], seed, true).0;
+        let of_a: Vec<_> = records.iter().filter(|record| record.pool == 0).collect();
+        assert_eq!(of_a.len(), alone.len());
+        later += usize::from(of_a.iter().zip(&alone).any(|(a, b)| a.completed_at > b.completed_at));
+        // A stage's GPUs run one batch at a time, so all together are never busy for longer than
+        // the run took.
+        let busy: u64 = totals.iter().map(|pool| pool.busy.total.0).sum();
+        let end = totals.iter().map(|pool| pool.end.0).max().unwrap_or(0);
+        let most = end * u64::from(replicas) * u64::from(*stages.iter().max().unwrap_or(&1));
+        assert!(busy <= most, "seed {seed}: {busy} of {most} ns");
+        runs += 1;
+    }
+    assert!(runs > 60 && later > runs / 2, "{later} of {runs} were slowed down");
+}
+
+#[test]
+fn two_engines_take_turns() {
+    // One request each, at the same time: the prefill and two decodes of a, and of b, alternate.
+    let mut specs = Vec::new();
+    for name in ["a", "b"] {
+        let mut scenario = RandomScenario::new(0);
+        scenario.replicas = 1;
+        scenario.concurrency = None;
+        scenario.limits.stages = 1;
+        scenario.time =
+            LinearTime { base: 1_000, per_token: 0, per_context: 0, per_spread: 0, rest: 0.0 };
+        scenario.requests.truncate(1);
+        let request = &mut scenario.requests[0];
+        (request.arrived_at, request.prompt_tokens, request.output_tokens) = (Nanos(0), 4, 3);
+        let mut pool = scenario.spec(Box::new(VllmV0::default())).pools.remove(0);
+        pool.traffic.api_overhead = Nanos(0);
+        specs.push(PoolSpec { name: name.to_owned(), shared_gpus: Some(7), ..pool });
+    }
+    let (records, totals) = run(specs, 0, true);
+    let times = |pool: usize| {
+        let record = &records[pool];
+        (record.first_token_at.unwrap().0, record.completed_at.unwrap().0)
+    };
+    assert_eq!((times(0), times(1)), ((1_000, 5_000), (2_000, 6_000)));
+    assert_eq!(totals.iter().map(|t| t.busy.total.0).collect::<Vec<_>>(), [3_000, 3_000]);
 }

@@ -79,9 +79,11 @@ fn spec(
         replicas,
         limits,
         prefix_caching: false,
+        speculation: None,
         policy: Box::new(policy),
         router: Box::new(router),
         predictor: Arc::new(MICROSECOND),
+        shared_gpus: None,
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,

@@ -105,6 +105,8 @@ impl Job {
         RequestRecord {
             id: self.new.id,
             pool: 0,
+            drafted: 0,
+            accepted: 0,
             replica: self.replica.map(|index| index as u32),
             arrived_at: self.sent_at,
             inter_arrival: self.inter_arrival,

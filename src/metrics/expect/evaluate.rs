@@ -91,6 +91,13 @@ fn keeps(bound: &Bound, value: Option<f64>, unit: Unit) -> bool {
 /// The values that a bound is applied to: the mean over seeds, or one per seed.
 fn values(variant: &VariantResult, expectation: &Expectation) -> Vec<Option<f64>> {
     let metric = &expectation.metric;
+    if let Some(model) = &expectation.model {
+        return match expectation.over {
+            Over::MeanOfSeeds => vec![variant.mean_of(model, metric)],
+            Over::EverySeed if variant.runs.is_empty() => vec![None],
+            Over::EverySeed => variant.runs.iter().map(|run| run.get_of(model, metric)).collect(),
+        };
+    }
     match expectation.over {
         Over::MeanOfSeeds => vec![variant.mean(metric)],
         Over::EverySeed if variant.runs.is_empty() => vec![None],
@@ -220,6 +227,9 @@ fn describe(
         text.push_str(&format!("{variant}: "));
     }
     text.push_str(&expectation.metric);
+    if let Some(model) = &expectation.model {
+        text.push_str(&format!(" of {model}"));
+    }
     if let Some((above, below)) = &expectation.ratio {
         text.push_str(&format!(" {above} / {below}"));
     }
@@ -249,7 +259,7 @@ mod tests {
             .map(|(i, &value)| {
                 let mut metrics = Metrics::default();
                 assert!(metrics.set(metric, value));
-                RunSummary { seed: 42 + i as u64, metrics, histograms: false }
+                RunSummary { seed: 42 + i as u64, metrics, histograms: false, models: Vec::new() }
             })
             .collect();
         VariantResult {
@@ -262,6 +272,7 @@ mod tests {
             kv_blocks: 0,
             block_size: 16,
             timing: Default::default(),
+            models: Vec::new(),
         }
     }
 

@@ -29,6 +29,9 @@ pub enum Over {
 pub struct Expectation {
     /// A name of the registry: `ttft.mean`.
     pub metric: String,
+    /// The model that it is about, where there are several; all together if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// The variant that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
@@ -231,10 +234,23 @@ impl Expectation {
 }
 
 /// [`Expectation::check`] of a whole list, with paths such as `expect[2].metric`.
-pub fn check_all(expectations: &[Expectation], variants: &[&str]) -> Vec<SettingError> {
+pub fn check_all(
+    expectations: &[Expectation],
+    variants: &[&str],
+    models: &[&str],
+) -> Vec<SettingError> {
     let mut errors = Vec::new();
     for (i, expectation) in expectations.iter().enumerate() {
         let here = format!("expect[{i}]");
+        if let Some(model) = expectation.model.as_deref()
+            && !models.contains(&model)
+        {
+            let known = match models {
+                [] => "no model: there are no `models`".to_owned(),
+                models => format!("one of {}", models.join(", ")),
+            };
+            errors.push(SettingError::new(format!("{here}.model"), quoted(model), known));
+        }
         errors.extend(expectation.check(variants).into_iter().map(|error| error.within(&here)));
     }
     errors
@@ -334,7 +350,7 @@ mod tests {
     #[test]
     fn a_list_counts_its_paths() {
         let list = [parse(r#"(metric: "ttft.mean", at_least: 1)"#), parse(r#"(metric: "x")"#)];
-        let paths: Vec<String> = check_all(&list, &[]).into_iter().map(|e| e.path).collect();
+        let paths: Vec<String> = check_all(&list, &[], &[]).into_iter().map(|e| e.path).collect();
         assert_eq!(paths, ["expect[1].metric", "expect[1]"]);
     }
 }

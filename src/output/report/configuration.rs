@@ -1,8 +1,8 @@
 //! The report on one configuration.
 
-use super::latency;
 use super::line::{Line, Tone, packed, room_for, wrapped};
 use super::shared::{basis, kv_size, requests, slo_limits, timing};
+use super::{latency, models};
 use crate::metrics::unit::{Unit, decimals_for, fixed, number, percent};
 use crate::metrics::{Load, Spread, VariantResult, Verdict};
 
@@ -20,8 +20,10 @@ pub fn lines(name: &str, v: &VariantResult) -> Vec<Line> {
         lines.push(Line::default());
         lines.extend(throughput(v));
     }
+    lines.extend(models::lines(v));
     lines.extend(objectives(v));
     lines.extend(kv(v, single));
+    lines.extend(speculation(v));
     lines.extend(time(v));
     lines.extend(timing(&v.timing));
     lines.extend(basis(v).into_iter().flat_map(|text| wrapped("", &text, 0)));
@@ -218,6 +220,20 @@ fn preemptions(v: &VariantResult) -> String {
         }
         _ => "no preemptions".to_owned(),
     }
+}
+
+/// Speculative decoding, where it is on.
+fn speculation(v: &VariantResult) -> Vec<Line> {
+    let Some(tokens) = v.mean("tokens_per_step") else { return Vec::new() };
+    let mut items = vec![format!("{} tokens per step", number(tokens, 3))];
+    items.extend(
+        v.mean("acceptance_rate").map(|rate| format!("{} % of drafts accepted", percent(rate))),
+    );
+    items.extend(
+        v.mean("speculative_speedup")
+            .map(|ratio| format!("{} x as fast as without drafts", number(ratio, 3))),
+    );
+    packed("drafts", &items, " | ", 0)
 }
 
 /// Where the stages' time went.

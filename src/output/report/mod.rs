@@ -3,6 +3,7 @@
 mod configuration;
 mod latency;
 mod line;
+mod models;
 mod shared;
 mod variants;
 

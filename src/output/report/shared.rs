@@ -21,6 +21,10 @@ pub fn requests(variants: &[VariantResult]) -> String {
 
 /// `7424 blocks of 16 tokens`, per replica if there are several.
 pub fn kv_size(v: &VariantResult) -> String {
+    if !v.models.is_empty() {
+        let all = v.mean("kv_blocks").unwrap_or_default();
+        return format!("{} blocks in all", fixed(all, 0));
+    }
     let several = v.mean("kv_blocks").is_some_and(|all| all > v.kv_blocks as f64);
     let each = if several { " per replica" } else { "" };
     format!("{} blocks of {} tokens{each}", fixed(v.kv_blocks as f64, 0), v.block_size)

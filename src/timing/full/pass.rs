@@ -174,7 +174,7 @@ impl Pass {
     /// longest.
     pub(super) fn time(&self, batch: &BatchShape, stage: StagePosition, skew: f64) -> Breakdown {
         let tokens = f64::from(batch.tokens);
-        let requests = f64::from(batch.decodes) + batch.prefills.len() as f64;
+        let requests = f64::from(batch.sampled());
         let mut all = self.block(batch.tokens);
         let prefill = self.prefill(batch);
         let decode = self.decode(batch, skew);
@@ -216,7 +216,7 @@ impl Pass {
 
     /// The final norm and sampling, after the LM head.
     pub(super) fn sampling_us(&self, batch: &BatchShape) -> f64 {
-        let requests = f64::from(batch.decodes) + batch.prefills.len() as f64;
+        let requests = f64::from(batch.sampled());
         self.moved_us(2.0 * f64::from(batch.tokens) * self.hidden * ACTIVATION)
             + self.moved_us(requests * self.vocab * SAMPLER_BYTES)
     }
@@ -275,13 +275,23 @@ impl Pass {
     /// Bytes are those of the mean context; work is spread over the device by request, so that the
     /// longest ones finish late: a share `skew` of the way to a batch that is all as long as the
     /// longest, and not before the longest would alone.
+    ///
+    /// Drafts are verified by the same kernel, which reads the KV cache once for all tokens of a
+    /// request: it takes as long as one token each with that context, or as long as prompts take for as
+    /// many pairs of query and key, whichever is longer.
     fn decode(&self, batch: &BatchShape, skew: f64) -> Cost {
         if batch.decodes == 0 {
             return Cost::default();
         }
         let requests = f64::from(batch.decodes);
-        let mean = batch.decode_context as f64 / requests;
-        let cost = (self.decode)(requests, mean);
+        let mean = batch.decode_context_mean();
+        let mut cost = (self.decode)(requests, mean);
+        if batch.drafts > 0 {
+            // A prompt of s tokens has s^2 / 2 pairs.
+            let pairs = (batch.decode_context + batch.draft_context) as f64;
+            let compute = (self.prefill)(1.0, mean).us * 2.0 * pairs / (mean * mean);
+            cost = cost.with(cost.us.max(compute));
+        }
         let longest = f64::from(batch.decode_context_max);
         if batch.decodes == 1 || longest <= mean {
             return cost;

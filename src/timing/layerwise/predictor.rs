@@ -120,7 +120,7 @@ impl Predictor for LayerwisePredictor {
             us += operators.send_recv;
             communication += operators.send_recv;
         } else {
-            let requests = batch.decodes.saturating_add(batch.prefills.len() as u32);
+            let requests = batch.sampled();
             let (sampling, outside) = self.operators.sampling(requests);
             remember(&self.requests_beyond, outside);
             us += operators.final_norm + sampling;
@@ -182,11 +182,13 @@ fn remember(flag: &AtomicBool, happened: bool) {
     }
 }
 
-/// The batch as attention sees it: a chunk of one token is a decoding request to it.
+/// The batch as attention sees it: a chunk of one token is a decoding request to it. Drafts lengthen
+/// the context that is read, once for all tokens of a request.
 fn lengths(batch: &BatchShape) -> Lengths {
     let mut decodes = batch.decodes;
     // The token being fed counts in a batch's contexts, but is not in the cache yet.
-    let mut sum = batch.decode_context.saturating_sub(u64::from(decodes));
+    let mut sum =
+        (batch.decode_context + u64::from(batch.drafts)).saturating_sub(u64::from(decodes));
     let mut longest = batch.decode_context_max.saturating_sub(1);
     let mut shortest = batch.decode_context_min.saturating_sub(1);
     let (mut chunk, mut pairs) = (0.0, 0.0);

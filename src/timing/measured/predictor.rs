@@ -109,10 +109,18 @@ impl MeasuredPredictor {
     }
 
     /// Microseconds of attention of decoding requests, in one block, and whether beyond the
-    /// measurements.
+    /// measurements. Drafts are verified by the same kernel, which reads the KV cache once for all
+    /// tokens of a request; where as many pairs of query and key take longer in a prompt, as long as
+    /// that.
     fn decode_us(&self, batch: &BatchShape) -> (f64, bool) {
-        let context = self.round_context(batch.decode_context / u64::from(batch.decodes));
-        let (us, outside) = self.decode.us(f64::from(batch.decodes), context as f64);
+        let context = batch.decode_context + u64::from(batch.drafts);
+        let context = self.round_context(context / u64::from(batch.decodes));
+        let (mut us, outside) = self.decode.us(f64::from(batch.decodes), context as f64);
+        if batch.drafts > 0 {
+            let pairs = (batch.decode_context + batch.draft_context) as f64;
+            let (prompt, _) = self.prefill.us(context as f64, 0.0);
+            us = us.max(prompt * 2.0 * pairs / (context as f64 * context as f64));
+        }
         remember(&self.seen.decode, outside);
         (if batch.decodes > 1 { us * self.decode_batching } else { us }, outside)
     }

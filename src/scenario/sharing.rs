@@ -1,0 +1,145 @@
+//! How several models share GPUs.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
+use super::document::Document;
+use super::plugins;
+use super::resolve::Configuration;
+use super::setting_error::SettingError;
+use crate::timing::Partition;
+
+/// On which GPUs the models of a scenario run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum GpuSharing {
+    /// Each model has GPUs of its own.
+    #[default]
+    Own,
+    /// All have the same GPUs and take turns on them, iteration by iteration.
+    TimeSliced,
+    /// All have the same GPUs, each a part of them, by the model's name.
+    Spatial(IndexMap<String, SpatialShare>),
+}
+
+/// The part of a GPU that a model has.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpatialShare {
+    /// Share of the multiprocessors.
+    pub compute: f64,
+    /// Share of the memory bandwidth; as `compute` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth: Option<f64>,
+}
+
+/// Checks that the models can share GPUs in this way, and gives each its part of them. `names` are
+/// those of all models, also of those that are not served.
+pub(super) fn apply(
+    document: &Document,
+    sharing: &GpuSharing,
+    models: &mut [Configuration],
+    names: &[String],
+) -> Result<(), Box<Diagnostic>> {
+    if *sharing == GpuSharing::Own {
+        return Ok(());
+    }
+    same_gpus(document, models)?;
+    memory_fits(document, models)?;
+    let GpuSharing::Spatial(shares) = sharing else { return Ok(()) };
+    shares_add_up(document, shares, names)?;
+    for model in models {
+        let Some(share) = shares.get(&model.served_as) else {
+            let found = format!("without a share for `{}`", model.served_as);
+            return Err(refuse(document, &found, "a share for every model"));
+        };
+        let shares = (share.compute, share.bandwidth.unwrap_or(share.compute));
+        let whole = model.predictor.clone();
+        let part = Partition::new(whole, &model.model, model.device, model.parallel, shares);
+        model.predictor = std::sync::Arc::new(part);
+    }
+    Ok(())
+}
+
+fn refuse(document: &Document, found: &str, expected: &str) -> Box<Diagnostic> {
+    let error = SettingError::new("gpus", found, expected);
+    Box::new(plugins::setting_error(document, "", &error))
+}
+
+/// Replica by replica and stage by stage the models lie on the same GPUs.
+fn same_gpus(document: &Document, models: &[Configuration]) -> Result<(), Box<Diagnostic>> {
+    let layout = |c: &Configuration| {
+        let (tensor, pipeline) = (c.parallel.tensor, c.parallel.pipeline);
+        format!("{} replicas at TP {tensor} x PP {pipeline} on {}", c.replicas, c.device.name)
+    };
+    let Some((first, rest)) = models.split_first() else { return Ok(()) };
+    match rest.iter().find(|other| layout(other) != layout(first)) {
+        None => Ok(()),
+        Some(other) => {
+            let (a, b) = (layout(first), layout(other));
+            let found = format!(
+                "shared between `{}` ({a}) and `{}` ({b})",
+                first.served_as, other.served_as
+            );
+            let expected =
+                "the same device, replicas, tensor_parallel and pipeline_parallel for all models";
+            Err(refuse(document, &found, expected))
+        }
+    }
+}
+
+/// The models' parts of the memory are no more than all of it.
+fn memory_fits(document: &Document, models: &[Configuration]) -> Result<(), Box<Diagnostic>> {
+    let sum: f64 = models.iter().map(|model| model.gpu_memory_utilization).sum();
+    if sum <= 1.0 + 1e-9 {
+        return Ok(());
+    }
+    let parts: Vec<String> = models
+        .iter()
+        .map(|model| {
+            let gib = model.gpu_memory_utilization * model.device.memory_gib;
+            let weights = model.model.weight_bytes(model.parallel) as f64 / (1_u64 << 30) as f64;
+            let share = model.gpu_memory_utilization;
+            format!("`{}` takes {share} = {gib:.2} GiB ({weights:.2} weights)", model.served_as)
+        })
+        .collect();
+    let (device, all) = models.first().map_or(("", 0.0), |m| (m.device.name, m.device.memory_gib));
+    let place = document.place(&document.locate_nearest("gpus"));
+    Err(Box::new(
+        Diagnostic::error(format!("the models do not fit on {device} together"))
+            .at(place, "these GPUs are shared")
+            .note(format!(
+                "of {all:.2} GiB per GPU {}, {:.2} GiB together",
+                parts.join(", "),
+                sum * all
+            ))
+            .help("lower gpu_memory_utilization, whose sum may be 1 at most")
+            .exit(DOES_NOT_FIT),
+    ))
+}
+
+fn shares_add_up(
+    document: &Document,
+    shares: &IndexMap<String, SpatialShare>,
+    names: &[String],
+) -> Result<(), Box<Diagnostic>> {
+    if let Some(stranger) = shares.keys().find(|name| !names.contains(name)) {
+        let found = format!("with a share for `{stranger}`");
+        return Err(refuse(document, &found, &format!("names of models: {}", names.join(", "))));
+    }
+    let part = |share: f64| share > 0.0 && share <= 1.0;
+    for (name, share) in shares {
+        if !part(share.compute) || !share.bandwidth.is_none_or(part) {
+            let found = format!("with an impossible share for `{name}`");
+            return Err(refuse(document, &found, "shares above 0 and at most 1"));
+        }
+    }
+    let sum: f64 = shares.values().map(|share| share.compute).sum();
+    match sum <= 1.0 + 1e-9 {
+        true => Ok(()),
+        false => {
+            let found = format!("{sum} of the compute in all");
+            Err(refuse(document, &found, "shares of the compute that are 1 together at most"))
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Speculative decoding, from its settings to what a run needs.
+
+use std::sync::Arc;
+
+use super::diagnostic::Diagnostic;
+use super::document::Document;
+use super::plugins;
+use super::raw::RawScenario;
+use super::setting_error::SettingError;
+use crate::cluster::memory::DraftMemory;
+use crate::registry::{AnyTiming, Entry};
+use crate::sim::Nanos;
+use crate::speculation::{
+    Checked, Draft, Drafter, Speculation, SpeculativePredictor, SpeculativeSettings,
+};
+use crate::timing::{Predictor, TimingContext};
+
+/// Speculative decoding of a configuration.
+pub struct Speculative {
+    /// What the scenario says.
+    pub settings: SpeculativeSettings,
+    /// The timing of the draft model, where it has one of its own.
+    pub draft_timing: Option<Box<dyn AnyTiming>>,
+    /// What the proposer needs on each GPU.
+    pub memory: DraftMemory,
+    /// What a run needs.
+    pub run: Speculation,
+}
+
+impl Speculative {
+    /// The draft timing as a setting of `engine.speculative`; empty without.
+    pub(super) fn draft_timing_text(&self) -> String {
+        self.draft_timing
+            .as_ref()
+            .map_or_else(String::new, |timing| format!(", draft_timing: {}", timing.to_ron()))
+    }
+}
+
+/// Whether the rest of the scenario is one that can speculate.
+pub(super) fn goes_with(raw: &RawScenario) -> Result<(), SettingError> {
+    if raw.cluster.pipeline_parallel > 1 {
+        let stages = raw.cluster.pipeline_parallel;
+        return Err(SettingError::new("cluster.pipeline_parallel", stages, "1 with speculation")
+            .help("how drafts travel through a pipeline is not modelled: use tensor_parallel"));
+    }
+    if raw.engine.vidur_lengths {
+        let expected = "false with speculation, which Vidur does not do";
+        return Err(SettingError::new("engine.vidur_lengths", true, expected));
+    }
+    Ok(())
+}
+
+/// Builds the drafter and the predictor of passes with drafts.
+pub(super) fn build(
+    (document, timings): (&Document, &[Entry<dyn AnyTiming>]),
+    (settings, checked): (&SpeculativeSettings, &Checked),
+    (timing, target): (&dyn AnyTiming, Arc<dyn Predictor>),
+    context: &TimingContext<'_>,
+) -> Result<Speculative, Box<Diagnostic>> {
+    let draft_model = checked.model;
+    const OWN: &str = "engine.speculative.draft_timing";
+    let complain =
+        |base: &str, error: &SettingError| Box::new(plugins::setting_error(document, base, error));
+    let own = match document.node(OWN) {
+        Some(_) => Some(plugins::read(document, OWN, timings, None)?),
+        None => None,
+    };
+    if own.is_some() && draft_model.is_none() {
+        let error = SettingError::new("", "given", "no timing: only a draft model has one")
+            .help("NGram has look_up_ms, Heads have cost_ratio");
+        return Err(complain(OWN, &error));
+    }
+    let drafter = match (&settings.draft, draft_model) {
+        (Draft::NGram { look_up_ms }, _) => Drafter::LookUp(Nanos::from_millis_f64(*look_up_ms)),
+        (Draft::Heads { layers, cost_ratio }, _) => Drafter::Passes {
+            predictor: target.clone(),
+            share: cost_ratio.unwrap_or(f64::from(*layers) / f64::from(context.model.layers)),
+        },
+        (Draft::Model(_), None) => {
+            let error = SettingError::new("draft", "unknown", "a built-in model");
+            return Err(complain("engine.speculative", &error));
+        }
+        (Draft::Model(_), Some(model)) => {
+            // The engine's work per step is done once, not once per draft.
+            let context = TimingContext { model, step_overhead_ms: 0.0, ..*context };
+            let predictor = match &own {
+                Some(own) => own.build(&context).map_err(|error| complain(OWN, &error))?,
+                None => timing.build(&context).map_err(|error| {
+                    let help = "give the draft model a timing of its own: draft_timing: Roofline()";
+                    Box::new((*complain("timing", &error)).help(help))
+                })?,
+            };
+            Drafter::Passes { predictor, share: 1.0 }
+        }
+    };
+    let predictor = SpeculativePredictor::new(target, drafter, settings.draft.name());
+    Ok(Speculative {
+        settings: settings.clone(),
+        draft_timing: own,
+        memory: checked.memory,
+        run: Speculation {
+            k: settings.k,
+            acceptance: settings.acceptance.clone(),
+            adaptive: settings.adaptive.clone(),
+            predictor: Arc::new(predictor),
+        },
+    })
+}

@@ -1,2 +1,0 @@
-#[path = "integration/reference.rs"]
-mod reference;
