@@ -132,7 +132,7 @@ impl BlockPool {
             }
             self.spare.append(&mut table.0);
             self.allocated -= freed;
-            return Moved { blocks: freed, tokens: tokens.min(freed * block_size) };
+            return Moved { blocks: freed, tokens };
         }
         let mut moved = Moved::default();
         let mut index = table.0.len() as u32;

@@ -88,7 +88,7 @@ impl Sarathi {
         let micro_batch = (self.max_num_seqs / limits.stages) as usize;
         while let Some(head) = view.first_waiting() {
             let prompt = head.prompt_tokens();
-            if reject_if_never_fits(view, prompt, watermark) {
+            if reject_if_never_fits(view, 0, prompt, watermark) {
                 continue;
             }
             let full = match self.vidur_batch_cap {

@@ -402,13 +402,16 @@ impl PlanView<'_> {
             self.replica.dissolve();
         }
         let mut index = 0;
+        // As many tokens as it asked for before others were preempted, although they may have left
+        // more of the budget.
+        let mut asked = None;
         while index < self.replica.running.len() {
             let left = budget.saturating_sub(self.planned_tokens);
             let sequence = self.replica.running[index];
-            let tokens = match sequence.prefilled {
+            let tokens = asked.take().unwrap_or(match sequence.prefilled {
                 true => self.fed(&sequence).min(left),
                 false => left.min(chunk).min(sequence.prompt - sequence.processed),
-            };
+            });
             if tokens == 0 {
                 break;
             }
@@ -430,6 +433,7 @@ impl PlanView<'_> {
                     Ordering::Equal => break,
                     Ordering::Greater => {}
                 }
+                asked = Some(tokens);
                 continue;
             }
             if missing > 0 {

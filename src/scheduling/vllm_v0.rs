@@ -94,7 +94,7 @@ impl VllmV0 {
                 );
                 continue;
             }
-            if reject_if_never_fits(view, prompt, watermark) {
+            if reject_if_never_fits(view, 0, prompt, watermark) {
                 continue;
             }
             let padded = (view.planned() as u64 + 1) * u64::from(prompt.max(longest));
@@ -126,14 +126,19 @@ pub(super) fn leaves_watermark(view: &PlanView<'_>, prompt: u32, watermark: u32)
     view.free_blocks() >= view.limits().blocks_for(prompt) + watermark
 }
 
-/// Refuses the head of the queue if it would not even fit on an empty replica.
-pub(super) fn reject_if_never_fits(view: &mut PlanView<'_>, prompt: u32, watermark: u32) -> bool {
+/// Refuses the waiting request at `index` if it would not even fit on an empty replica.
+pub(super) fn reject_if_never_fits(
+    view: &mut PlanView<'_>,
+    index: usize,
+    prompt: u32,
+    watermark: u32,
+) -> bool {
     let (needed, total) = (view.limits().blocks_for(prompt), view.limits().num_blocks);
     if needed + watermark <= total {
         return false;
     }
     view.reject(
-        0,
+        index,
         format!(
             "{prompt} tokens need {needed} KV blocks beside a watermark of {watermark}, the \
              replica has {total}"

@@ -94,6 +94,16 @@ impl Policy for VllmV1 {
             )
             .help("without chunked prefill a prompt must fit into one step"));
         }
+        if !self.enable_chunked_prefill && self.long_prefill_token_threshold > 0 {
+            return Err(SettingError::new(
+                "long_prefill_token_threshold",
+                self.long_prefill_token_threshold,
+                "0 without chunked prefill",
+            )
+            .help(
+                "a longer prompt would never be scheduled: without chunks it must go in one step",
+            ));
+        }
         if self.async_scheduling && limits.stages > 1 {
             return Err(SettingError::new("async_scheduling", true, "false with pipeline stages")
                 .help("set async_scheduling: false; the combination is not modelled"));
@@ -151,7 +161,7 @@ impl VllmV1 {
             if budget == 0 {
                 break;
             }
-            if index == 0 && reject_if_never_fits(view, prompt, 0) {
+            if reject_if_never_fits(view, index, prompt, 0) {
                 continue;
             }
             let cached = view.cached_tokens(index);

@@ -61,6 +61,16 @@ impl Agenda {
         self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
 
+    /// The next event.
+    pub fn next_event(&self) -> Option<Event> {
+        self.heap.peek().map(|Reverse((_, _, event))| *event)
+    }
+
+    /// Takes it off the queue, whenever it is due.
+    pub fn drop_next(&mut self) {
+        self.heap.pop();
+    }
+
     /// Takes the next event that is due now off the queue.
     pub fn pop_due(&mut self) -> Option<Event> {
         if self.next_time()? > self.now {

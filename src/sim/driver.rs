@@ -12,11 +12,11 @@ use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
 use super::phase::add_turns;
 use super::{
-    Agenda, Engine, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series, SimError, SimSpec,
-    Worklists,
+    Agenda, Engine, Event, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series, SimError,
+    SimSpec, Worklists,
 };
 use crate::batch::{Batch, Form};
-use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf};
+use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
 use crate::kv::{BlockPool, spawn_staged_blocks};
 use crate::metrics::{BatchRecords, RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
@@ -206,6 +206,9 @@ impl Simulation {
     /// # Errors
     /// As [`Simulation::run`].
     pub fn step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
+        if self.time_limit.is_some() {
+            self.drop_stale_events();
+        }
         let agenda = self.world.resource::<Agenda>();
         let (now, event) = (agenda.now(), agenda.next_time());
         let arrival = self.world.resource::<Arrivals>().next_time(now);
@@ -225,6 +228,17 @@ impl Simulation {
         }
         self.deliver(sink);
         Ok(Some(StepDigest { time, digest: self.world.resource::<Ledger>().digest }))
+    }
+
+    /// Takes the ends of runs that were cut off since off the queue. Nothing happens then, and a run
+    /// that a time limit ends must not last until there.
+    fn drop_stale_events(&mut self) {
+        while let Some(Event::StageEnd(stage, launch)) =
+            self.world.resource::<Agenda>().next_event()
+            && self.world.get::<StageQueue>(stage).is_some_and(|queue| queue.launches != launch)
+        {
+            self.world.resource_mut::<Agenda>().drop_next();
+        }
     }
 
     fn deliver(&mut self, sink: &mut dyn RunSink) {

@@ -3,6 +3,7 @@
 //! groups what decodes or launches many iterations at once.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 
 use vidur_ecs::metrics::{
     BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps,
@@ -166,7 +167,6 @@ impl Case {
             scenario.limits.vidur_lengths = true;
             scenario.prefix_caching = false;
         }
-        scenario.follows.fill(None);
         let (policy, ours) = draw(&mut dice, &mut scenario);
         let (router, our_router) = router(&mut dice);
         policy.check(&scenario.limits).expect("the settings are right");
@@ -179,28 +179,29 @@ impl Case {
             (Mode::Fast | Mode::FastPlain, 2..) => BatchRecords::RunLength,
             _ => BatchRecords::Each,
         };
-        let mut spec = SimSpec {
+        let mut spec = self.scenario.spec(self.policy.boxed());
+        spec.pools[0].router = self.router.boxed();
+        SimSpec {
             time_limit: self.time_limit,
             batch_records: records,
             exact_steps: matches!(mode, Mode::Plain | Mode::Exact),
             plain_lists: matches!(mode, Mode::Plain | Mode::FastPlain),
-            ..self.scenario.spec(self.policy.boxed())
-        };
-        spec.pools[0].router = self.router.boxed();
-        spec
+            ..spec
+        }
     }
 
     fn reference(&self) -> Outcome {
-        let mut spec = self.spec(Mode::Plain);
-        let pool = spec.pools.remove(0);
+        let spec = self.spec(Mode::Plain);
+        let pool = &spec.pools[0];
         eager::run(&Setup {
             replicas: pool.replicas,
             limits: pool.limits,
             prefix_caching: pool.prefix_caching,
             policy: self.ours.clone(),
             router: self.our_router.clone(),
-            predictor: pool.predictor,
+            predictor: pool.predictor.clone(),
             requests: self.scenario.requests.clone(),
+            follows: self.scenario.follows.clone(),
             concurrency: pool.traffic.concurrency,
             api_overhead: pool.traffic.api_overhead,
             seed: spec.seed,
@@ -209,12 +210,15 @@ impl Case {
     }
 
     fn compare(&self, wanted: &Outcome) {
+        let mut gaps = TokenGaps::default();
+        wanted.gaps.iter().for_each(|&gap| gaps.record(gap, 1));
+        let gaps = described(&gaps);
         for mode in MODES {
             let mut got = Records::default();
             let totals = Simulation::new(self.spec(mode))
                 .and_then(|mut run| run.run(&mut got))
                 .expect("runs");
-            if let Err(difference) = same(wanted, &got, &totals) {
+            if let Err(difference) = same(wanted, &gaps, &got, &totals) {
                 panic!(
                     "seed {}, {mode:?}: {difference}\n{:?}\n{:?}\nup to {:?}\n{:?}",
                     self.seed, self.ours, self.our_router, self.time_limit, self.scenario
@@ -239,26 +243,41 @@ impl RunSink for Records {
     }
 }
 
-fn same(wanted: &Outcome, got: &Records, totals: &RunTotals) -> Result<(), String> {
+fn same(wanted: &Outcome, gaps: &str, got: &Records, totals: &RunTotals) -> Result<(), String> {
     let requests = |records: &[RequestRecord]| records.iter().map(shown).collect::<Vec<_>>();
     first_difference("request", &requests(&wanted.requests), &requests(&got.requests))?;
-    let batches = |records: &[BatchRecord]| -> Vec<String> {
-        records.iter().map(|record| format!("{record:?}")).collect()
-    };
-    match got.batches.len() == wanted.batches.len() {
-        true => {
-            let mut records = got.batches.clone();
-            records.sort_by_key(|record| record.id);
-            first_difference("batch", &batches(&wanted.batches), &batches(&records))
-        }
-        // Runs of several batches.
-        false => {
-            let (wanted, got) = (runs_of(&wanted.batches), runs_of(&got.batches));
-            first_difference("run of batches", &batches(&wanted), &batches(&got))
-        }
+    if got.batches.len() == wanted.batches.len() {
+        let mut records = got.batches.clone();
+        records.sort_by_key(|record| record.id);
+        first_difference("batch", &fields(&wanted.batches), &fields(&records))?;
+    } else {
+        let (wanted, got) = (runs_of(&wanted.batches), runs_of(&got.batches));
+        first_difference("run of batches", &fields(&wanted), &fields(&got))?;
     }
-    // Times of requests say more, but where those are right this is to be seen.
-    .and_then(|()| same_totals(wanted, totals))
+    first_difference("histogram of gaps", &[gaps], &[described(&totals.inter_token).as_str()])?;
+    // Line by line, so that the message shows the total that differs.
+    let lines = |totals: &RunTotals| -> Vec<String> {
+        let totals = RunTotals { inter_token: TokenGaps::default(), ..totals.clone() };
+        format!("{totals:#?}").lines().map(str::to_owned).collect()
+    };
+    first_difference("total", &lines(&wanted.totals), &lines(totals))
+}
+
+/// All fields of batches, in their order.
+fn fields(batches: &[BatchRecord]) -> Vec<([u64; 2], [u32; 5], [Nanos; 2])> {
+    let fields = |b: &BatchRecord| {
+        let numbers = [b.replica, b.stage, b.tokens, b.prefill_tokens, b.size];
+        ([b.id, u64::from(b.count)], numbers, [b.scheduled_at, b.completed_at])
+    };
+    batches.iter().map(fields).collect()
+}
+
+/// Count, moments and quantiles.
+fn described(gaps: &TokenGaps) -> String {
+    let quantiles: Vec<f64> =
+        (0..=20).map(|i| gaps.quantile_seconds(f64::from(i) / 20.0)).collect();
+    let moments = (gaps.mean_seconds(), gaps.std_seconds(), gaps.max());
+    format!("{} gaps {moments:?} {quantiles:?}", gaps.count())
 }
 
 /// A record as far as it is defined: what a request waited between iterations is only asked for once
@@ -274,10 +293,14 @@ fn shown(record: &RequestRecord) -> String {
     format!("{record:?}")
 }
 
-fn first_difference(what: &str, wanted: &[String], got: &[String]) -> Result<(), String> {
+fn first_difference<T: PartialEq + Debug>(
+    what: &str,
+    wanted: &[T],
+    got: &[T],
+) -> Result<(), String> {
     let mut pairs = wanted.iter().zip(got);
     if let Some((wanted, got)) = pairs.find(|(wanted, got)| wanted != got) {
-        return Err(format!("another {what}: wanted, got\n{wanted}\n{got}"));
+        return Err(format!("another {what}: wanted, got\n{wanted:?}\n{got:?}"));
     }
     match wanted.len() == got.len() {
         true => Ok(()),
@@ -295,25 +318,6 @@ fn runs_of(batches: &[BatchRecord]) -> Vec<BatchRecord> {
         }
     }
     by_replica.into_values().flatten().collect()
-}
-
-fn same_totals(wanted: &Outcome, got: &RunTotals) -> Result<(), String> {
-    let mut gaps = TokenGaps::default();
-    wanted.gaps.iter().for_each(|&gap| gaps.record(gap, 1));
-    let described = |gaps: &TokenGaps| {
-        let quantiles: Vec<f64> =
-            (0..=100).map(|i| gaps.quantile_seconds(f64::from(i) / 100.0)).collect();
-        let moments = (gaps.mean_seconds(), gaps.std_seconds(), gaps.max());
-        format!("{} gaps {moments:?} {quantiles:?}", gaps.count())
-    };
-    let (ours, theirs) = (described(&gaps), described(&got.inter_token));
-    first_difference("histogram of gaps between tokens", &[ours], &[theirs])?;
-    // Field by field, for the message.
-    let fields = |totals: &RunTotals| -> Vec<String> {
-        let totals = RunTotals { inter_token: TokenGaps::default(), ..totals.clone() };
-        format!("{totals:#?}").lines().map(str::to_owned).collect()
-    };
-    first_difference("total", &fields(&wanted.totals), &fields(got))
 }
 
 /// What was compared.

@@ -43,7 +43,10 @@ pub struct Setup {
     pub policy: Policy,
     pub router: Router,
     pub predictor: Arc<dyn Predictor>,
+    /// With ids from 0.
     pub requests: Vec<NewRequest>,
+    /// Those that follow the one before, so long after its end.
+    pub follows: Vec<Option<Nanos>>,
     pub concurrency: Option<u32>,
     pub api_overhead: Nanos,
     pub seed: u64,
@@ -73,7 +76,7 @@ struct World<'a> {
     setup: &'a Setup,
     limits: EngineLimits,
     now: Nanos,
-    clients: Clients,
+    clients: Clients<'a>,
     routing: Routing,
     names: Names,
     jobs: Vec<Job>,
@@ -98,7 +101,7 @@ impl World<'_> {
             setup,
             limits,
             now: Nanos::ZERO,
-            clients: Clients::new(&setup.requests, setup.concurrency, setup.api_overhead),
+            clients: Clients::new(setup),
             routing: Routing::new(setup.router.clone(), setup.seed),
             names: Names::default(),
             jobs: Vec::new(),
@@ -323,7 +326,7 @@ impl World<'_> {
                 _ => self.out.totals.rejected += 1,
             }
             self.out.requests.push(self.jobs[job].record(Some(self.now), status));
-            self.clients.answered(self.now);
+            self.clients.answered(self.jobs[job].new.id, self.now);
         }
     }
 
