@@ -1,0 +1,119 @@
+//! Whole simulations without output, each a hot part of its own.
+//!
+//! ```sh
+//! cargo bench
+//! ```
+//!
+//! | benchmark | what takes the time |
+//! |---|---|
+//! | `poisson/simulation` | steps: arrivals, admissions, completions, runs of iterations between them |
+//! | `poisson/plain_structs` | the same schedule without an ECS: the limit |
+//! | `exact_steps` | iterations of 64 requests, each a step of its own |
+//! | `prefix_cache` | paging: long prompts whose blocks are looked up, shared and evicted |
+//! | `measured` | pricing: batches of a profile's kernels |
+
+mod plain_loop;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use plain_loop::{Formula, Outcome};
+use vidur_ecs::metrics::{BatchRecord, RequestRecord, RunSink, RunTotals};
+use vidur_ecs::registry::Registry;
+use vidur_ecs::scenario::{Configuration, Scenario};
+use vidur_ecs::scheduling::VllmV0;
+use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
+
+const FORMULA: Formula = Formula { base: 0.005, per_token: 2.5e-5, per_context: 1e-8 };
+
+/// Adds up when requests are complete.
+#[derive(Default)]
+struct Completions(u128);
+
+impl RunSink for Completions {
+    fn request(&mut self, record: &RequestRecord) {
+        self.0 += record.completed_at.map_or(0, |time| u128::from(time.0));
+    }
+    fn batch(&mut self, _: &BatchRecord) {}
+}
+
+/// A scenario of `benchmarks/scenarios`, with other settings.
+fn configuration(name: &str, settings: &[&str]) -> Configuration {
+    let path = format!("{}/benchmarks/scenarios/{name}.ron", env!("CARGO_MANIFEST_DIR"));
+    let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+    let scenario = Scenario::load(path.as_ref(), &settings, &Registry::built_in())
+        .unwrap_or_else(|error| panic!("{}", error.render(false)));
+    scenario.configurations.into_iter().next().expect("a scenario has one")
+}
+
+fn simulate(configuration: &Configuration, exact_steps: bool) -> (RunTotals, Completions) {
+    let workload = &configuration.workload;
+    let pool = PoolSpec {
+        name: String::new(),
+        replicas: configuration.replicas,
+        limits: configuration.limits,
+        prefix_caching: configuration.prefix_caching,
+        speculation: None,
+        policy: configuration.policy.boxed(),
+        router: configuration.router.boxed(),
+        predictor: configuration.predictor.clone(),
+        shared_gpus: None,
+        traffic: Traffic {
+            source: workload.source(42),
+            concurrency: workload.concurrency(),
+            api_overhead: Nanos::ZERO,
+            until: workload.arrivals_end(),
+            window: Box::new(|_, _| true),
+        },
+    };
+    let spec = SimSpec { exact_steps, ..SimSpec::of_one(pool, 42) };
+    let mut sink = Completions::default();
+    let totals = Simulation::new(spec).and_then(|mut run| run.run(&mut sink)).expect("it runs");
+    (totals, sink)
+}
+
+fn poisson(c: &mut Criterion) {
+    let configuration = configuration("closed_vllm_conv_qps8_100k", &["workload.requests=20000"]);
+    let policy = VllmV0 { max_num_seqs: 128, max_num_batched_tokens: 4096, ..VllmV0::default() };
+    let plain = || {
+        let mut source = configuration.workload.source(42);
+        plain_loop::run(source.as_mut(), &configuration.limits, &policy, &FORMULA)
+    };
+    // A loop that came to another schedule would be no limit.
+    let (totals, completions) = simulate(&configuration, false);
+    assert_eq!(plain(), Outcome { batches: totals.batches, completions: completions.0 });
+    let mut group = c.benchmark_group("poisson");
+    group.throughput(Throughput::Elements(totals.batches)).sample_size(10);
+    group.bench_function("plain_structs", |b| b.iter(plain));
+    group.bench_function("simulation", |b| b.iter(|| simulate(&configuration, false)));
+    group.finish();
+}
+
+fn run(c: &mut Criterion, name: &str, scenario: &str, settings: &[&str], exact_steps: bool) {
+    let configuration = configuration(scenario, settings);
+    let (totals, _) = simulate(&configuration, exact_steps);
+    let mut group = c.benchmark_group(name);
+    group.throughput(Throughput::Elements(totals.batches)).sample_size(10);
+    group.bench_function("simulation", |b| b.iter(|| simulate(&configuration, exact_steps)));
+    group.finish();
+}
+
+fn parts(c: &mut Criterion) {
+    let closed = "closed_vllm_conv_qps8_100k";
+    let at_64 = [
+        "workload.arrivals=Concurrency(64)",
+        "workload.lengths=Fixed(prompt: 128, output: 2000)",
+        "workload.requests=640",
+    ];
+    run(c, "exact_steps", closed, &at_64, true);
+    let cached = [
+        "engine.policy=VllmV1(max_num_seqs: 128, max_num_batched_tokens: 8192)",
+        "engine.max_model_len=8192",
+        "workload.lengths=Fixed(prompt: 2624, output: 50)",
+        "workload.prefix=SharedPrefix(groups: 64, tokens: 4096, zipf: 1.0)",
+        "workload.requests=2000",
+    ];
+    run(c, "prefix_cache", closed, &cached, false);
+    run(c, "measured", "measured_vllm_conv_qps4_100k", &["workload.requests=10000"], false);
+}
+
+criterion_group!(benches, poisson, parts);
+criterion_main!(benches);
