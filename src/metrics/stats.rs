@@ -270,7 +270,7 @@ fn put(out: &mut Metrics, name: &str, value: impl Into<Option<f64>>) {
 mod tests {
     use super::*;
     use crate::metrics::names;
-    use crate::metrics::record::BusyTime;
+    use crate::metrics::record::{BusyTime, SpeculationTotals};
 
     const MS: u64 = 1_000_000;
 
@@ -321,6 +321,14 @@ mod tests {
             kv_allocated_peak: 8,
             running_integral: 3_000 * u128::from(MS),
             running_peak: 3,
+            speculation: SpeculationTotals {
+                steps: 10,
+                tokens: 25,
+                drafted: 40,
+                accepted: 15,
+                time: Nanos(500 * MS),
+                plain_time: Nanos(1000 * MS),
+            },
             busy: BusyTime {
                 total: Nanos(1000 * MS),
                 attention_prefill: Nanos(100 * MS),
