@@ -49,6 +49,7 @@
 //!     router: configuration.router.boxed(),
 //!     predictor: configuration.predictor.clone(),
 //!     shared_gpus: None,
+//!     hand_over: None,
 //!     traffic: Traffic {
 //!         source: configuration.workload.source(seed),
 //!         concurrency: configuration.workload.concurrency(),

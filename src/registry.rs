@@ -47,6 +47,8 @@ pub trait AnyPolicy: Send + Sync {
     fn reserved_blocks(&self) -> u32;
     /// As in [`Policy::caches_prefixes`].
     fn caches_prefixes(&self) -> bool;
+    /// As in [`Policy::disaggregates`].
+    fn disaggregates(&self) -> bool;
     /// As in [`Policy::is_oracle`].
     fn is_oracle(&self) -> bool;
     /// As a scenario writes it, with every setting.
@@ -85,6 +87,9 @@ impl<P: Policy> AnyPolicy for P {
     }
     fn caches_prefixes(&self) -> bool {
         Policy::caches_prefixes(self)
+    }
+    fn disaggregates(&self) -> bool {
+        Policy::disaggregates(self)
     }
     fn to_ron(&self) -> String {
         fragment::write(P::NAME, self)

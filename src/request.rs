@@ -50,6 +50,10 @@ pub struct Request {
     pub cached_tokens: u32,
     /// Number of preemptions.
     pub restarts: u32,
+    /// The prefill replica that handed it over, and when.
+    pub handed_over: Option<(Entity, Nanos)>,
+    /// From then until its KV content was where it is decoded.
+    pub kv_transfer: Nanos,
     /// Its drafts, under speculative decoding.
     pub drafting: Option<Box<Drafting>>,
 }

@@ -128,7 +128,7 @@ fn simulate_all(
                 result.runs.push(*summary);
             }
         }
-        for warning in configuration.models().flat_map(|model| model.predictor.warnings()) {
+        for warning in configuration.pools().flat_map(|model| model.predictor.warnings()) {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -264,10 +264,8 @@ impl Job<'_> {
                     _ => None,
                 };
                 let stats = StatsSink::new(common_slo(configuration));
-                let by_model = match configuration.served_as.as_str() {
-                    "" => ByPool::default(),
-                    _ => ByPool(configuration.models().map(stats_of).collect()),
-                };
+                let pools = configuration.named_pools();
+                let by_model = ByPool(pools.iter().map(|(_, pool)| stats_of(pool)).collect());
                 let mut sinks = ((csv, (stats, by_model)), Ticks { progress, count: 0 });
                 let spec = SimSpec {
                     batch_records: match sinks.0.0 {
@@ -291,10 +289,10 @@ impl Job<'_> {
                 summary.models = by_model
                     .0
                     .into_iter()
-                    .zip(configuration.models().zip(&by_pool))
-                    .map(|(stats, (model, totals))| {
-                        let summary = stats.finish(totals, &context(model, seed));
-                        (model.served_as.clone(), summary.metrics)
+                    .zip(pools.iter().zip(&by_pool))
+                    .map(|(stats, ((name, pool), totals))| {
+                        let summary = stats.finish(totals, &context(pool, seed));
+                        ((*name).to_owned(), summary.metrics)
                     })
                     .collect();
                 Ok(Outcome::Run(Box::new(summary), all.batches))
@@ -327,6 +325,10 @@ fn context(model: &Configuration, seed: u64) -> RunContext {
 /// added up; what depends on them has no value then.
 fn context_of_all(configuration: &Configuration, seed: u64) -> RunContext {
     let first = context(configuration, seed);
+    if let Some(decode) = configuration.decode() {
+        let flops = first.flops.zip(decode.flops()).map(|(own, other)| own.with(&other));
+        return RunContext { stages: configuration.stages(), flops, ..first };
+    }
     if configuration.beside.is_empty() {
         return first;
     }
@@ -354,6 +356,11 @@ fn simulate(
 pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
     let mut pools = vec![pool(configuration, workload, seed)];
     pools.extend(configuration.beside.iter().map(|model| pool(model, &model.workload, seed)));
+    if let Some(sides) = &configuration.disaggregated {
+        // A scenario with sides has one model.
+        pools[0].hand_over = Some(sides.hand_over(1));
+        pools.push(decode_pool(&sides.decode));
+    }
     if configuration.gpus == GpuSharing::TimeSliced {
         for pool in &mut pools {
             pool.shared_gpus = Some(0);
@@ -376,12 +383,36 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
         router: model.router.boxed(),
         predictor: model.predictor.clone(),
         shared_gpus: None,
+        hand_over: None,
         traffic: Traffic {
             source: workload.source(own),
             concurrency: workload.concurrency(),
             api_overhead: Nanos::from_millis_f64(model.api_overhead_ms),
             until: workload.arrivals_end(),
             window: Box::new(move |index, time| window.contains(index, time)),
+        },
+    }
+}
+
+/// The decode side, to which no requests come but those that are handed over.
+fn decode_pool(side: &Configuration) -> PoolSpec {
+    PoolSpec {
+        name: "decode".to_owned(),
+        replicas: side.replicas,
+        limits: side.limits,
+        prefix_caching: side.prefix_caching,
+        speculation: None,
+        policy: side.policy.boxed(),
+        router: side.router.boxed(),
+        predictor: side.predictor.clone(),
+        shared_gpus: None,
+        hand_over: None,
+        traffic: Traffic {
+            source: Box::new(NoRequests),
+            concurrency: None,
+            api_overhead: Nanos::ZERO,
+            until: None,
+            window: Box::new(|_, _| true),
         },
     }
 }
@@ -405,6 +436,10 @@ fn create_csv(
         true => sink.with_drafts(),
         false => sink,
     };
+    let sink = match configuration.decode() {
+        Some(_) => sink.with_transfers(),
+        None => sink,
+    };
     match scenario.output.time_series() {
         None => Ok(sink),
         Some(interval) => {
@@ -412,7 +447,7 @@ fn create_csv(
                 let own = model.limits.num_blocks.saturating_sub(model.policy.reserved_blocks());
                 u64::from(own) * u64::from(model.replicas)
             };
-            let blocks = configuration.models().map(blocks).sum();
+            let blocks = configuration.pools().map(blocks).sum();
             sink.with_time_series(interval, blocks)
         }
     }
@@ -432,7 +467,6 @@ fn described_models(scenario: &Scenario) -> Vec<String> {
 }
 
 fn empty_result(configuration: &Configuration) -> VariantResult {
-    let several = !configuration.served_as.is_empty();
     VariantResult {
         name: configuration.name.clone(),
         what: configuration.what(),
@@ -443,17 +477,17 @@ fn empty_result(configuration: &Configuration) -> VariantResult {
         kv_blocks: u64::from(configuration.limits.num_blocks),
         block_size: configuration.limits.block_size,
         timing: note_of_all(configuration),
-        models: configuration.models().filter(|_| several).map(model_result).collect(),
+        models: configuration.named_pools().into_iter().map(model_result).collect(),
     }
 }
 
-fn model_result(model: &Configuration) -> ModelResult {
+fn model_result((name, model): (&str, &Configuration)) -> ModelResult {
     const GIB: f64 = (1_u64 << 30) as f64;
     let blocks = u64::from(model.limits.num_blocks);
     let block_bytes =
         model.model.kv_bytes_per_token(model.parallel) * u64::from(model.limits.block_size);
     ModelResult {
-        name: model.served_as.clone(),
+        name: name.to_owned(),
         what: format!("{} | {}", model.model.name, model.policy.name()),
         kv_blocks: blocks,
         block_size: model.limits.block_size,
@@ -476,7 +510,7 @@ fn load_of_all(configuration: &Configuration) -> Load {
 /// What the times of all models rest on, each thing said once.
 fn note_of_all(configuration: &Configuration) -> TimingNote {
     let mut note = configuration.predictor.note();
-    for other in configuration.beside.iter().map(|model| model.predictor.note()) {
+    for other in configuration.pools().skip(1).map(|model| model.predictor.note()) {
         let parts = [
             (&mut note.rests_on, other.rests_on),
             (&mut note.not_modelled, other.not_modelled),
@@ -544,6 +578,15 @@ fn write_files(
 fn first_requests(pool: PoolSpec) -> PoolSpec {
     let source = Box::new(First { source: pool.traffic.source, left: CAPACITY_REQUESTS });
     PoolSpec { traffic: Traffic { source, ..pool.traffic }, ..pool }
+}
+
+/// No requests at all.
+struct NoRequests;
+
+impl RequestSource for NoRequests {
+    fn next_request(&mut self) -> Option<NewRequest> {
+        None
+    }
 }
 
 /// The first requests of a source.

@@ -58,6 +58,15 @@ fn describe(scenario: &Scenario) -> String {
         if !configuration.name.is_empty() {
             let _ = writeln!(text, "variant {}", configuration.name);
         }
+        if let Some(decode) = configuration.decode() {
+            for (side, it) in [("prefill", configuration), ("decode", decode)] {
+                let _ = writeln!(text, "{:<9}{side}", "-- side");
+                for (key, value) in derived(it) {
+                    let _ = writeln!(text, "{key:<9}{value}");
+                }
+            }
+            continue;
+        }
         for model in configuration.models() {
             if !model.served_as.is_empty() {
                 let _ = writeln!(text, "{:<9}{}", "-- model", model.served_as);

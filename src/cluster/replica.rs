@@ -11,7 +11,7 @@ use bevy_ecs::prelude::*;
 use crate::batch::{DecodeGroup, Form};
 use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
 use crate::request::Sequence;
-use crate::sim::{Instant, Nanos};
+use crate::sim::{Instant, Nanos, Transfers};
 use crate::speculation::Estimate;
 
 /// A replica: one copy of the model with its queues and its KV pool. The scheduling policy is
@@ -62,6 +62,8 @@ pub struct Replica {
     pub(crate) last_end: Instant,
     /// What it has seen of drafts, under speculative decoding.
     pub(crate) drafts: Estimate,
+    /// KV content on its way from or to it, under disaggregation.
+    pub(crate) transfers: Transfers,
 }
 
 /// Requests whose blocks are given back together, when the last of them ends.
@@ -96,6 +98,7 @@ impl Replica {
             wake: None,
             last_end: Instant::default(),
             drafts: Estimate::default(),
+            transfers: Transfers::default(),
         }
     }
 

@@ -17,6 +17,13 @@ pub struct FlopsModel {
 }
 
 impl FlopsModel {
+    /// The same model on these GPUs and those of `other` together.
+    pub fn with(self, other: &FlopsModel) -> FlopsModel {
+        let (own, more) = (f64::from(self.gpus), f64::from(other.gpus));
+        let peak = (self.peak_flops * own + other.peak_flops * more) / (own + more);
+        FlopsModel { peak_flops: peak, gpus: self.gpus.saturating_add(other.gpus), ..self }
+    }
+
     /// FLOPs of the model in a run, recomputation after preemptions included.
     pub fn flops(&self, totals: &RunTotals) -> f64 {
         let tokens = (totals.prefill_tokens + totals.decode_tokens) as f64;

@@ -45,6 +45,7 @@ fn records(case: &Path) -> Vec<RequestRecord> {
             execution_time: Nanos::ZERO,
             preemption_time: Nanos::ZERO,
             restarts: 0,
+            kv_transfer: Nanos::ZERO,
             drafted: 0,
             accepted: 0,
             in_window: true,

@@ -46,6 +46,9 @@ pub struct RequestRecord {
     pub execution_time: Nanos,
     /// Sum of the gaps between its stage executions (end of one to start of the next).
     pub preemption_time: Nanos,
+    /// From the end of its prefill until its KV content was on a decode replica: waiting for blocks
+    /// there, for the link, and the transfer (disaggregation).
+    pub kv_transfer: Nanos,
     /// Number of preemptions by recomputation.
     pub restarts: u32,
     /// Drafts that were verified for it (speculative decoding).

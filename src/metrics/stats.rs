@@ -293,6 +293,7 @@ mod tests {
             execution_time: Nanos(20 * MS * u64::from(output_tokens)),
             preemption_time: Nanos::ZERO,
             restarts: 0,
+            kv_transfer: Nanos::ZERO,
             drafted: 0,
             accepted: 0,
             in_window: true,

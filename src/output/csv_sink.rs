@@ -70,6 +70,11 @@ impl CsvSink {
         CsvSink { requests: self.requests.with_drafts(), ..self }
     }
 
+    /// Also writes the column of disaggregation. Before the first request.
+    pub fn with_transfers(self) -> CsvSink {
+        CsvSink { requests: self.requests.with_transfers(), ..self }
+    }
+
     /// Ends the files; returns the first error there was while writing.
     pub fn finish(self) -> Result<(), OutputError> {
         let failed = |name: &str| OutputError::io("write", &self.folder.join(name));

@@ -22,6 +22,9 @@ num_preemptions,ttft,tpot,status,reject_reason";
 /// More columns under speculative decoding.
 const DRAFTS: &str = "num_draft_tokens,num_accepted_tokens";
 
+/// One more column under disaggregation.
+const TRANSFERS: &str = "kv_transfer_time";
+
 /// Writes the rows. A cell is empty where its value does not exist: completion and what derives
 /// from it for a request that did not finish, TPOT for one output token, and so on.
 #[derive(Debug)]
@@ -29,19 +32,27 @@ pub struct RequestCsv<W> {
     rows: Rows<W>,
     models: Vec<String>,
     drafts: bool,
+    transfers: bool,
 }
 
 impl<W: Write> RequestCsv<W> {
     /// Starts the file; a row names the model of its request's pool.
     pub fn new(out: W, models: &[&str]) -> RequestCsv<W> {
         let models = models.iter().map(|model| quoted(model)).collect();
-        RequestCsv { rows: Rows::new(out, HEADER), models, drafts: false }
+        RequestCsv { rows: Rows::new(out, HEADER), models, drafts: false, transfers: false }
     }
 
     /// Also writes the columns of speculative decoding. Before the first row.
     pub fn with_drafts(mut self) -> RequestCsv<W> {
         self.rows.more_columns(DRAFTS);
         self.drafts = true;
+        self
+    }
+
+    /// Also writes the column of disaggregation. Before the first row, after [`RequestCsv::with_drafts`].
+    pub fn with_transfers(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(TRANSFERS);
+        self.transfers = true;
         self
     }
 
@@ -114,6 +125,9 @@ impl<W: Write> RequestCsv<W> {
             rows.integer(r.drafted);
             rows.integer(r.accepted);
         }
+        if self.transfers {
+            rows.time(r.scheduled_at.map(|_| r.kv_transfer));
+        }
         rows.end_row();
     }
 
@@ -143,6 +157,7 @@ mod tests {
             execution_time: Nanos(500_000_000),
             preemption_time: Nanos(300_000_000),
             restarts: 1,
+            kv_transfer: Nanos(70_000_000),
             drafted: 40,
             accepted: 31,
             in_window: true,
@@ -158,6 +173,16 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("{HEADER},num_draft_tokens,num_accepted_tokens"));
         assert!(lines[1].ends_with(",finished,,40,31"), "{}", lines[1]);
+    }
+
+    #[test]
+    fn transfers_have_a_column_at_the_end_where_there_are_any() {
+        let mut csv = RequestCsv::new(Vec::new(), &["m"]).with_transfers();
+        csv.write(&record());
+        let text = String::from_utf8(csv.finish().unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("{HEADER},kv_transfer_time"));
+        assert!(lines[1].ends_with(",finished,,0.07"), "{}", lines[1]);
     }
 
     fn rows(records: &[RequestRecord]) -> Vec<String> {

@@ -130,7 +130,12 @@ pub(crate) fn route<R: Router>(
         let index = engine.pool(pool).first_replica + chosen;
         let entity = engine.replicas[index as usize];
         request.replica = Some(index);
-        replicas.get_mut(entity)?.waiting.push_back(sequence);
+        let mut replica = replicas.get_mut(entity)?;
+        match sequence.prefilled {
+            // Another pool hands it over.
+            true => replica.transfers.handed.push(sequence),
+            false => replica.waiting.push_back(sequence),
+        }
         ledger.loads.add_waiting(index, 1);
         ledger.open(pool);
         ledger.counts.waiting += 1;

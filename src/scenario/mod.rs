@@ -6,6 +6,7 @@
 //! anywhere on this way is a [`Diagnostic`] that points at the place in the file or argument.
 
 pub mod diagnostic;
+mod disaggregated;
 pub mod document;
 pub mod import_vidur;
 mod model;
@@ -25,6 +26,7 @@ pub mod suggest;
 pub mod sweep;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use disaggregated::{Disaggregated, Link};
 pub use document::Document;
 pub use quantization::{Quantization, WeightFormat};
 pub use raw::OutputSettings;

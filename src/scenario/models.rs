@@ -9,7 +9,7 @@ use super::raw::COMMON_FIELDS;
 use super::sharing::GpuSharing;
 
 /// What a model cannot have for itself, beside [`COMMON_FIELDS`].
-const CLUSTER_FIELDS: [&str; 4] = ["models", "serve", "gpus", "time_limit_s"];
+const CLUSTER_FIELDS: [&str; 5] = ["models", "serve", "gpus", "disaggregated", "time_limit_s"];
 
 /// One of the models.
 pub(super) struct Part {

@@ -44,6 +44,9 @@ pub(super) struct RawScenario {
     pub _serve: IgnoredAny,
     #[serde(default, rename = "gpus")]
     pub _gpus: IgnoredAny,
+    /// Prefill and decode on replicas of their own; read by [`super::disaggregated`].
+    #[serde(default, rename = "disaggregated")]
+    pub _disaggregated: IgnoredAny,
     pub slo: Option<Slo>,
     /// Partial overrides; each is merged into the rest before anything is read.
     #[serde(default, rename = "variants")]

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
+use super::disaggregated::Disaggregated;
 use super::document::{Document, Span};
 use super::quantization::Quantization;
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
 use super::sharing::{self, GpuSharing};
 use super::speculative::{self, Speculative};
-use super::{model, models, plugins, suggest};
+use super::{disaggregated, model, models, plugins, suggest};
 use crate::cluster::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
@@ -84,6 +85,8 @@ pub struct Configuration {
     pub served_as: String,
     /// On which GPUs this model and those beside it run.
     pub gpus: GpuSharing,
+    /// The decode side, if this is only the prefill side.
+    pub disaggregated: Option<Disaggregated>,
     /// The models that are served beside this one in the same cluster.
     pub beside: Vec<Configuration>,
 }
@@ -102,12 +105,42 @@ impl Configuration {
             return format!("{} | {gpus} x {} | {how}", models.join(" + "), self.device.name);
         }
         let gpus = u64::from(self.replicas) * u64::from(self.parallel.gpus());
+        if let Some(decode) = self.decode() {
+            let more = u64::from(decode.replicas) * u64::from(decode.parallel.gpus());
+            let (model, device, other) = (self.model.label(), self.device.name, decode.device.name);
+            let gpus = match device == other {
+                true => format!("{gpus} + {more} x {device}"),
+                false => format!("{gpus} x {device} + {more} x {other}"),
+            };
+            let (a, b) = (self.policy.name(), decode.policy.name());
+            let policies = if a == b { a.to_owned() } else { format!("{a} + {b}") };
+            return format!("{model} | {gpus} | disaggregated {policies}");
+        }
         format!("{} | {gpus} x {} | {}", self.model.label(), self.device.name, self.policy.name())
     }
 
     /// This model and those beside it.
     pub fn models(&self) -> impl Iterator<Item = &Configuration> {
         std::iter::once(self).chain(&self.beside)
+    }
+
+    /// The decode side, if this is only the prefill side.
+    pub fn decode(&self) -> Option<&Configuration> {
+        self.disaggregated.as_ref().map(|sides| &*sides.decode)
+    }
+
+    /// What each pool of replicas runs: all models, or the two sides of one.
+    pub fn pools(&self) -> impl Iterator<Item = &Configuration> {
+        self.models().chain(self.decode())
+    }
+
+    /// The same with names, as expectations and results have them; empty for a single pool.
+    pub fn named_pools(&self) -> Vec<(&str, &Configuration)> {
+        match self.decode() {
+            Some(decode) => vec![("prefill", self), ("decode", decode)],
+            None if self.served_as.is_empty() => Vec::new(),
+            None => self.models().map(|model| (model.served_as.as_str(), model)).collect(),
+        }
     }
 
     /// GPUs of all models together.
@@ -125,7 +158,7 @@ impl Configuration {
         let of = |one: &Configuration| one.replicas * one.parallel.pipeline;
         match self.gpus {
             GpuSharing::TimeSliced => of(self),
-            GpuSharing::Own | GpuSharing::Spatial(_) => self.models().map(of).sum(),
+            GpuSharing::Own | GpuSharing::Spatial(_) => self.pools().map(of).sum(),
         }
     }
 
@@ -186,6 +219,17 @@ pub(super) fn resolve(
         let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
         Ok((configuration, common))
     };
+    if let Some(sides) = disaggregated::read(document)? {
+        let (prefill, common) = one(&sides.prefill, warnings)?;
+        // What holds for both has been said.
+        let mut noticed = Vec::new();
+        let on_side = |d: Diagnostic| d.note("on the decode side");
+        let (decode, _) = one(&sides.decode, &mut noticed)
+            .map_err(|error: Box<Diagnostic>| Box::new(on_side(*error)))?;
+        noticed.retain(|new| warnings.iter().all(|old| old.title != new.title));
+        warnings.extend(noticed.into_iter().map(on_side));
+        return Ok((disaggregated::join(&sides, prefill, decode)?, common));
+    }
     let Some(several) = models::read(document)? else { return one(document, warnings) };
     let mut all = Vec::new();
     let mut common = None;
@@ -401,6 +445,7 @@ impl Checker<'_> {
             slo: raw.slo.clone(),
             served_as: String::new(),
             gpus: GpuSharing::Own,
+            disaggregated: None,
             beside: Vec::new(),
         })
     }

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::diagnostic::Diagnostic;
+use super::disaggregated::{Disaggregated, SIDE_FIELDS};
 use super::document::{Document, Kind, Node, Source, ron_options};
 use super::resolve::Configuration;
 use super::scenario::Scenario;
@@ -54,7 +55,10 @@ pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
 
 fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if c.served_as.is_empty() {
-        let mut sections = model_sections(c)?;
+        let mut sections = match &c.disaggregated {
+            None => model_sections(c)?,
+            Some(sides) => side_sections(c, sides)?,
+        };
         let slo = sections.iter().position(|section| section.0 == "slo").unwrap_or(sections.len());
         sections.splice(slo..slo, time_limit(c));
         return Ok(sections);
@@ -76,6 +80,24 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
         vec![("models", format!("({})", models.join(", "))), ("gpus", ron_text(&gpus)?)];
     sections.extend(time_limit(c));
     Ok(sections)
+}
+
+/// Each side's section stands whole, so that nothing is left to merge.
+fn side_sections(
+    prefill: &Configuration,
+    sides: &Disaggregated,
+) -> Result<Vec<Section>, Box<Diagnostic>> {
+    let (mut common, mut parts) = (Vec::new(), Vec::new());
+    for (name, side) in [("prefill", prefill), ("decode", &sides.decode)] {
+        let (own, rest): (Vec<Section>, Vec<Section>) =
+            model_sections(side)?.into_iter().partition(|section| SIDE_FIELDS.contains(&section.0));
+        let own: Vec<String> = own.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        parts.push(format!("{name}: ({})", own.join(", ")));
+        common = rest;
+    }
+    parts.push(format!("link: {}", ron_text(&sides.link)?));
+    common.insert(1, ("disaggregated", format!("({})", parts.join(", "))));
+    Ok(common)
 }
 
 fn time_limit(c: &Configuration) -> Option<Section> {

@@ -264,9 +264,9 @@ fn check_expectations(
     let names: Vec<&str> =
         configurations.iter().map(|c| c.name.as_str()).filter(|name| !name.is_empty()).collect();
     let mut models: Vec<&str> = Vec::new();
-    for model in configurations.iter().flat_map(Configuration::models) {
-        if !model.served_as.is_empty() && !models.contains(&model.served_as.as_str()) {
-            models.push(&model.served_as);
+    for (name, _) in configurations.iter().flat_map(Configuration::named_pools) {
+        if !models.contains(&name) {
+            models.push(name);
         }
     }
     match expect::check_all(expectations, &names, &models).first() {

@@ -112,6 +112,12 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
         false
     }
 
+    /// Whether its replicas can hand requests over or take them from others: the blocks are each
+    /// request's own, and a decoding one gets them as it needs them.
+    fn disaggregates(&self) -> bool {
+        false
+    }
+
     /// Upper bounds on a batch, as far as the settings give them: for the memory plan and for
     /// `vidur-ecs check`.
     fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits;

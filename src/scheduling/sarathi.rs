@@ -68,6 +68,10 @@ impl Policy for Sarathi {
         }
     }
 
+    fn disaggregates(&self) -> bool {
+        true
+    }
+
     fn plan(&mut self, view: &mut PlanView<'_>) {
         view.decode(DecodeRule {
             limit: (self.max_num_seqs / view.limits().stages) as usize,

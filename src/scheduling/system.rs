@@ -10,7 +10,7 @@ use crate::cluster::{Replica, StageQueue, Stages};
 use crate::kv::{BlockStore, KvBlock};
 use crate::metrics::RequestStatus;
 use crate::request::{RequestQuery, Sequence};
-use crate::sim::{Agenda, Engine, Event, Instant, Ledger, Worklists, depart};
+use crate::sim::{Agenda, Engine, Event, Instant, Ledger, Ready, Worklists, depart, receive, send};
 
 /// All that planning reads and writes, the policies themselves aside.
 #[derive(SystemParam)]
@@ -33,6 +33,7 @@ pub(crate) struct Scratch {
     chunks: Vec<Sequence>,
     refused: Vec<(Sequence, String)>,
     changes: Vec<BlockChange>,
+    ready: Vec<Ready>,
 }
 
 /// Schedule phase: lets the replicas that use policy `P` and were touched plan batches, as long
@@ -67,7 +68,14 @@ pub(crate) fn plan<P: Policy>(
         let mut committed = std::mem::take(&mut replica.committed);
         let speculation = pool.speculation.as_ref();
         let drafts = speculation.map_or(0, |s| s.drafts(&replica.drafts, replica.holding));
-        while let Some(&slot) = replica.free_slots.last() {
+        loop {
+            if replica.transfers.is_to_receive() {
+                let allowed = (limits, policy.batch_limits(limits).max_num_seqs);
+                let (replica, books) = (&mut *replica, (&mut *ledger, &mut blocks));
+                let ready = &mut scratch.ready;
+                receive((entity, replica), allowed, &mut floor.requests, books, ready)?;
+            }
+            let Some(&slot) = replica.free_slots.last() else { break };
             let mut view = PlanView {
                 now,
                 limits,
@@ -141,6 +149,10 @@ pub(crate) fn plan<P: Policy>(
                 }
             }
         }
+    }
+    for ready in scratch.ready.drain(..) {
+        let (mut from, _) = floor.replicas.get_mut(ready.from)?;
+        send(ready, &mut from, &floor.engine, &mut floor.agenda);
     }
     Ok(())
 }

@@ -60,6 +60,10 @@ impl Policy for VllmV0 {
         }
     }
 
+    fn disaggregates(&self) -> bool {
+        true
+    }
+
     fn plan(&mut self, view: &mut PlanView<'_>) {
         self.admit(view);
         if view.planned() > 0 {

@@ -134,6 +134,10 @@ impl Policy for VllmV1 {
         true
     }
 
+    fn disaggregates(&self) -> bool {
+        true
+    }
+
     fn plan(&mut self, view: &mut PlanView<'_>) {
         view.sort_running_by_admission();
         let victim = match self.scheduling_policy {

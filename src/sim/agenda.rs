@@ -15,6 +15,8 @@ pub(crate) enum Event {
     StageEnd(Entity, u32),
     /// A policy asked to be called for this replica.
     Wake(Entity),
+    /// The KV content of the request with this id has come from one replica to another.
+    Delivered(Entity, Entity, u64),
 }
 
 /// The clock and the future events, first in first out at equal times. Arrivals are not among

@@ -232,6 +232,8 @@ pub(crate) fn arrive(
             first_token_at: None,
             cached_tokens: 0,
             restarts: 0,
+            handed_over: None,
+            kv_transfer: Nanos::ZERO,
             drafting: pool
                 .speculation
                 .as_ref()
@@ -257,7 +259,16 @@ pub(crate) fn arrive(
             entity.insert(content.hashes(new.id, prompt, output, block_size));
         }
         let drafts = pool.speculation.as_ref().map_or(0, |speculation| speculation.k);
-        match never_fits(&sequence, &pool.limits, drafts) {
+        let refused = match pool.hand_over {
+            None => never_fits(&sequence, &pool.limits, drafts),
+            Some(hand_over) => {
+                // Each side has its part of the request.
+                let prefill = Sequence { target: sequence.prompt + 1, ..sequence };
+                let decode = &engine.pool(hand_over.to).limits;
+                never_fits(&prefill, &pool.limits, 0).or_else(|| never_fits(&sequence, decode, 0))
+            }
+        };
+        match refused {
             None => lists.incoming.push((index, sequence)),
             Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),
         }

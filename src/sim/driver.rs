@@ -69,7 +69,7 @@ impl Step {
         if events {
             self.finish.run(world);
         }
-        if arrivals {
+        if arrivals || events && world.resource::<Worklists>().is_to_route() {
             self.arrive.run(world);
             // A run was cut off at a boundary that is now.
             if world.resource::<Agenda>().is_due() {
@@ -128,10 +128,14 @@ impl Simulation {
         let mut replicas = Vec::new();
         let mut pools = Vec::new();
         let mut traffic = Vec::new();
+        let receivers: Vec<u32> =
+            spec.pools.iter().filter_map(|pool| Some(pool.hand_over?.to)).collect();
         for (pool, index) in spec.pools.into_iter().zip(0..) {
             // How many tokens a step makes is only known when it ends.
             let speculates = pool.speculation.is_some();
-            let grouped = pool.limits.stages == 1 && !spec.plain_lists && !speculates;
+            // Requests leave in mid-life, or come then.
+            let hands = pool.hand_over.is_some() || receivers.contains(&index);
+            let grouped = pool.limits.stages == 1 && !spec.plain_lists && !speculates && !hands;
             let form = if grouped { Form::Grouped } else { Form::AlwaysPlain };
             let first_replica = replicas.len() as u32;
             let mut limits = pool.limits;
@@ -160,8 +164,10 @@ impl Simulation {
                 name: pool.name,
                 seed: spec.seed,
                 predictor: pool.predictor,
+                hand_over: pool.hand_over,
                 fast_forward: !spec.exact_steps
                     && !speculates
+                    && !hands
                     && limits.stages == 1
                     // Who takes turns with others cannot know when its next iteration starts.
                     && pool.shared_gpus.is_none()
@@ -277,6 +283,8 @@ impl Simulation {
                 peak_blocks[replica.pool_index as usize] += u64::from(replica.peak_blocks);
                 unfinished.extend(replica.waiting.iter().chain(&replica.running));
                 unfinished.extend(replica.decoding.members());
+                unfinished.extend(&replica.transfers.handed);
+                unfinished.extend(replica.transfers.on_the_way());
             }
             if let Some(batch) = batch {
                 unfinished.extend(&batch.members);

@@ -6,7 +6,7 @@ use bevy_ecs::prelude::*;
 
 use crate::metrics::BatchRecords;
 use crate::scheduling::EngineLimits;
-use crate::sim::Nanos;
+use crate::sim::{HandOver, Nanos};
 use crate::speculation::Speculation;
 use crate::timing::Predictor;
 
@@ -39,6 +39,8 @@ pub(crate) struct Pool {
     pub predictor: Arc<dyn Predictor>,
     /// Whether a launch may cover several iterations.
     pub fast_forward: bool,
+    /// Where its requests go when their prompt is processed.
+    pub hand_over: Option<HandOver>,
     /// Index of its first replica.
     pub first_replica: u32,
 }

@@ -57,6 +57,11 @@ pub(crate) fn finish(
                 lists.touched.add(replica.index, entity);
                 continue;
             }
+            Event::Delivered(from, to, id) => {
+                let rest = (&mut blocks, &mut lists.touched);
+                books.deliver((from, to, id), &engine, &mut replicas, rest, now)?;
+                continue;
+            }
         };
         let (stage, mut queue) = stages.get_mut(ending)?;
         if queue.launches != launch {
@@ -84,6 +89,13 @@ pub(crate) fn finish(
             blocks: &mut blocks,
         };
         books.commit(&mut batch, &mut replica, index, &mut commit)?;
+        if let Some(hand_over) = pool.hand_over {
+            let done: Vec<_> = replica.running.extract_if(.., |m| m.prefilled).collect();
+            for member in done {
+                let member = books.hand_over(member, (entity, &mut replica), now)?;
+                lists.incoming.push((hand_over.to, member));
+            }
+        }
         replica.free_slots.push(slot);
         replica.committed += batch.run.iterations();
         if replica.asynchronous {

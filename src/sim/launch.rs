@@ -113,7 +113,10 @@ pub(crate) fn cut_off_runs(
             }
         }
     }
-    let may_plan = |(replica, _): (&Replica, &Stages)| !replica.free_slots.is_empty();
+    // Blocks for requests that are handed over are found between plans too.
+    let may_plan = |(replica, _): (&Replica, &Stages)| {
+        !replica.free_slots.is_empty() || !replica.transfers.handed.is_empty()
+    };
     lists.touched.retain(|replica| replicas.get(replica).is_ok_and(may_plan));
     Ok(())
 }

@@ -62,8 +62,9 @@ pub(crate) fn record(
         cached_tokens: request.cached_tokens,
         execution_time: sequence.execution,
         // Stage executions of one request never overlap, so what is not execution between the
-        // first start and the last end is gaps.
-        preemption_time: on_stages.since(sequence.execution),
+        // first start and the last end is gaps, or a transfer.
+        preemption_time: on_stages.since(sequence.execution + request.kv_transfer),
+        kv_transfer: request.kv_transfer,
         restarts: request.restarts,
         drafted: request.drafting.as_ref().map_or(0, |drafting| drafting.drafted),
         accepted: request.drafting.as_ref().map_or(0, |drafting| drafting.accepted),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::Nanos;
 use super::arrive::Window;
+use super::{HandOver, Nanos};
 use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::scheduling::EngineLimits;
@@ -53,6 +53,8 @@ pub struct PoolSpec {
     /// Pools of the same number here take turns on the same GPUs, replica by replica and stage by
     /// stage; `None` for GPUs of their own.
     pub shared_gpus: Option<u32>,
+    /// Where its requests go when their prompt is processed; `None` if it decodes them itself.
+    pub hand_over: Option<HandOver>,
     /// The requests that arrive at it.
     pub traffic: Traffic,
 }

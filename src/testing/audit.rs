@@ -23,7 +23,8 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let mut rows: Vec<KvBlock> = world.query::<&KvBlock>().iter(world).copied().collect();
     let mut held = vec![Held::default(); rows.len()];
     let mut sums = vec![Counts::default(); limits.len()];
-    let mut present = vec![0; limits.len()];
+    let mut present = vec![0_u64; limits.len()];
+    let mut places = 0;
 
     let mut replicas = world.query::<(Entity, &Replica)>();
     let mut batches = world.query::<(&Batch, &BatchOf)>();
@@ -51,6 +52,19 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
             let table = world.get::<BlockTable>(sequence.entity);
             allocated += hold(table, tokens, (pool, size), &mut held)?;
         }
+        let transfers = &replica.transfers;
+        for sequence in &transfers.handed {
+            check_place(world, sequence, RequestState::Waiting, index)?;
+            equal("blocks of a request handed over", sequence.blocks, 0)?;
+        }
+        for sequence in transfers.on_the_way() {
+            check_place(world, sequence, RequestState::Running, index)?;
+            let table = world.get::<BlockTable>(sequence.entity);
+            allocated += hold(table, sequence.kv_tokens(), (pool, size), &mut held)?;
+        }
+        for sent in &transfers.sending {
+            allocated += hold(Some(&sent.table), sent.tokens, (pool, size), &mut held)?;
+        }
         for group in &replica.groups {
             allocated += hold(Some(&group.ended), 0, (pool, size), &mut held)?;
         }
@@ -62,16 +76,18 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         }
         let minted = replica.pool.minted();
         equal("blocks of a replica", minted, allocated + free.len() as u32)?;
-        let running = (replica.running.len() + grouped.len() + in_batches.len()) as u32;
-        let waiting = replica.waiting.len() as u32;
+        let listed = replica.running.len() + grouped.len() + in_batches.len();
+        let running = (listed + transfers.on_the_way().count()) as u32;
+        let waiting = (replica.waiting.len() + transfers.handed.len()) as u32;
         equal("running requests of a replica", replica.holding, running)?;
         let seen = world.resource::<Ledger>().loads.on(index);
         equal("waiting requests as routers see them", seen.0, waiting)?;
         equal("running requests as routers see them", seen.1, running)?;
         sums[pool].allocated += u64::from(allocated);
-        sums[pool].running += u64::from(running);
+        // What is on its way holds blocks on both sides.
+        sums[pool].running += u64::from(running) + transfers.sending.len() as u64;
         sums[pool].waiting += u64::from(waiting);
-        present[pool] += u64::from(running + waiting);
+        places += u64::from(running + waiting);
     }
     for (block, counted) in rows.iter().zip(&held) {
         equal("references of a block", block.references, counted.holders)?;
@@ -80,8 +96,11 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         }
         sums[counted.pool].used += u64::from(counted.tokens);
     }
-    let entities = world.query::<&Request>().iter(world).count() as u64;
-    equal("request entities", entities, present.iter().sum())?;
+    for request in world.query::<&Request>().iter(world) {
+        // It counts where it arrived, wherever it is now.
+        present[request.pool as usize] += 1;
+    }
+    equal("request entities", present.iter().sum::<u64>(), places)?;
     let ledger = world.resource::<Ledger>();
     for ((sums, present), pool) in sums.iter().zip(&present).zip(0..) {
         let (counts, totals) = ledger.page(pool);

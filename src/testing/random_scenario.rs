@@ -234,6 +234,7 @@ impl RandomScenario {
             router,
             predictor: Arc::new(self.time),
             shared_gpus: None,
+            hand_over: None,
             traffic: Traffic {
                 source: Box::new(List {
                     requests: self.requests.clone(),

@@ -6,6 +6,8 @@ mod bad_scenarios;
 mod cli;
 mod compare;
 mod determinism;
+mod disaggregated_scenarios;
+mod disaggregation;
 mod docs;
 mod golden;
 mod hugging_face;

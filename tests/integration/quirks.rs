@@ -84,6 +84,7 @@ fn spec(
         router: Box::new(router),
         predictor: Arc::new(MICROSECOND),
         shared_gpus: None,
+        hand_over: None,
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,

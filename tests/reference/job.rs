@@ -107,6 +107,7 @@ impl Job {
             pool: 0,
             drafted: 0,
             accepted: 0,
+            kv_transfer: Nanos::ZERO,
             replica: self.replica.map(|index| index as u32),
             arrived_at: self.sent_at,
             inter_arrival: self.inter_arrival,

@@ -1,0 +1,180 @@
+//! Disaggregated prefill and decode:
+//! `disaggregated: (prefill: (...), decode: (...), link: (gb_per_s: 50.0))`.
+//!
+//! Each side's section is merged into the rest of the scenario, as a model's is under `models`, and
+//! what comes out is read like a scenario by itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::diagnostic::Diagnostic;
+use super::document::Document;
+use super::plugins;
+use super::resolve::Configuration;
+use super::setting_error::SettingError;
+use crate::cluster::Parallelism;
+use crate::sim::{HandOver, Nanos};
+
+/// What a side may have for itself; all else is the same for both.
+pub(super) const SIDE_FIELDS: [&str; 4] = ["device", "cluster", "engine", "timing"];
+
+/// What `disaggregated` may hold.
+const FIELDS: [&str; 3] = ["prefill", "decode", "link"];
+
+/// The link of each prefill replica.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// Gigabytes (10^9 bytes) per second.
+    pub gb_per_s: f64,
+    /// Microseconds from the start of the last byte to its arrival.
+    #[serde(default)]
+    pub latency_us: f64,
+}
+
+/// The decode side of a configuration, which itself is the prefill side.
+pub struct Disaggregated {
+    /// The decode side.
+    pub decode: Box<Configuration>,
+    /// The link.
+    pub link: Link,
+}
+
+impl Disaggregated {
+    /// What the simulation needs to know to hand requests over to pool `to`.
+    pub fn hand_over(&self, to: u32) -> HandOver {
+        // Of all GPUs together; heads that tensor parallelism replicates travel once.
+        let whole = Parallelism { tensor: 1, pipeline: 1 };
+        HandOver {
+            to,
+            bytes_per_token: self.decode.model.kv_bytes_per_token(whole),
+            bytes_per_second: self.link.gb_per_s * 1e9,
+            latency: Nanos::from_secs_f64(self.link.latency_us / 1e6),
+        }
+    }
+}
+
+/// The two sides as they would be alone.
+pub(super) struct Sides {
+    pub prefill: Document,
+    pub decode: Document,
+    pub link: Link,
+}
+
+/// The sides of a scenario; `None` for one in which every replica does both.
+pub(super) fn read(document: &Document) -> Result<Option<Sides>, Box<Diagnostic>> {
+    let Some(node) = document.node("disaggregated") else { return Ok(None) };
+    if document.node("models").is_some() {
+        let help = "disaggregation of several models is not modelled";
+        return Err(refuse(document, "disaggregated", "given beside `models`", "one model", help));
+    }
+    let fields = node.fields();
+    for field in fields {
+        let key = document.slice(&field.key);
+        if !FIELDS.contains(&key) {
+            return Err(Box::new(
+                Diagnostic::error(format!("`disaggregated` has no `{key}`"))
+                    .at(document.place(&field.key), "expected prefill, decode or link"),
+            ));
+        }
+    }
+    let Some(link) = document.node("disaggregated.link") else {
+        let help = "for example link: (gb_per_s: 50.0, latency_us: 10.0)";
+        return Err(refuse(document, "disaggregated", "without a `link`", "one", help));
+    };
+    let link: Link = document.read(link)?;
+    check_link(document, &link)?;
+    let side = |name: &str| {
+        let Some(field) = fields.iter().find(|field| document.slice(&field.key) == name) else {
+            let help = "for example prefill: (cluster: (replicas: 1)), which may also be `()`";
+            let found = format!("without a `{name}`");
+            return Err(refuse(document, "disaggregated", &found, "one", help));
+        };
+        for changed in field.value.fields() {
+            let key = document.slice(&changed.key);
+            if !SIDE_FIELDS.contains(&key) {
+                return Err(Box::new(
+                    Diagnostic::error(format!("`{name}` cannot have its own `{key}`"))
+                        .at(document.place(&changed.key), "the same for both sides")
+                        .help(format!("a side may have its own {}", SIDE_FIELDS.join(", "))),
+                ));
+            }
+        }
+        document.merged_with(document, &field.value)
+    };
+    Ok(Some(Sides { prefill: side("prefill")?, decode: side("decode")?, link }))
+}
+
+fn check_link(document: &Document, link: &Link) -> Result<(), Box<Diagnostic>> {
+    if !(1e-3..=1e6).contains(&link.gb_per_s) {
+        let path = "disaggregated.link.gb_per_s";
+        let (found, help) = (link.gb_per_s.to_string(), "NVLink has hundreds, a 400 Gb/s NIC 50");
+        return Err(refuse(document, path, &found, "GB/s from 0.001 to 1e6", help));
+    }
+    if !(0.0..=1e7).contains(&link.latency_us) {
+        let path = "disaggregated.link.latency_us";
+        let found = link.latency_us.to_string();
+        return Err(refuse(document, path, &found, "microseconds from 0 to 1e7", "ten are usual"));
+    }
+    Ok(())
+}
+
+/// Puts the sides together, if they go together.
+pub(super) fn join(
+    sides: &Sides,
+    prefill: Configuration,
+    mut decode: Configuration,
+) -> Result<Configuration, Box<Diagnostic>> {
+    let documents = [("prefill", &sides.prefill), ("decode", &sides.decode)];
+    for ((name, document), side) in documents.into_iter().zip([&prefill, &decode]) {
+        let refuse = |path: &str, found: &str, expected: &str, help: &str| {
+            let error = refuse(document, path, found, expected, help);
+            Err(Box::new((*error).note(format!("on the {name} side"))))
+        };
+        if !side.policy.disaggregates() {
+            let help = "it reserves blocks beforehand or frees them in groups";
+            let expected = "one that takes blocks as it needs them: VllmV0, VllmV1, Sarathi";
+            return refuse("engine.policy", side.policy.name(), expected, help);
+        }
+        if side.speculative.is_some() {
+            let help = "speculative decoding of a disaggregated cluster is not modelled";
+            return refuse("engine.speculative", "on", "none", help);
+        }
+        if side.limits.vidur_lengths {
+            let help = "Vidur does not disaggregate";
+            return refuse("engine.vidur_lengths", "true", "false", help);
+        }
+    }
+    let document = &sides.decode;
+    let (here, there) = (decode.limits.block_size, prefill.limits.block_size);
+    if here != there {
+        let expected = format!("{there}, as on the prefill side");
+        let help = "blocks are transferred as they are";
+        return Err(refuse(document, "engine.block_size", &here.to_string(), &expected, help));
+    }
+    if decode.api_overhead_ms != prefill.api_overhead_ms {
+        let found = decode.api_overhead_ms.to_string();
+        let expected = format!("{}, as on the prefill side", prefill.api_overhead_ms);
+        let help = "a request passes the API once";
+        return Err(refuse(document, "engine.api_overhead_ms", &found, &expected, help));
+    }
+    let wanted = document.node("engine.enable_prefix_caching").is_some() && decode.prefix_caching;
+    if wanted {
+        let path = "engine.enable_prefix_caching";
+        let help = "set it for `prefill` alone: nothing is looked up on the decode side";
+        return Err(refuse(document, path, "true for decode", "false there", help));
+    }
+    decode.prefix_caching = false;
+    let disaggregated = Disaggregated { decode: Box::new(decode), link: sides.link };
+    Ok(Configuration { disaggregated: Some(disaggregated), ..prefill })
+}
+
+fn refuse(
+    document: &Document,
+    path: &str,
+    found: &str,
+    expected: &str,
+    help: &str,
+) -> Box<Diagnostic> {
+    let error = SettingError::new(path, found, expected).help(help);
+    Box::new(plugins::setting_error(document, "", &error))
+}

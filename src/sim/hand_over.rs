@@ -1,0 +1,215 @@
+//! Handing requests over: a prefill pool processes their prompts, a decode pool goes on.
+//!
+//! When a prompt is processed, the request leaves the running list of its prefill replica, and the
+//! router of the decode pool picks a replica for it. It waits there, first come first served, until
+//! blocks for its prompt and one token more are free. Only then does its KV content travel, over the
+//! prefill replica's link, one request at a time. The prefill replica keeps the blocks until it has
+//! arrived, so a full decode side holds the prefill side back.
+
+use bevy_ecs::prelude::*;
+
+use super::finish::Books;
+use super::{Agenda, Engine, Event, Nanos, Worklists};
+use crate::cluster::Replica;
+use crate::kv::{BlockStore, BlockTable};
+use crate::request::{RequestQuery, RequestState, Sequence};
+use crate::scheduling::EngineLimits;
+use crate::sim::Ledger;
+
+/// Where a pool's requests go when their prompt is processed, and how long that takes.
+///
+/// The other pool must have the same block size, cache no prefixes and have no traffic of its own.
+/// Neither may share GPUs, speculate, or run a policy that is not
+/// [`crate::scheduling::Policy::disaggregates`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HandOver {
+    /// Index of the pool that goes on with them.
+    pub to: u32,
+    /// Bytes of KV content per token, of all GPUs of a replica together.
+    pub bytes_per_token: u64,
+    /// Bytes per second of the link that each replica has.
+    pub bytes_per_second: f64,
+    /// From the last byte's start to its arrival. The link is free for others meanwhile.
+    pub latency: Nanos,
+}
+
+impl HandOver {
+    /// How long the content of so many tokens keeps the link busy: bytes / bandwidth.
+    pub fn wire_time(&self, tokens: u32) -> Nanos {
+        let bytes = self.bytes_per_token as f64 * f64::from(tokens);
+        Nanos::from_secs_f64(bytes / self.bytes_per_second)
+    }
+}
+
+/// Blocks that a prefill replica keeps for a request until they have arrived elsewhere.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    id: u64,
+    pub table: BlockTable,
+    pub tokens: u32,
+}
+
+/// What a replica has under way.
+#[derive(Debug, Default)]
+pub(crate) struct Transfers {
+    /// What it hands over.
+    pub sending: Vec<Sent>,
+    /// When its link is free again.
+    pub link_free: Nanos,
+    /// Requests handed over to it that wait for blocks, first come first.
+    pub handed: Vec<Sequence>,
+    /// Those that have blocks, while the content of these is on its way.
+    pub receiving: Vec<Sequence>,
+    /// Those whose content has arrived, and when; they go on with the next plan.
+    pub received: Vec<(Nanos, Sequence)>,
+}
+
+impl Transfers {
+    /// Whether a plan has something to take in.
+    pub fn is_to_receive(&self) -> bool {
+        !self.handed.is_empty() || !self.received.is_empty()
+    }
+
+    /// Requests that hold blocks here and are not in the running list yet.
+    pub fn on_the_way(&self) -> impl Iterator<Item = &Sequence> {
+        self.receiving.iter().chain(self.received.iter().map(|(_, sequence)| sequence))
+    }
+}
+
+/// A request whose blocks are allocated on both sides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready {
+    /// The replica that has the content.
+    pub from: Entity,
+    to: Entity,
+    id: u64,
+    tokens: u32,
+}
+
+impl Books<'_, '_> {
+    /// A request whose prompt is processed leaves its replica `from`, which keeps the blocks.
+    pub(super) fn hand_over(
+        &mut self,
+        mut member: Sequence,
+        (from, replica): (Entity, &mut Replica),
+        now: Nanos,
+    ) -> Result<Sequence> {
+        let (mut table, mut request, _) = self.requests.get_mut(member.entity)?;
+        let table = std::mem::take(&mut *table);
+        replica.transfers.sending.push(Sent { id: member.id, table, tokens: member.kv_tokens() });
+        replica.holding -= 1;
+        // The ledger still counts it as running here: it holds blocks.
+        self.ledger.loads.add_running(replica.index, -1);
+        request.state = RequestState::Waiting;
+        request.handed_over = Some((from, now));
+        member.blocks = 0;
+        member.group = 0;
+        Ok(member)
+    }
+
+    /// The content of request `id` has arrived at `to`: its blocks at `from` are free.
+    pub(super) fn deliver(
+        &mut self,
+        (from, to, id): (Entity, Entity, u64),
+        engine: &Engine,
+        replicas: &mut Query<&mut Replica>,
+        (blocks, touched): (&mut BlockStore<'_>, &mut super::lists::Touched),
+        now: Nanos,
+    ) -> Result {
+        let mut sender = replicas.get_mut(from)?;
+        let sender = &mut *sender;
+        if let Some(index) = sender.transfers.sending.iter().position(|sent| sent.id == id) {
+            let Sent { mut table, tokens, .. } = sender.transfers.sending.remove(index);
+            let size = engine.pool(sender.pool_index).limits.block_size;
+            let moved = sender.pool.release(&mut table, tokens, size, blocks);
+            self.ledger.open(sender.pool_index);
+            self.ledger.counts.allocated -= u64::from(moved.blocks);
+            self.ledger.counts.used -= u64::from(moved.tokens);
+            self.ledger.counts.running -= 1;
+        }
+        touched.add(sender.index, from);
+        let mut receiver = replicas.get_mut(to)?;
+        let transfers = &mut receiver.transfers;
+        if let Some(index) = transfers.receiving.iter().position(|sequence| sequence.id == id) {
+            let sequence = transfers.receiving.remove(index);
+            transfers.received.push((now, sequence));
+            let (_, mut request, _) = self.requests.get_mut(sequence.entity)?;
+            if let Some((_, since)) = request.handed_over {
+                request.kv_transfer = now.since(since);
+            }
+        }
+        touched.add(receiver.index, to);
+        Ok(())
+    }
+}
+
+/// Before a plan of replica `to`: gives blocks to the requests that were handed over to it, in
+/// their order, as long as there are enough of them and places; preempted requests go first. Those
+/// whose content has arrived join the running list; an asynchronous plan sees only what had
+/// arrived when it was made.
+pub(crate) fn receive(
+    (to, replica): (Entity, &mut Replica),
+    (limits, max_num_seqs): (&EngineLimits, u32),
+    requests: &mut RequestQuery<'_, '_>,
+    (ledger, blocks): (&mut Ledger, &mut BlockStore<'_>),
+    ready: &mut Vec<Ready>,
+) -> Result {
+    let horizon = replica.horizon.unwrap_or(Nanos::MAX);
+    let arrived = replica.transfers.received.extract_if(.., |(at, _)| *at <= horizon);
+    replica.running.extend(arrived.map(|(_, sequence)| sequence));
+    let mut served = 0;
+    while let Some(&(mut sequence)) = replica.transfers.handed.get(served) {
+        let needed = limits.blocks_for(sequence.processed);
+        if !replica.waiting.is_empty()
+            || replica.holding >= max_num_seqs
+            || needed > replica.pool.free()
+        {
+            break;
+        }
+        let (mut table, mut request, _) = requests.get_mut(sequence.entity)?;
+        replica.pool.allocate(needed, &mut table, blocks);
+        request.state = RequestState::Running;
+        sequence.blocks = needed;
+        sequence.admission = replica.admissions;
+        replica.admissions += 1;
+        replica.holding += 1;
+        let tokens = sequence.kv_tokens();
+        ledger.counts.allocated += u64::from(needed);
+        ledger.counts.used += u64::from(tokens);
+        ledger.counts.running += 1;
+        ledger.counts.waiting -= 1;
+        ledger.loads.add_waiting(replica.index, -1);
+        ledger.loads.add_running(replica.index, 1);
+        if let Some((from, _)) = request.handed_over {
+            ready.push(Ready { from, to, id: sequence.id, tokens });
+        }
+        replica.transfers.receiving.push(sequence);
+        served += 1;
+    }
+    if served > 0 {
+        replica.transfers.handed.drain(..served);
+        replica.note_peak();
+    }
+    Ok(())
+}
+
+/// Puts what is ready on the link of `from`, behind what is there already.
+pub(crate) fn send(
+    Ready { from: entity, to, id, tokens }: Ready,
+    from: &mut Replica,
+    engine: &Engine,
+    agenda: &mut Agenda,
+) {
+    let Some(hand_over) = engine.pool(from.pool_index).hand_over else { return };
+    let start = agenda.now().max(from.transfers.link_free);
+    let end = start + hand_over.wire_time(tokens);
+    from.transfers.link_free = end;
+    agenda.push(end + hand_over.latency, Event::Delivered(entity, to, id));
+}
+
+impl Worklists {
+    /// Whether requests wait to be routed.
+    pub fn is_to_route(&self) -> bool {
+        !self.incoming.is_empty()
+    }
+}
