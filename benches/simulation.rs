@@ -56,6 +56,7 @@ fn simulate(configuration: &Configuration, exact_steps: bool) -> (RunTotals, Com
         router: configuration.router.boxed(),
         predictor: configuration.predictor.clone(),
         shared_gpus: None,
+        hand_over: None,
         traffic: Traffic {
             source: workload.source(42),
             concurrency: workload.concurrency(),

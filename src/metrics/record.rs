@@ -331,6 +331,8 @@ impl BusyTime {
         self.attention_prefill += other.attention_prefill;
         self.attention_decode += other.attention_decode;
         self.communication += other.communication;
+        self.transferred += other.transferred;
+        self.extrapolated += other.extrapolated;
         self.with_prefill += other.with_prefill;
     }
 }

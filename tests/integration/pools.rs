@@ -155,6 +155,7 @@ fn two_engines_take_turns() {
         scenario.time =
             LinearTime { base: 1_000, per_token: 0, per_context: 0, per_spread: 0, rest: 0.0 };
         scenario.requests.truncate(1);
+        scenario.follows.truncate(1);
         let request = &mut scenario.requests[0];
         (request.arrived_at, request.prompt_tokens, request.output_tokens) = (Nanos(0), 4, 3);
         let mut pool = scenario.spec(Box::new(VllmV0::default())).pools.remove(0);
