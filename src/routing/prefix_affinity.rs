@@ -21,7 +21,7 @@ use crate::sim::RandomStream;
 ///
 /// Ties in load go to the replica of which the index knows the fewest blocks, then to the lowest
 /// number. Like a real router it does not ask the replicas what they have cached: it remembers
-/// what it sent where ([`PrefixIndex`]), in whole KV blocks.
+/// what it sent where (`PrefixIndex`), in whole KV blocks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrefixAffinity {
