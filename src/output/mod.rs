@@ -11,7 +11,8 @@
 //! # use vidur_ecs::output::{CsvSink, OutputError, ResultFolder, write_results};
 //! # fn simulate(_: &mut (StatsSink, CsvSink)) -> RunTotals { RunTotals::default() }
 //! # fn collect(_: RunSummary) -> ExperimentResult {
-//! #     ExperimentResult { name: "i2_1".into(), title: None, variants: vec![], outcomes: vec![] }
+//! #     let (name, title, variants, outcomes) = ("i2_1".into(), None, vec![], vec![]);
+//! #     ExperimentResult { name, title, variants, exact_steps: false, outcomes }
 //! # }
 //! # fn run() -> Result<(), OutputError> {
 //! let folder = ResultFolder::create(Path::new("results/i2_1"), false)?;
