@@ -8,6 +8,7 @@ use crate::batch::{Batch, Growth};
 use crate::cluster::Replica;
 use crate::kv::PrefixHashes;
 use crate::metrics::BatchRecords;
+use crate::request::Sequence;
 use crate::timing::StageTime;
 
 impl Books<'_, '_> {
@@ -134,25 +135,45 @@ impl Books<'_, '_> {
         for member in &mut batch.members {
             member.execution += execution;
             member.last_token_at = commit.now;
-            let before = member.kv_tokens();
-            member.processed += more;
-            // The last token of the run is not in the cache yet.
-            let held = member.kv_tokens();
-            let needed = if batch.run.grows { held.div_ceil(commit.block_size) } else { 0 };
-            let missing = needed.saturating_sub(member.blocks);
-            let full = before / commit.block_size..held / commit.block_size;
-            if missing == 0 && (full.is_empty() || !replica.pool.caches_prefixes()) {
-                continue;
+        }
+        // Of two blocks with the same prefix the one that is full first is found, so that the order of
+        // iterations matters to a cache.
+        let (times, each) = if replica.pool.caches_prefixes() { (more, 1) } else { (1, more) };
+        for _ in 0..times {
+            for member in &mut batch.members {
+                self.grow_member(member, each, batch.run.grows, replica, commit)?;
             }
-            let (mut table, _, hashes) = self.requests.get_mut(member.entity)?;
-            replica.pool.allocate(missing, &mut table, commit.blocks);
-            member.blocks += missing;
-            self.ledger.counts.allocated += u64::from(missing);
-            if let Some(PrefixHashes(hashes)) = hashes {
-                let full = full.start as usize..full.end as usize;
-                for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes[full]) {
-                    replica.pool.remember(id, hash, commit.blocks);
-                }
+        }
+        Ok(())
+    }
+
+    /// Gives a member of a plain list `more` tokens and, if it `grows`, the blocks for them.
+    fn grow_member(
+        &mut self,
+        member: &mut Sequence,
+        more: u32,
+        grows: bool,
+        replica: &mut Replica,
+        commit: &mut Commit<'_, '_>,
+    ) -> Result {
+        let before = member.kv_tokens();
+        member.processed += more;
+        // The last token of the run is not in the cache yet.
+        let held = member.kv_tokens();
+        let needed = if grows { held.div_ceil(commit.block_size) } else { 0 };
+        let missing = needed.saturating_sub(member.blocks);
+        let full = (before / commit.block_size) as usize..(held / commit.block_size) as usize;
+        let remembers = replica.pool.caches_prefixes() && member.group == 0 && !full.is_empty();
+        if missing == 0 && !remembers {
+            return Ok(());
+        }
+        let (mut table, _, hashes) = self.requests.get_mut(member.entity)?;
+        replica.pool.allocate(missing, &mut table, commit.blocks);
+        member.blocks += missing;
+        self.ledger.counts.allocated += u64::from(missing);
+        if let Some(PrefixHashes(hashes)) = hashes.filter(|_| remembers) {
+            for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes[full]) {
+                replica.pool.remember(id, hash, commit.blocks);
             }
         }
         Ok(())

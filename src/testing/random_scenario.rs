@@ -215,13 +215,12 @@ impl RandomScenario {
 
     /// The simulation of this scenario under `policy`.
     pub fn spec(&self, policy: Box<dyn AnyPolicy>) -> SimSpec {
-        let talks = self.follows.iter().any(Option::is_some);
-        let router: Box<dyn AnyRouter> = match self.seed % 5 {
-            _ if self.prefix_caching && talks => Box::new(affinity()),
+        let router: Box<dyn AnyRouter> = match self.seed % 6 {
             0 => Box::new(RoundRobin::default()),
             1 => Box::new(Random::default()),
             2 => Box::new(LeastOutstanding::default()),
             3 => Box::new(PowerOfTwo::default()),
+            4 => Box::new(affinity()),
             _ => Box::new(VidurLor::default()),
         };
         let pool = PoolSpec {
