@@ -5,8 +5,8 @@ mod block;
 mod content;
 mod pool;
 
-pub use block::{BlockId, BlockTable, KvBlock, PrefixHash};
-pub(crate) use block::{BlockStore, spawn_staged_blocks};
+pub use block::{BlockId, BlockTable, CachedBlock, KvBlock, PrefixHash};
+pub(crate) use block::{BlockQuery, BlockRows, BlockStore, StagedBlocks, spawn_staged_blocks};
 pub use content::{Content, PrefixHashes, Span};
 pub use pool::BlockPool;
 pub(crate) use pool::{ByPrefix, Moved};

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
-use crate::kv::{BlockPool, spawn_staged_blocks};
+use crate::kv::{BlockPool, StagedBlocks, spawn_staged_blocks};
 use crate::metrics::{BatchRecords, RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
 use crate::scheduling::EngineLimits;
@@ -177,7 +177,9 @@ impl Simulation {
             traffic.push(pool.traffic);
         }
         world.init_resource::<Agenda>();
-        world.init_resource::<Worklists>();
+        let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
+        let staged = StagedBlocks::new(caching);
+        world.insert_resource(Worklists { staged, ..Worklists::default() });
         world.insert_resource(Arrivals::new(traffic.into_iter()));
         world.insert_resource(FallbackErrorHandler(|error, context| {
             // Handlers are plain functions; the error travels on to the driver as a panic payload

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 
 use crate::batch::Batch;
 use crate::cluster::{BatchOf, Replica};
-use crate::kv::{BlockId, BlockStore, BlockTable, KvBlock};
+use crate::kv::{BlockId, BlockStore, BlockTable, CachedBlock, KvBlock, StagedBlocks};
 use crate::request::{Request, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
 use crate::sim::{Counts, Engine, Ledger, Simulation};
@@ -21,6 +21,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let limits: Vec<EngineLimits> =
         world.resource::<Engine>().pools.iter().map(|p| p.limits).collect();
     let mut rows: Vec<KvBlock> = world.query::<&KvBlock>().iter(world).copied().collect();
+    let mut cached: Vec<CachedBlock> = world.query::<&CachedBlock>().iter(world).copied().collect();
     let mut held = vec![Held::default(); rows.len()];
     let mut sums = vec![Counts::default(); limits.len()];
     let mut present = vec![0_u64; limits.len()];
@@ -69,7 +70,8 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
             allocated += hold(Some(&group.ended), 0, (pool, size), &mut held)?;
         }
         equal("allocated blocks of a replica", replica.pool.allocated(), allocated)?;
-        let mut blocks = BlockStore { spawned: &mut rows, staged: &mut Vec::new() };
+        let mut staged = StagedBlocks::default();
+        let mut blocks = BlockStore::over(&mut rows, &mut cached, &mut staged);
         let free = replica.pool.free_list(&mut blocks);
         for &BlockId(id) in &free {
             equal("holders of a free block", held[id as usize].holders, 0)?;
@@ -89,9 +91,10 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         sums[pool].waiting += u64::from(waiting);
         places += u64::from(running + waiting);
     }
-    for (block, counted) in rows.iter().zip(&held) {
+    for ((block, counted), id) in rows.iter().zip(&held).zip(0..) {
         equal("references of a block", block.references, counted.holders)?;
-        if counted.holders > 1 && block.hash.is_none() {
+        let hash = |id: usize| cached.get(id).and_then(|cached| cached.hash);
+        if counted.holders > 1 && hash(id).is_none() {
             return Err("a block that is not cached has two holders".to_owned());
         }
         sums[counted.pool].used += u64::from(counted.tokens);
