@@ -82,15 +82,17 @@ impl<W: Write> RequestCsv<W> {
         rows.time(e2e);
         rows.ratio(per(e2e, output));
         // Without CPU overheads the model's execution time is the whole execution time.
-        for _ in ["request_execution_time", "request_model_execution_time"] {
-            rows.time(execution);
-            rows.ratio(per(whole(execution), output));
-        }
+        let start = rows.here();
+        rows.time(execution);
+        rows.ratio(per(whole(execution), output));
+        rows.again(start, rows.here());
         rows.time(preemption);
         rows.time(since(r.scheduled_at, arrived));
         rows.time(both);
         rows.ratio(per(whole(both), output));
+        let before_ttft = rows.here();
         rows.time(ttft);
+        let after_ttft = rows.here();
         rows.time(prefill);
         rows.ratio(per(prefill, prompt));
         rows.ratio(per(decode, output));
@@ -112,7 +114,7 @@ impl<W: Write> RequestCsv<W> {
         rows.time(completed);
         rows.integer(r.cached_tokens);
         rows.integer(r.restarts);
-        rows.time(ttft);
+        rows.again(before_ttft, after_ttft);
         rows.ratio(per(decode, output - 1.0).filter(|_| r.output_tokens > 1));
         let (status, reason) = match &r.status {
             RequestStatus::Finished => ("finished", String::new()),
