@@ -26,6 +26,10 @@ pub struct Request {
     pub source_id: u64,
     /// Index of the pool that serves it.
     pub pool: u32,
+    /// Index of its class.
+    pub class: u32,
+    /// The LoRA adapter that it wants; `None` for the model itself.
+    pub adapter: Option<u32>,
     /// When it arrived, at the API server.
     pub arrived_at: Nanos,
     /// Time since the arrival before it; `None` for the first.

@@ -11,8 +11,10 @@ use crate::sim::Nanos;
 pub enum RequestStatus {
     /// All its tokens were produced.
     Finished,
-    /// It was refused, with the reason.
+    /// It was refused, with the reason: no replica could ever serve it.
     Rejected(String),
+    /// Admission control refused it, with the reason.
+    NotAdmitted(String),
     /// The time limit ended the run first.
     Unfinished,
 }
@@ -24,6 +26,10 @@ pub struct RequestRecord {
     pub id: u64,
     /// Index of the pool that served it: 0 unless several models or roles share the cluster.
     pub pool: u32,
+    /// Index of its class; 0 in a workload without classes.
+    pub class: u32,
+    /// Its LoRA adapter; `None` for the model itself.
+    pub adapter: Option<u32>,
     /// The replica it was routed to; `None` if it never was.
     pub replica: Option<u32>,
     /// Arrival.
@@ -186,6 +192,8 @@ pub struct RunTotals {
     pub finished: u64,
     /// Requests refused with a reason.
     pub rejected: u64,
+    /// Of these, those that admission control refused.
+    pub not_admitted: u64,
     /// Requests still waiting or running when the time limit ended the run.
     pub unfinished: u64,
     /// Batches (iterations) that ended.
@@ -278,6 +286,7 @@ impl RunTotals {
             sum.arrived += part.arrived;
             sum.finished += part.finished;
             sum.rejected += part.rejected;
+            sum.not_admitted += part.not_admitted;
             sum.unfinished += part.unfinished;
             sum.batches += part.batches;
             sum.batch_members += part.batch_members;

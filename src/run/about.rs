@@ -1,9 +1,10 @@
 //! What the results say about a configuration, beside what was measured.
 
-use crate::metrics::{Load, ModelResult, RunContext, Slo, StatsSink, VariantResult};
+use crate::metrics::{ClassResult, Load, ModelResult, RunContext, Slo, StatsSink, VariantResult};
 use crate::output::report;
 use crate::scenario::Configuration;
 use crate::timing::TimingNote;
+use crate::workload::ClassSpec;
 
 pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
     VariantResult {
@@ -17,7 +18,18 @@ pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
         block_size: configuration.limits.block_size,
         timing: note_of_all(configuration),
         models: configuration.named_pools().into_iter().map(model_result).collect(),
+        classes: classes(configuration),
     }
+}
+
+/// The classes of requests. A class without objectives of its own has those of the scenario.
+pub(super) fn classes(configuration: &Configuration) -> Vec<ClassResult> {
+    let specs = configuration.workload_spec.classes.iter().flatten();
+    let class = |(name, class): (&String, &ClassSpec)| ClassResult {
+        name: name.clone(),
+        slo: class.slo.clone().or_else(|| configuration.slo.clone()),
+    };
+    specs.map(class).collect()
 }
 
 fn model_result((name, model): (&str, &Configuration)) -> ModelResult {
@@ -76,10 +88,12 @@ pub(super) fn timing_line(variant: &VariantResult) -> String {
     format!("{name}{}{basis}", variant.timing.rests_on)
 }
 
-/// The objectives that hold for all requests, if they are the same for all models.
+/// The objectives that hold for all requests, if they are the same for all models and classes.
 pub(super) fn common_slo(configuration: &Configuration) -> Option<Slo> {
     let same = configuration.beside.iter().all(|model| model.slo == configuration.slo);
-    configuration.slo.clone().filter(|_| same)
+    let own =
+        configuration.workload_spec.classes.iter().flatten().any(|(_, one)| one.slo.is_some());
+    configuration.slo.clone().filter(|_| same && !own)
 }
 
 /// What the statistics of one model need to know.

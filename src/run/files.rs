@@ -31,6 +31,10 @@ pub(super) fn create_csv(
         Some(_) => sink.with_transfers(),
         None => sink,
     };
+    let sink = match configuration.workload.classes() {
+        [] => sink,
+        classes => sink.with_classes(classes),
+    };
     match scenario.output.time_series() {
         None => Ok(sink),
         Some(interval) => {

@@ -9,14 +9,16 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use self::about::{common_slo, context, context_of_all, empty_result, stats_of, timing_line};
+use self::about::{
+    classes, common_slo, context, context_of_all, empty_result, stats_of, timing_line,
+};
 use self::files::{create_csv, described_models, write_files};
 use self::listeners::{Deaf, Ticks};
 use self::spec::first_requests;
 pub(crate) use self::spec::spec;
 use crate::metrics::{
-    BatchRecords, ByPool, Completions, ExperimentResult, Load, RunSink, RunSummary, RunTotals,
-    StatsSink, expect,
+    BatchRecords, ByClass, ByPool, Completions, ExperimentResult, Load, RunSink, RunSummary,
+    RunTotals, StatsSink, expect,
 };
 use crate::output::{OutputError, Place, RunLog, cpu_seconds, peak_memory_mib};
 use crate::scenario::{Configuration, Diagnostic, Scenario};
@@ -267,10 +269,14 @@ impl Job<'_> {
                     }
                     _ => None,
                 };
-                let stats = StatsSink::new(common_slo(configuration));
+                let classes = classes(configuration);
+                let stats = StatsSink::new(common_slo(configuration))
+                    .with_classes(classes.iter().map(|class| class.slo.clone()));
+                let by_class = (!classes.is_empty()).then(|| ByClass::new(&classes));
                 let pools = configuration.named_pools();
                 let by_model = ByPool(pools.iter().map(|(_, pool)| stats_of(pool)).collect());
-                let mut sinks = ((csv, (stats, by_model)), Ticks { progress, count: 0 });
+                let mut sinks =
+                    ((csv, (stats, (by_model, by_class))), Ticks { progress, count: 0 });
                 let spec = SimSpec {
                     batch_records: match sinks.0.0 {
                         Some(_) => scenario.output.batch_metrics,
@@ -284,12 +290,15 @@ impl Job<'_> {
                     run: label(configuration, seed),
                     error,
                 })?;
-                let ((csv, (stats, by_model)), _) = sinks;
+                let ((csv, (stats, (by_model, by_class))), _) = sinks;
                 if let Some(csv) = csv {
                     csv.finish()?;
                 }
                 let (all, by_pool) = totals;
                 let mut summary = stats.finish(&all, &context_of_all(configuration, seed));
+                if let Some(by_class) = by_class {
+                    summary.classes = by_class.finish(summary.get("duration"));
+                }
                 summary.models = by_model
                     .0
                     .into_iter()

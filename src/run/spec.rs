@@ -37,10 +37,12 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
         predictor: model.predictor.clone(),
         shared_gpus: None,
         hand_over: None,
+        admission: model.gate(),
         traffic: Traffic {
             source: workload.source(own),
             concurrency: workload.concurrency(),
             api_overhead: Nanos::from_millis_f64(model.api_overhead_ms),
+            retry_after: workload.retry_after(),
             until: workload.arrivals_end(),
             window: Box::new(move |index, time| window.contains(index, time)),
         },
@@ -60,10 +62,12 @@ fn decode_pool(side: &Configuration) -> PoolSpec {
         predictor: side.predictor.clone(),
         shared_gpus: None,
         hand_over: None,
+        admission: None,
         traffic: Traffic {
             source: Box::new(NoRequests),
             concurrency: None,
             api_overhead: Nanos::ZERO,
+            retry_after: Nanos::ZERO,
             until: None,
             window: Box::new(|_, _| true),
         },
@@ -73,7 +77,8 @@ fn decode_pool(side: &Configuration) -> PoolSpec {
 /// The pool with the first requests of its traffic.
 pub(super) fn first_requests(pool: PoolSpec) -> PoolSpec {
     let source = Box::new(First { source: pool.traffic.source, left: CAPACITY_REQUESTS });
-    PoolSpec { traffic: Traffic { source, ..pool.traffic }, ..pool }
+    // What could be served is the question, not what is let in.
+    PoolSpec { admission: None, traffic: Traffic { source, ..pool.traffic }, ..pool }
 }
 
 /// No requests at all.

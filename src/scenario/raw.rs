@@ -47,6 +47,9 @@ pub(super) struct RawScenario {
     /// Prefill and decode on replicas of their own; read by [`super::disaggregated`].
     #[serde(default, rename = "disaggregated")]
     pub _disaggregated: IgnoredAny,
+    /// A plug-in with its settings, read through the registry.
+    #[serde(default, rename = "admission")]
+    pub _admission: IgnoredAny,
     pub slo: Option<Slo>,
     /// Partial overrides; each is merged into the rest before anything is read.
     #[serde(default, rename = "variants")]

@@ -12,12 +12,12 @@ use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
 use super::sharing::{self, GpuSharing};
 use super::speculative::{self, Speculative};
-use super::{disaggregated, model, models, plugins, suggest};
+use super::{admission, disaggregated, model, models, plugins, suggest};
 use crate::cluster::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
 use crate::model::ModelSpec;
-use crate::registry::{AnyPolicy, AnyRouter, AnyTiming, Registry};
+use crate::registry::{AnyAdmission, AnyPolicy, AnyRouter, AnyTiming, Registry};
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
 use crate::speculation::{self, Speculation};
@@ -81,6 +81,8 @@ pub struct Configuration {
     pub time_limit_s: Option<f64>,
     /// Objectives.
     pub slo: Option<Slo>,
+    /// Admission control, if there is any.
+    pub admission: Option<Box<dyn AnyAdmission>>,
     /// The model's name under `models`; empty for a scenario with one model.
     pub served_as: String,
     /// On which GPUs this model and those beside it run.
@@ -231,6 +233,7 @@ pub(super) fn resolve(
         return Ok((disaggregated::join(&sides, prefill, decode)?, common));
     }
     let Some(several) = models::read(document)? else { return one(document, warnings) };
+    admission::no_classes(&several)?;
     let mut all = Vec::new();
     let mut common = None;
     for part in several.parts {
@@ -410,6 +413,7 @@ impl Checker<'_> {
             let place = self.document.place(&self.span("workload"));
             warnings.push(Diagnostic::warning(warning).at(place, "of this workload"));
         }
+        let admission = admission::read(self.document, self.registry, raw)?;
         let longest = if limits.vidur_lengths { u32::MAX } else { limits.max_model_len };
         self.lengths_fit(raw, &workload, longest, warnings)?;
         let prefix_caching =
@@ -443,6 +447,7 @@ impl Checker<'_> {
             workload,
             time_limit_s: raw.time_limit_s,
             slo: raw.slo.clone(),
+            admission,
             served_as: String::new(),
             gpus: GpuSharing::Own,
             disaggregated: None,

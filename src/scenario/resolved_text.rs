@@ -148,6 +148,9 @@ fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if let Some(quantization) = &c.quantization {
         sections.push(("quantization", ron_text(quantization)?));
     }
+    if let Some(admission) = &c.admission {
+        sections.push(("admission", admission.to_ron()));
+    }
     if let Some(slo) = &c.slo {
         sections.push(("slo", ron_text(slo)?));
     }

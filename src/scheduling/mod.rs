@@ -112,6 +112,11 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
         false
     }
 
+    /// Whether it serves more urgent requests first: for estimates of who waits for whom.
+    fn schedules_by_priority(&self) -> bool {
+        false
+    }
+
     /// Whether its replicas can hand requests over or take them from others: the blocks are each
     /// request's own, and a decoding one gets them as it needs them.
     fn disaggregates(&self) -> bool {

@@ -122,6 +122,10 @@ impl Policy for VllmV1 {
         if self.async_scheduling { 0.0 } else { VllmV1::SYNCHRONOUS_STEP_MS }
     }
 
+    fn schedules_by_priority(&self) -> bool {
+        self.scheduling_policy == Queueing::Priority
+    }
+
     fn is_asynchronous(&self) -> bool {
         self.async_scheduling
     }

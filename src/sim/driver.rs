@@ -6,6 +6,7 @@ use bevy_ecs::error::FallbackErrorHandler;
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor};
 
+use super::admit::{Gates, admit};
 use super::arrive::{Arrivals, arrive};
 use super::finish::finish;
 use super::launch::{cut_off_runs, launch};
@@ -108,7 +109,8 @@ impl Simulation {
         let mut world = World::new();
         let mut step = Step::default();
         step.finish.add_systems(finish.in_set(Phase::Finish));
-        step.arrive.configure_sets((Phase::Arrive, Phase::Route, Phase::CutOff).chain());
+        step.arrive
+            .configure_sets((Phase::Arrive, Phase::Admit, Phase::Route, Phase::CutOff).chain());
         step.arrive.add_systems((arrive.in_set(Phase::Arrive), cut_off_runs.in_set(Phase::CutOff)));
         let routers =
             spec.pools.iter().map(|pool| (pool.router.kind(), pool.router.route_system()));
@@ -128,6 +130,7 @@ impl Simulation {
         let mut replicas = Vec::new();
         let mut pools = Vec::new();
         let mut traffic = Vec::new();
+        let mut gates = Vec::new();
         let receivers: Vec<u32> =
             spec.pools.iter().filter_map(|pool| Some(pool.hand_over?.to)).collect();
         for (pool, index) in spec.pools.into_iter().zip(0..) {
@@ -174,7 +177,12 @@ impl Simulation {
                     && (single || spec.batch_records != BatchRecords::Each),
                 first_replica,
             });
+            gates.push(pool.admission);
             traffic.push(pool.traffic);
+        }
+        if gates.iter().any(Option::is_some) {
+            step.arrive.add_systems(admit.in_set(Phase::Admit));
+            world.insert_resource(Gates(gates));
         }
         world.init_resource::<Agenda>();
         world.init_resource::<Worklists>();
