@@ -58,6 +58,7 @@ fn simulate(configuration: &Configuration, exact_steps: bool) -> (RunTotals, Com
         shared_gpus: None,
         hand_over: None,
         admission: None,
+        lora: None,
         traffic: Traffic {
             source: workload.source(42),
             concurrency: workload.concurrency(),

@@ -51,6 +51,7 @@
 //!     shared_gpus: None,
 //!     hand_over: None,
 //!     admission: None,
+//!     lora: None,
 //!     traffic: Traffic {
 //!         source: configuration.workload.source(seed),
 //!         concurrency: configuration.workload.concurrency(),
@@ -86,6 +87,7 @@
 //! | [`profile`], [`timing`] | measured kernel times; what a batch costs |
 //! | [`registry`], [`scheduling`], [`routing`] | plug-ins: policies and routers |
 //! | [`admission`] | admission control: which requests are let in |
+//! | [`lora`] | serving many LoRA adapters of one model |
 //! | [`speculation`] | speculative decoding: drafts, their acceptance and their cost |
 //! | [`sim`], [`request`], [`batch`], [`kv`] | the simulation itself |
 //! | [`metrics`], [`output`] | records to statistics to files |
@@ -101,6 +103,7 @@ pub mod cli;
 pub mod cluster;
 pub mod compare;
 pub mod kv;
+pub mod lora;
 pub mod metrics;
 pub mod model;
 pub mod output;

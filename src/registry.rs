@@ -50,6 +50,8 @@ pub trait AnyPolicy: Send + Sync {
     fn caches_prefixes(&self) -> bool;
     /// As in [`Policy::disaggregates`].
     fn disaggregates(&self) -> bool;
+    /// As in [`Policy::serves_adapters`].
+    fn serves_adapters(&self) -> bool;
     /// As in [`Policy::schedules_by_priority`].
     fn schedules_by_priority(&self) -> bool;
     /// As in [`Policy::is_oracle`].
@@ -94,6 +96,9 @@ impl<P: Policy> AnyPolicy for P {
     fn disaggregates(&self) -> bool {
         Policy::disaggregates(self)
     }
+    fn serves_adapters(&self) -> bool {
+        Policy::serves_adapters(self)
+    }
     fn schedules_by_priority(&self) -> bool {
         Policy::schedules_by_priority(self)
     }
@@ -120,6 +125,8 @@ pub trait AnyRouter: Send + Sync {
     fn name(&self) -> &'static str;
     /// As in [`Router::check`].
     fn check(&self) -> Result<(), SettingError>;
+    /// As in [`Router::NEEDS_ADAPTERS`].
+    fn needs_adapters(&self) -> bool;
     /// As a scenario writes it, with every setting.
     fn to_ron(&self) -> String;
     /// A copy.
@@ -138,6 +145,9 @@ impl<R: Router> AnyRouter for R {
     }
     fn check(&self) -> Result<(), SettingError> {
         Router::check(self)
+    }
+    fn needs_adapters(&self) -> bool {
+        R::NEEDS_ADAPTERS
     }
     fn to_ron(&self) -> String {
         fragment::write(R::NAME, self)
@@ -251,6 +261,7 @@ impl Registry {
             .add_router::<routing::LeastOutstanding>()
             .add_router::<routing::PowerOfTwo>()
             .add_router::<routing::PrefixAffinity>()
+            .add_router::<routing::LoraAffinity>()
             .add_router::<routing::VidurLor>()
             .add_router::<routing::VllmDataParallel>()
             .add_admission::<admission::MaxQueue>()

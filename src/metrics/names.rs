@@ -139,8 +139,15 @@ const OF_REQUESTS: &[&str] = &[
 
 /// What only some runs have.
 const OPTIONAL: &[(&str, Unit, &str)] = {
-    use Unit::Count;
-    &[("not_admitted", Count, "of the rejected requests, those that admission control refused")]
+    use Unit::{Count, Seconds, Share};
+    &[
+        ("not_admitted", Count, "of the rejected requests, those that admission control refused"),
+        ("adapter_loads", Count, "LoRA adapters copied into a slot of a GPU"),
+        ("adapter_fetches", Count, "of these, those that had to be read from disk before"),
+        ("adapter_hit_rate", Share, "admissions that found their adapter in a slot"),
+        ("adapter_load_time", Seconds, "time for which steps waited for adapters"),
+        ("adapter_compute_time", Seconds, "time of the adapters' matrix products"),
+    ]
 };
 
 static REGISTRY: LazyLock<IndexMap<String, Metric>> = LazyLock::new(|| {

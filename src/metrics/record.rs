@@ -4,6 +4,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::lora::AdapterTotals;
 use crate::sim::Nanos;
 
 /// How a request ended.
@@ -216,6 +217,8 @@ pub struct RunTotals {
     pub decode_tokens: u64,
     /// What speculative decoding did; all zero without it.
     pub speculation: SpeculationTotals,
+    /// What LoRA adapters did; all zero without any.
+    pub adapters: AdapterTotals,
     /// Sum over batches of [`crate::timing::BatchShape::context_products`], for FLOPs.
     pub context_products: u64,
     /// Sum over batches and their prompts of `tokens * (tokens + 1) / 2`: attention within a
@@ -297,6 +300,7 @@ impl RunTotals {
             sum.prefill_tokens += part.prefill_tokens;
             sum.decode_tokens += part.decode_tokens;
             sum.speculation.add(&part.speculation);
+            sum.adapters.add(&part.adapters);
             sum.context_products += part.context_products;
             sum.prefill_squares += part.prefill_squares;
             sum.busy.add(&part.busy);

@@ -132,6 +132,7 @@ impl StatsSink {
         self.objectives(&mut out);
         preemptions(totals, &mut out);
         engine(totals, context, &mut out);
+        adapters(totals, &mut out);
         let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
         let histograms = self.ttft.is_histogram();
@@ -277,6 +278,16 @@ fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
     put(out, "speculative_speedup", drafts.plain_time.0 as f64 / drafts.time.0 as f64);
 }
 
+/// What LoRA adapters did.
+fn adapters(totals: &RunTotals, out: &mut Metrics) {
+    let adapters = totals.adapters;
+    put(out, "adapter_loads", adapters.loads as f64);
+    put(out, "adapter_fetches", adapters.fetches as f64);
+    put(out, "adapter_hit_rate", adapters.hits as f64 / adapters.admitted as f64);
+    put(out, "adapter_load_time", adapters.load_time.as_secs_f64());
+    put(out, "adapter_compute_time", adapters.compute_time.as_secs_f64());
+}
+
 fn describe_gaps(gaps: &TokenGaps) -> Option<Distribution> {
     let max = gaps.max().as_secs_f64();
     // A bucket's upper end may lie above the largest value in it.
@@ -301,6 +312,7 @@ fn put(out: &mut Metrics, name: &str, value: impl Into<Option<f64>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lora::AdapterTotals;
     use crate::metrics::names;
     use crate::metrics::record::{BusyTime, SpeculationTotals};
 
@@ -339,6 +351,7 @@ mod tests {
         let mut inter_token = TokenGaps::default();
         inter_token.record(Nanos(20 * MS), 5);
         RunTotals {
+            adapters: AdapterTotals { admitted: 4, hits: 3, ..AdapterTotals::default() },
             arrived: 3,
             finished: 3,
             batches: 4,
@@ -429,6 +442,7 @@ mod tests {
         check(&run, "busy_measured", None);
         check(&run, "batch_tokens_mean", Some(100.0));
         check(&run, "mfu", None);
+        check(&run, "adapter_hit_rate", Some(0.75));
     }
 
     #[test]

@@ -25,6 +25,9 @@ const DRAFTS: &str = "num_draft_tokens,num_accepted_tokens";
 /// One more column under disaggregation.
 const TRANSFERS: &str = "kv_transfer_time";
 
+/// One more column where LoRA adapters are served.
+const ADAPTERS: &str = "lora_adapter";
+
 /// One more column where there are classes of requests.
 const CLASSES: &str = "class";
 
@@ -36,6 +39,7 @@ pub struct RequestCsv<W> {
     models: Vec<String>,
     drafts: bool,
     transfers: bool,
+    adapters: bool,
     classes: Vec<String>,
 }
 
@@ -44,7 +48,14 @@ impl<W: Write> RequestCsv<W> {
     pub fn new(out: W, models: &[&str]) -> RequestCsv<W> {
         let models = models.iter().map(|model| quoted(model)).collect();
         let rows = Rows::new(out, HEADER);
-        RequestCsv { rows, models, drafts: false, transfers: false, classes: Vec::new() }
+        RequestCsv {
+            rows,
+            models,
+            drafts: false,
+            transfers: false,
+            adapters: false,
+            classes: Vec::new(),
+        }
     }
 
     /// Also writes the columns of speculative decoding. Before the first row.
@@ -58,6 +69,14 @@ impl<W: Write> RequestCsv<W> {
     pub fn with_transfers(mut self) -> RequestCsv<W> {
         self.rows.more_columns(TRANSFERS);
         self.transfers = true;
+        self
+    }
+
+    /// Also writes the column of LoRA adapters. Before the first row, after the others but for
+    /// [`RequestCsv::with_classes`].
+    pub fn with_adapters(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(ADAPTERS);
+        self.adapters = true;
         self
     }
 
@@ -142,6 +161,12 @@ impl<W: Write> RequestCsv<W> {
         }
         if self.transfers {
             rows.time(r.scheduled_at.map(|_| r.kv_transfer));
+        }
+        if self.adapters {
+            match r.adapter {
+                Some(adapter) => rows.integer(adapter),
+                None => rows.text(""),
+            }
         }
         if !self.classes.is_empty() {
             rows.text(self.classes.get(r.class as usize).map_or("", String::as_str));

@@ -31,6 +31,10 @@ pub(super) fn create_csv(
         Some(_) => sink.with_transfers(),
         None => sink,
     };
+    let sink = match configuration.lora {
+        Some(_) => sink.with_adapters(),
+        None => sink,
+    };
     let sink = match configuration.workload.classes() {
         [] => sink,
         classes => sink.with_classes(classes),

@@ -38,14 +38,24 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
         shared_gpus: None,
         hand_over: None,
         admission: model.gate(),
+        lora: model.adapters(),
         traffic: Traffic {
-            source: workload.source(own),
+            source: source(model, workload, own),
             concurrency: workload.concurrency(),
             api_overhead: Nanos::from_millis_f64(model.api_overhead_ms),
             retry_after: workload.retry_after(),
             until: workload.arrivals_end(),
             window: Box::new(move |index, time| window.contains(index, time)),
         },
+    }
+}
+
+/// The requests of a model, dealt out to its adapters if there are any.
+fn source(model: &Configuration, workload: &Workload, seed: u64) -> Box<dyn RequestSource> {
+    let source = workload.source(seed);
+    match &model.lora {
+        None => source,
+        Some(lora) => lora.deal(source, seed, workload.has_followers()),
     }
 }
 
@@ -63,6 +73,7 @@ fn decode_pool(side: &Configuration) -> PoolSpec {
         shared_gpus: None,
         hand_over: None,
         admission: None,
+        lora: None,
         traffic: Traffic {
             source: Box::new(NoRequests),
             concurrency: None,

@@ -33,9 +33,10 @@ pub(super) fn read(
     Ok(Some(control))
 }
 
-/// Refuses classes where there are several models.
-pub(super) fn no_classes(several: &Several) -> Result<(), Box<Diagnostic>> {
+/// Refuses classes and LoRA adapters where there are several models.
+pub(super) fn goes_with_models(several: &Several) -> Result<(), Box<Diagnostic>> {
     for part in &several.parts {
+        no_adapters(&part.document, "`models`")?;
         if let Some(node) = part.document.node("workload.classes") {
             return Err(Box::new(
                 Diagnostic::error("`classes` are given beside `models`")
@@ -48,6 +49,15 @@ pub(super) fn no_classes(several: &Several) -> Result<(), Box<Diagnostic>> {
         }
     }
     Ok(())
+}
+
+/// Refuses LoRA adapters at this place.
+pub(super) fn no_adapters(document: &Document, why: &str) -> Result<(), Box<Diagnostic>> {
+    let Some(node) = document.node("engine.lora") else { return Ok(()) };
+    Err(Box::new(
+        Diagnostic::error(format!("`engine.lora` is given beside {why}"))
+            .at(document.place(&node.span), "the combination is not modelled"),
+    ))
 }
 
 /// The classes of a workload as admission control knows them.

@@ -10,6 +10,7 @@ mod diagnostic;
 mod disaggregated;
 pub mod document;
 pub mod import_vidur;
+mod lora;
 mod model;
 mod models;
 pub mod paths;

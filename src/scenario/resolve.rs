@@ -12,9 +12,10 @@ use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
 use super::sharing::{self, GpuSharing};
 use super::speculative::{self, Speculative};
-use super::{admission, disaggregated, model, models, plugins, suggest};
+use super::{admission, disaggregated, lora, model, models, plugins, suggest};
 use crate::cluster::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
+use crate::lora::LoraSettings;
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
 use crate::model::ModelSpec;
 use crate::registry::{AnyAdmission, AnyPolicy, AnyRouter, AnyTiming, Registry};
@@ -61,6 +62,8 @@ pub struct Configuration {
     pub prefix_caching: bool,
     /// Speculative decoding, if it is on.
     pub speculative: Option<Speculative>,
+    /// LoRA adapters, if any are served.
+    pub lora: Option<LoraSettings>,
     /// Milliseconds from a request's arrival until the engine has it.
     pub api_overhead_ms: f64,
     /// Share of the device's memory that the engine takes.
@@ -222,6 +225,9 @@ pub(super) fn resolve(
         Ok((configuration, common))
     };
     if let Some(sides) = disaggregated::read(document)? {
+        for side in [&sides.prefill, &sides.decode] {
+            admission::no_adapters(side, "`disaggregated`")?;
+        }
         let (prefill, common) = one(&sides.prefill, warnings)?;
         // What holds for both has been said.
         let mut noticed = Vec::new();
@@ -233,7 +239,7 @@ pub(super) fn resolve(
         return Ok((disaggregated::join(&sides, prefill, decode)?, common));
     }
     let Some(several) = models::read(document)? else { return one(document, warnings) };
-    admission::no_classes(&several)?;
+    admission::goes_with_models(&several)?;
     let mut all = Vec::new();
     let mut common = None;
     for part in several.parts {
@@ -364,6 +370,8 @@ impl Checker<'_> {
             Some("RoundRobin"),
         )?;
         router.check().map_err(|error| self.settings("cluster.router", &error))?;
+        lora::check(raw, &model, policy.as_ref(), router.as_ref())
+            .map_err(|error| self.settings("", &error))?;
         let api_overhead_ms = raw.engine.api_overhead_ms;
         if !(0.0..=MOST_API_OVERHEAD_MS).contains(&api_overhead_ms) {
             let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
@@ -379,7 +387,9 @@ impl Checker<'_> {
                 Some((settings, checked))
             }
         };
-        let draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
+        let mut draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
+        // Slots of adapters are weights beside the model's, as a drafter's are.
+        draft_memory.weight_bytes += lora::slot_bytes(raw, &model, parallel);
         let (limits, memory) =
             self.engine(raw, (&model, draft_memory), device, parallel, policy.as_ref(), warnings)?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
@@ -437,6 +447,7 @@ impl Checker<'_> {
             limits,
             prefix_caching,
             speculative,
+            lora: raw.engine.lora.clone(),
             api_overhead_ms,
             gpu_memory_utilization: raw.engine.gpu_memory_utilization,
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,

@@ -132,6 +132,9 @@ fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if c.limits.vidur_lengths {
         engine.push("vidur_lengths: true".to_owned());
     }
+    if let Some(lora) = &c.lora {
+        engine.push(format!("lora: {}", ron_text(lora)?));
+    }
     if let Some(speculative) = &c.speculative {
         let settings = ron_text(&speculative.settings)?;
         let settings = settings.strip_suffix(')').unwrap_or(&settings);

@@ -19,6 +19,7 @@ use super::{
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
 use crate::kv::{BlockPool, spawn_staged_blocks};
+use crate::lora::Adapters;
 use crate::metrics::{BatchRecords, RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
 use crate::scheduling::EngineLimits;
@@ -138,7 +139,10 @@ impl Simulation {
             let speculates = pool.speculation.is_some();
             // Requests leave in mid-life, or come then.
             let hands = pool.hand_over.is_some() || receivers.contains(&index);
-            let grouped = pool.limits.stages == 1 && !spec.plain_lists && !speculates && !hands;
+            // Every member of a batch may want another adapter, and a step may wait for it.
+            let adapts = pool.lora.is_some();
+            let grouped =
+                pool.limits.stages == 1 && !spec.plain_lists && !speculates && !hands && !adapts;
             let form = if grouped { Form::Grouped } else { Form::AlwaysPlain };
             let first_replica = replicas.len() as u32;
             let mut limits = pool.limits;
@@ -164,6 +168,7 @@ impl Simulation {
                 limits,
                 prefix_caching: pool.prefix_caching,
                 speculation: pool.speculation,
+                lora: pool.lora,
                 name: pool.name,
                 seed: spec.seed,
                 predictor: pool.predictor,
@@ -171,6 +176,7 @@ impl Simulation {
                 fast_forward: !spec.exact_steps
                     && !speculates
                     && !hands
+                    && !adapts
                     && limits.stages == 1
                     // Who takes turns with others cannot know when its next iteration starts.
                     && pool.shared_gpus.is_none()
@@ -354,6 +360,7 @@ fn spawn_replica(
     let mut replica = Replica::new(index, pool, limits.block_size, place.form);
     replica.pool_index = place.pool;
     replica.asynchronous = spec.policy.is_asynchronous();
+    replica.adapters = spec.lora.as_ref().map(|lora| Box::new(Adapters::new(lora)));
     let entity = world.spawn(replica).id();
     spec.policy.insert(world, entity);
     let stages: Vec<Entity> = (0..limits.stages)

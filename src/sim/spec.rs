@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::arrive::Window;
 use super::{HandOver, Nanos};
 use crate::admission::Gate;
+use crate::lora::Lora;
 use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::scheduling::EngineLimits;
@@ -56,6 +57,8 @@ pub struct PoolSpec {
     pub shared_gpus: Option<u32>,
     /// Where its requests go when their prompt is processed; `None` if it decodes them itself.
     pub hand_over: Option<HandOver>,
+    /// The LoRA adapters that it serves, if any.
+    pub lora: Option<Lora>,
     /// Which of its requests are let in; all without it.
     pub admission: Option<Gate>,
     /// The requests that arrive at it.

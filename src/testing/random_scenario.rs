@@ -237,6 +237,7 @@ impl RandomScenario {
             shared_gpus: None,
             hand_over: None,
             admission: None,
+            lora: None,
             traffic: Traffic {
                 source: Box::new(List {
                     requests: self.requests.clone(),

@@ -138,7 +138,7 @@ impl Classes {
         });
         let mut pairs: Vec<Option<LengthPairs>> = pairs.collect();
         let priorities = self.priorities.clone();
-        Box::new(Tagged::new(source, follows, draw, move |request, class, _| {
+        Box::new(Tagged::new(source, follows, draw, move |request, class| {
             request.class = class;
             let place = class as usize;
             if let Some(priority) = priorities[place] {

@@ -32,6 +32,7 @@ pub use fit::FitArgs;
 pub use lengths::{LengthPair, Lengths};
 pub use plan::Workload;
 pub use prefix::Prefix;
+pub(crate) use ranks::Ranks;
 pub use replay::TraceReplay;
 pub use spec::{Margin, WorkloadSpec};
 pub use survey::Survey;

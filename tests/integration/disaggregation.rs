@@ -86,6 +86,7 @@ fn random(seed: u64) -> Option<SimSpec> {
         shared_gpus: None,
         hand_over: None,
         admission: None,
+        lora: None,
         traffic: nobody(),
     };
     spec.pools = vec![PoolSpec { hand_over: Some(hand_over), ..prefill }, decode];

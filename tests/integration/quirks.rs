@@ -88,6 +88,7 @@ fn spec(
         shared_gpus: None,
         hand_over: None,
         admission: None,
+        lora: None,
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,
