@@ -126,7 +126,9 @@ pub trait AnyRouter: Send + Sync {
     /// As in [`Router::check`].
     fn check(&self) -> Result<(), SettingError>;
     /// As in [`Router::NEEDS_ADAPTERS`].
-    fn needs_adapters(&self) -> bool;
+    fn needs_adapters(&self) -> bool {
+        false
+    }
     /// As a scenario writes it, with every setting.
     fn to_ron(&self) -> String;
     /// A copy.

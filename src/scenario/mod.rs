@@ -5,8 +5,8 @@
 //! looked up, plug-ins read through the registry, files read, everything checked. What is wrong
 //! anywhere on this way is a [`Diagnostic`] that points at the place in the file or argument.
 
-pub mod admission;
-mod diagnostic;
+mod admission;
+pub mod diagnostic;
 mod disaggregated;
 pub mod document;
 pub mod import_vidur;
