@@ -41,7 +41,7 @@ pub struct PredictedTtft {
 
 impl Default for PredictedTtft {
     fn default() -> PredictedTtft {
-        PredictedTtft { safety: 1.2, window_s: 10.0, seen: Seen::default() }
+        PredictedTtft { safety: 1.5, window_s: 10.0, seen: Seen::default() }
     }
 }
 

@@ -286,7 +286,6 @@ mod tests {
             timing: Default::default(),
             models: Vec::new(),
             classes: Vec::new(),
-            classes: Vec::new(),
         }
     }
 

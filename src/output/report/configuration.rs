@@ -152,6 +152,9 @@ fn throughput(v: &VariantResult) -> Vec<Line> {
 fn objectives(v: &VariantResult) -> Vec<Line> {
     let Some(attained) = v.spread("slo_attainment") else { return Vec::new() };
     let Some(slo) = &v.slo else {
+        if v.classes.iter().all(|class| class.slo.is_none()) {
+            return Vec::new();
+        }
         let mut items = vec![format!("{} % within their class's limits", percent(attained.mean))];
         items.extend(v.spread("goodput").map(|s| format!("goodput {} req/s", with_interval(s))));
         return packed("SLO", &items, " | ", 0);
