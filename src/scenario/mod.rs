@@ -26,6 +26,7 @@ mod sharing;
 mod speculative;
 pub mod suggest;
 pub mod sweep;
+mod too_long;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use disaggregated::{Disaggregated, Link};
