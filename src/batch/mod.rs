@@ -10,6 +10,7 @@ pub(crate) use group::{BlockChange, DecodeGroup};
 pub(crate) use regroup::Form;
 pub(crate) use run::{Growth, Run};
 
+use crate::lora::AdapterTime;
 use crate::request::Sequence;
 use crate::sim::{Instant, Nanos};
 use crate::timing::BatchShape;
@@ -38,6 +39,8 @@ pub struct Batch {
     pub(crate) ready: Instant,
     /// Sum of its stage times so far.
     pub(crate) execution: Nanos,
+    /// What LoRA adapters add to its time, if there are any.
+    pub(crate) adapters: Option<AdapterTime>,
     /// Whether members take blocks as they grow, rather than having them reserved.
     pub(crate) grows: bool,
     /// The iterations that the launch covers.

@@ -4,6 +4,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::lora::AdapterTotals;
 use crate::sim::Nanos;
 
 /// How a request ended.
@@ -11,8 +12,10 @@ use crate::sim::Nanos;
 pub enum RequestStatus {
     /// All its tokens were produced.
     Finished,
-    /// It was refused, with the reason.
+    /// It was refused, with the reason: no replica could ever serve it.
     Rejected(String),
+    /// Admission control refused it, with the reason.
+    NotAdmitted(String),
     /// The time limit ended the run first.
     Unfinished,
 }
@@ -24,6 +27,10 @@ pub struct RequestRecord {
     pub id: u64,
     /// Index of the pool that served it: 0 unless several models or roles share the cluster.
     pub pool: u32,
+    /// Index of its class; 0 in a workload without classes.
+    pub class: u32,
+    /// Its LoRA adapter; `None` for the model itself.
+    pub adapter: Option<u32>,
     /// The replica it was routed to; `None` if it never was.
     pub replica: Option<u32>,
     /// Arrival.
@@ -186,6 +193,8 @@ pub struct RunTotals {
     pub finished: u64,
     /// Requests refused with a reason.
     pub rejected: u64,
+    /// Of these, those that admission control refused.
+    pub not_admitted: u64,
     /// Requests still waiting or running when the time limit ended the run.
     pub unfinished: u64,
     /// Batches (iterations) that ended.
@@ -208,6 +217,8 @@ pub struct RunTotals {
     pub decode_tokens: u64,
     /// What speculative decoding did; all zero without it.
     pub speculation: SpeculationTotals,
+    /// What LoRA adapters did; all zero without any.
+    pub adapters: AdapterTotals,
     /// Sum over batches of [`crate::timing::BatchShape::context_products`], for FLOPs.
     pub context_products: u64,
     /// Sum over batches and their prompts of `tokens * (tokens + 1) / 2`: attention within a
@@ -278,6 +289,7 @@ impl RunTotals {
             sum.arrived += part.arrived;
             sum.finished += part.finished;
             sum.rejected += part.rejected;
+            sum.not_admitted += part.not_admitted;
             sum.unfinished += part.unfinished;
             sum.batches += part.batches;
             sum.batch_members += part.batch_members;
@@ -288,6 +300,7 @@ impl RunTotals {
             sum.prefill_tokens += part.prefill_tokens;
             sum.decode_tokens += part.decode_tokens;
             sum.speculation.add(&part.speculation);
+            sum.adapters.add(&part.adapters);
             sum.context_products += part.context_products;
             sum.prefill_squares += part.prefill_squares;
             sum.busy.add(&part.busy);

@@ -25,6 +25,12 @@ const DRAFTS: &str = "num_draft_tokens,num_accepted_tokens";
 /// One more column under disaggregation.
 const TRANSFERS: &str = "kv_transfer_time";
 
+/// One more column where LoRA adapters are served.
+const ADAPTERS: &str = "lora_adapter";
+
+/// One more column where there are classes of requests.
+const CLASSES: &str = "class";
+
 /// Writes the rows. A cell is empty where its value does not exist: completion and what derives
 /// from it for a request that did not finish, TPOT for one output token, and so on.
 #[derive(Debug)]
@@ -33,13 +39,23 @@ pub struct RequestCsv<W> {
     models: Vec<String>,
     drafts: bool,
     transfers: bool,
+    adapters: bool,
+    classes: Vec<String>,
 }
 
 impl<W: Write> RequestCsv<W> {
     /// Starts the file; a row names the model of its request's pool.
     pub fn new(out: W, models: &[&str]) -> RequestCsv<W> {
         let models = models.iter().map(|model| quoted(model)).collect();
-        RequestCsv { rows: Rows::new(out, HEADER), models, drafts: false, transfers: false }
+        let rows = Rows::new(out, HEADER);
+        RequestCsv {
+            rows,
+            models,
+            drafts: false,
+            transfers: false,
+            adapters: false,
+            classes: Vec::new(),
+        }
     }
 
     /// Also writes the columns of speculative decoding. Before the first row.
@@ -53,6 +69,22 @@ impl<W: Write> RequestCsv<W> {
     pub fn with_transfers(mut self) -> RequestCsv<W> {
         self.rows.more_columns(TRANSFERS);
         self.transfers = true;
+        self
+    }
+
+    /// Also writes the column of LoRA adapters. Before the first row, after the others but for
+    /// [`RequestCsv::with_classes`].
+    pub fn with_adapters(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(ADAPTERS);
+        self.adapters = true;
+        self
+    }
+
+    /// Also writes the column of classes with these names. Before the first row, the last of the
+    /// additions.
+    pub fn with_classes(mut self, names: &[String]) -> RequestCsv<W> {
+        self.rows.more_columns(CLASSES);
+        self.classes = names.iter().map(|name| quoted(name)).collect();
         self
     }
 
@@ -119,7 +151,9 @@ impl<W: Write> RequestCsv<W> {
         let (status, reason) = match &r.status {
             RequestStatus::Finished => ("finished", String::new()),
             RequestStatus::Unfinished => ("unfinished", String::new()),
-            RequestStatus::Rejected(reason) => ("rejected", quoted(reason)),
+            RequestStatus::Rejected(reason) | RequestStatus::NotAdmitted(reason) => {
+                ("rejected", quoted(reason))
+            }
         };
         rows.text(status);
         rows.text(&reason);
@@ -129,6 +163,15 @@ impl<W: Write> RequestCsv<W> {
         }
         if self.transfers {
             rows.time(r.scheduled_at.map(|_| r.kv_transfer));
+        }
+        if self.adapters {
+            match r.adapter {
+                Some(adapter) => rows.integer(adapter),
+                None => rows.text(""),
+            }
+        }
+        if !self.classes.is_empty() {
+            rows.text(self.classes.get(r.class as usize).map_or("", String::as_str));
         }
         rows.end_row();
     }
@@ -147,6 +190,8 @@ mod tests {
         RequestRecord {
             id: 7,
             pool: 0,
+            class: 0,
+            adapter: None,
             replica: Some(1),
             arrived_at: Nanos(1_000_000_000),
             inter_arrival: Some(Nanos(250_000_000)),
@@ -185,6 +230,17 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("{HEADER},kv_transfer_time"));
         assert!(lines[1].ends_with(",finished,,0.07"), "{}", lines[1]);
+    }
+
+    #[test]
+    fn classes_have_a_column_at_the_end_where_there_are_any() {
+        let names = ["chat".to_owned(), "over, night".to_owned()];
+        let mut csv = RequestCsv::new(Vec::new(), &["m"]).with_transfers().with_classes(&names);
+        csv.write(&RequestRecord { class: 1, ..record() });
+        let text = String::from_utf8(csv.finish().unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("{HEADER},kv_transfer_time,class"));
+        assert!(lines[1].ends_with(",finished,,0.07,\"over, night\""), "{}", lines[1]);
     }
 
     fn rows(records: &[RequestRecord]) -> Vec<String> {

@@ -118,6 +118,10 @@ pub(crate) fn plan<P: Policy>(
                 let group = with_group.then_some(&mut replica.decoding);
                 batch.fill(ledger.planned, group, &mut scratch.planned, exactly);
                 batch.grows = fit != Fit::Reserved;
+                if let (Some(lora), Some(adapters)) = (&pool.lora, &mut replica.adapters) {
+                    batch.adapters = Some(adapters.prepare(lora, &batch.members));
+                    ledger.totals.adapters.add(&adapters.take_totals());
+                }
                 ledger.planned += 1;
                 replica.free_slots.pop();
                 let Some(&first) = stages.entities().first() else { break };

@@ -259,6 +259,9 @@ impl PlanView<'_> {
             }
         }
         self.replica.holding += 1;
+        if let Some(adapters) = &mut self.replica.adapters {
+            adapters.admit(sequence.adapter);
+        }
         self.ledger.counts.allocated += u64::from(new + adopted.blocks);
         self.ledger.counts.used += u64::from(tokens + adopted.tokens);
         self.ledger.counts.running += 1;
@@ -593,6 +596,9 @@ impl PlanView<'_> {
         self.ledger.loads.add_running(self.replica.index, -1);
         self.ledger.loads.add_waiting(self.replica.index, 1);
         self.replica.holding -= 1;
+        if let Some(adapters) = &mut self.replica.adapters {
+            adapters.leave(sequence.adapter);
+        }
         sequence.blocks = 0;
         sequence.restart(vidur_partial_restart);
         self.replica.waiting.push_front(sequence);

@@ -313,6 +313,9 @@ pub(crate) fn depart(
 ) {
     let moved = replica.give_back(member, table, block_size, blocks);
     replica.holding -= 1;
+    if let Some(adapters) = &mut replica.adapters {
+        adapters.leave(member.adapter);
+    }
     ledger.counts.allocated -= u64::from(moved.blocks);
     ledger.counts.used -= u64::from(moved.tokens);
     ledger.counts.running -= 1;

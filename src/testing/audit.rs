@@ -30,6 +30,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let mut replicas = world.query::<(Entity, &Replica)>();
     let mut batches = world.query::<(&Batch, &BatchOf)>();
     for (entity, replica) in replicas.iter(world) {
+        adapters_add_up(replica, batches.iter(world).filter(|(_, of)| of.0 == entity))?;
         let index = replica.index;
         let pool = replica.pool_index as usize;
         let size = limits[pool].block_size;
@@ -170,5 +171,29 @@ fn equal<T: PartialEq + std::fmt::Display>(what: &str, is: T, counted: T) -> Res
     match is == counted {
         true => Ok(()),
         false => Err(format!("{what}: {is} in the books, counted {counted}")),
+    }
+}
+
+/// Every admitted request holds its LoRA adapter, and there are no more of these than slots.
+fn adapters_add_up<'a>(
+    replica: &Replica,
+    batches: impl Iterator<Item = (&'a Batch, &'a BatchOf)>,
+) -> Result<(), String> {
+    let Some(adapters) = &replica.adapters else { return Ok(()) };
+    let mut found: std::collections::BTreeMap<u32, u32> = std::collections::BTreeMap::new();
+    let in_batches = batches.flat_map(|(batch, _)| &batch.members);
+    for sequence in replica.running.iter().chain(&replica.lingering).chain(in_batches) {
+        if sequence.adapter != 0 {
+            *found.entry(sequence.adapter).or_default() += 1;
+        }
+    }
+    if found.len() > adapters.max_loras() {
+        return Err(format!("replica {} runs {} adapters", replica.index, found.len()));
+    }
+    match found == *adapters.running() {
+        true => Ok(()),
+        false => {
+            Err(format!("replica {} counts {:?}, has {found:?}", replica.index, adapters.running()))
+        }
     }
 }
