@@ -6,11 +6,14 @@
 //! decode, preempts. Blocks move at once, in the same transaction, because what fits next depends
 //! on it. The operations work on the running requests as a group.
 
+mod admit;
 mod drafts;
 mod faster_transformer;
+mod go_on;
 mod group_plan;
 mod light_llm;
 mod orca;
+mod preempt;
 mod sarathi;
 mod sg_lang;
 mod system;
@@ -23,13 +26,16 @@ use bevy_ecs::component::{Component, Mutable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use admit::Admission;
 pub use faster_transformer::FasterTransformer;
+pub use go_on::{DecodeRule, Fit};
 pub use light_llm::LightLlm;
 pub use orca::{Orca, Reserve};
+pub use preempt::Victim;
 pub use sarathi::Sarathi;
 pub use sg_lang::{SchedulePolicy, SgLang};
 pub(crate) use system::plan;
-pub use view::{Admission, DecodeRule, Fit, PlanView, Victim};
+pub use view::PlanView;
 pub use vllm_v0::VllmV0;
 pub use vllm_v1::{Queueing, VllmV1};
 pub use waiting::{RunningRequest, WaitingRequest};

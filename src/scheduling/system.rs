@@ -3,8 +3,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
-use super::view::{Fit, PlanView};
-use super::{EngineLimits, Policy};
+use super::{EngineLimits, Fit, PlanView, Policy};
 use crate::batch::{Batch, BlockChange};
 use crate::cluster::{Replica, StageQueue, Stages};
 use crate::kv::{BlockStore, KvBlock};
