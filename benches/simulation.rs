@@ -57,6 +57,7 @@ fn simulate(configuration: &Configuration, exact_steps: bool) -> (RunTotals, Com
         predictor: configuration.predictor.clone(),
         shared_gpus: None,
         hand_over: None,
+        host: None,
         traffic: Traffic {
             source: workload.source(42),
             concurrency: workload.concurrency(),

@@ -50,6 +50,7 @@
 //!     predictor: configuration.predictor.clone(),
 //!     shared_gpus: None,
 //!     hand_over: None,
+//!     host: None,
 //!     traffic: Traffic {
 //!         source: configuration.workload.source(seed),
 //!         concurrency: configuration.workload.concurrency(),

@@ -49,6 +49,8 @@ pub trait AnyPolicy: Send + Sync {
     fn caches_prefixes(&self) -> bool;
     /// As in [`Policy::disaggregates`].
     fn disaggregates(&self) -> bool;
+    /// As in [`Policy::swaps`].
+    fn swaps(&self) -> bool;
     /// As in [`Policy::is_oracle`].
     fn is_oracle(&self) -> bool;
     /// As a scenario writes it, with every setting.
@@ -90,6 +92,9 @@ impl<P: Policy> AnyPolicy for P {
     }
     fn disaggregates(&self) -> bool {
         Policy::disaggregates(self)
+    }
+    fn swaps(&self) -> bool {
+        Policy::swaps(self)
     }
     fn to_ron(&self) -> String {
         fragment::write(P::NAME, self)

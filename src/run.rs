@@ -384,6 +384,7 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
         predictor: model.predictor.clone(),
         shared_gpus: None,
         hand_over: None,
+        host: model.offload.as_ref().map(|offload| offload.memory),
         traffic: Traffic {
             source: workload.source(own),
             concurrency: workload.concurrency(),
@@ -407,6 +408,7 @@ fn decode_pool(side: &Configuration) -> PoolSpec {
         predictor: side.predictor.clone(),
         shared_gpus: None,
         hand_over: None,
+        host: None,
         traffic: Traffic {
             source: Box::new(NoRequests),
             concurrency: None,
@@ -434,6 +436,10 @@ fn create_csv(
     let sink = CsvSink::create(place.path(), &names, scenario.output.batch_metrics)?;
     let sink = match configuration.models().any(|model| model.speculative.is_some()) {
         true => sink.with_drafts(),
+        false => sink,
+    };
+    let sink = match configuration.models().any(|model| model.offload.is_some()) {
+        true => sink.with_offload(),
         false => sink,
     };
     let sink = match configuration.decode() {

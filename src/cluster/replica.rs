@@ -11,6 +11,7 @@ use bevy_ecs::prelude::*;
 use crate::batch::{DecodeGroup, Form};
 use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
 use crate::request::Sequence;
+use crate::scheduling::Swapped;
 use crate::sim::{Instant, Nanos, Transfers};
 use crate::speculation::Estimate;
 
@@ -62,6 +63,8 @@ pub struct Replica {
     pub(crate) last_end: Instant,
     /// What it has seen of drafts, under speculative decoding.
     pub(crate) drafts: Estimate,
+    /// Preempted requests whose blocks are in host memory.
+    pub(crate) swapped: Vec<Swapped>,
     /// KV content on its way from or to it, under disaggregation.
     pub(crate) transfers: Transfers,
 }
@@ -98,6 +101,7 @@ impl Replica {
             wake: None,
             last_end: Instant::default(),
             drafts: Estimate::default(),
+            swapped: Vec::new(),
             transfers: Transfers::default(),
         }
     }

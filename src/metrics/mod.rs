@@ -12,6 +12,7 @@ mod flops;
 #[cfg(test)]
 mod golden;
 pub mod names;
+mod offload;
 mod record;
 mod result;
 mod sinks;
@@ -26,6 +27,7 @@ pub use capacity::{Completions, Load, Verdict};
 pub use distribution::{Distribution, percentile};
 pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;
+pub use offload::OffloadTotals;
 pub use record::{
     BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
     RunTotals, SpeculationTotals, TokenGaps,

@@ -22,6 +22,9 @@ num_preemptions,ttft,tpot,status,reject_reason";
 /// More columns under speculative decoding.
 const DRAFTS: &str = "num_draft_tokens,num_accepted_tokens";
 
+/// More columns with KV blocks in host memory.
+const OFFLOAD: &str = "num_host_cached_tokens,num_swaps";
+
 /// One more column under disaggregation.
 const TRANSFERS: &str = "kv_transfer_time";
 
@@ -32,6 +35,7 @@ pub struct RequestCsv<W> {
     rows: Rows<W>,
     models: Vec<String>,
     drafts: bool,
+    offload: bool,
     transfers: bool,
 }
 
@@ -39,13 +43,26 @@ impl<W: Write> RequestCsv<W> {
     /// Starts the file; a row names the model of its request's pool.
     pub fn new(out: W, models: &[&str]) -> RequestCsv<W> {
         let models = models.iter().map(|model| quoted(model)).collect();
-        RequestCsv { rows: Rows::new(out, HEADER), models, drafts: false, transfers: false }
+        RequestCsv {
+            rows: Rows::new(out, HEADER),
+            models,
+            drafts: false,
+            offload: false,
+            transfers: false,
+        }
     }
 
     /// Also writes the columns of speculative decoding. Before the first row.
     pub fn with_drafts(mut self) -> RequestCsv<W> {
         self.rows.more_columns(DRAFTS);
         self.drafts = true;
+        self
+    }
+
+    /// Also writes the columns of host memory. Before the first row, after [`RequestCsv::with_drafts`].
+    pub fn with_offload(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(OFFLOAD);
+        self.offload = true;
         self
     }
 
@@ -125,6 +142,10 @@ impl<W: Write> RequestCsv<W> {
             rows.integer(r.drafted);
             rows.integer(r.accepted);
         }
+        if self.offload {
+            rows.integer(r.reloaded_tokens);
+            rows.integer(r.swaps);
+        }
         if self.transfers {
             rows.time(r.scheduled_at.map(|_| r.kv_transfer));
         }
@@ -156,7 +177,9 @@ mod tests {
             cached_tokens: 16,
             execution_time: Nanos(500_000_000),
             preemption_time: Nanos(300_000_000),
+            reloaded_tokens: 32,
             restarts: 1,
+            swaps: 2,
             kv_transfer: Nanos(70_000_000),
             drafted: 40,
             accepted: 31,

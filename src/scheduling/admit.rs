@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::PlanView;
+use super::reload::reloaded;
 use crate::cluster::BlockGroup;
 use crate::kv::{BlockTable, PrefixHash, PrefixHashes};
 use crate::request::{RequestState, Sequence};
@@ -22,8 +23,8 @@ pub struct Admission {
 }
 
 impl PlanView<'_> {
-    /// Tokens of the waiting request at `index` that are in the prefix cache and need not be
-    /// processed: full blocks, at most all tokens but one. 0 if prefix caching is off.
+    /// Tokens of the waiting request at `index` that are in the prefix cache, or copied to it from host
+    /// memory if it is admitted now, and need not be processed: full blocks, at most all tokens but one. 0 if prefix caching is off.
     pub fn cached_tokens(&mut self, index: usize) -> u32 {
         if !self.replica.pool.caches_prefixes() {
             return 0;
@@ -31,7 +32,10 @@ impl PlanView<'_> {
         let Some(&sequence) = self.replica.waiting.get(index) else { return 0 };
         let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else { return 0 };
         let hashes = usable(hashes, &sequence, self.limits.block_size);
-        self.replica.pool.find(hashes, &mut self.blocks).0 * self.limits.block_size
+        let (pool, block_size) = (&self.replica.pool, self.limits.block_size);
+        let (found, _) = pool.find(hashes, &mut self.blocks);
+        (found + reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size)))
+            * block_size
     }
 
     /// Whether blocks for the first `tokens` tokens of the waiting request at `index` are free,
@@ -62,7 +66,8 @@ impl PlanView<'_> {
             Some(_) => &[],
         };
         let (found, unheld) = pool.find(hashes, &mut self.blocks);
-        let cached = found * block_size;
+        let copied = reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size));
+        let cached = (found + copied) * block_size;
         let tokens = admission.tokens.min(sequence.prompt - cached);
         let total = cached + tokens;
         let new = admission.blocks.saturating_sub(found);
@@ -72,14 +77,22 @@ impl PlanView<'_> {
         {
             return false;
         }
-        let adopted =
-            pool.adopt(&hashes[..found as usize], &mut table, block_size, &mut self.blocks);
+        let (there, copied) = hashes[..(found + copied) as usize].split_at(found as usize);
+        let adopted = pool.adopt(there, &mut table, block_size, &mut self.blocks);
+        if let Some(host) = pool.host_mut() {
+            host.load(copied, block_size);
+        }
         pool.allocate(new, &mut table, &mut self.blocks);
+        for (&id, &hash) in table.0[there.len()..].iter().zip(copied) {
+            pool.remember(id, hash, &mut self.blocks);
+        }
+        let copied = copied.len() as u32 * block_size;
         self.replica.waiting.remove(index);
         request.state = RequestState::Running;
         if request.scheduled_at.is_none() {
             request.scheduled_at = Some(self.now);
-            request.cached_tokens = cached;
+            request.cached_tokens = cached - copied;
+            request.reloaded_tokens = copied;
         }
         sequence.blocks = admission.blocks;
         sequence.processed = cached;
@@ -99,7 +112,7 @@ impl PlanView<'_> {
         }
         self.replica.holding += 1;
         self.ledger.counts.allocated += u64::from(new + adopted.blocks);
-        self.ledger.counts.used += u64::from(tokens + adopted.tokens);
+        self.ledger.counts.used += u64::from(copied + tokens + adopted.tokens);
         self.ledger.counts.running += 1;
         self.ledger.counts.waiting -= 1;
         self.ledger.loads.add_waiting(self.replica.index, -1);

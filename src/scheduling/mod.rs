@@ -14,8 +14,10 @@ mod group_plan;
 mod light_llm;
 mod orca;
 mod preempt;
+mod reload;
 mod sarathi;
 mod sg_lang;
+mod swap;
 mod system;
 mod view;
 mod vllm_v0;
@@ -34,6 +36,8 @@ pub use orca::{Orca, Reserve};
 pub use preempt::Victim;
 pub use sarathi::Sarathi;
 pub use sg_lang::{SchedulePolicy, SgLang};
+pub use swap::ResumeRule;
+pub(crate) use swap::Swapped;
 pub(crate) use system::plan;
 pub use view::PlanView;
 pub use vllm_v0::VllmV0;
@@ -121,6 +125,11 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
     /// Whether its replicas can hand requests over or take them from others: the blocks are each
     /// request's own, and a decoding one gets them as it needs them.
     fn disaggregates(&self) -> bool {
+        false
+    }
+
+    /// Whether it lets requests go on that were preempted by swapping ([`PlanView::resume`]), before any that waits.
+    fn swaps(&self) -> bool {
         false
     }
 

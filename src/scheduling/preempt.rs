@@ -1,7 +1,9 @@
 //! Preempting running requests when KV blocks run out.
 
+use bevy_ecs::prelude::*;
+
 use super::PlanView;
-use crate::request::{RequestState, Sequence};
+use crate::request::{Request, RequestState, Sequence};
 
 /// Who gives way when KV blocks run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,27 +82,39 @@ impl PlanView<'_> {
         }
     }
 
+    /// Preempts the running request at `index`: by swapping, if the engine does that and host memory
+    /// has room, otherwise by recomputation.
     pub(super) fn preempt_at(&mut self, index: usize, vidur_partial_restart: bool) {
-        let mut sequence = self.replica.running.remove(index);
-        if let Ok((mut table, mut request, _)) = self.requests.get_mut(sequence.entity) {
-            let block_size = self.limits.block_size;
-            let moved = self.replica.give_back(&sequence, &mut table, block_size, &mut self.blocks);
-            self.ledger.counts.allocated -= u64::from(moved.blocks);
-            self.ledger.counts.used -= u64::from(moved.tokens);
-            request.state = RequestState::Waiting;
-            request.restarts += 1;
-            let max = &mut self.ledger.totals.preemptions_max;
-            *max = (*max).max(request.restarts);
+        if self.swap_out(index) {
+            return;
         }
+        let mut sequence = self.replica.running.remove(index);
+        if let Some(mut request) = self.give_up(&mut sequence) {
+            request.restarts += 1;
+            let restarts = request.restarts;
+            let max = &mut self.ledger.totals.preemptions_max;
+            *max = (*max).max(restarts);
+        }
+        self.ledger.totals.preemptions += 1;
+        sequence.restart(vidur_partial_restart);
+        self.replica.waiting.push_front(sequence);
+    }
+
+    /// Takes the blocks off a request that is preempted and counts it as waiting.
+    pub(super) fn give_up(&mut self, sequence: &mut Sequence) -> Option<Mut<'_, Request>> {
         self.ledger.counts.running -= 1;
         self.ledger.counts.waiting += 1;
-        self.ledger.totals.preemptions += 1;
         self.ledger.loads.add_running(self.replica.index, -1);
         self.ledger.loads.add_waiting(self.replica.index, 1);
         self.replica.holding -= 1;
-        sequence.blocks = 0;
-        sequence.restart(vidur_partial_restart);
-        self.replica.waiting.push_front(sequence);
         self.preempted += 1;
+        let (mut table, mut request, _) = self.requests.get_mut(sequence.entity).ok()?;
+        let block_size = self.limits.block_size;
+        let moved = self.replica.give_back(sequence, &mut table, block_size, &mut self.blocks);
+        self.ledger.counts.allocated -= u64::from(moved.blocks);
+        self.ledger.counts.used -= u64::from(moved.tokens);
+        sequence.blocks = 0;
+        request.state = RequestState::Waiting;
+        Some(request)
     }
 }

@@ -89,6 +89,7 @@ pub(crate) fn plan<P: Policy>(
                 group_planned: false,
                 changes: &mut scratch.changes,
                 planned_tokens: 0,
+                predictor: &*pool.predictor,
                 drafts,
                 preempted: 0,
                 committed: std::mem::take(&mut committed),
@@ -124,6 +125,9 @@ pub(crate) fn plan<P: Policy>(
                 let group = with_group.then_some(&mut replica.decoding);
                 batch.fill(ledger.planned, group, &mut scratch.planned, exactly);
                 batch.grows = fit != Fit::Reserved;
+                if let Some(host) = replica.pool.host_mut() {
+                    batch.copies = Some(host.take_copies());
+                }
                 ledger.planned += 1;
                 replica.free_slots.pop();
                 let Some(&first) = stages.entities().first() else { break };

@@ -8,6 +8,7 @@ use crate::cluster::Replica;
 use crate::kv::BlockStore;
 use crate::request::{RequestQuery, Sequence};
 use crate::sim::{Ledger, Nanos};
+use crate::timing::Predictor;
 
 /// A replica as its policy sees it, while one batch is planned.
 ///
@@ -30,6 +31,8 @@ pub struct PlanView<'a> {
     pub(super) group_planned: bool,
     pub(super) changes: &'a mut Vec<BlockChange>,
     pub(super) planned_tokens: u32,
+    /// What batches cost.
+    pub(super) predictor: &'a dyn Predictor,
     /// Most drafts that each decoding request feeds in this batch (speculative decoding).
     pub(super) drafts: u32,
     pub(super) preempted: u32,

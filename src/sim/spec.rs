@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::arrive::Window;
 use super::{HandOver, Nanos};
+use crate::kv::HostMemory;
 use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::scheduling::EngineLimits;
@@ -55,6 +56,9 @@ pub struct PoolSpec {
     pub shared_gpus: Option<u32>,
     /// Where its requests go when their prompt is processed; `None` if it decodes them itself.
     pub hand_over: Option<HandOver>,
+    /// Host memory behind each replica's KV blocks, if the engine uses it. Without it every policy
+    /// preempts by recomputation. The pool must have one stage, and hand no requests over.
+    pub host: Option<HostMemory>,
     /// The requests that arrive at it.
     pub traffic: Traffic,
 }

@@ -234,6 +234,7 @@ impl RandomScenario {
             predictor: Arc::new(self.time),
             shared_gpus: None,
             hand_over: None,
+            host: None,
             traffic: Traffic {
                 source: Box::new(List {
                     requests: self.requests.clone(),

@@ -84,6 +84,7 @@ fn random(seed: u64) -> Option<SimSpec> {
         predictor: prefill.predictor.clone(),
         shared_gpus: None,
         hand_over: None,
+        host: None,
         traffic: nobody(),
     };
     spec.pools = vec![PoolSpec { hand_over: Some(hand_over), ..prefill }, decode];

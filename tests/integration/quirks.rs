@@ -85,6 +85,7 @@ fn spec(
         predictor: Arc::new(MICROSECOND),
         shared_gpus: None,
         hand_over: None,
+        host: None,
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,
