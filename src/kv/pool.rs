@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{BlockId, BlockStore, BlockTable, PrefixHash};
+use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash};
 
 /// The blocks of one replica.
 ///
@@ -24,6 +24,8 @@ pub struct BlockPool {
     /// Full blocks by prefix, if prefix caching is on. Only looked up, never iterated, so that its
     /// order decides nothing.
     prefixes: Option<ByPrefix<BlockId>>,
+    /// Host memory behind it, if the engine uses it.
+    host: Option<Box<HostTier>>,
 }
 
 /// A map by prefix. Prefixes are hashes already; a map is only looked up, never iterated, so that
@@ -53,7 +55,24 @@ impl BlockPool {
             least_recent: BlockId::NONE,
             most_recent: BlockId::NONE,
             prefixes: prefix_caching.then(ByPrefix::default),
+            host: None,
         }
+    }
+
+    /// The same with host memory behind it.
+    pub(crate) fn with_host(mut self, memory: Option<HostMemory>) -> BlockPool {
+        self.host = memory.map(|memory| Box::new(HostTier::new(memory)));
+        self
+    }
+
+    /// The host memory behind it.
+    pub(crate) fn host(&self) -> Option<&HostTier> {
+        self.host.as_deref()
+    }
+
+    /// The host memory behind it.
+    pub(crate) fn host_mut(&mut self) -> Option<&mut HostTier> {
+        self.host.as_deref_mut()
     }
 
     /// Blocks of the replica.
@@ -114,6 +133,9 @@ impl BlockPool {
             };
             if let Some(hash) = hand_out(id, table, blocks) {
                 self.forget(hash, id);
+                if let Some(host) = &mut self.host {
+                    host.store(hash);
+                }
             }
         }
     }

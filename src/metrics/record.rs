@@ -4,6 +4,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::offload::OffloadTotals;
 use crate::lora::AdapterTotals;
 use crate::sim::Nanos;
 
@@ -56,8 +57,12 @@ pub struct RequestRecord {
     /// From the end of its prefill until its KV content was on a decode replica: waiting for blocks
     /// there, for the link, and the transfer (disaggregation).
     pub kv_transfer: Nanos,
+    /// Prompt tokens copied from host memory, which `cached_tokens` does not count.
+    pub reloaded_tokens: u32,
     /// Number of preemptions by recomputation.
     pub restarts: u32,
+    /// Number of preemptions by swapping to host memory.
+    pub swaps: u32,
     /// Drafts that were verified for it (speculative decoding).
     pub drafted: u32,
     /// Drafts of it that were accepted.
@@ -219,6 +224,8 @@ pub struct RunTotals {
     pub speculation: SpeculationTotals,
     /// What LoRA adapters did; all zero without any.
     pub adapters: AdapterTotals,
+    /// What went to host memory and back; `None` if the engine does not use it.
+    pub offload: Option<OffloadTotals>,
     /// Sum over batches of [`crate::timing::BatchShape::context_products`], for FLOPs.
     pub context_products: u64,
     /// Sum over batches and their prompts of `tokens * (tokens + 1) / 2`: attention within a
@@ -301,6 +308,9 @@ impl RunTotals {
             sum.decode_tokens += part.decode_tokens;
             sum.speculation.add(&part.speculation);
             sum.adapters.add(&part.adapters);
+            if let Some(offload) = &part.offload {
+                sum.offload.get_or_insert_default().add(offload);
+            }
             sum.context_products += part.context_products;
             sum.prefill_squares += part.prefill_squares;
             sum.busy.add(&part.busy);

@@ -86,6 +86,11 @@ impl CsvSink {
         CsvSink { requests: self.requests.with_classes(names), ..self }
     }
 
+    /// Also writes the columns of host memory. Before the first request.
+    pub fn with_offload(self) -> CsvSink {
+        CsvSink { requests: self.requests.with_offload(), ..self }
+    }
+
     /// Ends the files; returns the first error there was while writing.
     pub fn finish(self) -> Result<(), OutputError> {
         let failed = |name: &str| OutputError::io("write", &self.folder.join(name));

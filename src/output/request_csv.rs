@@ -22,6 +22,9 @@ num_preemptions,ttft,tpot,status,reject_reason";
 /// More columns under speculative decoding.
 const DRAFTS: &str = "num_draft_tokens,num_accepted_tokens";
 
+/// More columns with KV blocks in host memory.
+const OFFLOAD: &str = "num_host_cached_tokens,num_swaps";
+
 /// One more column under disaggregation.
 const TRANSFERS: &str = "kv_transfer_time";
 
@@ -38,6 +41,7 @@ pub struct RequestCsv<W> {
     rows: Rows<W>,
     models: Vec<String>,
     drafts: bool,
+    offload: bool,
     transfers: bool,
     adapters: bool,
     classes: Vec<String>,
@@ -52,6 +56,7 @@ impl<W: Write> RequestCsv<W> {
             rows,
             models,
             drafts: false,
+            offload: false,
             transfers: false,
             adapters: false,
             classes: Vec::new(),
@@ -62,6 +67,13 @@ impl<W: Write> RequestCsv<W> {
     pub fn with_drafts(mut self) -> RequestCsv<W> {
         self.rows.more_columns(DRAFTS);
         self.drafts = true;
+        self
+    }
+
+    /// Also writes the columns of host memory. Before the first row, after [`RequestCsv::with_drafts`].
+    pub fn with_offload(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(OFFLOAD);
+        self.offload = true;
         self
     }
 
@@ -161,6 +173,10 @@ impl<W: Write> RequestCsv<W> {
             rows.integer(r.drafted);
             rows.integer(r.accepted);
         }
+        if self.offload {
+            rows.integer(r.reloaded_tokens);
+            rows.integer(r.swaps);
+        }
         if self.transfers {
             rows.time(r.scheduled_at.map(|_| r.kv_transfer));
         }
@@ -203,7 +219,9 @@ mod tests {
             cached_tokens: 16,
             execution_time: Nanos(500_000_000),
             preemption_time: Nanos(300_000_000),
+            reloaded_tokens: 32,
             restarts: 1,
+            swaps: 2,
             kv_transfer: Nanos(70_000_000),
             drafted: 40,
             accepted: 31,

@@ -27,6 +27,10 @@ pub(super) fn create_csv(
         true => sink.with_drafts(),
         false => sink,
     };
+    let sink = match configuration.models().any(|model| model.offload.is_some()) {
+        true => sink.with_offload(),
+        false => sink,
+    };
     let sink = match configuration.decode() {
         Some(_) => sink.with_transfers(),
         None => sink,

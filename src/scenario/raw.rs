@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::kv_offload::{KvOffloadSettings, PreemptionMode};
 use super::quantization::Quantization;
 use crate::lora::LoraSettings;
 use crate::metrics::{BatchRecords, Expectation, Slo};
@@ -115,6 +116,11 @@ pub(super) struct RawEngine {
     pub speculative: Option<SpeculativeSettings>,
     /// LoRA adapters; none if absent.
     pub lora: Option<LoraSettings>,
+    /// Host memory for KV blocks; not used if absent.
+    pub kv_offload: Option<KvOffloadSettings>,
+    /// What becomes of what a preempted request has computed.
+    #[serde(default)]
+    pub preemption_mode: PreemptionMode,
     /// Milliseconds from a request's arrival until the engine has it.
     #[serde(default)]
     pub api_overhead_ms: f64,

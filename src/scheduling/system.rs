@@ -3,8 +3,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
-use super::view::{Fit, PlanView};
-use super::{EngineLimits, Policy};
+use super::{EngineLimits, Fit, PlanView, Policy};
 use crate::batch::{Batch, BlockChange};
 use crate::cluster::{Replica, StageQueue, Stages};
 use crate::kv::{BlockQuery, BlockRows};
@@ -83,6 +82,7 @@ pub(crate) fn plan<P: Policy>(
                 group_planned: false,
                 changes: &mut scratch.changes,
                 planned_tokens: 0,
+                predictor: &*pool.predictor,
                 drafts,
                 preempted: 0,
                 committed: std::mem::take(&mut committed),
@@ -121,6 +121,9 @@ pub(crate) fn plan<P: Policy>(
                 if let (Some(lora), Some(adapters)) = (&pool.lora, &mut replica.adapters) {
                     batch.adapters = Some(adapters.prepare(lora, &batch.members));
                     ledger.totals.adapters.add(&adapters.take_totals());
+                }
+                if let Some(host) = replica.pool.host_mut() {
+                    batch.copies = Some(host.take_copies());
                 }
                 ledger.planned += 1;
                 replica.free_slots.pop();

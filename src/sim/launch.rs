@@ -50,6 +50,15 @@ pub(crate) fn launch(
         let start = batch.ready.later(queue.free).later(gpus_free);
         // Both may be in the past: a request has just arrived.
         let start = if start.tick == now { start } else { Instant::at(now) };
+        let time = match batch.copies.take() {
+            None => time,
+            Some(copies) => {
+                let (time, waiting) = copies.delay(time);
+                ledger.open(stage.pool);
+                ledger.totals.offload.get_or_insert_default().waiting += waiting;
+                time
+            }
+        };
         let (mut end, time) = ended(start, time);
         if stage.index == 0 {
             batch.started_at = now;

@@ -4,15 +4,16 @@ use bevy_ecs::prelude::*;
 
 use crate::batch::Batch;
 use crate::cluster::{BatchOf, Replica};
-use crate::kv::{BlockId, BlockStore, BlockTable, CachedBlock, KvBlock, StagedBlocks};
+use crate::kv::{BlockId, BlockStore, BlockTable, CachedBlock, HostTier, KvBlock, StagedBlocks};
 use crate::request::{Request, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
 use crate::sim::{Counts, Engine, Ledger, Simulation};
 
 /// Compares the simulation's books with what is really there, between two steps: block tables,
 /// pools, free lists and reference counts agree; a block has two holders only if its prefix is
-/// cached; every request is in exactly one place; its tokens fit its blocks; the counts of each pool
-/// are the sums.
+/// cached; every request is in exactly one place; its tokens fit its blocks; what is in host
+/// memory is what was copied there and neither came back nor was dropped; the counts of each pool are the
+/// sums.
 ///
 /// # Errors
 /// A sentence that names the first discrepancy.
@@ -54,6 +55,16 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
             let table = world.get::<BlockTable>(sequence.entity);
             allocated += hold(table, tokens, (pool, size), &mut held)?;
         }
+        for swapped in &replica.swapped {
+            check_place(world, &swapped.sequence, RequestState::Waiting, index)?;
+            equal("blocks of a swapped request", swapped.sequence.blocks, 0)?;
+            let tokens = swapped.sequence.kv_tokens();
+            equal("its blocks in host memory", swapped.copied, tokens.div_ceil(size))?;
+        }
+        let in_host: u32 = replica.swapped.iter().map(|swapped| swapped.copied).sum();
+        let host = replica.pool.host();
+        equal("swapped blocks", host.map_or(0, |host| host.held().0), in_host)?;
+        host.map_or(Ok(()), HostTier::audit)?;
         let transfers = &replica.transfers;
         for sequence in &transfers.handed {
             check_place(world, sequence, RequestState::Waiting, index)?;
@@ -81,7 +92,8 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         equal("blocks of a replica", minted, allocated + free.len() as u32)?;
         let listed = replica.running.len() + grouped.len() + in_batches.len();
         let running = (listed + transfers.on_the_way().count()) as u32;
-        let waiting = (replica.waiting.len() + transfers.handed.len()) as u32;
+        let waiting = replica.waiting.len() + transfers.handed.len() + replica.swapped.len();
+        let waiting = waiting as u32;
         equal("running requests of a replica", replica.holding, running)?;
         let seen = world.resource::<Ledger>().loads.on(index);
         equal("waiting requests as routers see them", seen.0, waiting)?;
