@@ -12,7 +12,7 @@ use crate::cluster::Replica;
 use crate::request::Sequence;
 use crate::scheduling::Fit;
 use crate::sim::{Instant, Nanos};
-use crate::timing::StageTime;
+use crate::timing::{BatchShape, StageTime};
 
 /// The longest run. Longer ones gain nothing and would be priced in vain when they are cut off.
 const LONGEST: u32 = 512;
@@ -28,6 +28,8 @@ pub(crate) struct Run {
     /// Whether members take blocks as they grow; they do not where these were reserved, not even
     /// beyond the reservation (`vidur_lengths`).
     pub grows: bool,
+    /// The composition of the last iteration priced so far.
+    pub shape: BatchShape,
     /// When each iteration ends. It begins when the one before it ends.
     pub ends: Vec<Instant>,
     /// The parts of each iteration's time, beside the whole; empty while there is nothing but the
@@ -39,6 +41,11 @@ impl Run {
     /// Number of iterations.
     pub fn iterations(&self) -> u32 {
         self.ends.len() as u32
+    }
+
+    /// Whether it goes on beyond the iterations priced so far.
+    pub fn goes_on(&self) -> bool {
+        self.iterations() < self.most
     }
 
     /// When the first iteration ends.
@@ -74,10 +81,12 @@ impl Run {
     pub fn cut_off(&mut self, now: Nanos) -> Option<Instant> {
         let keep = self.ends.partition_point(|end| end.tick < now) + 1;
         if keep >= self.ends.len() {
+            self.most = self.iterations();
             return None;
         }
         self.ends.truncate(keep);
         self.parts.truncate(keep);
+        self.most = keep as u32;
         self.ends.last().copied()
     }
 

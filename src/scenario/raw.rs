@@ -130,6 +130,8 @@ pub(super) struct RawEngine {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSettings {
+    /// Whether `request_metrics.csv` is written: a row per request.
+    pub request_metrics: bool,
     /// Whether `batch_metrics.csv` is written: a row per iteration (`true`), a row per run of equal
     /// iterations (`RunLength`), or not at all (`false`).
     pub batch_metrics: BatchRecords,
@@ -147,7 +149,11 @@ impl OutputSettings {
 
 impl Default for OutputSettings {
     fn default() -> OutputSettings {
-        OutputSettings { batch_metrics: BatchRecords::Each, time_series_s: None }
+        OutputSettings {
+            request_metrics: true,
+            batch_metrics: BatchRecords::Each,
+            time_series_s: None,
+        }
     }
 }
 

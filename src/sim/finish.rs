@@ -3,6 +3,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
+use super::launch::go_on;
 use super::speculate::Verified;
 use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
 use crate::batch::{Batch, BlockChange};
@@ -61,7 +62,18 @@ pub(crate) fn finish(
             continue;
         }
         let (index, next) = (stage.index, stage.next);
-        let Some(slot) = queue.current.take() else { continue };
+        let Some(slot) = queue.current else { continue };
+        if let Ok((mut batch, _)) = batches.get_mut(slot)
+            && batch.run.goes_on()
+        {
+            let end = go_on(&mut batch, queue.free, stage, &engine, Nanos::MAX);
+            if end != queue.free {
+                (queue.free, batch.ready) = (end, end);
+                agenda.push(end.tick, Event::StageEnd(ending, launch));
+                continue;
+            }
+        }
+        queue.current = None;
         lists.to_serve.push(ending);
         if let Some(next) = next {
             stages.get_mut(next)?.1.fifo.push_back(slot);
