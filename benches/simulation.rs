@@ -58,10 +58,13 @@ fn simulate(configuration: &Configuration, exact_steps: bool) -> (RunTotals, Com
         shared_gpus: None,
         hand_over: None,
         host: None,
+        admission: None,
+        lora: None,
         traffic: Traffic {
             source: workload.source(42),
             concurrency: workload.concurrency(),
             api_overhead: Nanos::ZERO,
+            retry_after: Nanos::ZERO,
             until: workload.arrivals_end(),
             window: Box::new(|_, _| true),
         },

@@ -10,6 +10,7 @@ use bevy_ecs::prelude::*;
 
 use crate::batch::{DecodeGroup, Form};
 use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
+use crate::lora::Adapters;
 use crate::request::Sequence;
 use crate::scheduling::Swapped;
 use crate::sim::{Instant, Nanos, Transfers};
@@ -65,6 +66,8 @@ pub struct Replica {
     pub(crate) drafts: Estimate,
     /// Preempted requests whose blocks are in host memory.
     pub(crate) swapped: Vec<Swapped>,
+    /// Its LoRA adapters, if it serves any.
+    pub(crate) adapters: Option<Box<Adapters>>,
     /// KV content on its way from or to it, under disaggregation.
     pub(crate) transfers: Transfers,
 }
@@ -102,6 +105,7 @@ impl Replica {
             last_end: Instant::default(),
             drafts: Estimate::default(),
             swapped: Vec::new(),
+            adapters: None,
             transfers: Transfers::default(),
         }
     }

@@ -33,6 +33,8 @@ fn records(case: &Path) -> Vec<RequestRecord> {
         RequestRecord {
             id: row[0].parse().unwrap(),
             pool: 0,
+            class: 0,
+            adapter: None,
             replica: Some(0),
             arrived_at: arrived,
             inter_arrival: None,

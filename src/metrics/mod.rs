@@ -6,6 +6,7 @@
 
 mod across;
 mod capacity;
+mod classes;
 mod distribution;
 pub mod expect;
 mod flops;
@@ -24,6 +25,7 @@ mod values;
 
 pub use across::Spread;
 pub use capacity::{Completions, Load, Verdict};
+pub use classes::{ByClass, ClassResult};
 pub use distribution::{Distribution, percentile};
 pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;

@@ -80,6 +80,17 @@ impl CsvSink {
         CsvSink { requests: self.requests.with_offload(), ..self }
     }
 
+    /// Also writes the column of LoRA adapters. Before the first request.
+    pub fn with_adapters(self) -> CsvSink {
+        CsvSink { requests: self.requests.with_adapters(), ..self }
+    }
+
+    /// Also writes the column of classes with these names. Before the first request, the last of
+    /// the additions.
+    pub fn with_classes(self, names: &[String]) -> CsvSink {
+        CsvSink { requests: self.requests.with_classes(names), ..self }
+    }
+
     /// Ends the files; returns the first error there was while writing.
     pub fn finish(self) -> Result<(), OutputError> {
         let failed = |name: &str| OutputError::io("write", &self.folder.join(name));

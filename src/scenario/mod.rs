@@ -5,11 +5,13 @@
 //! looked up, plug-ins read through the registry, files read, everything checked. What is wrong
 //! anywhere on this way is a [`Diagnostic`] that points at the place in the file or argument.
 
+mod admission;
 pub mod diagnostic;
 mod disaggregated;
 pub mod document;
 pub mod import_vidur;
 mod kv_offload;
+mod lora;
 mod model;
 mod models;
 pub mod paths;
@@ -25,6 +27,7 @@ mod sharing;
 mod speculative;
 pub mod suggest;
 pub mod sweep;
+mod too_long;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use disaggregated::{Disaggregated, Link};

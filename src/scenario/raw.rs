@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kv_offload::{KvOffloadSettings, PreemptionMode};
 use super::quantization::Quantization;
+use crate::lora::LoraSettings;
 use crate::metrics::{BatchRecords, Expectation, Slo};
 use crate::sim::Nanos;
 use crate::speculation::SpeculativeSettings;
@@ -48,6 +49,9 @@ pub(super) struct RawScenario {
     /// Prefill and decode on replicas of their own; read by [`super::disaggregated`].
     #[serde(default, rename = "disaggregated")]
     pub _disaggregated: IgnoredAny,
+    /// A plug-in with its settings, read through the registry.
+    #[serde(default, rename = "admission")]
+    pub _admission: IgnoredAny,
     pub slo: Option<Slo>,
     /// Partial overrides; each is merged into the rest before anything is read.
     #[serde(default, rename = "variants")]
@@ -115,6 +119,8 @@ pub(super) struct RawEngine {
     /// What becomes of what a preempted request has computed.
     #[serde(default)]
     pub preemption_mode: PreemptionMode,
+    /// LoRA adapters; none if absent.
+    pub lora: Option<LoraSettings>,
     /// Milliseconds from a request's arrival until the engine has it.
     #[serde(default)]
     pub api_overhead_ms: f64,

@@ -132,6 +132,9 @@ fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if c.limits.vidur_lengths {
         engine.push("vidur_lengths: true".to_owned());
     }
+    if let Some(lora) = &c.lora {
+        engine.push(format!("lora: {}", ron_text(lora)?));
+    }
     if let Some(speculative) = &c.speculative {
         let settings = ron_text(&speculative.settings)?;
         let settings = settings.strip_suffix(')').unwrap_or(&settings);
@@ -151,6 +154,9 @@ fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     ];
     if let Some(quantization) = &c.quantization {
         sections.push(("quantization", ron_text(quantization)?));
+    }
+    if let Some(admission) = &c.admission {
+        sections.push(("admission", admission.to_ron()));
     }
     if let Some(slo) = &c.slo {
         sections.push(("slo", ron_text(slo)?));

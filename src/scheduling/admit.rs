@@ -111,6 +111,9 @@ impl PlanView<'_> {
             }
         }
         self.replica.holding += 1;
+        if let Some(adapters) = &mut self.replica.adapters {
+            adapters.admit(sequence.adapter);
+        }
         self.ledger.counts.allocated += u64::from(new + adopted.blocks);
         self.ledger.counts.used += u64::from(copied + tokens + adopted.tokens);
         self.ledger.counts.running += 1;

@@ -6,6 +6,7 @@
 //! decode, preempts. Blocks move at once, in the same transaction, because what fits next depends
 //! on it. The operations work on the running requests as a group.
 
+mod adapters;
 mod admit;
 mod drafts;
 mod faster_transformer;
@@ -119,6 +120,17 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
 
     /// Whether prefix caching is on where the scenario does not say.
     fn caches_prefixes(&self) -> bool {
+        false
+    }
+
+    /// Whether it serves more urgent requests first: for estimates of who waits for whom.
+    fn schedules_by_priority(&self) -> bool {
+        false
+    }
+
+    /// Whether it passes over waiting requests whose LoRA adapter would be one too many
+    /// ([`PlanView::adapter_fits`]).
+    fn serves_adapters(&self) -> bool {
         false
     }
 

@@ -107,6 +107,9 @@ impl PlanView<'_> {
         self.ledger.loads.add_running(self.replica.index, -1);
         self.ledger.loads.add_waiting(self.replica.index, 1);
         self.replica.holding -= 1;
+        if let Some(adapters) = &mut self.replica.adapters {
+            adapters.leave(sequence.adapter);
+        }
         self.preempted += 1;
         let (mut table, mut request, _) = self.requests.get_mut(sequence.entity).ok()?;
         let block_size = self.limits.block_size;

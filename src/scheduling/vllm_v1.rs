@@ -124,6 +124,14 @@ impl Policy for VllmV1 {
         if self.async_scheduling { 0.0 } else { VllmV1::SYNCHRONOUS_STEP_MS }
     }
 
+    fn serves_adapters(&self) -> bool {
+        true
+    }
+
+    fn schedules_by_priority(&self) -> bool {
+        self.scheduling_policy == Queueing::Priority
+    }
+
     fn is_asynchronous(&self) -> bool {
         self.async_scheduling
     }
@@ -202,10 +210,16 @@ impl VllmV1 {
     /// Index and prompt of the waiting request that is next.
     fn next(&self, view: &PlanView<'_>) -> Option<(usize, u32)> {
         match self.scheduling_policy {
+            Queueing::Fcfs if view.limits_adapters() => view
+                .waiting()
+                .enumerate()
+                .find(|(index, _)| view.adapter_fits(*index))
+                .map(|(index, r)| (index, r.prompt_tokens())),
             Queueing::Fcfs => view.first_waiting().map(|head| (0, head.prompt_tokens())),
             Queueing::Priority => view
                 .waiting()
                 .enumerate()
+                .filter(|(index, _)| view.adapter_fits(*index))
                 .min_by_key(|(index, r)| (r.priority(), r.arrived_at(), *index))
                 .map(|(index, r)| (index, r.prompt_tokens())),
         }

@@ -42,7 +42,11 @@ pub(crate) fn launch(
         let batch = &mut *batches.get_mut(slot)?;
         let position = StagePosition { index: stage.index, count: stage.count };
         let predictor = &engine.pool(stage.pool).predictor;
-        let time = predictor.stage_time(&batch.shape, position);
+        let mut time = predictor.stage_time(&batch.shape, position);
+        if let Some(adapters) = batch.adapters {
+            time.total += adapters.load + adapters.compute;
+            time.transferred += adapters.compute;
+        }
         let start = batch.ready.later(queue.free).later(gpus_free);
         // Both may be in the past: a request has just arrived.
         let start = if start.tick == now { start } else { Instant::at(now) };

@@ -33,6 +33,7 @@ fn nobody() -> Traffic {
         source: Box::new(Nobody),
         concurrency: None,
         api_overhead: Nanos::ZERO,
+        retry_after: Nanos::ZERO,
         until: None,
         window: Box::new(|_, _| true),
     }
@@ -85,6 +86,8 @@ fn random(seed: u64) -> Option<SimSpec> {
         shared_gpus: None,
         hand_over: None,
         host: None,
+        admission: None,
+        lora: None,
         traffic: nobody(),
     };
     spec.pools = vec![PoolSpec { hand_over: Some(hand_over), ..prefill }, decode];
@@ -148,6 +151,8 @@ fn pair(requests: &[(u64, u32)], decode_blocks: u32, hand_over: HandOver) -> Sim
         prompt_tokens: prompt,
         output_tokens: 10,
         priority: 0,
+        class: 0,
+        adapter: None,
         content: None,
     };
     let source = Fixed(requests.iter().enumerate().map(new).collect());

@@ -174,6 +174,8 @@ fn spec(
             prompt_tokens: prompt,
             output_tokens: output,
             priority: 0,
+            class: 0,
+            adapter: None,
             content: Some(Arc::new(Content { prompt: spans.into_iter().collect(), answer: None })),
         }
     };

@@ -71,6 +71,8 @@ fn spec(
             prompt_tokens,
             output_tokens,
             priority: 0,
+            class: 0,
+            adapter: None,
             content: None,
         })
         .collect();
@@ -86,10 +88,13 @@ fn spec(
         shared_gpus: None,
         hand_over: None,
         host: None,
+        admission: None,
+        lora: None,
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,
             api_overhead: Nanos::ZERO,
+            retry_after: Nanos::ZERO,
             until: None,
             window: Box::new(|_, _| true),
         },

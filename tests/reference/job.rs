@@ -105,6 +105,8 @@ impl Job {
         RequestRecord {
             id: self.new.id,
             pool: 0,
+            class: 0,
+            adapter: None,
             drafted: 0,
             accepted: 0,
             kv_transfer: Nanos::ZERO,

@@ -1,5 +1,6 @@
 //! The report on the terminal: what ran, how it went, what it rests on; at most 30 lines.
 
+mod classes;
 mod configuration;
 mod host;
 mod latency;
