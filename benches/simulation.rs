@@ -59,6 +59,7 @@ fn simulate(configuration: &Configuration, exact_steps: bool) -> (RunTotals, Com
         hand_over: None,
         admission: None,
         lora: None,
+        host: None,
         traffic: Traffic {
             source: workload.source(42),
             concurrency: workload.concurrency(),

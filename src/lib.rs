@@ -52,6 +52,7 @@
 //!     hand_over: None,
 //!     admission: None,
 //!     lora: None,
+//!     host: None,
 //!     traffic: Traffic {
 //!         source: configuration.workload.source(seed),
 //!         concurrency: configuration.workload.concurrency(),

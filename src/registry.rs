@@ -54,6 +54,8 @@ pub trait AnyPolicy: Send + Sync {
     fn serves_adapters(&self) -> bool;
     /// As in [`Policy::schedules_by_priority`].
     fn schedules_by_priority(&self) -> bool;
+    /// As in [`Policy::swaps`].
+    fn swaps(&self) -> bool;
     /// As in [`Policy::is_oracle`].
     fn is_oracle(&self) -> bool;
     /// As a scenario writes it, with every setting.
@@ -101,6 +103,9 @@ impl<P: Policy> AnyPolicy for P {
     }
     fn schedules_by_priority(&self) -> bool {
         Policy::schedules_by_priority(self)
+    }
+    fn swaps(&self) -> bool {
+        Policy::swaps(self)
     }
     fn to_ron(&self) -> String {
         fragment::write(P::NAME, self)

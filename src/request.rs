@@ -52,8 +52,12 @@ pub struct Request {
     pub first_token_at: Option<Nanos>,
     /// Prompt tokens that its first admission found in the prefix cache.
     pub cached_tokens: u32,
-    /// Number of preemptions.
+    /// Prompt tokens that its first admission copied from host memory.
+    pub reloaded_tokens: u32,
+    /// Number of preemptions by recomputation.
     pub restarts: u32,
+    /// Number of preemptions by swapping.
+    pub swaps: u32,
     /// The prefill replica that handed it over, and when.
     pub handed_over: Option<(Entity, Nanos)>,
     /// From then until its KV content was where it is decoded.

@@ -10,6 +10,7 @@ pub(crate) use group::{BlockChange, DecodeGroup};
 pub(crate) use regroup::Form;
 pub(crate) use run::{Growth, Run};
 
+use crate::kv::Copies;
 use crate::lora::AdapterTime;
 use crate::request::Sequence;
 use crate::sim::{Instant, Nanos};
@@ -43,6 +44,8 @@ pub struct Batch {
     pub(crate) adapters: Option<AdapterTime>,
     /// Whether members take blocks as they grow, rather than having them reserved.
     pub(crate) grows: bool,
+    /// Copies to and from host memory that go with it, if the engine uses it.
+    pub(crate) copies: Option<Copies>,
     /// The iterations that the launch covers.
     pub(crate) run: Run,
 }

@@ -12,6 +12,7 @@ use crate::batch::{DecodeGroup, Form};
 use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
 use crate::lora::Adapters;
 use crate::request::Sequence;
+use crate::scheduling::Swapped;
 use crate::sim::{Instant, Nanos, Transfers};
 use crate::speculation::Estimate;
 
@@ -65,6 +66,8 @@ pub struct Replica {
     pub(crate) drafts: Estimate,
     /// Its LoRA adapters, if it serves any.
     pub(crate) adapters: Option<Box<Adapters>>,
+    /// Preempted requests whose blocks are in host memory.
+    pub(crate) swapped: Vec<Swapped>,
     /// KV content on its way from or to it, under disaggregation.
     pub(crate) transfers: Transfers,
 }
@@ -102,6 +105,7 @@ impl Replica {
             last_end: Instant::default(),
             drafts: Estimate::default(),
             adapters: None,
+            swapped: Vec::new(),
             transfers: Transfers::default(),
         }
     }

@@ -13,6 +13,7 @@ mod flops;
 #[cfg(test)]
 mod golden;
 pub mod names;
+mod offload;
 mod record;
 mod result;
 mod sinks;
@@ -28,6 +29,7 @@ pub use classes::{ByClass, ClassResult};
 pub use distribution::{Distribution, percentile};
 pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;
+pub use offload::OffloadTotals;
 pub use record::{
     BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
     RunTotals, SpeculationTotals, TokenGaps,

@@ -39,6 +39,7 @@ pub struct StatsSink {
     execution: Values,
     prompt_tokens: u64,
     cached_tokens: u64,
+    reloaded_tokens: u64,
     output_tokens: u64,
     /// Requests of the window, however they ended, and of them those that keep the limits.
     in_window: u64,
@@ -84,6 +85,7 @@ impl RunSink for StatsSink {
         self.execution.push(record.execution_time.as_secs_f64());
         self.prompt_tokens += u64::from(record.prompt_tokens);
         self.cached_tokens += u64::from(record.cached_tokens);
+        self.reloaded_tokens += u64::from(record.reloaded_tokens);
         self.output_tokens += u64::from(record.output_tokens);
         self.last_completion = self.last_completion.max(completed);
         let own = self.class_slos.get(record.class as usize);
@@ -189,6 +191,10 @@ impl StatsSink {
         put(out, "prompt_tokens_mean", prompt / counted);
         put(out, "output_tokens_mean", output / counted);
         put(out, "prefix_hit_rate", self.cached_tokens as f64 / prompt);
+        if let Some(offload) = &totals.offload {
+            put(out, "host_hit_rate", self.reloaded_tokens as f64 / prompt);
+            offload.put(out);
+        }
         put(out, "request_throughput", counted / duration);
         put(out, "output_throughput", output / duration);
         put(out, "total_token_throughput", (prompt + output) / duration);
@@ -313,6 +319,7 @@ fn put(out: &mut Metrics, name: &str, value: impl Into<Option<f64>>) {
 mod tests {
     use super::*;
     use crate::lora::AdapterTotals;
+    use crate::metrics::OffloadTotals;
     use crate::metrics::names;
     use crate::metrics::record::{BusyTime, SpeculationTotals};
 
@@ -338,7 +345,9 @@ mod tests {
             cached_tokens: 48,
             execution_time: Nanos(20 * MS * u64::from(output_tokens)),
             preemption_time: Nanos::ZERO,
+            reloaded_tokens: 16,
             restarts: 0,
+            swaps: 0,
             kv_transfer: Nanos::ZERO,
             drafted: 0,
             accepted: 0,
@@ -376,6 +385,7 @@ mod tests {
                 time: Nanos(500 * MS),
                 plain_time: Nanos(1000 * MS),
             },
+            offload: Some(OffloadTotals { blocks: 10, peak_blocks: 4, ..Default::default() }),
             busy: BusyTime {
                 total: Nanos(1000 * MS),
                 attention_prefill: Nanos(100 * MS),
@@ -435,6 +445,8 @@ mod tests {
         check(&run, "kv_used_over_allocated", Some(0.75));
         check(&run, "kv_waste_per_request", Some((160_000.0 - 120_000.0) / 3_000.0));
         check(&run, "prefix_hit_rate", Some(0.48));
+        check(&run, "host_kv_peak", Some(0.4));
+        check(&run, "host_hit_rate", Some(0.16));
         check(&run, "running_mean", Some(1.5));
         check(&run, "preemptions_per_1000", Some(2000.0));
         check(&run, "busy_fraction", Some(0.25));

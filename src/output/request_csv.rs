@@ -22,6 +22,9 @@ num_preemptions,ttft,tpot,status,reject_reason";
 /// More columns under speculative decoding.
 const DRAFTS: &str = "num_draft_tokens,num_accepted_tokens";
 
+/// More columns with KV blocks in host memory.
+const OFFLOAD: &str = "num_host_cached_tokens,num_swaps";
+
 /// One more column under disaggregation.
 const TRANSFERS: &str = "kv_transfer_time";
 
@@ -38,6 +41,7 @@ pub struct RequestCsv<W> {
     rows: Rows<W>,
     models: Vec<String>,
     drafts: bool,
+    offload: bool,
     transfers: bool,
     adapters: bool,
     classes: Vec<String>,
@@ -52,6 +56,7 @@ impl<W: Write> RequestCsv<W> {
             rows,
             models,
             drafts: false,
+            offload: false,
             transfers: false,
             adapters: false,
             classes: Vec::new(),
@@ -62,6 +67,13 @@ impl<W: Write> RequestCsv<W> {
     pub fn with_drafts(mut self) -> RequestCsv<W> {
         self.rows.more_columns(DRAFTS);
         self.drafts = true;
+        self
+    }
+
+    /// Also writes the columns of host memory. Before the first row, after [`RequestCsv::with_drafts`].
+    pub fn with_offload(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(OFFLOAD);
+        self.offload = true;
         self
     }
 
@@ -114,15 +126,17 @@ impl<W: Write> RequestCsv<W> {
         rows.time(e2e);
         rows.ratio(per(e2e, output));
         // Without CPU overheads the model's execution time is the whole execution time.
-        for _ in ["request_execution_time", "request_model_execution_time"] {
-            rows.time(execution);
-            rows.ratio(per(whole(execution), output));
-        }
+        let start = rows.here();
+        rows.time(execution);
+        rows.ratio(per(whole(execution), output));
+        rows.again(start, rows.here());
         rows.time(preemption);
         rows.time(since(r.scheduled_at, arrived));
         rows.time(both);
         rows.ratio(per(whole(both), output));
+        let before_ttft = rows.here();
         rows.time(ttft);
+        let after_ttft = rows.here();
         rows.time(prefill);
         rows.ratio(per(prefill, prompt));
         rows.ratio(per(decode, output));
@@ -144,7 +158,7 @@ impl<W: Write> RequestCsv<W> {
         rows.time(completed);
         rows.integer(r.cached_tokens);
         rows.integer(r.restarts);
-        rows.time(ttft);
+        rows.again(before_ttft, after_ttft);
         rows.ratio(per(decode, output - 1.0).filter(|_| r.output_tokens > 1));
         let (status, reason) = match &r.status {
             RequestStatus::Finished => ("finished", String::new()),
@@ -158,6 +172,10 @@ impl<W: Write> RequestCsv<W> {
         if self.drafts {
             rows.integer(r.drafted);
             rows.integer(r.accepted);
+        }
+        if self.offload {
+            rows.integer(r.reloaded_tokens);
+            rows.integer(r.swaps);
         }
         if self.transfers {
             rows.time(r.scheduled_at.map(|_| r.kv_transfer));
@@ -201,7 +219,9 @@ mod tests {
             cached_tokens: 16,
             execution_time: Nanos(500_000_000),
             preemption_time: Nanos(300_000_000),
+            reloaded_tokens: 32,
             restarts: 1,
+            swaps: 2,
             kv_transfer: Nanos(70_000_000),
             drafted: 40,
             accepted: 31,

@@ -147,6 +147,21 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "max_per_request": mean("preemptions_max"),
         }),
     );
+    if v.mean("host_kv_blocks").is_some() {
+        let names = [
+            "host_kv_blocks",
+            "host_kv_peak",
+            "host_hit_rate",
+            "reloaded_tokens",
+            "swap_outs",
+            "swap_ins",
+            "swap_fallbacks",
+            "bytes_to_host",
+            "bytes_from_host",
+            "host_copy_wait",
+        ];
+        put("kv_offload", names.iter().map(|&name| (name.to_owned(), mean(name))).collect());
+    }
     put("mfu", mean("mfu"));
     put(
         "time",

@@ -22,9 +22,13 @@ pub(super) fn create_csv(
         "" => vec![&configuration.model.name],
         _ => configuration.models().map(|model| model.served_as.as_str()).collect(),
     };
-    let sink = CsvSink::create(place.path(), &names, scenario.output.batch_metrics)?;
+    let sink = CsvSink::create(place.path(), &names, &scenario.output)?;
     let sink = match configuration.models().any(|model| model.speculative.is_some()) {
         true => sink.with_drafts(),
+        false => sink,
+    };
+    let sink = match configuration.models().any(|model| model.offload.is_some()) {
+        true => sink.with_offload(),
         false => sink,
     };
     let sink = match configuration.decode() {
@@ -81,7 +85,7 @@ pub(super) fn write_files(
             few => files.extend(few.iter().map(|c| format!("{}/", file_name(&c.name)))),
         }
     } else {
-        files.push(REQUESTS.to_owned());
+        files.extend(scenario.output.request_metrics.then(|| REQUESTS.to_owned()));
         let batches = scenario.output.batch_metrics != BatchRecords::Off;
         files.extend(batches.then(|| BATCHES.to_owned()));
         files.extend(scenario.output.time_series().map(|_| TIME_SERIES.to_owned()));

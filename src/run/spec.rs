@@ -39,6 +39,7 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
         hand_over: None,
         admission: model.gate(),
         lora: model.adapters(),
+        host: model.offload.as_ref().map(|offload| offload.memory),
         traffic: Traffic {
             source: source(model, workload, own),
             concurrency: workload.concurrency(),
@@ -74,6 +75,7 @@ fn decode_pool(side: &Configuration) -> PoolSpec {
         hand_over: None,
         admission: None,
         lora: None,
+        host: None,
         traffic: Traffic {
             source: Box::new(NoRequests),
             concurrency: None,

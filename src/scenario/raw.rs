@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::kv_offload::{KvOffloadSettings, PreemptionMode};
 use super::quantization::Quantization;
 use crate::lora::LoraSettings;
 use crate::metrics::{BatchRecords, Expectation, Slo};
@@ -115,6 +116,11 @@ pub(super) struct RawEngine {
     pub speculative: Option<SpeculativeSettings>,
     /// LoRA adapters; none if absent.
     pub lora: Option<LoraSettings>,
+    /// Host memory for KV blocks; not used if absent.
+    pub kv_offload: Option<KvOffloadSettings>,
+    /// What becomes of what a preempted request has computed.
+    #[serde(default)]
+    pub preemption_mode: PreemptionMode,
     /// Milliseconds from a request's arrival until the engine has it.
     #[serde(default)]
     pub api_overhead_ms: f64,
@@ -124,6 +130,8 @@ pub(super) struct RawEngine {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSettings {
+    /// Whether `request_metrics.csv` is written: a row per request.
+    pub request_metrics: bool,
     /// Whether `batch_metrics.csv` is written: a row per iteration (`true`), a row per run of equal
     /// iterations (`RunLength`), or not at all (`false`).
     pub batch_metrics: BatchRecords,
@@ -141,7 +149,11 @@ impl OutputSettings {
 
 impl Default for OutputSettings {
     fn default() -> OutputSettings {
-        OutputSettings { batch_metrics: BatchRecords::Each, time_series_s: None }
+        OutputSettings {
+            request_metrics: true,
+            batch_metrics: BatchRecords::Each,
+            time_series_s: None,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use super::disaggregated::Disaggregated;
 use super::document::{Document, Span};
+use super::kv_offload::{self, KvOffload};
 use super::quantization::Quantization;
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
@@ -64,6 +65,8 @@ pub struct Configuration {
     pub speculative: Option<Speculative>,
     /// LoRA adapters, if any are served.
     pub lora: Option<LoraSettings>,
+    /// Host memory for KV blocks, if the engine uses it.
+    pub offload: Option<KvOffload>,
     /// Milliseconds from a request's arrival until the engine has it.
     pub api_overhead_ms: f64,
     /// Share of the device's memory that the engine takes.
@@ -438,6 +441,13 @@ impl Checker<'_> {
             let error = self.error("engine.vidur_lengths", true, expected);
             return Err(Box::new((*error).help("or set enable_prefix_caching: false")));
         }
+        let bytes_per_token = model.kv_bytes_per_token(parallel) + draft_memory.kv_bytes_per_token;
+        let offload = kv_offload::build(
+            &raw.engine,
+            (policy.as_ref(), &limits, prefix_caching),
+            (parallel, bytes_per_token),
+        )
+        .map_err(|error| self.settings("", &error))?;
         Ok(Configuration {
             name: name.to_owned(),
             model,
@@ -453,6 +463,7 @@ impl Checker<'_> {
             prefix_caching,
             speculative,
             lora: raw.engine.lora.clone(),
+            offload,
             api_overhead_ms,
             gpu_memory_utilization: raw.engine.gpu_memory_utilization,
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,

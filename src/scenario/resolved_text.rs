@@ -140,6 +140,10 @@ fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
         let settings = settings.strip_suffix(')').unwrap_or(&settings);
         engine.push(format!("speculative: {settings}{})", speculative.draft_timing_text()));
     }
+    if let Some(offload) = &c.offload {
+        engine.push(format!("kv_offload: {}", ron_text(&offload.settings)?));
+        engine.push(format!("preemption_mode: {}", ron_text(&offload.preemption_mode())?));
+    }
     let mut sections = vec![
         ("model", model::to_ron(&c.model, c.model_config.as_deref()).map_err(unwritable)?),
         ("device", ron_text(&c.device.name)?),

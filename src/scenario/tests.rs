@@ -145,7 +145,7 @@ fn the_resolved_text_is_readable() {
         (metric: "ttft.mean", over: MeanOfSeeds, at_most_ms: 300.0),
         (metric: "running_peak", over: MeanOfSeeds, order: ["max", "paged"]),
     ],
-    output: (batch_metrics: true),
+    output: (request_metrics: true, batch_metrics: true),
 )
 "##);
 }

@@ -5,7 +5,9 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::vllm_v0::reject_if_never_fits;
-use super::{Admission, BatchLimits, EngineLimits, PlanView, Policy, Victim, at_least_one};
+use super::{
+    Admission, BatchLimits, EngineLimits, PlanView, Policy, ResumeRule, Victim, at_least_one,
+};
 use crate::scenario::SettingError;
 
 /// In which order requests are served (vLLM's `scheduling_policy`).
@@ -146,6 +148,10 @@ impl Policy for VllmV1 {
         true
     }
 
+    fn swaps(&self) -> bool {
+        true
+    }
+
     fn plan(&mut self, view: &mut PlanView<'_>) {
         view.sort_running_by_admission();
         let victim = match self.scheduling_policy {
@@ -158,7 +164,16 @@ impl Policy for VllmV1 {
         };
         view.advance(self.max_num_batched_tokens, chunk, victim);
         if view.preempted() == 0 {
-            self.admit(view, chunk);
+            view.resume(ResumeRule {
+                max_num_seqs: self.max_num_seqs as usize,
+                budget: self.max_num_batched_tokens,
+                chunk,
+                by_priority: self.scheduling_policy == Queueing::Priority,
+                ..ResumeRule::default()
+            });
+            if view.num_swapped() == 0 {
+                self.admit(view, chunk);
+            }
         }
         view.hold_until_change();
     }

@@ -266,7 +266,9 @@ pub(crate) fn arrive(
             first_stage_at: None,
             first_token_at: None,
             cached_tokens: 0,
+            reloaded_tokens: 0,
             restarts: 0,
+            swaps: 0,
             handed_over: None,
             kv_transfer: Nanos::ZERO,
             drafting: pool

@@ -71,7 +71,9 @@ pub(crate) fn record(
         // first start and the last end is gaps, or a transfer.
         preemption_time: on_stages.since(sequence.execution + request.kv_transfer),
         kv_transfer: request.kv_transfer,
+        reloaded_tokens: request.reloaded_tokens,
         restarts: request.restarts,
+        swaps: request.swaps,
         drafted: request.drafting.as_ref().map_or(0, |drafting| drafting.drafted),
         accepted: request.drafting.as_ref().map_or(0, |drafting| drafting.accepted),
         in_window: request.in_window,

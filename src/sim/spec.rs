@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::arrive::Window;
 use super::{HandOver, Nanos};
 use crate::admission::Gate;
+use crate::kv::HostMemory;
 use crate::lora::Lora;
 use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
@@ -61,6 +62,9 @@ pub struct PoolSpec {
     pub lora: Option<Lora>,
     /// Which of its requests are let in; all without it.
     pub admission: Option<Gate>,
+    /// Host memory behind each replica's KV blocks, if the engine uses it. Without it every policy
+    /// preempts by recomputation. The pool must have one stage, and hand no requests over.
+    pub host: Option<HostMemory>,
     /// The requests that arrive at it.
     pub traffic: Traffic,
 }

@@ -238,6 +238,7 @@ impl RandomScenario {
             hand_over: None,
             admission: None,
             lora: None,
+            host: None,
             traffic: Traffic {
                 source: Box::new(List {
                     requests: self.requests.clone(),

@@ -87,6 +87,7 @@ fn random(seed: u64) -> Option<SimSpec> {
         hand_over: None,
         admission: None,
         lora: None,
+        host: None,
         traffic: nobody(),
     };
     spec.pools = vec![PoolSpec { hand_over: Some(hand_over), ..prefill }, decode];

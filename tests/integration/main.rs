@@ -12,6 +12,8 @@ mod docs;
 mod golden;
 mod hugging_face;
 mod import;
+mod kv_offload;
+mod kv_offload_scenarios;
 mod lora;
 mod many_runs;
 mod policies;

@@ -89,6 +89,7 @@ fn spec(
         hand_over: None,
         admission: None,
         lora: None,
+        host: None,
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,

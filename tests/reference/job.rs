@@ -121,7 +121,9 @@ impl Job {
             cached_tokens: self.cached,
             execution_time: Nanos(self.execution),
             preemption_time: Nanos(self.preemption),
+            reloaded_tokens: 0,
             restarts: self.restarts,
+            swaps: 0,
             in_window: true,
             status,
         }

@@ -2,7 +2,7 @@
 
 use super::line::{Line, Tone, packed, room_for, wrapped};
 use super::shared::{basis, kv_size, requests, slo_limits, timing};
-use super::{classes, latency, models};
+use super::{classes, host, latency, models};
 use crate::metrics::unit::{Unit, decimals_for, fixed, number, percent};
 use crate::metrics::{Load, Spread, VariantResult, Verdict};
 
@@ -24,6 +24,7 @@ pub fn lines(name: &str, v: &VariantResult) -> Vec<Line> {
     lines.extend(classes::lines(v));
     lines.extend(objectives(v));
     lines.extend(kv(v, single));
+    lines.extend(host::lines(v));
     lines.extend(speculation(v));
     lines.extend(time(v));
     lines.extend(timing(&v.timing));

@@ -2,6 +2,7 @@
 
 mod classes;
 mod configuration;
+mod host;
 mod latency;
 mod line;
 mod models;
