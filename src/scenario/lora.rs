@@ -39,6 +39,11 @@ pub(super) fn check(
                         loaded when it comes back is not modelled";
         return Err(SettingError::new("engine.preemption_mode", "Swap", expected));
     }
+    if raw.engine.kv_offload.is_some() {
+        let expected =
+            "no `kv_offload` beside `lora`: which adapters swapped requests hold is not modelled";
+        return Err(SettingError::new("engine.kv_offload", "given", expected));
+    }
     if raw.cluster.pipeline_parallel > 1 {
         let stages = raw.cluster.pipeline_parallel;
         let help = "loading adapters stage by stage is not modelled: use tensor_parallel";

@@ -218,7 +218,7 @@ mod tests {
         }
         // 99.9 % of a binomial share lie within 3.3 standard deviations.
         for (count, share) in counts.into_iter().zip([0.6, 0.2, 0.2]) {
-            let deviation = (4000.0 * share * (1.0 - share)) as f64;
+            let deviation: f64 = 4000.0 * share * (1.0 - share);
             assert!((f64::from(count) - 4000.0 * share).abs() < 3.3 * deviation.sqrt(), "{count}");
         }
     }

@@ -205,7 +205,7 @@ impl WorkloadSpec {
             }
         }
         if let Some(seconds) = self.retry_after_s {
-            if !(seconds >= 1e-3 && seconds <= checks::MAX_SECONDS) {
+            if !(1e-3..=checks::MAX_SECONDS).contains(&seconds) {
                 return Err(SettingError::new("retry_after_s", seconds, "seconds from 0.001 on"));
             }
             if plan.concurrency().is_none() {

@@ -201,6 +201,8 @@ fn what_does_not_go_with_adapters_is_refused_in_its_place() {
     refused(&format!("policy: VllmV0(), {lora}"), "", &["engine.policy", "VllmV0 beside `lora`"]);
     let drafts = "speculative: (draft: NGram(), k: 2, acceptance: 0.5)";
     refused(&format!("{lora}, {drafts}"), "", &["engine.speculative"]);
+    let host = "kv_offload: (host_gib: 8, pcie_gb_per_s: 25)";
+    refused(&format!("{lora}, {host}"), "", &["engine.kv_offload", "s.ron:2:"]);
     let stages = "cluster: (pipeline_parallel: 2)";
     refused(&format!("{lora}, policy: VllmV1(async_scheduling: false)"), stages, &["s.ron:4:"]);
     let router = "cluster: (router: LoraAffinity(slots: 0))";

@@ -103,7 +103,9 @@ fn every_scenario_runs_and_its_resolved_form_runs_the_same() {
             // So many for each model that is served.
             let arrived = metric("arrived").expect("counted");
             assert!(arrived >= few as f64 && arrived % few as f64 == 0.0, "{what}: {arrived}");
-            assert_eq!(metric("finished"), Some(arrived), "{what}");
+            // But for those that admission control refused.
+            let admitted = arrived - metric("not_admitted").expect("counted");
+            assert_eq!(metric("finished"), Some(admitted), "{what}");
         }
         let again = load(&first.join("scenario.ron"), &[]);
         assert_eq!(again.name, scenario.name);
