@@ -40,7 +40,6 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
         host: model.offload.as_ref().map(|offload| offload.memory),
         admission: model.gate(),
         lora: model.adapters(),
-        host: model.offload.as_ref().map(|offload| offload.memory),
         traffic: Traffic {
             source: source(model, workload, own),
             concurrency: workload.concurrency(),
@@ -77,7 +76,6 @@ fn decode_pool(side: &Configuration) -> PoolSpec {
         host: None,
         admission: None,
         lora: None,
-        host: None,
         traffic: Traffic {
             source: Box::new(NoRequests),
             concurrency: None,

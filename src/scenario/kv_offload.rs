@@ -94,11 +94,6 @@ pub(super) fn build(
         let help = "VllmV0, VllmV1 and Sarathi swap, without rules of Vidur (vidur_...)";
         return Err(SettingError::new("engine.preemption_mode", found, "Recompute").help(help));
     }
-    if swap && raw.lora.is_some() {
-        let expected = "Recompute with lora";
-        return Err(SettingError::new("engine.preemption_mode", "Swap", expected)
-            .help("which adapters swapped requests keep is not modelled"));
-    }
     range("pcie_gb_per_s", settings.pcie_gb_per_s, 1e-3, 1e4, "GB/s from 0.001 to 10000")?;
     range("latency_us", settings.latency_us, 0.0, 1e7, "microseconds from 0 to 1e7")?;
     range("host_gib", settings.host_gib, 1e-3, 1e6, "GiB per GPU from 0.001 to 1e6")?;

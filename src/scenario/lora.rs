@@ -1,6 +1,5 @@
 //! LoRA adapters: whether the rest of the scenario is one that can serve them.
 
-use super::kv_offload::PreemptionMode;
 use super::raw::RawScenario;
 use super::resolve::Configuration;
 use super::setting_error::SettingError;
@@ -33,11 +32,6 @@ pub(super) fn check(
     if raw.engine.speculative.is_some() {
         let expected = "no speculation beside `lora`: adapters of drafts are not modelled";
         return Err(SettingError::new("engine.speculative", "given", expected));
-    }
-    if raw.engine.preemption_mode == PreemptionMode::Swap {
-        let expected = "Recompute with `lora`: whether the adapter of a swapped request is still \
-                        loaded when it comes back is not modelled";
-        return Err(SettingError::new("engine.preemption_mode", "Swap", expected));
     }
     if raw.engine.kv_offload.is_some() {
         let expected =

@@ -132,9 +132,6 @@ impl PlanView<'_> {
         sequence.admission = self.replica.admissions;
         self.replica.admissions += 1;
         self.replica.holding += 1;
-        if let Some(adapters) = &mut self.replica.adapters {
-            adapters.admit(sequence.adapter);
-        }
         let counts = &mut self.ledger.counts;
         counts.allocated += u64::from(blocks - found + adopted.blocks);
         counts.used += u64::from(kv_tokens - found * size + adopted.tokens + tokens);
