@@ -12,6 +12,7 @@ mod partition;
 mod settings;
 
 pub use formula::FormulaSettings;
+pub(crate) use full::{attention_surfaces, data_sheet};
 pub use full::{
     Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
     RooflineSettings, WeightOnly, calibrate, coverage, transfer_errors,

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::grid::Grid;
+use crate::profile::grid::Grid;
 use super::parquet_file::{Record, for_each};
 use super::{ENGINE, Import};
 use crate::profile::ProfileError;

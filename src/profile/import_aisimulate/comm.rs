@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::grid::Grid;
+use crate::profile::grid::Grid;
 use super::parquet_file::for_each;
 use super::{ENGINE, Import};
 use crate::profile::ProfileError;

@@ -1,6 +1,6 @@
 //! Matrix products, and the experts of mixtures.
 
-use super::grid::Grid;
+use crate::profile::grid::Grid;
 use super::parquet_file::for_each;
 use super::{ENGINE, Import};
 use crate::profile::ProfileError;

@@ -14,7 +14,6 @@ mod archive;
 mod attention;
 mod comm;
 mod gemm;
-mod grid;
 mod parquet_file;
 mod system;
 
@@ -95,7 +94,7 @@ pub fn import_aisimulate(options: &ImportAisimulateOptions) -> Result<Profile, P
     };
     let system = System::open(&archive, &name)?;
     let tables = OperatorTables {
-        thinned: grid::THINNED,
+        thinned: super::grid::THINNED,
         peak: system.peak()?,
         gemm: Vec::new(),
         prefill: Vec::new(),
