@@ -107,10 +107,7 @@ fn write_rank(f: &mut impl Write, rank: &RankTables) -> fmt::Result {
         writeln!(f, "                    ),")?;
     }
     if let Some(Transferred { decode, prefixes }) = attention.transferred {
-        writeln!(
-            f,
-            "                    transferred: (decode: {decode}, prefixes: {prefixes}),"
-        )?;
+        writeln!(f, "                    transferred: (decode: {decode}, prefixes: {prefixes}),")?;
     }
     writeln!(f, "                ),")?;
     writeln!(f, "            ),")

@@ -12,11 +12,11 @@ mod partition;
 mod settings;
 
 pub use formula::FormulaSettings;
-pub(crate) use full::{attention_surfaces, data_sheet};
 pub use full::{
     Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
     RooflineSettings, WeightOnly, calibrate, coverage, transfer_errors,
 };
+pub(crate) use full::{attention_surfaces, data_sheet};
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub(crate) use partition::Partition;

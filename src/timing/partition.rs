@@ -164,9 +164,8 @@ mod tests {
         let half = find("Llama-2-7B").unwrap().clone();
         let fp8 = ModelSpec { weights: Weights::Fp8, ..half.clone() };
         let batch = BatchShape::of(&[PrefillPart { tokens: 200, context: 0 }], &[]);
-        let less_compute = |model, device| {
-            millis_of(model, find_device(device).unwrap(), (0.9, 1.0), &batch)
-        };
+        let less_compute =
+            |model, device| millis_of(model, find_device(device).unwrap(), (0.9, 1.0), &batch);
         assert_eq!(less_compute(&half, "H100"), 11.0, "bound by bandwidth");
         assert_eq!(less_compute(&fp8, "H100"), 11.0, "still");
         // The A100 has no fp8 products: half the bytes, but as much arithmetic (ridge at 76).

@@ -313,7 +313,9 @@ impl Engine {
     /// The format of the KV cache as scenarios write it, where it is not the model's own.
     fn kv_cache(&self) -> Result<Option<&'static str>, String> {
         let Some(dtype) = &self.kv_cache_dtype else { return Ok(None) };
-        match dtype.to_ascii_lowercase().as_str() {
+        // Notes may follow: `auto (bf16)`.
+        let word = dtype.split([' ', '(']).next().unwrap_or_default().to_ascii_lowercase();
+        match word.as_str() {
             "auto" => Ok(None),
             "float16" | "half" | "fp16" | "bfloat16" | "bf16" => Ok(Some("Fp16")),
             "fp8" | "fp8_e4m3" | "fp8_e5m2" => Ok(Some("Fp8")),
@@ -462,17 +464,19 @@ mod tests {
     #[test]
     fn a_quantised_kv_cache_is_simulated() {
         let with = |dtype: &str| {
-            let engine =
-                ENGINE.replacen('{', &format!("{{\"kv_cache_dtype\": \"{dtype}\","), 1);
+            let engine = ENGINE.replacen('{', &format!("{{\"kv_cache_dtype\": \"{dtype}\","), 1);
             case(&engine, MEASURED)
         };
         let text = with("fp8_e4m3").unwrap().scenario_text();
         assert!(text.contains("quantization: (kv_cache: Fp8),"), "{text}");
         assert!(text.contains("timing: Measured(composition: Full)"), "{text}");
-        let text = with("auto").unwrap().scenario_text();
+        let text = with("auto (bf16)").unwrap().scenario_text();
         assert!(!text.contains("quantization") && text.contains("timing: Layerwise()"), "{text}");
         let message = with("nvfp4").unwrap_err().to_string();
-        assert!(message.contains("engine.json: `kv_cache_dtype` is `nvfp4`, expected"), "{message}");
+        assert!(
+            message.contains("engine.json: `kv_cache_dtype` is `nvfp4`, expected"),
+            "{message}"
+        );
     }
 
     #[test]

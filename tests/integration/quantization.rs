@@ -110,7 +110,11 @@ fn efficiencies_are_shares() {
     for (good, bad, message) in [
         ("gemm: (compute: 0.8", "gemm: (compute: 0.0", "gemm.compute` is 0, expected above 0 and"),
         ("prefill: (compute: 0.7", "prefill: (compute: NaN", "prefill.compute` is NaN, expected"),
-        ("compute: 0.1, memory: 0.8", "compute: 0.1, memory: 1.5", "decode.memory` is 1.5, expected"),
+        (
+            "compute: 0.1, memory: 0.8",
+            "compute: 0.1, memory: 1.5",
+            "decode.memory` is 1.5, expected",
+        ),
         ("sharpness: 1.0", "sharpness: 0.0", "experts.sharpness` is 0, expected a number, 1 or"),
         ("launch_us: 4.0", "launch_us: -4.0", "decode.launch_us` is -4, expected microseconds"),
         ("bandwidth: 0.5", "bandwidth: 0.0", "nvlink.bandwidth` is 0, expected above 0"),

@@ -8,7 +8,9 @@ use crate::cluster::DeviceSpec;
 use crate::model::ModelSpec;
 use crate::profile::format::Provenance;
 use crate::profile::grid::{Grid, THINNED};
-use crate::profile::layerwise::{LayerwiseAttention, LayerwiseRank, LayerwiseTables, TokenOperator};
+use crate::profile::layerwise::{
+    LayerwiseAttention, LayerwiseRank, LayerwiseTables, TokenOperator,
+};
 use crate::profile::operators::{AttentionTable, Between, Dtype, GemmTable, OperatorTables};
 use crate::timing::data_sheet;
 
@@ -44,10 +46,7 @@ pub(super) fn operators(
     OperatorTables {
         thinned: THINNED,
         peak: data_sheet(device),
-        gemm: vec![GemmTable {
-            dtype: Dtype::Bf16,
-            table: gemm.table(2, Between::Linear, source),
-        }],
+        gemm: vec![GemmTable { dtype: Dtype::Bf16, table: gemm.table(2, Between::Linear, source) }],
         prefill,
         decode,
         experts: Vec::new(),
@@ -56,11 +55,7 @@ pub(super) fn operators(
 }
 
 /// Says in `provenance` what the tables hold, and what they do not.
-pub(super) fn describe(
-    provenance: &mut [Provenance],
-    model: &ModelSpec,
-    layers: &LayerwiseTables,
-) {
+pub(super) fn describe(provenance: &mut [Provenance], model: &ModelSpec, layers: &LayerwiseTables) {
     for entry in provenance {
         entry.covers = format!(
             "GEMM and attention, from the layers of {} alone; no experts, communication or fp8",
@@ -127,11 +122,7 @@ fn between(points: &[(u32, f64)], x: u32) -> Option<f64> {
         return Some(y1);
     }
     let (x0, y0) = points[above - 1];
-    Some(Between::Linear.at(
-        f64::from(x),
-        (f64::from(x0), y0),
-        (f64::from(x1), y1),
-    ))
+    Some(Between::Linear.at(f64::from(x), (f64::from(x0), y0), (f64::from(x1), y1)))
 }
 
 /// Decoding requests alone. The context counts the new token, which the bundle's does not. Times
@@ -170,8 +161,11 @@ mod tests {
         let table = prompts(&attention, 32).table(2, Between::Linear, "nobody");
         assert_eq!(table.axis, [8, 16, 32, 48, 64]);
         assert_eq!(table.rows, "\n32 1 2 5 14 27 44\n");
-        let table = decodes(&attention, 32, |_, context| f64::from(context) / 10.0)
-            .table(2, Between::Linear, "nobody");
+        let table = decodes(&attention, 32, |_, context| f64::from(context) / 10.0).table(
+            2,
+            Between::Linear,
+            "nobody",
+        );
         assert_eq!((table.axis.as_slice(), table.rows.as_str()), (&[17, 65][..], "\n32 4 3 6.4\n"));
     }
 }
