@@ -151,7 +151,11 @@ mod tests {
             eprintln!("skipped: AISIMULATE_WHEEL does not name the wheel");
             return;
         };
-        for shipped in crate::profile::shipped().iter().filter(|s| s.name.ends_with("/operators")) {
+        let shipped = crate::profile::shipped().iter();
+        // The source has no RTX 4090.
+        let operators =
+            shipped.filter(|s| s.name.ends_with("/operators") && !s.name.contains("4090"));
+        for shipped in operators {
             let device = shipped.name.trim_end_matches("/operators").to_owned();
             // As profiles/README.md has the commands.
             let checked_against = match device.as_str() {
