@@ -50,10 +50,14 @@
 //!     predictor: configuration.predictor.clone(),
 //!     shared_gpus: None,
 //!     hand_over: None,
+//!     admission: None,
+//!     lora: None,
+//!     host: None,
 //!     traffic: Traffic {
 //!         source: configuration.workload.source(seed),
 //!         concurrency: configuration.workload.concurrency(),
 //!         api_overhead: Nanos::ZERO,
+//!         retry_after: Nanos::ZERO,
 //!         until: configuration.workload.arrivals_end(),
 //!         window: Box::new(move |index, time| window.contains(index, time)),
 //!     },
@@ -83,6 +87,8 @@
 //! | [`model`], [`cluster`] | model shapes; GPUs, memory plan, replicas and stages |
 //! | [`profile`], [`timing`] | measured kernel times; what a batch costs |
 //! | [`registry`], [`scheduling`], [`routing`] | plug-ins: policies and routers |
+//! | [`admission`] | admission control: which requests are let in |
+//! | [`lora`] | serving many LoRA adapters of one model |
 //! | [`speculation`] | speculative decoding: drafts, their acceptance and their cost |
 //! | [`sim`], [`request`], [`batch`], [`kv`] | the simulation itself |
 //! | [`metrics`], [`output`] | records to statistics to files |
@@ -92,11 +98,13 @@
 //! `ARCHITECTURE.md` in the repository says why it is built like this.
 #![warn(missing_docs)]
 
+pub mod admission;
 pub mod batch;
 pub mod cli;
 pub mod cluster;
 pub mod compare;
 pub mod kv;
+pub mod lora;
 pub mod metrics;
 pub mod model;
 pub mod output;

@@ -11,6 +11,7 @@ use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::ScheduleConfigs;
 use bevy_ecs::system::ScheduleSystem;
 
+use crate::admission::{self, Admission, AdmissionClass, AdmissionRequest, PoolState};
 use crate::routing::{self, Router};
 use crate::scenario::SettingError;
 use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
@@ -27,7 +28,7 @@ pub use fragment::FragmentError;
 /// Adds to what scenarios can name. A user's binary hands its plug-ins to
 /// [`crate::cli::main_with`].
 pub trait Plugin {
-    /// Registers policies, routers and kinds of timing.
+    /// Registers policies, routers, kinds of admission control and kinds of timing.
     fn build(&self, registry: &mut Registry);
 }
 
@@ -49,6 +50,12 @@ pub trait AnyPolicy: Send + Sync {
     fn caches_prefixes(&self) -> bool;
     /// As in [`Policy::disaggregates`].
     fn disaggregates(&self) -> bool;
+    /// As in [`Policy::serves_adapters`].
+    fn serves_adapters(&self) -> bool;
+    /// As in [`Policy::schedules_by_priority`].
+    fn schedules_by_priority(&self) -> bool;
+    /// As in [`Policy::swaps`].
+    fn swaps(&self) -> bool;
     /// As in [`Policy::is_oracle`].
     fn is_oracle(&self) -> bool;
     /// As a scenario writes it, with every setting.
@@ -91,6 +98,15 @@ impl<P: Policy> AnyPolicy for P {
     fn disaggregates(&self) -> bool {
         Policy::disaggregates(self)
     }
+    fn serves_adapters(&self) -> bool {
+        Policy::serves_adapters(self)
+    }
+    fn schedules_by_priority(&self) -> bool {
+        Policy::schedules_by_priority(self)
+    }
+    fn swaps(&self) -> bool {
+        Policy::swaps(self)
+    }
     fn to_ron(&self) -> String {
         fragment::write(P::NAME, self)
     }
@@ -114,6 +130,10 @@ pub trait AnyRouter: Send + Sync {
     fn name(&self) -> &'static str;
     /// As in [`Router::check`].
     fn check(&self) -> Result<(), SettingError>;
+    /// As in [`Router::NEEDS_ADAPTERS`].
+    fn needs_adapters(&self) -> bool {
+        false
+    }
     /// As a scenario writes it, with every setting.
     fn to_ron(&self) -> String;
     /// A copy.
@@ -133,6 +153,9 @@ impl<R: Router> AnyRouter for R {
     fn check(&self) -> Result<(), SettingError> {
         Router::check(self)
     }
+    fn needs_adapters(&self) -> bool {
+        R::NEEDS_ADAPTERS
+    }
     fn to_ron(&self) -> String {
         fragment::write(R::NAME, self)
     }
@@ -147,6 +170,38 @@ impl<R: Router> AnyRouter for R {
     }
     fn kind(&self) -> TypeId {
         TypeId::of::<R>()
+    }
+}
+
+/// A kind of admission control with its settings.
+pub trait AnyAdmission: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// As in [`Admission::check`].
+    fn check(&self, classes: &[AdmissionClass]) -> Result<(), SettingError>;
+    /// As in [`Admission::admit`].
+    fn admit(&mut self, request: &AdmissionRequest, pool: &PoolState) -> Result<(), String>;
+    /// As a scenario writes it, with every setting.
+    fn to_ron(&self) -> String;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn AnyAdmission>;
+}
+
+impl<A: Admission> AnyAdmission for A {
+    fn name(&self) -> &'static str {
+        A::NAME
+    }
+    fn check(&self, classes: &[AdmissionClass]) -> Result<(), SettingError> {
+        Admission::check(self, classes)
+    }
+    fn admit(&mut self, request: &AdmissionRequest, pool: &PoolState) -> Result<(), String> {
+        Admission::admit(self, request, pool)
+    }
+    fn to_ron(&self) -> String {
+        fragment::write(A::NAME, self)
+    }
+    fn boxed(&self) -> Box<dyn AnyAdmission> {
+        Box::new(self.clone())
     }
 }
 
@@ -192,6 +247,7 @@ pub struct Entry<T: ?Sized> {
 pub struct Registry {
     policies: Vec<Entry<dyn AnyPolicy>>,
     routers: Vec<Entry<dyn AnyRouter>>,
+    admissions: Vec<Entry<dyn AnyAdmission>>,
     timings: Vec<Entry<dyn AnyTiming>>,
 }
 
@@ -212,8 +268,12 @@ impl Registry {
             .add_router::<routing::LeastOutstanding>()
             .add_router::<routing::PowerOfTwo>()
             .add_router::<routing::PrefixAffinity>()
+            .add_router::<routing::LoraAffinity>()
             .add_router::<routing::VidurLor>()
             .add_router::<routing::VllmDataParallel>()
+            .add_admission::<admission::MaxQueue>()
+            .add_admission::<admission::TokenBudget>()
+            .add_admission::<admission::PredictedTtft>()
             .add_timing::<FormulaSettings>()
             .add_timing::<MeasuredSettings>()
             .add_timing::<LayerwiseSettings>()
@@ -242,6 +302,13 @@ impl Registry {
         self
     }
 
+    /// Adds a kind of admission control; one of the same name is replaced.
+    pub fn add_admission<A: Admission>(&mut self) -> &mut Registry {
+        let read = |text: &str| Ok(Box::new(fragment::read::<A>(text)?) as Box<dyn AnyAdmission>);
+        add(&mut self.admissions, A::NAME, A::ABOUT, read);
+        self
+    }
+
     /// Adds a kind of timing; one of the same name is replaced.
     pub fn add_timing<T: TimingSettings>(&mut self) -> &mut Registry {
         add(&mut self.timings, T::NAME, T::ABOUT, |text| Ok(Box::new(fragment::read::<T>(text)?)));
@@ -256,6 +323,11 @@ impl Registry {
     /// All routers.
     pub fn routers(&self) -> &[Entry<dyn AnyRouter>] {
         &self.routers
+    }
+
+    /// All kinds of admission control.
+    pub fn admissions(&self) -> &[Entry<dyn AnyAdmission>] {
+        &self.admissions
     }
 
     /// All kinds of timing.

@@ -26,6 +26,10 @@ pub struct Request {
     pub source_id: u64,
     /// Index of the pool that serves it.
     pub pool: u32,
+    /// Index of its class.
+    pub class: u32,
+    /// The LoRA adapter that it wants; `None` for the model itself.
+    pub adapter: Option<u32>,
     /// When it arrived, at the API server.
     pub arrived_at: Nanos,
     /// Time since the arrival before it; `None` for the first.
@@ -48,8 +52,12 @@ pub struct Request {
     pub first_token_at: Option<Nanos>,
     /// Prompt tokens that its first admission found in the prefix cache.
     pub cached_tokens: u32,
-    /// Number of preemptions.
+    /// Prompt tokens that its first admission copied from host memory.
+    pub reloaded_tokens: u32,
+    /// Number of preemptions by recomputation.
     pub restarts: u32,
+    /// Number of preemptions by swapping.
+    pub swaps: u32,
     /// The prefill replica that handed it over, and when.
     pub handed_over: Option<HandedOver>,
     /// From then until its KV content was where it is decoded.
@@ -91,6 +99,8 @@ pub struct Sequence {
     pub tokens: u32,
     /// Smaller is more urgent.
     pub priority: i32,
+    /// Number of its LoRA adapter plus one; 0 for none.
+    pub adapter: u32,
     /// Number of its admission on its replica; later ones are larger.
     pub admission: u32,
     /// Where it is in the running list, while a decode group is in use.
@@ -122,6 +132,7 @@ impl Sequence {
             blocks: 0,
             tokens: 0,
             priority,
+            adapter: request.adapter.map_or(0, |adapter| adapter + 1),
             admission: 0,
             place: 0,
             group: 0,

@@ -13,6 +13,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use bevy_ecs::prelude::*;
+use bevy_ecs::query::QueryEntityError;
 
 use super::Growth;
 use crate::kv::{BlockPool, BlockStore, BlockTable, PrefixHashes};
@@ -363,6 +364,28 @@ impl DecodeGroup {
             last.is_some_and(|last| last.processed > last.blocks * self.block_size())
         };
         Some((needed, needed > 0 && last_needs()))
+    }
+
+    /// The new blocks that members need in the iterations 1 to `more` after the next one:
+    /// `take(entity, count)` for each member that needs any. For pools that cache no prefixes, where
+    /// it does not matter who gets which block.
+    pub fn take_blocks(
+        &mut self,
+        more: u32,
+        mut take: impl FnMut(Entity, u32) -> Result<(), QueryEntityError>,
+    ) -> Result<(), QueryEntityError> {
+        let size = self.block_size();
+        let mut result = Ok(());
+        for number in 1..=more.min(size) {
+            let count = (more - number) / size + 1;
+            self.visit(number, |member| {
+                member.blocks += count;
+                if result.is_ok() {
+                    result = take(member.entity, count);
+                }
+            });
+        }
+        result
     }
 
     /// What the iteration `ahead` of the next one does to blocks: if they `grow`, a new one for every

@@ -10,6 +10,8 @@ pub(crate) use group::{BlockChange, DecodeGroup};
 pub(crate) use regroup::Form;
 pub(crate) use run::{Growth, Run};
 
+use crate::kv::Copies;
+use crate::lora::AdapterTime;
 use crate::request::Sequence;
 use crate::sim::{Instant, Nanos};
 use crate::timing::BatchShape;
@@ -38,8 +40,12 @@ pub struct Batch {
     pub(crate) ready: Instant,
     /// Sum of its stage times so far.
     pub(crate) execution: Nanos,
+    /// What LoRA adapters add to its time, if there are any.
+    pub(crate) adapters: Option<AdapterTime>,
     /// Whether members take blocks as they grow, rather than having them reserved.
     pub(crate) grows: bool,
+    /// Copies to and from host memory that go with it, if the engine uses it.
+    pub(crate) copies: Option<Copies>,
     /// The iterations that the launch covers.
     pub(crate) run: Run,
 }

@@ -12,7 +12,7 @@ use crate::cluster::Replica;
 use crate::request::Sequence;
 use crate::scheduling::Fit;
 use crate::sim::{Instant, Nanos};
-use crate::timing::StageTime;
+use crate::timing::{BatchShape, StageTime};
 
 /// The longest run. Longer ones gain nothing and would be priced in vain when they are cut off.
 const LONGEST: u32 = 512;
@@ -28,52 +28,82 @@ pub(crate) struct Run {
     /// Whether members take blocks as they grow; they do not where these were reserved, not even
     /// beyond the reservation (`vidur_lengths`).
     pub grows: bool,
-    /// The iterations.
-    pub steps: Vec<RunStep>,
-}
-
-/// An iteration of a run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RunStep {
-    /// When it ends.
-    pub end: Instant,
-    /// What it costs.
-    pub time: StageTime,
+    /// The composition of the last iteration priced so far.
+    pub shape: BatchShape,
+    /// When each iteration ends. It begins when the one before it ends.
+    pub ends: Vec<Instant>,
+    /// The parts of each iteration's time, beside the whole; empty while there is nothing but the
+    /// whole. A cluster has many runs under way, and most of what is kept of them is this.
+    parts: Vec<StageTime>,
 }
 
 impl Run {
     /// Number of iterations.
     pub fn iterations(&self) -> u32 {
-        self.steps.len() as u32
+        self.ends.len() as u32
+    }
+
+    /// Whether it goes on beyond the iterations priced so far.
+    pub fn goes_on(&self) -> bool {
+        self.iterations() < self.most
+    }
+
+    /// When the first iteration ends.
+    pub fn first_end(&self) -> Nanos {
+        self.ends.first().map_or(Nanos::ZERO, |end| end.tick)
     }
 
     /// When the last iteration begins, if the first begins at `start`.
     pub fn last_start(&self, start: Nanos) -> Nanos {
-        match self.steps.as_slice() {
-            [.., before, _] => before.end.tick,
+        match self.ends.as_slice() {
+            [.., before, _] => before.tick,
             _ => start,
         }
+    }
+
+    /// How long each iteration after the first takes.
+    pub fn spans(&self) -> impl Iterator<Item = Nanos> + '_ {
+        self.ends.windows(2).map(|ends| ends[1].tick.since(ends[0].tick))
+    }
+
+    /// The time of all iterations after the first together.
+    pub fn rest(&self) -> StageTime {
+        let mut sum = StageTime::default();
+        for &part in self.parts.iter().skip(1) {
+            sum += part;
+        }
+        let last = self.ends.last().map_or(Nanos::ZERO, |end| end.tick);
+        StageTime { total: last.since(self.first_end()), ..sum }
     }
 
     /// Cuts the run off at the first boundary at or after `now`. Returns the new end if it is an
     /// earlier one.
     pub fn cut_off(&mut self, now: Nanos) -> Option<Instant> {
-        let keep = self.steps.partition_point(|step| step.end.tick < now) + 1;
-        if keep >= self.steps.len() {
+        let keep = self.ends.partition_point(|end| end.tick < now) + 1;
+        if keep >= self.ends.len() {
+            self.most = self.iterations();
             return None;
         }
-        self.steps.truncate(keep);
-        self.steps.last().map(|step| step.end)
+        self.ends.truncate(keep);
+        self.parts.truncate(keep);
+        self.most = keep as u32;
+        self.ends.last().copied()
     }
 
     /// Begins a run with the iteration that ends at `end`.
     pub fn begin(&mut self, end: Instant, time: StageTime) {
-        self.steps.clear();
+        self.ends.clear();
+        self.parts.clear();
         self.push(end, time);
     }
 
+    /// Adds an iteration that takes `time` and ends at `end`.
     pub fn push(&mut self, end: Instant, time: StageTime) {
-        self.steps.push(RunStep { end, time });
+        if time.has_parts() || !self.parts.is_empty() {
+            self.parts.resize(self.ends.len(), StageTime::default());
+            self.parts.push(time);
+        }
+        self.ends.push(end);
     }
 }
 

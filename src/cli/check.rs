@@ -117,6 +117,14 @@ fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
         let (weights, kv) = (draft.weight_bytes as f64 / GIB, draft.kv_bytes_per_token);
         ("drafts", format!("{name}, k = {k}: {weights:.2} GiB of weights and {kv} bytes per token and GPU, in the above"))
     });
+    let host = c.offload.map(|offload| {
+        let (memory, settings) = (offload.memory, offload.settings);
+        let (mode, reload) = (offload.preemption_mode(), memory.reload);
+        ("host", format!(
+            "{} KV blocks in {} GiB per GPU at {} GB/s; preemption by {mode:?}, prefixes reloaded: {reload:?}",
+            memory.blocks, settings.host_gib, settings.pcie_gb_per_s
+        ))
+    });
     let facts = vec![
         ("runs", c.what()),
         ("model", model),
@@ -148,5 +156,5 @@ fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
         ("load", format!("{requests}, {load}")),
         ("timing", c.predictor.note().rests_on),
     ];
-    facts.into_iter().chain(drafts).collect()
+    facts.into_iter().chain(drafts).chain(host).collect()
 }

@@ -23,6 +23,8 @@ fn text(registry: &Registry, scenarios: &Path) -> String {
     let mut out = String::new();
     section(&mut out, "policies", registry.policies().iter().map(|e| (e.name, e.about.to_owned())));
     section(&mut out, "routers", registry.routers().iter().map(|e| (e.name, e.about.to_owned())));
+    let admissions = registry.admissions().iter();
+    section(&mut out, "admission", admissions.map(|e| (e.name, e.about.to_owned())));
     section(&mut out, "timings", registry.timings().iter().map(|e| (e.name, e.about.to_owned())));
     let other = ("HuggingFace(\"FILE\")", "any other, from its config.json".to_owned());
     let models = model::names().into_iter().map(|name| (name, about_model(name)));

@@ -70,8 +70,10 @@ impl ValidateArgs {
     ) -> Result<ErrorTable, Failure> {
         let name = format!("{} (made of {})", case.name, case.folder.join("engine.json").display());
         let source = Source::new(name, case.scenario_text());
-        let scenario =
+        let mut scenario =
             Scenario::from_source(&source, case.name.clone(), &case.folder, settings, registry)?;
+        // They are what is compared, whatever was set.
+        scenario.output.request_metrics = true;
         failure::warn(&scenario.warnings);
         // Only folders with earlier results are replaced.
         let folder = ResultFolder::create(&self.out.join(file_name(&case.name)), true)?;

@@ -10,7 +10,9 @@ use bevy_ecs::prelude::*;
 
 use crate::batch::{DecodeGroup, Form};
 use crate::kv::{BlockPool, BlockStore, BlockTable, Moved};
+use crate::lora::Adapters;
 use crate::request::Sequence;
+use crate::scheduling::Swapped;
 use crate::sim::{Instant, Nanos, Transfers};
 use crate::speculation::Estimate;
 
@@ -62,6 +64,10 @@ pub struct Replica {
     pub(crate) last_end: Instant,
     /// What it has seen of drafts, under speculative decoding.
     pub(crate) drafts: Estimate,
+    /// Its LoRA adapters, if it serves any.
+    pub(crate) adapters: Option<Box<Adapters>>,
+    /// Preempted requests whose blocks are in host memory.
+    pub(crate) swapped: Vec<Swapped>,
     /// KV content on its way from or to it, under disaggregation.
     pub(crate) transfers: Transfers,
 }
@@ -98,6 +104,8 @@ impl Replica {
             wake: None,
             last_end: Instant::default(),
             drafts: Estimate::default(),
+            adapters: None,
+            swapped: Vec::new(),
             transfers: Transfers::default(),
         }
     }

@@ -111,7 +111,7 @@ fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
             // A metric that this version does not know is no concern of it.
             metrics.set(name, value);
         }
-        let run = RunSummary { seed, metrics, histograms: false, models: Vec::new() };
+        let run = RunSummary { seed, metrics, ..RunSummary::default() };
         sides.entry(join(label, cell(0))).or_default().push(run);
     }
     Ok(sides.into_iter().map(|(label, runs)| Side { label, runs }).collect())
@@ -135,7 +135,7 @@ fn read_summary(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
         }
         Ok(Side {
             label: join(label, name),
-            runs: vec![RunSummary { seed, metrics, histograms: false, models: Vec::new() }],
+            runs: vec![RunSummary { seed, metrics, ..RunSummary::default() }],
         })
     };
     match value["variants"].as_object() {

@@ -1,10 +1,11 @@
 //! The block entity and its storage.
 //!
-//! All blocks have the same one-component archetype and are never despawned, so a block's id is
+//! All blocks have the same archetype and are never despawned, so a block's id is
 //! its row in the component table, and the table is worked on as one slice. Blocks are spawned as
 //! the high-water mark rises; one that is handed out in the middle of a step lives in
 //! `Worklists::staged` until the step's end, when the entities are spawned in the same order.
 
+use bevy_ecs::change_detection::ContiguousMut;
 use bevy_ecs::prelude::*;
 
 use crate::sim::Worklists;
@@ -18,13 +19,19 @@ impl BlockId {
     pub(super) const NONE: BlockId = BlockId(u32::MAX);
 }
 
-/// A KV block: `block_size` tokens of one replica's KV cache.
-#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+/// A KV block: `block_size` tokens of one replica's KV cache. As small as can be: handing out a block
+/// touches its row, and a cluster has millions of them.
+#[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KvBlock {
     /// Number of block tables that hold it; 0 when free.
     pub references: u32,
-    /// Identity of its tokens and all before them, once it is full and prefix caching is on.
-    /// A free block keeps it until it is handed out again.
+}
+
+/// What prefix caching knows of a block. Block entities have it if a pool of the cluster caches.
+#[derive(Component, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CachedBlock {
+    /// Identity of its tokens and all before them, once it is full. A free block keeps it until it
+    /// is handed out again.
     pub hash: Option<PrefixHash>,
     /// Neighbours in the free list, least recently used first; only meaningful when free.
     pub(super) previous: BlockId,
@@ -35,9 +42,9 @@ pub struct KvBlock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PrefixHash(pub std::num::NonZeroU64);
 
-impl Default for KvBlock {
-    fn default() -> KvBlock {
-        KvBlock { references: 0, hash: None, previous: BlockId::NONE, next: BlockId::NONE }
+impl Default for CachedBlock {
+    fn default() -> CachedBlock {
+        CachedBlock { hash: None, previous: BlockId::NONE, next: BlockId::NONE }
     }
 }
 
@@ -45,30 +52,98 @@ impl Default for KvBlock {
 #[derive(Component, Clone, Debug, Default)]
 pub struct BlockTable(pub Vec<BlockId>);
 
-/// Every block there is, by id.
-pub(crate) struct BlockStore<'a> {
-    pub spawned: &'a mut [KvBlock],
-    pub staged: &'a mut Vec<KvBlock>,
+/// What planning and committing change of block entities.
+pub(crate) type BlockQuery<'w, 's> =
+    Query<'w, 's, (&'static mut KvBlock, Option<&'static mut CachedBlock>)>;
+
+/// Blocks handed out in a step whose entities are not spawned yet.
+#[derive(Debug, Default)]
+pub(crate) struct StagedBlocks {
+    blocks: Vec<KvBlock>,
+    /// Of each of them, if a pool of the cluster caches prefixes.
+    cached: Vec<CachedBlock>,
+    caching: bool,
 }
 
-impl BlockStore<'_> {
+impl StagedBlocks {
+    pub fn new(caching: bool) -> StagedBlocks {
+        StagedBlocks { caching, ..StagedBlocks::default() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+}
+
+/// The table of the block entities, as slices.
+pub(crate) struct BlockRows<'w>(
+    Option<(ContiguousMut<'w, KvBlock>, Option<ContiguousMut<'w, CachedBlock>>)>,
+);
+
+impl<'w> BlockRows<'w> {
+    pub fn of(query: &'w mut BlockQuery<'_, '_>) -> Result<BlockRows<'w>, BevyError> {
+        Ok(BlockRows(query.contiguous_iter_mut().map_err(|e| e.to_string())?.next()))
+    }
+
+    /// Every block there is, with those of this step.
+    pub fn with<'a>(&'a mut self, staged: &'a mut StagedBlocks) -> BlockStore<'a> {
+        let (spawned, cached): (&mut [_], &mut [_]) = match &mut self.0 {
+            None => (&mut [], &mut []),
+            Some((blocks, cached)) => (
+                blocks.bypass_change_detection(),
+                cached.as_mut().map_or(&mut [], |cached| cached.bypass_change_detection()),
+            ),
+        };
+        BlockStore { spawned, cached, staged }
+    }
+}
+
+/// Every block there is, by id.
+pub(crate) struct BlockStore<'a> {
+    spawned: &'a mut [KvBlock],
+    cached: &'a mut [CachedBlock],
+    staged: &'a mut StagedBlocks,
+}
+
+impl<'a> BlockStore<'a> {
+    /// For tests and audits, which have rows of their own.
+    pub fn over(
+        spawned: &'a mut [KvBlock],
+        cached: &'a mut [CachedBlock],
+        staged: &'a mut StagedBlocks,
+    ) -> BlockStore<'a> {
+        BlockStore { spawned, cached, staged }
+    }
+
     pub fn get_mut(&mut self, id: BlockId) -> &mut KvBlock {
         let row = id.0 as usize;
         match row.checked_sub(self.spawned.len()) {
             None => &mut self.spawned[row],
-            Some(row) => &mut self.staged[row],
+            Some(row) => &mut self.staged.blocks[row],
+        }
+    }
+
+    /// What prefix caching knows of a block of a pool that caches.
+    pub fn cached_mut(&mut self, id: BlockId) -> &mut CachedBlock {
+        let row = id.0 as usize;
+        match row.checked_sub(self.cached.len()) {
+            None => &mut self.cached[row],
+            Some(row) => &mut self.staged.cached[row],
         }
     }
 
     /// A block that no replica has used before.
     pub fn mint(&mut self) -> BlockId {
-        let id = (self.spawned.len() + self.staged.len()) as u32;
-        self.staged.push(KvBlock::default());
+        let id = (self.spawned.len() + self.staged.blocks.len()) as u32;
+        self.staged.blocks.push(KvBlock::default());
+        if self.staged.caching {
+            self.staged.cached.push(CachedBlock::default());
+        }
         BlockId(id)
     }
 
     pub fn reborrow(&mut self) -> BlockStore<'_> {
-        BlockStore { spawned: self.spawned, staged: self.staged }
+        BlockStore { spawned: self.spawned, cached: self.cached, staged: self.staged }
     }
 }
 
@@ -80,7 +155,10 @@ pub(crate) fn spawn_staged_blocks(world: &mut World) {
         return;
     }
     let mut staged = std::mem::take(&mut lists.staged);
-    world.spawn_batch(staged.drain(..));
-    // The list keeps its memory.
+    match staged.caching {
+        false => _ = world.spawn_batch(staged.blocks.drain(..)),
+        true => _ = world.spawn_batch(staged.blocks.drain(..).zip(staged.cached.drain(..))),
+    }
+    // The lists keep their memory.
     world.resource_mut::<Worklists>().staged = staged;
 }

@@ -3,10 +3,13 @@
 
 mod block;
 mod content;
+mod host;
 mod pool;
 
-pub use block::{BlockId, BlockTable, KvBlock, PrefixHash};
-pub(crate) use block::{BlockStore, spawn_staged_blocks};
+pub use block::{BlockId, BlockTable, CachedBlock, KvBlock, PrefixHash};
+pub(crate) use block::{BlockQuery, BlockRows, BlockStore, StagedBlocks, spawn_staged_blocks};
 pub use content::{Content, PrefixHashes, Span};
+pub(crate) use host::{Copies, HostTier};
+pub use host::{HostMemory, Reload};
 pub use pool::BlockPool;
 pub(crate) use pool::{ByPrefix, Moved};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{BlockId, BlockStore, BlockTable, PrefixHash};
+use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash};
 
 /// The blocks of one replica.
 ///
@@ -24,6 +24,8 @@ pub struct BlockPool {
     /// Full blocks by prefix, if prefix caching is on. Only looked up, never iterated, so that its
     /// order decides nothing.
     prefixes: Option<ByPrefix<BlockId>>,
+    /// Host memory behind it, if the engine uses it.
+    host: Option<Box<HostTier>>,
 }
 
 /// A map by prefix. Prefixes are hashes already; a map is only looked up, never iterated, so that
@@ -53,7 +55,24 @@ impl BlockPool {
             least_recent: BlockId::NONE,
             most_recent: BlockId::NONE,
             prefixes: prefix_caching.then(ByPrefix::default),
+            host: None,
         }
+    }
+
+    /// The same with host memory behind it.
+    pub(crate) fn with_host(mut self, memory: Option<HostMemory>) -> BlockPool {
+        self.host = memory.map(|memory| Box::new(HostTier::new(memory)));
+        self
+    }
+
+    /// The host memory behind it.
+    pub(crate) fn host(&self) -> Option<&HostTier> {
+        self.host.as_deref()
+    }
+
+    /// The host memory behind it.
+    pub(crate) fn host_mut(&mut self) -> Option<&mut HostTier> {
+        self.host.as_deref_mut()
     }
 
     /// Blocks of the replica.
@@ -97,7 +116,9 @@ impl BlockPool {
             }
             for _ in reused..count as usize {
                 self.minted += 1;
-                hand_out(blocks.mint(), table, blocks);
+                let id = blocks.mint();
+                blocks.get_mut(id).references = 1;
+                table.0.push(id);
             }
             return;
         }
@@ -112,6 +133,9 @@ impl BlockPool {
             };
             if let Some(hash) = hand_out(id, table, blocks) {
                 self.forget(hash, id);
+                if let Some(host) = &mut self.host {
+                    host.store(hash);
+                }
             }
         }
     }
@@ -159,13 +183,15 @@ impl BlockPool {
     ) {
         for _ in 0..count {
             let Some(id) = table.0.pop() else { break };
-            let block = blocks.get_mut(id);
-            debug_assert_eq!((block.references, block.hash), (1, None), "not a shared block");
-            block.references = 0;
+            debug_assert_eq!(blocks.get_mut(id).references, 1, "not a shared block");
+            blocks.get_mut(id).references = 0;
             self.allocated -= 1;
             match self.prefixes {
                 None => self.spare.push(id),
-                Some(_) => self.link_most_recent(id, blocks),
+                Some(_) => {
+                    debug_assert_eq!(blocks.cached_mut(id).hash, None, "not a cached block");
+                    self.link_most_recent(id, blocks);
+                }
             }
         }
     }
@@ -212,13 +238,15 @@ impl BlockPool {
     pub(crate) fn remember(&mut self, id: BlockId, hash: PrefixHash, blocks: &mut BlockStore<'_>) {
         let Some(prefixes) = &mut self.prefixes else { return };
         if *prefixes.entry(hash).or_insert(id) == id {
-            blocks.get_mut(id).hash = Some(hash);
+            blocks.cached_mut(id).hash = Some(hash);
         }
     }
 
     /// Makes a block that will not be filled after all unfindable again.
     pub(crate) fn disown(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
-        if let Some(hash) = blocks.get_mut(id).hash.take() {
+        if self.caches_prefixes()
+            && let Some(hash) = blocks.cached_mut(id).hash.take()
+        {
             self.forget(hash, id);
         }
     }
@@ -233,25 +261,25 @@ impl BlockPool {
 
     fn link_most_recent(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
         let last = std::mem::replace(&mut self.most_recent, id);
-        let block = blocks.get_mut(id);
+        let block = blocks.cached_mut(id);
         block.previous = last;
         block.next = BlockId::NONE;
         match last {
             BlockId::NONE => self.least_recent = id,
-            last => blocks.get_mut(last).next = id,
+            last => blocks.cached_mut(last).next = id,
         }
     }
 
     fn unlink(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
-        let block = blocks.get_mut(id);
+        let block = blocks.cached_mut(id);
         let (previous, next) = (block.previous, block.next);
         match previous {
             BlockId::NONE => self.least_recent = next,
-            previous => blocks.get_mut(previous).next = next,
+            previous => blocks.cached_mut(previous).next = next,
         }
         match next {
             BlockId::NONE => self.most_recent = previous,
-            next => blocks.get_mut(next).previous = previous,
+            next => blocks.cached_mut(next).previous = previous,
         }
     }
 
@@ -261,7 +289,7 @@ impl BlockPool {
         let mut id = self.least_recent;
         while id != BlockId::NONE && list.len() <= self.minted as usize {
             list.push(id);
-            id = blocks.get_mut(id).next;
+            id = blocks.cached_mut(id).next;
         }
         list
     }
@@ -272,7 +300,7 @@ impl BlockPool {
     }
 }
 
-/// Appends a free block to `table`. Returns the prefix that it held.
+/// Appends a free block of a pool that caches to `table`. Returns the prefix that it held.
 fn hand_out(
     id: BlockId,
     table: &mut BlockTable,
@@ -282,7 +310,7 @@ fn hand_out(
     debug_assert_eq!(block.references, 0, "a free block has no holder");
     block.references = 1;
     table.0.push(id);
-    block.hash.take()
+    blocks.cached_mut(id).hash.take()
 }
 
 /// Prefix hashes are uniform already.
@@ -306,6 +334,7 @@ impl Hasher for AlreadyHashed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kv::StagedBlocks;
 
     fn hash(value: u64) -> PrefixHash {
         PrefixHash(value.try_into().unwrap())
@@ -317,8 +346,8 @@ mod tests {
 
     #[test]
     fn a_cached_prefix_is_shared_and_evicted_from_its_end() {
-        let (mut rows, mut staged) = ([], Vec::new());
-        let mut blocks = BlockStore { spawned: &mut rows, staged: &mut staged };
+        let mut staged = StagedBlocks::new(true);
+        let mut blocks = BlockStore::over(&mut [], &mut [], &mut staged);
         let mut pool = BlockPool::new(4, true);
         let (mut a, mut b) = (BlockTable::default(), BlockTable::default());
         let hashes = [hash(11), hash(12), hash(13)];
@@ -350,8 +379,8 @@ mod tests {
 
     #[test]
     fn without_caching_a_used_block_is_reused_before_a_new_one() {
-        let (mut rows, mut staged) = ([], Vec::new());
-        let mut blocks = BlockStore { spawned: &mut rows, staged: &mut staged };
+        let mut staged = StagedBlocks::new(false);
+        let mut blocks = BlockStore::over(&mut [], &mut [], &mut staged);
         let mut pool = BlockPool::new(100, false);
         let mut table = BlockTable::default();
         for _ in 0..10 {

@@ -33,6 +33,8 @@ fn records(case: &Path) -> Vec<RequestRecord> {
         RequestRecord {
             id: row[0].parse().unwrap(),
             pool: 0,
+            class: 0,
+            adapter: None,
             replica: Some(0),
             arrived_at: arrived,
             inter_arrival: None,
@@ -44,7 +46,9 @@ fn records(case: &Path) -> Vec<RequestRecord> {
             cached_tokens: 0,
             execution_time: Nanos::ZERO,
             preemption_time: Nanos::ZERO,
+            reloaded_tokens: 0,
             restarts: 0,
+            swaps: 0,
             kv_transfer: Nanos::ZERO,
             drafted: 0,
             accepted: 0,

@@ -6,12 +6,14 @@
 
 mod across;
 mod capacity;
+mod classes;
 mod distribution;
 pub mod expect;
 mod flops;
 #[cfg(test)]
 mod golden;
 pub mod names;
+mod offload;
 mod record;
 mod result;
 mod sinks;
@@ -23,9 +25,11 @@ mod values;
 
 pub use across::Spread;
 pub use capacity::{Completions, Load, Verdict};
+pub use classes::{ByClass, ClassResult};
 pub use distribution::{Distribution, percentile};
 pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;
+pub use offload::OffloadTotals;
 pub use record::{
     BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
     RunTotals, SpeculationTotals, TokenGaps,

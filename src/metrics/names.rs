@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use indexmap::IndexMap;
 
+use super::summary::RunSummary;
 use super::unit::Unit;
 
 /// One scalar that every run has, though it may be without a value (such as TPOT when every request
@@ -17,6 +18,9 @@ pub struct Metric {
     pub unit: Unit,
     /// What it is, in one line.
     pub about: String,
+    /// Whether files leave it out where it is 0 or without a value in every run: it is about
+    /// something that most runs do not have.
+    pub optional: bool,
 }
 
 /// A distribution over requests (or, for ITL, over gaps), with one metric per statistic.
@@ -106,6 +110,57 @@ const SCALARS: &[(&str, Unit, &str)] = {
         ("acceptance_rate", Share, "drafts accepted, of those verified (speculative decoding)"),
         ("tokens_per_step", Number, "tokens per step of a decoding request that speculates"),
         ("speculative_speedup", Number, "decoding against the same batches without drafts"),
+        ("host_kv_blocks", Count, "KV blocks that host memory holds, of all replicas (offload)"),
+        ("host_kv_peak", Share, "KV blocks in host memory, peak"),
+        ("host_hit_rate", Share, "prompt tokens copied from host memory, of counted requests"),
+        ("reloaded_tokens", Count, "prompt tokens copied from host memory, of all requests"),
+        ("swap_outs", Count, "preemptions by swapping to host memory"),
+        ("swap_ins", Count, "swapped requests that came back"),
+        ("swap_fallbacks", Count, "preemptions by recomputation as host memory was full"),
+        ("bytes_to_host", Count, "KV bytes copied to host memory, over all GPUs"),
+        ("bytes_from_host", Count, "KV bytes copied from host memory, over all GPUs"),
+        ("host_copy_wait", Seconds, "time by which copies made iterations longer"),
+    ]
+};
+
+/// The scalars that are about requests.
+const OF_REQUESTS: &[&str] = &[
+    "duration",
+    "arrived",
+    "finished",
+    "rejected",
+    "not_admitted",
+    "unfinished",
+    "counted",
+    "offered_rate",
+    "input_tokens",
+    "output_tokens",
+    "prompt_tokens_mean",
+    "output_tokens_mean",
+    "request_throughput",
+    "output_throughput",
+    "total_token_throughput",
+    "goodput",
+    "slo_attainment",
+    "slo_attainment_ttft",
+    "slo_attainment_tpot",
+    "slo_attainment_e2e",
+    "prefix_hit_rate",
+    "preemptions",
+    "preemptions_per_1000",
+    "preemptions_max",
+];
+
+/// What only some runs have.
+const OPTIONAL: &[(&str, Unit, &str)] = {
+    use Unit::{Count, Seconds, Share};
+    &[
+        ("not_admitted", Count, "of the rejected requests, those that admission control refused"),
+        ("adapter_loads", Count, "LoRA adapters copied into a slot of a GPU"),
+        ("adapter_fetches", Count, "of these, those that had to be read from disk before"),
+        ("adapter_hit_rate", Share, "admissions that found their adapter in a slot"),
+        ("adapter_load_time", Seconds, "time for which steps waited for adapters"),
+        ("adapter_compute_time", Seconds, "time of the adapters' matrix products"),
     ]
 };
 
@@ -115,14 +170,18 @@ static REGISTRY: LazyLock<IndexMap<String, Metric>> = LazyLock::new(|| {
             name: format!("{}.{statistic}", family.name),
             unit: Unit::Seconds,
             about: format!("{meaning} of {}", family.about),
+            optional: false,
         })
     });
-    let scalars = SCALARS.iter().map(|&(name, unit, about)| Metric {
+    let scalar = |&(name, unit, about): &(&str, Unit, &str), optional| Metric {
         name: name.to_owned(),
         unit,
         about: about.to_owned(),
-    });
-    families.chain(scalars).map(|metric| (metric.name.clone(), metric)).collect()
+        optional,
+    };
+    let scalars = SCALARS.iter().map(|one| scalar(one, false));
+    let optional = OPTIONAL.iter().map(|one| scalar(one, true));
+    families.chain(scalars).chain(optional).map(|metric| (metric.name.clone(), metric)).collect()
 });
 
 /// All metrics in their fixed order: the families, then the scalars.
@@ -130,9 +189,26 @@ pub fn all() -> impl ExactSizeIterator<Item = &'static Metric> {
     REGISTRY.values()
 }
 
+/// Those that files show of these runs.
+pub fn shown(runs: &[&RunSummary]) -> Vec<&'static Metric> {
+    let there = |metric: &Metric| {
+        runs.iter().any(|run| run.get(&metric.name).is_some_and(|value| value != 0.0))
+    };
+    all().filter(|metric| !metric.optional || there(metric)).collect()
+}
+
 /// The metric of that exact name.
 pub fn find(name: &str) -> Option<&'static Metric> {
     REGISTRY.get(name)
+}
+
+/// Whether it has a value for each class of requests: it is about requests, not about engines.
+pub fn is_of_classes(name: &str) -> bool {
+    let family = name.split_once('.').map(|(family, _)| family);
+    match family {
+        Some(family) => family != "itl",
+        None => OF_REQUESTS.contains(&name),
+    }
 }
 
 /// Its place in the order of [`all`].
@@ -156,7 +232,8 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_found() {
-        assert_eq!(all().len(), FAMILIES.len() * STATISTICS.len() + SCALARS.len());
+        let scalars = SCALARS.len() + OPTIONAL.len();
+        assert_eq!(all().len(), FAMILIES.len() * STATISTICS.len() + scalars);
         assert_eq!(find("ttft.p99").map(|m| m.unit), Some(Unit::Seconds));
         assert!(find("ttft.p98").is_none());
         assert!(find("ttft").is_none());

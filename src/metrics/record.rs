@@ -4,6 +4,8 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::offload::OffloadTotals;
+use crate::lora::AdapterTotals;
 use crate::sim::Nanos;
 
 /// How a request ended.
@@ -11,8 +13,10 @@ use crate::sim::Nanos;
 pub enum RequestStatus {
     /// All its tokens were produced.
     Finished,
-    /// It was refused, with the reason.
+    /// It was refused, with the reason: no replica could ever serve it.
     Rejected(String),
+    /// Admission control refused it, with the reason.
+    NotAdmitted(String),
     /// The time limit ended the run first.
     Unfinished,
 }
@@ -24,6 +28,10 @@ pub struct RequestRecord {
     pub id: u64,
     /// Index of the pool that served it: 0 unless several models or roles share the cluster.
     pub pool: u32,
+    /// Index of its class; 0 in a workload without classes.
+    pub class: u32,
+    /// Its LoRA adapter; `None` for the model itself.
+    pub adapter: Option<u32>,
     /// The replica it was routed to; `None` if it never was.
     pub replica: Option<u32>,
     /// Arrival.
@@ -49,8 +57,12 @@ pub struct RequestRecord {
     /// From the end of its prefill until its KV content was on a decode replica: waiting for blocks
     /// there, for the link, and the transfer (disaggregation).
     pub kv_transfer: Nanos,
+    /// Prompt tokens copied from host memory, which `cached_tokens` does not count.
+    pub reloaded_tokens: u32,
     /// Number of preemptions by recomputation.
     pub restarts: u32,
+    /// Number of preemptions by swapping to host memory.
+    pub swaps: u32,
     /// Drafts that were verified for it (speculative decoding).
     pub drafted: u32,
     /// Drafts of it that were accepted.
@@ -186,6 +198,8 @@ pub struct RunTotals {
     pub finished: u64,
     /// Requests refused with a reason.
     pub rejected: u64,
+    /// Of these, those that admission control refused.
+    pub not_admitted: u64,
     /// Requests still waiting or running when the time limit ended the run.
     pub unfinished: u64,
     /// Batches (iterations) that ended.
@@ -208,6 +222,10 @@ pub struct RunTotals {
     pub decode_tokens: u64,
     /// What speculative decoding did; all zero without it.
     pub speculation: SpeculationTotals,
+    /// What LoRA adapters did; all zero without any.
+    pub adapters: AdapterTotals,
+    /// What went to host memory and back; `None` if the engine does not use it.
+    pub offload: Option<OffloadTotals>,
     /// Sum over batches of [`crate::timing::BatchShape::context_products`], for FLOPs.
     pub context_products: u64,
     /// Sum over batches and their prompts of `tokens * (tokens + 1) / 2`: attention within a
@@ -278,6 +296,7 @@ impl RunTotals {
             sum.arrived += part.arrived;
             sum.finished += part.finished;
             sum.rejected += part.rejected;
+            sum.not_admitted += part.not_admitted;
             sum.unfinished += part.unfinished;
             sum.batches += part.batches;
             sum.batch_members += part.batch_members;
@@ -288,6 +307,10 @@ impl RunTotals {
             sum.prefill_tokens += part.prefill_tokens;
             sum.decode_tokens += part.decode_tokens;
             sum.speculation.add(&part.speculation);
+            sum.adapters.add(&part.adapters);
+            if let Some(offload) = &part.offload {
+                sum.offload.get_or_insert_default().add(offload);
+            }
             sum.context_products += part.context_products;
             sum.prefill_squares += part.prefill_squares;
             sum.busy.add(&part.busy);
@@ -372,6 +395,38 @@ impl TokenGaps {
         self.max = self.max.max(gap);
     }
 
+    /// Records `count` gaps of each of these lengths: as [`TokenGaps::record`] of one after the
+    /// other, but faster where they are near each other, as those of a run are.
+    pub fn record_each(&mut self, gaps: impl Iterator<Item = Nanos>, count: u64) {
+        let (mut sum, mut squares) = (0_u128, 0_u128);
+        // The lengths that the histogram does not tell from the last one, and how many they were.
+        let (mut least, mut most, mut same) = (1, 0, 0);
+        for gap in gaps {
+            let square = u128::from(gap.0) * u128::from(gap.0);
+            sum += u128::from(gap.0);
+            squares = squares.saturating_add(square);
+            self.max = self.max.max(gap);
+            if !(least..=most).contains(&gap.0) {
+                if same > 0 {
+                    self.histogram.saturating_record_n(most, same * count);
+                }
+                (same, most) = (0, gap.0);
+                least = gap.0;
+                if gap.0 <= self.histogram.high() {
+                    least = self.histogram.lowest_equivalent(gap.0);
+                    most = self.histogram.highest_equivalent(gap.0);
+                }
+            }
+            same += 1;
+        }
+        if same > 0 {
+            self.histogram.saturating_record_n(most, same * count);
+        }
+        self.sum += sum * u128::from(count);
+        self.sum_of_squares =
+            self.sum_of_squares.saturating_add(squares.saturating_mul(u128::from(count)));
+    }
+
     /// Number of gaps.
     pub fn count(&self) -> u64 {
         self.histogram.len()
@@ -409,5 +464,31 @@ impl TokenGaps {
         self.sum += other.sum;
         self.sum_of_squares = self.sum_of_squares.saturating_add(other.sum_of_squares);
         self.max = self.max.max(other.max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// However near or far the gaps of a run are, from below what the histogram discerns to beyond
+        /// what it holds.
+        #[test]
+        fn gaps_of_a_run_count_as_one_by_one(
+            first in prop_oneof![0..5_000_u64, 0..100_000_000_u64, 3_599_999_000_000..3_700_000_000_000_u64],
+            steps in prop::collection::vec(prop_oneof![0..3_000_u64, 0..30_000_000_u64], 0..60),
+            count in 1..300_u64,
+        ) {
+            let gaps: Vec<Nanos> = steps.iter().map(|step| Nanos(first + step)).collect();
+            let (mut together, mut single) = (TokenGaps::default(), TokenGaps::default());
+            together.record_each(gaps.iter().copied(), count);
+            gaps.iter().for_each(|&gap| single.record(gap, count));
+            prop_assert_eq!(together.histogram, single.histogram);
+            prop_assert_eq!(together.sum, single.sum);
+            prop_assert_eq!(together.sum_of_squares, single.sum_of_squares);
+            prop_assert_eq!(together.max, single.max);
+        }
     }
 }

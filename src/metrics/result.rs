@@ -3,6 +3,7 @@
 
 use super::across::Spread;
 use super::capacity::{Load, Verdict};
+use super::classes::ClassResult;
 use super::expect::Outcome;
 use super::slo::Slo;
 use super::summary::RunSummary;
@@ -31,6 +32,8 @@ pub struct VariantResult {
     pub timing: TimingNote,
     /// The models, where there are several.
     pub models: Vec<ModelResult>,
+    /// The classes of requests, if there are any.
+    pub classes: Vec<ClassResult>,
 }
 
 /// One of several models that are served together. Its figures are in the runs.
@@ -67,6 +70,13 @@ impl VariantResult {
     pub fn mean_of(&self, model: &str, metric: &str) -> Option<f64> {
         let values: Vec<f64> =
             self.runs.iter().filter_map(|run| run.get_of(model, metric)).collect();
+        Spread::of(&values).map(|spread| spread.mean)
+    }
+
+    /// The mean over the seeds of a metric of a class of requests.
+    pub fn mean_of_class(&self, class: &str, metric: &str) -> Option<f64> {
+        let values: Vec<f64> =
+            self.runs.iter().filter_map(|run| run.get_of_class(class, metric)).collect();
         Spread::of(&values).map(|spread| spread.mean)
     }
 

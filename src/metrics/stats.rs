@@ -28,6 +28,8 @@ pub struct RunContext {
 #[derive(Debug, Default)]
 pub struct StatsSink {
     slo: Option<Slo>,
+    /// Those of each class, where there are classes; they come before `slo`.
+    class_slos: Vec<Slo>,
     ttft: Values,
     tpot: Values,
     e2e: Values,
@@ -38,6 +40,7 @@ pub struct StatsSink {
     kv_transfer: Values,
     prompt_tokens: u64,
     cached_tokens: u64,
+    reloaded_tokens: u64,
     output_tokens: u64,
     /// Requests of the window, however they ended, and of them those that keep the limits.
     in_window: u64,
@@ -87,9 +90,11 @@ impl RunSink for StatsSink {
         }
         self.prompt_tokens += u64::from(record.prompt_tokens);
         self.cached_tokens += u64::from(record.cached_tokens);
+        self.reloaded_tokens += u64::from(record.reloaded_tokens);
         self.output_tokens += u64::from(record.output_tokens);
         self.last_completion = self.last_completion.max(completed);
-        if let Some(slo) = &self.slo {
+        let own = self.class_slos.get(record.class as usize);
+        if let Some(slo) = own.or(self.slo.as_ref()) {
             let kept = slo.kept(ttft, tpot, e2e);
             self.good += u64::from(kept.all());
             self.good_ttft += u64::from(kept.ttft);
@@ -107,17 +112,38 @@ impl StatsSink {
         StatsSink { slo, ..StatsSink::default() }
     }
 
+    /// The same with objectives for each class, by index. A class without any has nothing to
+    /// attain: what finishes is good.
+    pub fn with_classes(self, slos: impl Iterator<Item = Option<Slo>>) -> StatsSink {
+        let class_slos: Vec<Slo> = slos.map(Option::unwrap_or_default).collect();
+        let any = class_slos.iter().any(|slo| *slo != Slo::default());
+        StatsSink { class_slos: if any { class_slos } else { Vec::new() }, ..self }
+    }
+
+    /// The metrics of the run that are about requests. Rates divide by `duration` in seconds if it
+    /// is given.
+    pub(super) fn finish_requests(mut self, totals: &RunTotals, duration: Option<f64>) -> Metrics {
+        let mut out = Metrics::default();
+        self.families(&totals.inter_token, &mut out);
+        self.requests(totals, duration, &mut out);
+        self.objectives(&mut out);
+        preemptions(totals, &mut out);
+        out
+    }
+
     /// The summary of the run that these totals are of.
     pub fn finish(mut self, totals: &RunTotals, context: &RunContext) -> RunSummary {
         let mut out = Metrics::default();
         self.families(&totals.inter_token, &mut out);
-        self.requests(totals, &mut out);
+        self.requests(totals, None, &mut out);
         self.objectives(&mut out);
+        preemptions(totals, &mut out);
         engine(totals, context, &mut out);
+        adapters(totals, &mut out);
         let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
         let histograms = self.ttft.is_histogram();
-        RunSummary { seed: context.seed, metrics: out, histograms, models: Vec::new() }
+        RunSummary { seed: context.seed, metrics: out, histograms, ..RunSummary::default() }
     }
 
     fn families(&mut self, gaps: &TokenGaps, out: &mut Metrics) {
@@ -153,8 +179,8 @@ impl StatsSink {
         }
     }
 
-    fn requests(&self, totals: &RunTotals, out: &mut Metrics) {
-        let duration = self.duration(totals.end);
+    fn requests(&self, totals: &RunTotals, duration: Option<f64>, out: &mut Metrics) {
+        let duration = duration.unwrap_or_else(|| self.duration(totals.end));
         let counted = self.ttft.len() as f64;
         let (prompt, output) = (self.prompt_tokens as f64, self.output_tokens as f64);
         let arrivals = totals.last_arrival.since(totals.first_arrival).as_secs_f64();
@@ -163,6 +189,7 @@ impl StatsSink {
         put(out, "finished", totals.finished as f64);
         put(out, "rejected", totals.rejected as f64);
         put(out, "unfinished", totals.unfinished as f64);
+        put(out, "not_admitted", totals.not_admitted as f64);
         put(out, "counted", counted);
         put(out, "offered_rate", totals.arrived.saturating_sub(1) as f64 / arrivals);
         put(out, "input_tokens", prompt);
@@ -170,10 +197,14 @@ impl StatsSink {
         put(out, "prompt_tokens_mean", prompt / counted);
         put(out, "output_tokens_mean", output / counted);
         put(out, "prefix_hit_rate", self.cached_tokens as f64 / prompt);
+        if let Some(offload) = &totals.offload {
+            put(out, "host_hit_rate", self.reloaded_tokens as f64 / prompt);
+            offload.put(out);
+        }
         put(out, "request_throughput", counted / duration);
         put(out, "output_throughput", output / duration);
         put(out, "total_token_throughput", (prompt + output) / duration);
-        if self.slo.is_some() {
+        if self.slo.is_some() || !self.class_slos.is_empty() {
             put(out, "goodput", self.good as f64 / duration);
         }
     }
@@ -181,15 +212,21 @@ impl StatsSink {
     /// Shares of all requests of the window: one that was refused or did not finish in time keeps
     /// no limit.
     fn objectives(&self, out: &mut Metrics) {
-        let Some(slo) = &self.slo else { return };
+        let slos = || {
+            self.class_slos.iter().chain(self.slo.as_ref().filter(|_| self.class_slos.is_empty()))
+        };
+        if slos().next().is_none() {
+            return;
+        }
+        let any = |limit: fn(&Slo) -> Option<f64>| slos().any(|slo| limit(slo).is_some());
         let all = self.in_window as f64;
         put(out, "slo_attainment", self.good as f64 / all);
         for (name, limit, good) in [
-            ("slo_attainment_ttft", slo.ttft_ms, self.good_ttft),
-            ("slo_attainment_tpot", slo.tpot_ms, self.good_tpot),
-            ("slo_attainment_e2e", slo.e2e_ms, self.good_e2e),
+            ("slo_attainment_ttft", any(|slo| slo.ttft_ms), self.good_ttft),
+            ("slo_attainment_tpot", any(|slo| slo.tpot_ms), self.good_tpot),
+            ("slo_attainment_e2e", any(|slo| slo.e2e_ms), self.good_e2e),
         ] {
-            if limit.is_some() {
+            if limit {
                 put(out, name, good as f64 / all);
             }
         }
@@ -199,6 +236,13 @@ impl StatsSink {
 /// Seconds per token. Dividing before converting keeps round numbers round.
 pub fn seconds_per(time: Nanos, tokens: f64) -> f64 {
     time.0 as f64 / tokens / 1e9
+}
+
+fn preemptions(totals: &RunTotals, out: &mut Metrics) {
+    let preemptions = totals.preemptions as f64;
+    put(out, "preemptions", preemptions);
+    put(out, "preemptions_per_1000", preemptions * 1000.0 / totals.arrived as f64);
+    put(out, "preemptions_max", f64::from(totals.preemptions_max));
 }
 
 /// What the engine did, over the whole run whatever the window.
@@ -217,11 +261,6 @@ fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
     put(out, "running_peak", totals.running_peak as f64);
     put(out, "waiting_mean", totals.waiting_integral as f64 / time);
     put(out, "waiting_peak", totals.waiting_peak as f64);
-
-    let preemptions = totals.preemptions as f64;
-    put(out, "preemptions", preemptions);
-    put(out, "preemptions_per_1000", preemptions * 1000.0 / totals.arrived as f64);
-    put(out, "preemptions_max", f64::from(totals.preemptions_max));
 
     let busy = totals.busy;
     let share = |part: Nanos| part.0 as f64 / busy.total.0 as f64;
@@ -251,6 +290,16 @@ fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
     put(out, "speculative_speedup", drafts.plain_time.0 as f64 / drafts.time.0 as f64);
 }
 
+/// What LoRA adapters did.
+fn adapters(totals: &RunTotals, out: &mut Metrics) {
+    let adapters = totals.adapters;
+    put(out, "adapter_loads", adapters.loads as f64);
+    put(out, "adapter_fetches", adapters.fetches as f64);
+    put(out, "adapter_hit_rate", adapters.hits as f64 / adapters.admitted as f64);
+    put(out, "adapter_load_time", adapters.load_time.as_secs_f64());
+    put(out, "adapter_compute_time", adapters.compute_time.as_secs_f64());
+}
+
 fn describe_gaps(gaps: &TokenGaps) -> Option<Distribution> {
     let max = gaps.max().as_secs_f64();
     // A bucket's upper end may lie above the largest value in it.
@@ -275,6 +324,8 @@ fn put(out: &mut Metrics, name: &str, value: impl Into<Option<f64>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lora::AdapterTotals;
+    use crate::metrics::OffloadTotals;
     use crate::metrics::names;
     use crate::metrics::record::{BusyTime, SpeculationTotals};
 
@@ -287,6 +338,8 @@ mod tests {
         RequestRecord {
             id,
             pool: 0,
+            class: 0,
+            adapter: None,
             replica: Some(0),
             arrived_at: Nanos(at * MS),
             inter_arrival: None,
@@ -298,7 +351,9 @@ mod tests {
             cached_tokens: 48,
             execution_time: Nanos(20 * MS * u64::from(output_tokens)),
             preemption_time: Nanos::ZERO,
+            reloaded_tokens: 16,
             restarts: 0,
+            swaps: 0,
             kv_transfer: Nanos::ZERO,
             drafted: 0,
             accepted: 0,
@@ -311,6 +366,7 @@ mod tests {
         let mut inter_token = TokenGaps::default();
         inter_token.record(Nanos(20 * MS), 5);
         RunTotals {
+            adapters: AdapterTotals { admitted: 4, hits: 3, ..AdapterTotals::default() },
             arrived: 3,
             finished: 3,
             batches: 4,
@@ -335,6 +391,7 @@ mod tests {
                 time: Nanos(500 * MS),
                 plain_time: Nanos(1000 * MS),
             },
+            offload: Some(OffloadTotals { blocks: 10, peak_blocks: 4, ..Default::default() }),
             busy: BusyTime {
                 total: Nanos(1000 * MS),
                 attention_prefill: Nanos(100 * MS),
@@ -394,6 +451,8 @@ mod tests {
         check(&run, "kv_used_over_allocated", Some(0.75));
         check(&run, "kv_waste_per_request", Some((160_000.0 - 120_000.0) / 3_000.0));
         check(&run, "prefix_hit_rate", Some(0.48));
+        check(&run, "host_kv_peak", Some(0.4));
+        check(&run, "host_hit_rate", Some(0.16));
         check(&run, "running_mean", Some(1.5));
         check(&run, "preemptions_per_1000", Some(2000.0));
         check(&run, "busy_fraction", Some(0.25));
@@ -401,6 +460,7 @@ mod tests {
         check(&run, "busy_measured", None);
         check(&run, "batch_tokens_mean", Some(100.0));
         check(&run, "mfu", None);
+        check(&run, "adapter_hit_rate", Some(0.75));
     }
 
     #[test]

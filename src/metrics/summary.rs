@@ -45,6 +45,8 @@ pub struct RunSummary {
     pub histograms: bool,
     /// Of each model by its name, where there are several; `metrics` are of all together.
     pub models: Vec<(String, Metrics)>,
+    /// Of each class of requests by its name, where there are classes.
+    pub classes: Vec<(String, Metrics)>,
 }
 
 impl RunSummary {
@@ -56,6 +58,12 @@ impl RunSummary {
     /// The value of a metric for one of several models; `None` if it is not served.
     pub fn get_of(&self, model: &str, name: &str) -> Option<f64> {
         let (_, metrics) = self.models.iter().find(|(served_as, _)| served_as == model)?;
+        metrics.get(name)
+    }
+
+    /// The value of a metric for a class of requests; `None` if there is no such class.
+    pub fn get_of_class(&self, class: &str, name: &str) -> Option<f64> {
+        let (_, metrics) = self.classes.iter().find(|(known, _)| known == class)?;
         metrics.get(name)
     }
 }

@@ -8,6 +8,7 @@ use super::error::OutputError;
 use super::request_csv::RequestCsv;
 use super::series_csv::SeriesCsv;
 use crate::metrics::{BatchRecord, BatchRecords, IntervalRecord, RequestRecord, RunSink};
+use crate::scenario::OutputSettings;
 use crate::sim::Nanos;
 
 /// File name of the requests.
@@ -17,12 +18,12 @@ pub const BATCHES: &str = "batch_metrics.csv";
 /// File name of the time series.
 pub const TIME_SERIES: &str = "time_series.csv";
 
-/// Writes `request_metrics.csv` and, if wanted, `batch_metrics.csv`. Errors do not stop the run;
+/// Writes `request_metrics.csv` and `batch_metrics.csv`, each if wanted. Errors do not stop the run;
 /// [`CsvSink::finish`] returns the first one.
 #[derive(Debug)]
 pub struct CsvSink {
     folder: PathBuf,
-    requests: RequestCsv<File>,
+    requests: Option<RequestCsv<File>>,
     batches: Batches,
     series: Option<SeriesCsv<File>>,
 }
@@ -40,7 +41,7 @@ impl CsvSink {
     pub fn create(
         folder: &Path,
         models: &[&str],
-        batches: BatchRecords,
+        output: &OutputSettings,
     ) -> Result<CsvSink, OutputError> {
         let create = |name: &str| {
             let path = folder.join(name);
@@ -48,8 +49,11 @@ impl CsvSink {
         };
         Ok(CsvSink {
             folder: folder.to_owned(),
-            requests: RequestCsv::new(create(REQUESTS)?, models),
-            batches: match batches {
+            requests: match output.request_metrics {
+                true => Some(RequestCsv::new(create(REQUESTS)?, models)),
+                false => None,
+            },
+            batches: match output.batch_metrics {
                 BatchRecords::Off => Batches::None,
                 BatchRecords::Each => Batches::Each(BatchCsv::new(create(BATCHES)?)),
                 BatchRecords::RunLength => Batches::Runs(RunLengthCsv::new(create(BATCHES)?)),
@@ -65,20 +69,42 @@ impl CsvSink {
         Ok(CsvSink { series: Some(SeriesCsv::new(file, interval, blocks)), ..self })
     }
 
+    fn with_columns(self, add: impl FnOnce(RequestCsv<File>) -> RequestCsv<File>) -> CsvSink {
+        CsvSink { requests: self.requests.map(add), ..self }
+    }
+
     /// Also writes the columns of speculative decoding. Before the first request.
     pub fn with_drafts(self) -> CsvSink {
-        CsvSink { requests: self.requests.with_drafts(), ..self }
+        self.with_columns(|requests| requests.with_drafts())
     }
 
     /// Also writes the column of disaggregation. Before the first request.
     pub fn with_transfers(self) -> CsvSink {
-        CsvSink { requests: self.requests.with_transfers(), ..self }
+        self.with_columns(|requests| requests.with_transfers())
+    }
+
+    /// Also writes the column of LoRA adapters. Before the first request.
+    pub fn with_adapters(self) -> CsvSink {
+        self.with_columns(|requests| requests.with_adapters())
+    }
+
+    /// Also writes the column of classes with these names. Before the first request, the last of
+    /// the additions.
+    pub fn with_classes(self, names: &[String]) -> CsvSink {
+        self.with_columns(|requests| requests.with_classes(names))
+    }
+
+    /// Also writes the columns of host memory. Before the first request.
+    pub fn with_offload(self) -> CsvSink {
+        self.with_columns(|requests| requests.with_offload())
     }
 
     /// Ends the files; returns the first error there was while writing.
     pub fn finish(self) -> Result<(), OutputError> {
         let failed = |name: &str| OutputError::io("write", &self.folder.join(name));
-        self.requests.finish().map_err(failed(REQUESTS))?;
+        if let Some(requests) = self.requests {
+            requests.finish().map_err(failed(REQUESTS))?;
+        }
         match self.batches {
             Batches::None => {}
             Batches::Each(rows) => drop(rows.finish().map_err(failed(BATCHES))?),
@@ -93,7 +119,9 @@ impl CsvSink {
 
 impl RunSink for CsvSink {
     fn request(&mut self, record: &RequestRecord) {
-        self.requests.write(record);
+        if let Some(requests) = &mut self.requests {
+            requests.write(record);
+        }
     }
 
     fn batch(&mut self, record: &BatchRecord) {
@@ -117,22 +145,24 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn batches_are_optional() {
-        let folder = tempfile::tempdir().unwrap();
-        CsvSink::create(folder.path(), &["m"], BatchRecords::Off).unwrap().finish().unwrap();
-        assert_eq!(
-            fs::read_to_string(folder.path().join(REQUESTS)).unwrap(),
-            format!("{}\n", super::super::request_csv::HEADER)
-        );
-        assert!(!folder.path().join(BATCHES).exists());
-        CsvSink::create(folder.path(), &["m"], BatchRecords::Each).unwrap().finish().unwrap();
-        assert!(folder.path().join(BATCHES).exists());
+    fn each_file_is_optional() {
+        let there = |request_metrics, batch_metrics| {
+            let folder = tempfile::tempdir().unwrap();
+            let output =
+                OutputSettings { request_metrics, batch_metrics, ..OutputSettings::default() };
+            CsvSink::create(folder.path(), &["m"], &output).unwrap().finish().unwrap();
+            [REQUESTS, BATCHES].map(|name| fs::read_to_string(folder.path().join(name)).ok())
+        };
+        let header = format!("{}\n", super::super::request_csv::HEADER);
+        assert_eq!(there(true, BatchRecords::Off), [Some(header), None]);
+        let [requests, batches] = there(false, BatchRecords::Each);
+        assert!(requests.is_none() && batches.is_some());
     }
 
     #[test]
     fn an_absent_folder_is_named() {
-        let error =
-            CsvSink::create(Path::new("/nonexistent/x"), &["m"], BatchRecords::Each).unwrap_err();
+        let folder = Path::new("/nonexistent/x");
+        let error = CsvSink::create(folder, &["m"], &OutputSettings::default()).unwrap_err();
         assert!(error.to_string().starts_with("cannot create /nonexistent/x/request_metrics.csv"));
     }
 }

@@ -6,16 +6,38 @@ pub fn push_integer(row: &mut Vec<u8>, value: impl itoa::Integer) {
     row.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
+/// Two digits at once.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < 100 {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
+
 /// Appends nanoseconds as seconds, exactly: `14_875_000` is `0.014875`. At least one decimal is
 /// written, and no trailing zeros beyond it.
 pub fn push_seconds(row: &mut Vec<u8>, nanos: u64) {
-    push_integer(row, nanos / 1_000_000_000);
-    let point = row.len();
-    // A one in front keeps the leading zeros of the fraction; the point takes its place.
-    push_integer(row, 1_000_000_000 + (nanos % 1_000_000_000) as u32);
-    row[point] = b'.';
-    let zeros = row[point + 2..].iter().rev().take_while(|&&digit| digit == b'0').count();
-    row.truncate(row.len() - zeros);
+    let (whole, fraction) = (nanos / 1_000_000_000, (nanos % 1_000_000_000) as u32);
+    match whole {
+        0..10 => row.push(b'0' + whole as u8),
+        _ => push_integer(row, whole),
+    }
+    // The point and nine digits.
+    let (first, last) = (fraction / 100_000, fraction % 100_000);
+    let mut text = [b'.'; 10];
+    text[1..3].copy_from_slice(&PAIRS[(first / 100) as usize]);
+    text[3..5].copy_from_slice(&PAIRS[(first % 100) as usize]);
+    text[5..7].copy_from_slice(&PAIRS[(last / 1_000) as usize]);
+    text[7..9].copy_from_slice(&PAIRS[(last / 10 % 100) as usize]);
+    text[9] = b'0' + (last % 10) as u8;
+    let mut length = text.len();
+    while length > 2 && text[length - 1] == b'0' {
+        length -= 1;
+    }
+    row.extend_from_slice(&text[..length]);
 }
 
 /// Appends the shortest text that reads back as the same number; nothing for what is not finite,

@@ -90,7 +90,7 @@ pub fn run(seed: u64, changes: &[(&str, f64)]) -> RunSummary {
     for (name, value) in RUN.iter().chain(changes) {
         assert!(metrics.set(name, *value), "{name}");
     }
-    RunSummary { seed, metrics, histograms: false, models: Vec::new() }
+    RunSummary { seed, metrics, ..RunSummary::default() }
 }
 
 fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
@@ -104,6 +104,7 @@ fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
         kv_blocks: 7424,
         block_size: 16,
         models: Vec::new(),
+        classes: Vec::new(),
         timing: TimingNote {
             rests_on: "A100 GEMM (Vidur) + A800 attention (Frontier), composition Vidur".to_owned(),
             not_modelled: "LM head, sampling, CPU launch, HTTP".to_owned(),

@@ -22,8 +22,17 @@ num_preemptions,ttft,tpot,status,reject_reason";
 /// More columns under speculative decoding.
 const DRAFTS: &str = "num_draft_tokens,num_accepted_tokens";
 
+/// More columns with KV blocks in host memory.
+const OFFLOAD: &str = "num_host_cached_tokens,num_swaps";
+
 /// One more column under disaggregation.
 const TRANSFERS: &str = "kv_transfer_time";
+
+/// One more column where LoRA adapters are served.
+const ADAPTERS: &str = "lora_adapter";
+
+/// One more column where there are classes of requests.
+const CLASSES: &str = "class";
 
 /// Writes the rows. A cell is empty where its value does not exist: completion and what derives
 /// from it for a request that did not finish, TPOT for one output token, and so on.
@@ -32,14 +41,26 @@ pub struct RequestCsv<W> {
     rows: Rows<W>,
     models: Vec<String>,
     drafts: bool,
+    offload: bool,
     transfers: bool,
+    adapters: bool,
+    classes: Vec<String>,
 }
 
 impl<W: Write> RequestCsv<W> {
     /// Starts the file; a row names the model of its request's pool.
     pub fn new(out: W, models: &[&str]) -> RequestCsv<W> {
         let models = models.iter().map(|model| quoted(model)).collect();
-        RequestCsv { rows: Rows::new(out, HEADER), models, drafts: false, transfers: false }
+        let rows = Rows::new(out, HEADER);
+        RequestCsv {
+            rows,
+            models,
+            drafts: false,
+            offload: false,
+            transfers: false,
+            adapters: false,
+            classes: Vec::new(),
+        }
     }
 
     /// Also writes the columns of speculative decoding. Before the first row.
@@ -49,10 +70,33 @@ impl<W: Write> RequestCsv<W> {
         self
     }
 
+    /// Also writes the columns of host memory. Before the first row, after [`RequestCsv::with_drafts`].
+    pub fn with_offload(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(OFFLOAD);
+        self.offload = true;
+        self
+    }
+
     /// Also writes the column of disaggregation. Before the first row, after [`RequestCsv::with_drafts`].
     pub fn with_transfers(mut self) -> RequestCsv<W> {
         self.rows.more_columns(TRANSFERS);
         self.transfers = true;
+        self
+    }
+
+    /// Also writes the column of LoRA adapters. Before the first row, after the others but for
+    /// [`RequestCsv::with_classes`].
+    pub fn with_adapters(mut self) -> RequestCsv<W> {
+        self.rows.more_columns(ADAPTERS);
+        self.adapters = true;
+        self
+    }
+
+    /// Also writes the column of classes with these names. Before the first row, the last of the
+    /// additions.
+    pub fn with_classes(mut self, names: &[String]) -> RequestCsv<W> {
+        self.rows.more_columns(CLASSES);
+        self.classes = names.iter().map(|name| quoted(name)).collect();
         self
     }
 
@@ -82,15 +126,17 @@ impl<W: Write> RequestCsv<W> {
         rows.time(e2e);
         rows.ratio(per(e2e, output));
         // Without CPU overheads the model's execution time is the whole execution time.
-        for _ in ["request_execution_time", "request_model_execution_time"] {
-            rows.time(execution);
-            rows.ratio(per(whole(execution), output));
-        }
+        let start = rows.here();
+        rows.time(execution);
+        rows.ratio(per(whole(execution), output));
+        rows.again(start, rows.here());
         rows.time(preemption);
         rows.time(since(r.scheduled_at, arrived));
         rows.time(both);
         rows.ratio(per(whole(both), output));
+        let before_ttft = rows.here();
         rows.time(ttft);
+        let after_ttft = rows.here();
         rows.time(prefill);
         rows.ratio(per(prefill, prompt));
         rows.ratio(per(decode, output));
@@ -112,12 +158,14 @@ impl<W: Write> RequestCsv<W> {
         rows.time(completed);
         rows.integer(r.cached_tokens);
         rows.integer(r.restarts);
-        rows.time(ttft);
+        rows.again(before_ttft, after_ttft);
         rows.ratio(per(decode, output - 1.0).filter(|_| r.output_tokens > 1));
         let (status, reason) = match &r.status {
             RequestStatus::Finished => ("finished", String::new()),
             RequestStatus::Unfinished => ("unfinished", String::new()),
-            RequestStatus::Rejected(reason) => ("rejected", quoted(reason)),
+            RequestStatus::Rejected(reason) | RequestStatus::NotAdmitted(reason) => {
+                ("rejected", quoted(reason))
+            }
         };
         rows.text(status);
         rows.text(&reason);
@@ -125,8 +173,21 @@ impl<W: Write> RequestCsv<W> {
             rows.integer(r.drafted);
             rows.integer(r.accepted);
         }
+        if self.offload {
+            rows.integer(r.reloaded_tokens);
+            rows.integer(r.swaps);
+        }
         if self.transfers {
             rows.time(r.scheduled_at.map(|_| r.kv_transfer));
+        }
+        if self.adapters {
+            match r.adapter {
+                Some(adapter) => rows.integer(adapter),
+                None => rows.text(""),
+            }
+        }
+        if !self.classes.is_empty() {
+            rows.text(self.classes.get(r.class as usize).map_or("", String::as_str));
         }
         rows.end_row();
     }
@@ -145,6 +206,8 @@ mod tests {
         RequestRecord {
             id: 7,
             pool: 0,
+            class: 0,
+            adapter: None,
             replica: Some(1),
             arrived_at: Nanos(1_000_000_000),
             inter_arrival: Some(Nanos(250_000_000)),
@@ -156,7 +219,9 @@ mod tests {
             cached_tokens: 16,
             execution_time: Nanos(500_000_000),
             preemption_time: Nanos(300_000_000),
+            reloaded_tokens: 32,
             restarts: 1,
+            swaps: 2,
             kv_transfer: Nanos(70_000_000),
             drafted: 40,
             accepted: 31,
@@ -183,6 +248,17 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("{HEADER},kv_transfer_time"));
         assert!(lines[1].ends_with(",finished,,0.07"), "{}", lines[1]);
+    }
+
+    #[test]
+    fn classes_have_a_column_at_the_end_where_there_are_any() {
+        let names = ["chat".to_owned(), "over, night".to_owned()];
+        let mut csv = RequestCsv::new(Vec::new(), &["m"]).with_transfers().with_classes(&names);
+        csv.write(&RequestRecord { class: 1, ..record() });
+        let text = String::from_utf8(csv.finish().unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("{HEADER},kv_transfer_time,class"));
+        assert!(lines[1].ends_with(",finished,,0.07,\"over, night\""), "{}", lines[1]);
     }
 
     fn rows(records: &[RequestRecord]) -> Vec<String> {

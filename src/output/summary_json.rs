@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::metrics::names::FAMILIES;
 use crate::metrics::unit::Unit;
 use crate::metrics::{
-    ExperimentResult, Load, ModelResult, Outcome, Slo, Spread, VariantResult, names,
+    ClassResult, ExperimentResult, Load, ModelResult, Outcome, Slo, Spread, VariantResult, names,
 };
 
 /// The file's name.
@@ -46,6 +46,7 @@ pub fn summary(result: &ExperimentResult) -> Value {
 /// One of several models: what it is, its memory, and the means of its metrics.
 fn model(v: &VariantResult, one: &ModelResult) -> Value {
     let metrics: Map<String, Value> = names::all()
+        .filter(|metric| !metric.optional)
         .map(|metric| {
             (metric.name.clone(), value(&metric.name, v.mean_of(&one.name, &metric.name)))
         })
@@ -54,6 +55,19 @@ fn model(v: &VariantResult, one: &ModelResult) -> Value {
         "what": one.what,
         "kv": { "blocks_per_replica": one.kv_blocks, "block_size": one.block_size },
         "memory_gib_per_gpu": { "weights": one.weight_gib, "kv": one.kv_gib },
+        "metrics": metrics,
+    })
+}
+
+/// A class of requests: its objectives, and the means of the metrics that it has.
+fn class(v: &VariantResult, one: &ClassResult) -> Value {
+    let mean = |metric: &str| v.mean_of_class(&one.name, metric);
+    let metrics: Map<String, Value> = names::all()
+        .filter(|metric| names::is_of_classes(&metric.name))
+        .map(|metric| (metric.name.clone(), value(&metric.name, mean(&metric.name))))
+        .collect();
+    json!({
+        "slo": one.slo.as_ref().map(|slo| limits(slo, &mean)),
         "metrics": metrics,
     })
 }
@@ -138,6 +152,21 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "max_per_request": mean("preemptions_max"),
         }),
     );
+    if v.mean("host_kv_blocks").is_some() {
+        let names = [
+            "host_kv_blocks",
+            "host_kv_peak",
+            "host_hit_rate",
+            "reloaded_tokens",
+            "swap_outs",
+            "swap_ins",
+            "swap_fallbacks",
+            "bytes_to_host",
+            "bytes_from_host",
+            "host_copy_wait",
+        ];
+        put("kv_offload", names.iter().map(|&name| (name.to_owned(), mean(name))).collect());
+    }
     put("mfu", mean("mfu"));
     put(
         "time",
@@ -160,6 +189,9 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
     if !v.models.is_empty() {
         put("models", v.models.iter().map(|one| (one.name.clone(), model(v, one))).collect());
     }
+    if !v.classes.is_empty() {
+        put("classes", v.classes.iter().map(|one| (one.name.clone(), class(v, one))).collect());
+    }
     put(
         "timing",
         json!({
@@ -170,7 +202,9 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "estimate": v.timing.estimate,
         }),
     );
-    let spreads = names::all()
+    let runs: Vec<_> = v.runs.iter().collect();
+    let spreads = names::shown(&runs)
+        .into_iter()
         .map(|metric| (metric.name.clone(), spread(&metric.name, v.spread(&metric.name))));
     let histograms = v.runs.iter().any(|run| run.histograms);
     put("percentiles", json!(if histograms { "histograms, within 0.1 %" } else { "exact" }));
@@ -196,7 +230,11 @@ fn load(v: &VariantResult) -> Value {
 }
 
 fn objectives(v: &VariantResult, slo: &Slo) -> Value {
-    let attained = v.mean("slo_attainment");
+    limits(slo, &|metric| v.mean(metric))
+}
+
+fn limits(slo: &Slo, mean: &dyn Fn(&str) -> Option<f64>) -> Value {
+    let attained = mean("slo_attainment");
     json!({
         "ttft_ms": slo.ttft_ms,
         "tpot_ms": slo.tpot_ms,
@@ -204,8 +242,8 @@ fn objectives(v: &VariantResult, slo: &Slo) -> Value {
         "itl_p99_ms": slo.itl_p99_ms,
         "attain": slo.attain,
         "attainment": attained,
-        "met": attained.map(|attained| slo.met(attained, v.mean("itl.p99"))),
-        "goodput": v.mean("goodput"),
+        "met": attained.map(|attained| slo.met(attained, mean("itl.p99"))),
+        "goodput": mean("goodput"),
     })
 }
 

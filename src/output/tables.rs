@@ -1,6 +1,7 @@
 //! `seeds.csv`, `variants.csv` and `runs.csv`: every scalar metric, one row per seed, per variant, or
 //! per variant of every scenario and sweep.
 
+use crate::metrics::names::Metric;
 use crate::metrics::unit::Unit;
 use crate::metrics::{ExperimentResult, VariantResult, names};
 
@@ -16,11 +17,12 @@ pub const RUNS: &str = "runs.csv";
 /// One row per variant and seed: `variant,seed`, then all metrics in the registry's order and
 /// units. The variant is empty for a scenario without.
 pub fn seeds_csv(result: &ExperimentResult) -> String {
-    let mut rows = vec![header(&["variant", "seed"])];
+    let shown = shown([result]);
+    let mut rows = vec![header(&["variant", "seed"], &shown)];
     for variant in &result.variants {
         for run in &variant.runs {
             let mut row = vec![variant.name.clone(), run.seed.to_string()];
-            row.extend(run.metrics.iter().map(|(metric, value)| cell(metric.unit, value)));
+            row.extend(shown.iter().map(|metric| cell(metric.unit, run.get(&metric.name))));
             rows.push(row);
         }
     }
@@ -32,10 +34,11 @@ pub fn seeds_csv(result: &ExperimentResult) -> String {
 pub fn variants_csv(result: &ExperimentResult) -> String {
     let mut first = vec!["variant"];
     first.extend(MEANS);
-    let mut rows = vec![header(&first)];
+    let shown = shown([result]);
+    let mut rows = vec![header(&first, &shown)];
     for variant in &result.variants {
         let mut row = vec![variant.name.clone()];
-        row.extend(means(variant));
+        row.extend(means(variant, &shown));
         rows.push(row);
     }
     to_csv(&rows)
@@ -56,7 +59,8 @@ pub fn runs_csv(results: &[Swept<'_>]) -> String {
     let mut first = vec!["scenario", "variant"];
     first.extend(&paths);
     first.extend(MEANS);
-    let mut rows = vec![header(&first)];
+    let shown = shown(results.iter().map(|(_, result)| *result));
+    let mut rows = vec![header(&first, &shown)];
     for (values, result) in results {
         for variant in &result.variants {
             let mut row = vec![result.name.clone(), variant.name.clone()];
@@ -64,7 +68,7 @@ pub fn runs_csv(results: &[Swept<'_>]) -> String {
                 let value = values.iter().find(|(other, _)| other == path);
                 value.map_or_else(String::new, |(_, value)| value.clone())
             }));
-            row.extend(means(variant));
+            row.extend(means(variant, &shown));
             rows.push(row);
         }
     }
@@ -75,20 +79,27 @@ pub fn runs_csv(results: &[Swept<'_>]) -> String {
 const MEANS: [&str; 4] = ["seeds", "capacity", "load_ratio", "verdict"];
 
 /// Those columns, and the means over seeds of all metrics.
-fn means(variant: &VariantResult) -> Vec<String> {
+fn means(variant: &VariantResult, shown: &[&Metric]) -> Vec<String> {
     let mut row = vec![
         variant.runs.len().to_string(),
         cell(Unit::Number, variant.capacity),
         cell(Unit::Number, variant.load_ratio()),
         variant.verdict().key().to_owned(),
     ];
-    row.extend(names::all().map(|metric| cell(metric.unit, variant.mean(&metric.name))));
+    row.extend(shown.iter().map(|metric| cell(metric.unit, variant.mean(&metric.name))));
     row
 }
 
-fn header(first: &[&str]) -> Vec<String> {
+fn header(first: &[&str], shown: &[&Metric]) -> Vec<String> {
     let first = first.iter().map(|&name| name.to_owned());
-    first.chain(names::all().map(|metric| metric.name.clone())).collect()
+    first.chain(shown.iter().map(|metric| metric.name.clone())).collect()
+}
+
+/// The metrics that have a column.
+fn shown<'a>(results: impl IntoIterator<Item = &'a ExperimentResult>) -> Vec<&'static Metric> {
+    let variants = results.into_iter().flat_map(|result| &result.variants);
+    let runs: Vec<_> = variants.flat_map(|variant| &variant.runs).collect();
+    names::shown(&runs)
 }
 
 fn cell(unit: Unit, value: Option<f64>) -> String {
@@ -125,7 +136,7 @@ mod tests {
     #[test]
     fn a_row_per_seed_with_every_metric() {
         let (header, rows) = read(&seeds_csv(&examples::many_seeds()));
-        assert_eq!(header.len(), 2 + names::all().len());
+        assert_eq!(header.len(), 2 + names::all().filter(|metric| !metric.optional).count());
         assert_eq!(rows.len(), 10);
         assert_eq!((&rows[0][1], &rows[9][1]), ("42", "51"));
         let column = header.iter().position(|name| name == "batch_iterations").unwrap();

@@ -3,6 +3,7 @@
 
 mod least_outstanding;
 mod loads;
+mod lora_affinity;
 mod power_of_two;
 mod prefix_affinity;
 mod prefix_index;
@@ -18,6 +19,7 @@ use serde::de::DeserializeOwned;
 pub use least_outstanding::LeastOutstanding;
 pub use loads::Loads;
 pub(crate) use loads::PoolLoads;
+pub use lora_affinity::LoraAffinity;
 pub use power_of_two::PowerOfTwo;
 pub use prefix_affinity::PrefixAffinity;
 pub use random::Random;
@@ -45,6 +47,8 @@ pub struct RouteRequest<'a> {
     pub prefix: &'a [PrefixHash],
     /// Tokens per KV block.
     pub block_size: u32,
+    /// The LoRA adapter that it wants; `None` for the model itself.
+    pub adapter: Option<u32>,
 }
 
 /// A routing policy, which is its own settings at once: the fields that serde sees are what a
@@ -54,6 +58,9 @@ pub trait Router: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     const NAME: &'static str;
     /// One line for `vidur-ecs list`.
     const ABOUT: &'static str;
+
+    /// Whether it is only of use where LoRA adapters are served.
+    const NEEDS_ADAPTERS: bool = false;
 
     /// Complains about settings that make no sense.
     fn check(&self) -> Result<(), SettingError> {
@@ -116,6 +123,7 @@ pub(crate) fn route<R: Router>(
             prompt_tokens: request.prompt_tokens,
             prefix,
             block_size,
+            adapter: request.adapter,
         };
         let loads = ledger.loads.of(pool);
         let chosen = router.route(&facts, loads, random);

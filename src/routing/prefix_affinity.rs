@@ -161,6 +161,7 @@ mod tests {
                 prompt_tokens: 100,
                 prefix: &prefix,
                 block_size: 16,
+                adapter: None,
             };
             let replica = self.router.route(&request, &mut self.loads, &mut self.random);
             self.loads.add_waiting(replica, 1);

@@ -143,6 +143,10 @@ pub(super) fn join(
             let help = "speculative decoding of a disaggregated cluster is not modelled";
             return refuse("engine.speculative", "on", "none", help);
         }
+        if side.offload.is_some() {
+            let help = "host memory of a disaggregated cluster is not modelled";
+            return refuse("engine.kv_offload", "given", "none", help);
+        }
         if side.limits.vidur_lengths {
             let help = "Vidur does not disaggregate";
             return refuse("engine.vidur_lengths", "true", "false", help);

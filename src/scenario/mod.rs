@@ -5,10 +5,13 @@
 //! looked up, plug-ins read through the registry, files read, everything checked. What is wrong
 //! anywhere on this way is a [`Diagnostic`] that points at the place in the file or argument.
 
+mod admission;
 pub mod diagnostic;
 mod disaggregated;
 pub mod document;
 pub mod import_vidur;
+mod kv_offload;
+mod lora;
 mod model;
 mod models;
 pub mod paths;
@@ -24,10 +27,12 @@ mod sharing;
 mod speculative;
 pub mod suggest;
 pub mod sweep;
+mod too_long;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use disaggregated::{Disaggregated, Link};
 pub use document::Document;
+pub use kv_offload::{KvOffload, KvOffloadSettings, PreemptionMode};
 pub use quantization::{Quantization, WeightFormat};
 pub use raw::OutputSettings;
 pub use resolve::Configuration;

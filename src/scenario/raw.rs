@@ -4,7 +4,9 @@ use indexmap::IndexMap;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::kv_offload::{KvOffloadSettings, PreemptionMode};
 use super::quantization::Quantization;
+use crate::lora::LoraSettings;
 use crate::metrics::{BatchRecords, Expectation, Slo};
 use crate::sim::Nanos;
 use crate::speculation::SpeculativeSettings;
@@ -47,6 +49,9 @@ pub(super) struct RawScenario {
     /// Prefill and decode on replicas of their own; read by [`super::disaggregated`].
     #[serde(default, rename = "disaggregated")]
     pub _disaggregated: IgnoredAny,
+    /// A plug-in with its settings, read through the registry.
+    #[serde(default, rename = "admission")]
+    pub _admission: IgnoredAny,
     pub slo: Option<Slo>,
     /// Partial overrides; each is merged into the rest before anything is read.
     #[serde(default, rename = "variants")]
@@ -109,6 +114,13 @@ pub(super) struct RawEngine {
     pub enable_prefix_caching: Option<bool>,
     /// Speculative decoding; off if absent.
     pub speculative: Option<SpeculativeSettings>,
+    /// LoRA adapters; none if absent.
+    pub lora: Option<LoraSettings>,
+    /// Host memory for KV blocks; not used if absent.
+    pub kv_offload: Option<KvOffloadSettings>,
+    /// What becomes of what a preempted request has computed.
+    #[serde(default)]
+    pub preemption_mode: PreemptionMode,
     /// Milliseconds from a request's arrival until the engine has it.
     #[serde(default)]
     pub api_overhead_ms: f64,
@@ -118,6 +130,8 @@ pub(super) struct RawEngine {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputSettings {
+    /// Whether `request_metrics.csv` is written: a row per request.
+    pub request_metrics: bool,
     /// Whether `batch_metrics.csv` is written: a row per iteration (`true`), a row per run of equal
     /// iterations (`RunLength`), or not at all (`false`).
     pub batch_metrics: BatchRecords,
@@ -135,7 +149,11 @@ impl OutputSettings {
 
 impl Default for OutputSettings {
     fn default() -> OutputSettings {
-        OutputSettings { batch_metrics: BatchRecords::Each, time_series_s: None }
+        OutputSettings {
+            request_metrics: true,
+            batch_metrics: BatchRecords::Each,
+            time_series_s: None,
+        }
     }
 }
 

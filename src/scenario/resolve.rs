@@ -7,17 +7,19 @@ use std::sync::Arc;
 use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use super::disaggregated::Disaggregated;
 use super::document::{Document, Span};
+use super::kv_offload::{self, KvOffload};
 use super::quantization::Quantization;
 use super::raw::{OutputSettings, RawScenario};
 use super::setting_error::SettingError;
 use super::sharing::{self, GpuSharing};
 use super::speculative::{self, Speculative};
-use super::{disaggregated, model, models, plugins, suggest};
+use super::{admission, disaggregated, lora, model, models, plugins, suggest};
 use crate::cluster::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
+use crate::lora::LoraSettings;
 use crate::metrics::{Expectation, FlopsModel, Load, Slo};
 use crate::model::ModelSpec;
-use crate::registry::{AnyPolicy, AnyRouter, AnyTiming, Registry};
+use crate::registry::{AnyAdmission, AnyPolicy, AnyRouter, AnyTiming, Registry};
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
 use crate::speculation::{self, Speculation};
@@ -61,6 +63,10 @@ pub struct Configuration {
     pub prefix_caching: bool,
     /// Speculative decoding, if it is on.
     pub speculative: Option<Speculative>,
+    /// LoRA adapters, if any are served.
+    pub lora: Option<LoraSettings>,
+    /// Host memory for KV blocks, if the engine uses it.
+    pub offload: Option<KvOffload>,
     /// Milliseconds from a request's arrival until the engine has it.
     pub api_overhead_ms: f64,
     /// Share of the device's memory that the engine takes.
@@ -81,6 +87,8 @@ pub struct Configuration {
     pub time_limit_s: Option<f64>,
     /// Objectives.
     pub slo: Option<Slo>,
+    /// Admission control, if there is any.
+    pub admission: Option<Box<dyn AnyAdmission>>,
     /// The model's name under `models`; empty for a scenario with one model.
     pub served_as: String,
     /// On which GPUs this model and those beside it run.
@@ -220,6 +228,9 @@ pub(super) fn resolve(
         Ok((configuration, common))
     };
     if let Some(sides) = disaggregated::read(document)? {
+        for side in [&sides.prefill, &sides.decode] {
+            admission::no_adapters(side, "`disaggregated`")?;
+        }
         let (prefill, common) = one(&sides.prefill, warnings)?;
         // What holds for both has been said.
         let mut noticed = Vec::new();
@@ -231,6 +242,7 @@ pub(super) fn resolve(
         return Ok((disaggregated::join(&sides, prefill, decode)?, common));
     }
     let Some(several) = models::read(document)? else { return one(document, warnings) };
+    admission::goes_with_models(&several)?;
     let mut all = Vec::new();
     let mut common = None;
     for part in several.parts {
@@ -254,19 +266,24 @@ pub(super) fn resolve(
     }
 }
 
-struct Checker<'a> {
-    document: &'a Document,
+pub(super) struct Checker<'a> {
+    pub(super) document: &'a Document,
     base_dir: &'a Path,
     registry: &'a Registry,
 }
 
 impl Checker<'_> {
-    fn span(&self, path: &str) -> Span {
+    pub(super) fn span(&self, path: &str) -> Span {
         self.document.locate_nearest(path)
     }
 
     /// A complaint about the value at `path`.
-    fn error(&self, path: &str, found: impl std::fmt::Display, expected: &str) -> Box<Diagnostic> {
+    pub(super) fn error(
+        &self,
+        path: &str,
+        found: impl std::fmt::Display,
+        expected: &str,
+    ) -> Box<Diagnostic> {
         Box::new(plugins::setting_error(
             self.document,
             "",
@@ -361,6 +378,8 @@ impl Checker<'_> {
             Some("RoundRobin"),
         )?;
         router.check().map_err(|error| self.settings("cluster.router", &error))?;
+        lora::check(raw, &model, policy.as_ref(), router.as_ref())
+            .map_err(|error| self.settings("", &error))?;
         let api_overhead_ms = raw.engine.api_overhead_ms;
         if !(0.0..=MOST_API_OVERHEAD_MS).contains(&api_overhead_ms) {
             let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
@@ -376,7 +395,9 @@ impl Checker<'_> {
                 Some((settings, checked))
             }
         };
-        let draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
+        let mut draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
+        // Slots of adapters are weights beside the model's, as a drafter's are.
+        draft_memory.weight_bytes += lora::slot_bytes(raw, &model, parallel);
         let (limits, memory) =
             self.engine(raw, (&model, draft_memory), device, parallel, policy.as_ref(), warnings)?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
@@ -410,6 +431,7 @@ impl Checker<'_> {
             let place = self.document.place(&self.span("workload"));
             warnings.push(Diagnostic::warning(warning).at(place, "of this workload"));
         }
+        let admission = admission::read(self.document, self.registry, raw)?;
         let longest = if limits.vidur_lengths { u32::MAX } else { limits.max_model_len };
         self.lengths_fit(raw, &workload, longest, warnings)?;
         let prefix_caching =
@@ -419,6 +441,13 @@ impl Checker<'_> {
             let error = self.error("engine.vidur_lengths", true, expected);
             return Err(Box::new((*error).help("or set enable_prefix_caching: false")));
         }
+        let bytes_per_token = model.kv_bytes_per_token(parallel) + draft_memory.kv_bytes_per_token;
+        let offload = kv_offload::build(
+            &raw.engine,
+            (policy.as_ref(), &limits, prefix_caching),
+            (parallel, bytes_per_token),
+        )
+        .map_err(|error| self.settings("", &error))?;
         Ok(Configuration {
             name: name.to_owned(),
             model,
@@ -433,6 +462,8 @@ impl Checker<'_> {
             limits,
             prefix_caching,
             speculative,
+            lora: raw.engine.lora.clone(),
+            offload,
             api_overhead_ms,
             gpu_memory_utilization: raw.engine.gpu_memory_utilization,
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,
@@ -443,6 +474,7 @@ impl Checker<'_> {
             workload,
             time_limit_s: raw.time_limit_s,
             slo: raw.slo.clone(),
+            admission,
             served_as: String::new(),
             gpus: GpuSharing::Own,
             disaggregated: None,
@@ -547,49 +579,5 @@ impl Checker<'_> {
         })?;
         limits.num_blocks = plan.num_blocks;
         Ok((limits, Some(plan)))
-    }
-
-    /// Warns of requests that are too long, and refuses a workload of nothing else.
-    fn lengths_fit(
-        &self,
-        raw: &RawScenario,
-        workload: &Workload,
-        max_model_len: u32,
-        warnings: &mut Vec<Diagnostic>,
-    ) -> Result<(), Box<Diagnostic>> {
-        if workload.max_total_hint().is_some_and(|most| most <= max_model_len) {
-            return Ok(());
-        }
-        let survey = workload.survey(raw.seed, max_model_len);
-        let path = if raw.workload.trace.is_some() { "workload.trace" } else { "workload.lengths" };
-        let place = self.document.place(&self.span(path));
-        let (over, all) = (survey.over_limit, survey.requests);
-        if all == 0 {
-            return Err(self.error(
-                "workload",
-                "without a single request",
-                "at least one to arrive",
-            ));
-        }
-        if over == 0 {
-            return Ok(());
-        }
-        let text = format!(
-            "{over} of {all} requests are longer than max_model_len {max_model_len} (the longest has {} tokens)",
-            survey.longest_total
-        );
-        if over == all {
-            return Err(Box::new(
-                Diagnostic::error(text)
-                    .at(place, "none of these can be served")
-                    .help("raise engine.max_model_len, or shorten the requests (max_total)"),
-            ));
-        }
-        warnings.push(
-            Diagnostic::warning(text)
-                .at(place, "these will be rejected")
-                .help("`max_total` keeps lengths within a limit"),
-        );
-        Ok(())
     }
 }

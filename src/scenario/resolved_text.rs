@@ -132,10 +132,17 @@ fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     if c.limits.vidur_lengths {
         engine.push("vidur_lengths: true".to_owned());
     }
+    if let Some(lora) = &c.lora {
+        engine.push(format!("lora: {}", ron_text(lora)?));
+    }
     if let Some(speculative) = &c.speculative {
         let settings = ron_text(&speculative.settings)?;
         let settings = settings.strip_suffix(')').unwrap_or(&settings);
         engine.push(format!("speculative: {settings}{})", speculative.draft_timing_text()));
+    }
+    if let Some(offload) = &c.offload {
+        engine.push(format!("kv_offload: {}", ron_text(&offload.settings)?));
+        engine.push(format!("preemption_mode: {}", ron_text(&offload.preemption_mode())?));
     }
     let mut sections = vec![
         ("model", model::to_ron(&c.model, c.model_config.as_deref()).map_err(unwritable)?),
@@ -147,6 +154,9 @@ fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     ];
     if let Some(quantization) = &c.quantization {
         sections.push(("quantization", ron_text(quantization)?));
+    }
+    if let Some(admission) = &c.admission {
+        sections.push(("admission", admission.to_ron()));
     }
     if let Some(slo) = &c.slo {
         sections.push(("slo", ron_text(slo)?));

@@ -269,7 +269,13 @@ fn check_expectations(
             models.push(name);
         }
     }
-    match expect::check_all(expectations, &names, &models).first() {
+    let mut classes: Vec<&str> = Vec::new();
+    for name in configurations.iter().flat_map(|one| one.workload.classes()) {
+        if !classes.contains(&name.as_str()) {
+            classes.push(name);
+        }
+    }
+    match expect::check_all(expectations, &names, &models, &classes).first() {
         Some(error) => Err(Box::new(plugins::setting_error(base, "", error))),
         None => Ok(()),
     }

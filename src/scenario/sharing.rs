@@ -44,6 +44,10 @@ pub(super) fn apply(
     if *sharing == GpuSharing::Own {
         return Ok(());
     }
+    if models.iter().any(|model| model.offload.is_some()) {
+        let found = "shared by models with engine.kv_offload";
+        return Err(refuse(document, found, "Own, as models do not share a link to the host"));
+    }
     same_gpus(document, models)?;
     memory_fits(document, models)?;
     let GpuSharing::Spatial(shares) = sharing else { return Ok(()) };

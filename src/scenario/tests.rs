@@ -145,7 +145,7 @@ fn the_resolved_text_is_readable() {
         (metric: "ttft.mean", over: MeanOfSeeds, at_most_ms: 300.0),
         (metric: "running_peak", over: MeanOfSeeds, order: ["max", "paged"]),
     ],
-    output: (batch_metrics: true),
+    output: (request_metrics: true, batch_metrics: true),
 )
 "##);
 }
@@ -309,7 +309,7 @@ tensor_parallel: 0: 2 s.ron:5:45 `0` `cluster.tensor_parallel` is 0, expected a 
 pipeline_parallel: 5: 2 s.ron:5:47 `5` `cluster.pipeline_parallel` is 5, expected a divisor of the 32 layers of Llama-2-7B
 router: RoundRobbin: 2 s.ron:5:56 `RoundRobbin` unknown router `RoundRobbin` | did you mean `RoundRobin`?
 router: RoundRobin(weight: 3): 2 s.ron:5:67 `weight` unknown field `weight`
-router: "RoundRobin": 2 s.ron:5:56 `"RoundRobin"` expected the name of a router, found `"RoundRobin"` | known here: RoundRobin, Random, LeastOutstanding, PowerOfTwo, PrefixAffinity, VidurLor, VllmDataParallel
+router: "RoundRobin": 2 s.ron:5:56 `"RoundRobin"` expected the name of a router, found `"RoundRobin"` | known here: RoundRobin, Random, LeastOutstanding, PowerOfTwo, PrefixAffinity, LoraAffinity, VidurLor, VllmDataParallel
 policy: Vllm(: 2 s.ron:7:17 `Vllm` unknown policy `Vllm` | did you mean `VllmV1`?
 max_num_seq: 128: 2 s.ron:7:24 `max_num_seq` unknown field `max_num_seq` | did you mean `max_num_seqs`?
 max_num_seqs: 0: 2 s.ron:7:38 `0` `engine.policy.max_num_seqs` is 0, expected at least 1

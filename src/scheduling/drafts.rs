@@ -1,6 +1,6 @@
 //! Speculative decoding: what a decoding request feeds, and the blocks that it needs for it.
 
-use super::view::{Fit, PlanView};
+use super::{Fit, PlanView};
 use crate::request::Sequence;
 
 impl PlanView<'_> {

@@ -1,7 +1,7 @@
 //! Planning the decode group as one, where that gives the plan that a walk over its members would,
 //! and batches without it.
 
-use super::view::{Fit, PlanView};
+use super::{Fit, PlanView};
 use crate::cluster::Replica;
 
 impl PlanView<'_> {

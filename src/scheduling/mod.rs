@@ -6,13 +6,19 @@
 //! decode, preempts. Blocks move at once, in the same transaction, because what fits next depends
 //! on it. The operations work on the running requests as a group.
 
+mod adapters;
+mod admit;
 mod drafts;
 mod faster_transformer;
+mod go_on;
 mod group_plan;
 mod light_llm;
 mod orca;
+mod preempt;
+mod reload;
 mod sarathi;
 mod sg_lang;
+mod swap;
 mod system;
 mod view;
 mod vllm_v0;
@@ -23,13 +29,18 @@ use bevy_ecs::component::{Component, Mutable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use admit::Admission;
 pub use faster_transformer::FasterTransformer;
+pub use go_on::{DecodeRule, Fit};
 pub use light_llm::LightLlm;
 pub use orca::{Orca, Reserve};
+pub use preempt::Victim;
 pub use sarathi::Sarathi;
 pub use sg_lang::{SchedulePolicy, SgLang};
+pub use swap::ResumeRule;
+pub(crate) use swap::Swapped;
 pub(crate) use system::plan;
-pub use view::{Admission, DecodeRule, Fit, PlanView, Victim};
+pub use view::PlanView;
 pub use vllm_v0::VllmV0;
 pub use vllm_v1::{Queueing, VllmV1};
 pub use waiting::{RunningRequest, WaitingRequest};
@@ -112,9 +123,25 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
         false
     }
 
+    /// Whether it serves more urgent requests first: for estimates of who waits for whom.
+    fn schedules_by_priority(&self) -> bool {
+        false
+    }
+
+    /// Whether it passes over waiting requests whose LoRA adapter would be one too many
+    /// ([`PlanView::adapter_fits`]).
+    fn serves_adapters(&self) -> bool {
+        false
+    }
+
     /// Whether its replicas can hand requests over or take them from others: the blocks are each
     /// request's own, and a decoding one gets them as it needs them.
     fn disaggregates(&self) -> bool {
+        false
+    }
+
+    /// Whether it lets requests go on that were preempted by swapping ([`PlanView::resume`]), before any that waits.
+    fn swaps(&self) -> bool {
         false
     }
 

@@ -8,7 +8,7 @@ use super::vllm_v0::{
     leaves_watermark, one_per_stage, reject_if_never_fits, spare_or_needed, watermark_blocks,
 };
 use super::{
-    Admission, BatchLimits, DecodeRule, EngineLimits, PlanView, Policy, at_least_one,
+    Admission, BatchLimits, DecodeRule, EngineLimits, PlanView, Policy, ResumeRule, at_least_one,
     share_below_one,
 };
 use crate::scenario::SettingError;
@@ -72,6 +72,10 @@ impl Policy for Sarathi {
         true
     }
 
+    fn swaps(&self) -> bool {
+        !self.vidur_spare_block && !self.vidur_partial_restart && !self.vidur_batch_cap
+    }
+
     fn plan(&mut self, view: &mut PlanView<'_>) {
         view.decode(DecodeRule {
             limit: (self.max_num_seqs / view.limits().stages) as usize,
@@ -80,7 +84,16 @@ impl Policy for Sarathi {
         });
         view.extend_prefills(self.chunk_size);
         view.sort_running_by_arrival();
-        self.admit(view);
+        view.resume(ResumeRule {
+            max_num_seqs: self.max_num_seqs as usize,
+            limit: (self.max_num_seqs / view.limits().stages) as usize,
+            prefill_budget: self.chunk_size,
+            watermark: watermark_blocks(self.watermark, view.limits()),
+            ..ResumeRule::default()
+        });
+        if view.num_swapped() == 0 {
+            self.admit(view);
+        }
         view.hold_until_change();
     }
 }

@@ -3,11 +3,10 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
-use super::view::{Fit, PlanView};
-use super::{EngineLimits, Policy};
+use super::{EngineLimits, Fit, PlanView, Policy};
 use crate::batch::{Batch, BlockChange};
 use crate::cluster::{Replica, StageQueue, Stages};
-use crate::kv::{BlockStore, KvBlock};
+use crate::kv::{BlockQuery, BlockRows};
 use crate::metrics::RequestStatus;
 use crate::request::{RequestQuery, Sequence};
 use crate::sim::{Agenda, Engine, Event, Instant, Ledger, Ready, Worklists, depart, receive, send};
@@ -23,7 +22,7 @@ pub(crate) struct Floor<'w, 's> {
     queues: Query<'w, 's, &'static mut StageQueue>,
     batches: Query<'w, 's, &'static mut Batch>,
     requests: RequestQuery<'w, 's>,
-    blocks: Query<'w, 's, &'static mut KvBlock>,
+    blocks: BlockQuery<'w, 's>,
 }
 
 /// Memory that plans reuse.
@@ -48,15 +47,8 @@ pub(crate) fn plan<P: Policy>(
     if touched.is_empty() {
         return Ok(());
     }
-    let mut tables = floor.blocks.contiguous_iter_mut().map_err(|e| e.to_string())?;
-    let mut table = tables.next();
-    let mut blocks = BlockStore {
-        spawned: match &mut table {
-            Some(table) => table.bypass_change_detection(),
-            None => &mut [],
-        },
-        staged: &mut lists.staged,
-    };
+    let mut rows = BlockRows::of(&mut floor.blocks)?;
+    let mut blocks = rows.with(&mut lists.staged);
     let now = floor.agenda.now();
     let scratch = &mut *scratch;
     for &(_, entity) in touched {
@@ -90,6 +82,7 @@ pub(crate) fn plan<P: Policy>(
                 group_planned: false,
                 changes: &mut scratch.changes,
                 planned_tokens: 0,
+                predictor: &*pool.predictor,
                 drafts,
                 preempted: 0,
                 committed: std::mem::take(&mut committed),
@@ -125,6 +118,13 @@ pub(crate) fn plan<P: Policy>(
                 let group = with_group.then_some(&mut replica.decoding);
                 batch.fill(ledger.planned, group, &mut scratch.planned, exactly);
                 batch.grows = fit != Fit::Reserved;
+                if let (Some(lora), Some(adapters)) = (&pool.lora, &mut replica.adapters) {
+                    batch.adapters = Some(adapters.prepare(lora, &batch.members));
+                    ledger.totals.adapters.add(&adapters.take_totals());
+                }
+                if let Some(host) = replica.pool.host_mut() {
+                    batch.copies = Some(host.take_copies());
+                }
                 ledger.planned += 1;
                 replica.free_slots.pop();
                 let Some(&first) = stages.entities().first() else { break };

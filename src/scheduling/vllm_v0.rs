@@ -4,7 +4,8 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy, at_least_one, share_below_one,
+    BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy, ResumeRule, at_least_one,
+    share_below_one,
 };
 use crate::scenario::SettingError;
 
@@ -64,8 +65,15 @@ impl Policy for VllmV0 {
         true
     }
 
+    fn swaps(&self) -> bool {
+        !self.vidur_spare_block && !self.vidur_idle
+    }
+
     fn plan(&mut self, view: &mut PlanView<'_>) {
-        self.admit(view);
+        // What was swapped out comes before what waits.
+        if view.num_swapped() == 0 {
+            self.admit(view);
+        }
         if view.planned() > 0 {
             return;
         }
@@ -74,6 +82,12 @@ impl Policy for VllmV0 {
             limit: (self.max_num_seqs / view.limits().stages) as usize,
             fit: spare_or_needed(self.vidur_spare_block),
             vidur_partial_restart: false,
+        });
+        view.resume(ResumeRule {
+            max_num_seqs: self.max_num_seqs as usize,
+            limit: (self.max_num_seqs / view.limits().stages) as usize,
+            watermark: watermark_blocks(self.watermark, view.limits()),
+            ..ResumeRule::default()
         });
         view.hold_until_change();
         if self.vidur_idle {

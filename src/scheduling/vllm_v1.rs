@@ -5,7 +5,9 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::vllm_v0::reject_if_never_fits;
-use super::{Admission, BatchLimits, EngineLimits, PlanView, Policy, Victim, at_least_one};
+use super::{
+    Admission, BatchLimits, EngineLimits, PlanView, Policy, ResumeRule, Victim, at_least_one,
+};
 use crate::scenario::SettingError;
 
 /// In which order requests are served (vLLM's `scheduling_policy`).
@@ -122,6 +124,14 @@ impl Policy for VllmV1 {
         if self.async_scheduling { 0.0 } else { VllmV1::SYNCHRONOUS_STEP_MS }
     }
 
+    fn serves_adapters(&self) -> bool {
+        true
+    }
+
+    fn schedules_by_priority(&self) -> bool {
+        self.scheduling_policy == Queueing::Priority
+    }
+
     fn is_asynchronous(&self) -> bool {
         self.async_scheduling
     }
@@ -138,6 +148,10 @@ impl Policy for VllmV1 {
         true
     }
 
+    fn swaps(&self) -> bool {
+        true
+    }
+
     fn plan(&mut self, view: &mut PlanView<'_>) {
         view.sort_running_by_admission();
         let victim = match self.scheduling_policy {
@@ -150,7 +164,16 @@ impl Policy for VllmV1 {
         };
         view.advance(self.max_num_batched_tokens, chunk, victim);
         if view.preempted() == 0 {
-            self.admit(view, chunk);
+            view.resume(ResumeRule {
+                max_num_seqs: self.max_num_seqs as usize,
+                budget: self.max_num_batched_tokens,
+                chunk,
+                by_priority: self.scheduling_policy == Queueing::Priority,
+                ..ResumeRule::default()
+            });
+            if view.num_swapped() == 0 {
+                self.admit(view, chunk);
+            }
         }
         view.hold_until_change();
     }
@@ -187,10 +210,16 @@ impl VllmV1 {
     /// Index and prompt of the waiting request that is next.
     fn next(&self, view: &PlanView<'_>) -> Option<(usize, u32)> {
         match self.scheduling_policy {
+            Queueing::Fcfs if view.limits_adapters() => view
+                .waiting()
+                .enumerate()
+                .find(|(index, _)| view.adapter_fits(*index))
+                .map(|(index, r)| (index, r.prompt_tokens())),
             Queueing::Fcfs => view.first_waiting().map(|head| (0, head.prompt_tokens())),
             Queueing::Priority => view
                 .waiting()
                 .enumerate()
+                .filter(|(index, _)| view.adapter_fits(*index))
                 .min_by_key(|(index, r)| (r.priority(), r.arrived_at(), *index))
                 .map(|(index, r)| (index, r.prompt_tokens())),
         }

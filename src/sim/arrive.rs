@@ -37,6 +37,8 @@ struct Stream {
     clients: Option<Clients>,
     /// From a request's arrival until the engine has it.
     api_overhead: Nanos,
+    /// After which a client whose request was not admitted sends the next one.
+    retry_after: Nanos,
     until: Option<Nanos>,
     window: Window,
     last: Option<Nanos>,
@@ -57,11 +59,37 @@ impl Clients {
         if self.fresh > 0 { Some(Nanos::ZERO) } else { self.free_since.front().copied() }
     }
 
+    /// One more has no request under way from then on.
+    fn free_at(&mut self, time: Nanos) {
+        let place = self.free_since.partition_point(|&since| since <= time);
+        self.free_since.insert(place, time);
+    }
+
     /// The first of them sends a request.
     fn send(&mut self) {
         match self.fresh.checked_sub(1) {
             Some(fresh) => self.fresh = fresh,
             None => _ = self.free_since.pop_front(),
+        }
+    }
+}
+
+/// How a request ended, as far as it matters for those that follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Finished,
+    /// No replica could ever serve it.
+    Rejected,
+    /// By admission control.
+    NotAdmitted,
+}
+
+impl Ended {
+    pub fn of(status: &RequestStatus) -> Ended {
+        match status {
+            RequestStatus::Finished => Ended::Finished,
+            RequestStatus::Rejected(_) | RequestStatus::Unfinished => Ended::Rejected,
+            RequestStatus::NotAdmitted(_) => Ended::NotAdmitted,
         }
     }
 }
@@ -88,8 +116,8 @@ impl Arrivals {
     }
 
     /// A request ended now: another one may start because of it.
-    pub fn release(&mut self, request: &Request, finished: bool, now: Nanos) {
-        self.streams[request.pool as usize].release(request.source_id, finished, now);
+    pub fn release(&mut self, request: &Request, how: Ended, now: Nanos) {
+        self.streams[request.pool as usize].release(request.source_id, how, now);
     }
 
     /// The next request that arrives now; of several pools' the first pool's.
@@ -119,6 +147,7 @@ impl Stream {
                 .concurrency
                 .map(|fresh| Clients { fresh, free_since: VecDeque::new() }),
             api_overhead: traffic.api_overhead,
+            retry_after: traffic.retry_after,
             until: traffic.until,
             window: traffic.window,
             last: None,
@@ -160,12 +189,16 @@ impl Stream {
 
     /// A request ended now: the one that follows it is sent, or in a closed loop another one may
     /// start.
-    fn release(&mut self, id: u64, finished: bool, now: Nanos) {
-        if let Some(mut next) = self.source().ended(id, finished, now) {
+    fn release(&mut self, id: u64, how: Ended, now: Nanos) {
+        if let Some(mut next) = self.source().ended(id, how == Ended::Finished, now) {
             next.arrived_at = next.arrived_at.max(now);
             self.following.insert((next.arrived_at, next.id), next);
         } else if let Some(clients) = &mut self.clients {
-            clients.free_since.push_back(now);
+            match how {
+                // Who is turned away does not try again at once, and again for ever.
+                Ended::NotAdmitted => clients.free_at(now + self.retry_after),
+                Ended::Finished | Ended::Rejected => clients.free_at(now),
+            }
         }
     }
 
@@ -220,6 +253,8 @@ pub(crate) fn arrive(
             id: new.id,
             source_id: arrival.source_id,
             pool: index,
+            class: new.class,
+            adapter: new.adapter,
             arrived_at: new.arrived_at,
             inter_arrival: arrival.inter_arrival,
             prompt_tokens: new.prompt_tokens,
@@ -231,7 +266,9 @@ pub(crate) fn arrive(
             first_stage_at: None,
             first_token_at: None,
             cached_tokens: 0,
+            reloaded_tokens: 0,
             restarts: 0,
+            swaps: 0,
             handed_over: None,
             kv_transfer: Nanos::ZERO,
             drafting: pool

@@ -50,20 +50,18 @@ impl Books<'_, '_> {
     /// Adds what the iterations held beyond the counts to the integrals, and their gaps between
     /// tokens, of `counted` requests each. Returns the sum of their times.
     fn integrate(&mut self, batch: &Batch, growth: Option<&Growth>, counted: u64) -> StageTime {
-        let totals = &mut self.ledger.totals;
-        let (mut sum, mut used, mut allocated) = (StageTime::default(), 0_u128, 0_u128);
-        for (step, held) in batch.run.steps[1..].iter().zip(held(batch, growth)) {
-            let span = step.time.total;
-            sum += step.time;
-            used += u128::from(span.0) * u128::from(held.tokens);
-            allocated += u128::from(span.0) * u128::from(held.blocks);
-            if counted > 0 {
-                totals.inter_token.record(span, counted);
-            }
+        let (mut used, mut allocated) = (0_u128, 0_u128);
+        for (Nanos(span), held) in batch.run.spans().zip(held(batch, growth)) {
+            used += u128::from(span) * u128::from(held.tokens);
+            allocated += u128::from(span) * u128::from(held.blocks);
         }
+        let totals = &mut self.ledger.totals;
         totals.kv_used_integral += used;
         totals.kv_allocated_integral += allocated;
-        sum
+        if counted > 0 {
+            totals.inter_token.record_each(batch.run.spans(), counted);
+        }
+        batch.run.rest()
     }
 
     /// Adds `more` iterations of decoding requests to the totals.
@@ -76,9 +74,9 @@ impl Books<'_, '_> {
         // In each iteration every context is one token longer than in the one before.
         let context = batch.shape.decode_context;
         totals.context_products += more * context + size * (more * (more + 1) / 2);
-        if let Some(last) = batch.run.steps.last() {
-            totals.end = totals.end.max(last.end.tick);
-            self.ledger.digest(last.end.tick.0);
+        if let Some(last) = batch.run.ends.last() {
+            totals.end = totals.end.max(last.tick);
+            self.ledger.digest(last.tick.0);
         }
         self.ledger.digest(batch.id + more);
     }
@@ -92,9 +90,8 @@ impl Books<'_, '_> {
         commit: &Commit<'_, '_>,
     ) {
         let first = batch.id;
-        for (number, held) in (1..batch.run.steps.len()).zip(held(batch, growth)) {
-            let (start, end) =
-                (batch.run.steps[number - 1].end.tick, batch.run.steps[number].end.tick);
+        for (number, held) in (1..batch.run.ends.len()).zip(held(batch, growth)) {
+            let (start, end) = (batch.run.ends[number - 1].tick, batch.run.ends[number].tick);
             self.report(batch, first + number as u64, stage, end, start, commit);
             if let Some(series) = &mut self.ledger.series {
                 series.add_held(start, end, held.tokens, held.blocks);
@@ -111,6 +108,16 @@ impl Books<'_, '_> {
         commit: &mut Commit<'_, '_>,
     ) -> Result {
         let Replica { decoding, pool, .. } = replica;
+        if batch.run.grows && !pool.caches_prefixes() {
+            let (requests, counts) = (&mut self.requests, &mut self.ledger.counts);
+            decoding.take_blocks(more, |entity, count| {
+                let (mut table, ..) = requests.get_mut(entity)?;
+                pool.allocate(count, &mut table, commit.blocks);
+                counts.allocated += u64::from(count);
+                Ok(())
+            })?;
+            return Ok(());
+        }
         let caches = pool.caches_prefixes();
         for number in 1..=more {
             decoding.block_changes(number, batch.run.grows, caches, &mut self.changes);

@@ -6,6 +6,7 @@ use bevy_ecs::error::FallbackErrorHandler;
 use bevy_ecs::prelude::*;
 use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor};
 
+use super::admit::{Gates, admit};
 use super::arrive::{Arrivals, arrive};
 use super::finish::finish;
 use super::launch::{cut_off_runs, launch};
@@ -17,8 +18,9 @@ use super::{
 };
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
-use crate::kv::{BlockPool, spawn_staged_blocks};
-use crate::metrics::{BatchRecords, RequestStatus, RunSink, RunTotals};
+use crate::kv::{BlockPool, StagedBlocks, spawn_staged_blocks};
+use crate::lora::Adapters;
+use crate::metrics::{BatchRecords, OffloadTotals, RequestStatus, RunSink, RunTotals};
 use crate::request::{Request, Sequence};
 use crate::scheduling::EngineLimits;
 
@@ -108,7 +110,8 @@ impl Simulation {
         let mut world = World::new();
         let mut step = Step::default();
         step.finish.add_systems(finish.in_set(Phase::Finish));
-        step.arrive.configure_sets((Phase::Arrive, Phase::Route, Phase::CutOff).chain());
+        step.arrive
+            .configure_sets((Phase::Arrive, Phase::Admit, Phase::Route, Phase::CutOff).chain());
         step.arrive.add_systems((arrive.in_set(Phase::Arrive), cut_off_runs.in_set(Phase::CutOff)));
         let routers =
             spec.pools.iter().map(|pool| (pool.router.kind(), pool.router.route_system()));
@@ -128,6 +131,7 @@ impl Simulation {
         let mut replicas = Vec::new();
         let mut pools = Vec::new();
         let mut traffic = Vec::new();
+        let mut gates = Vec::new();
         let receivers: Vec<u32> =
             spec.pools.iter().filter_map(|pool| Some(pool.hand_over?.to)).collect();
         for (pool, index) in spec.pools.into_iter().zip(0..) {
@@ -135,7 +139,11 @@ impl Simulation {
             let speculates = pool.speculation.is_some();
             // Requests leave in mid-life, or come then.
             let hands = pool.hand_over.is_some() || receivers.contains(&index);
-            let grouped = pool.limits.stages == 1 && !spec.plain_lists && !speculates && !hands;
+            // Every member of a batch may want another adapter, and a step may wait for it.
+            let adapts = pool.lora.is_some();
+            let offloads = pool.host.is_some();
+            let plain = spec.plain_lists || speculates || hands || adapts || offloads;
+            let grouped = pool.limits.stages == 1 && !plain;
             let form = if grouped { Form::Grouped } else { Form::AlwaysPlain };
             let first_replica = replicas.len() as u32;
             let mut limits = pool.limits;
@@ -161,6 +169,7 @@ impl Simulation {
                 limits,
                 prefix_caching: pool.prefix_caching,
                 speculation: pool.speculation,
+                lora: pool.lora,
                 name: pool.name,
                 seed: spec.seed,
                 predictor: pool.predictor,
@@ -168,16 +177,25 @@ impl Simulation {
                 fast_forward: !spec.exact_steps
                     && !speculates
                     && !hands
+                    && !adapts
+                    && !offloads
                     && limits.stages == 1
                     // Who takes turns with others cannot know when its next iteration starts.
                     && pool.shared_gpus.is_none()
                     && (single || spec.batch_records != BatchRecords::Each),
                 first_replica,
             });
+            gates.push(pool.admission);
             traffic.push(pool.traffic);
         }
+        if gates.iter().any(Option::is_some) {
+            step.arrive.add_systems(admit.in_set(Phase::Admit));
+            world.insert_resource(Gates(gates));
+        }
         world.init_resource::<Agenda>();
-        world.init_resource::<Worklists>();
+        let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
+        let staged = StagedBlocks::new(caching);
+        world.insert_resource(Worklists { staged, ..Worklists::default() });
         world.insert_resource(Arrivals::new(traffic.into_iter()));
         world.insert_resource(FallbackErrorHandler(|error, context| {
             // Handlers are plain functions; the error travels on to the driver as a panic payload
@@ -277,12 +295,18 @@ impl Simulation {
         let mut unfinished: Vec<Sequence> = Vec::new();
         let pools = self.world.resource::<Engine>().pools.len();
         let mut peak_blocks = vec![0; pools];
+        let mut offload: Vec<Option<OffloadTotals>> = vec![None; pools];
         let mut lists = self.world.query::<AnyOf<(&Replica, &Batch)>>();
         for (replica, batch) in lists.iter(&self.world) {
             if let Some(replica) = replica {
-                peak_blocks[replica.pool_index as usize] += u64::from(replica.peak_blocks);
+                let pool = replica.pool_index as usize;
+                peak_blocks[pool] += u64::from(replica.peak_blocks);
+                if let Some(host) = replica.pool.host() {
+                    offload[pool].get_or_insert_default().add(&host.totals);
+                }
                 unfinished.extend(replica.waiting.iter().chain(&replica.running));
                 unfinished.extend(replica.decoding.members());
+                unfinished.extend(replica.swapped.iter().map(|swapped| swapped.sequence));
                 unfinished.extend(&replica.transfers.handed);
                 unfinished.extend(replica.transfers.on_the_way());
             }
@@ -302,8 +326,13 @@ impl Simulation {
         for row in ledger.series.iter_mut().flat_map(|series| series.take_rest(end, &counts)) {
             sink.interval(&row);
         }
-        for ((peak, left), pool) in peak_blocks.into_iter().zip(left).zip(0..) {
+        for (((peak, left), offload), pool) in
+            peak_blocks.into_iter().zip(left).zip(offload).zip(0..)
+        {
             ledger.open(pool);
+            if let Some(offload) = offload {
+                ledger.totals.offload.get_or_insert_default().add(&offload);
+            }
             ledger.totals.unfinished = left;
             ledger.totals.kv_allocated_peak = peak;
         }
@@ -342,10 +371,11 @@ fn spawn_replica(
     gpus: &[Entity],
 ) -> Entity {
     let index = place.replica;
-    let pool = BlockPool::new(limits.num_blocks, spec.prefix_caching);
+    let pool = BlockPool::new(limits.num_blocks, spec.prefix_caching).with_host(spec.host);
     let mut replica = Replica::new(index, pool, limits.block_size, place.form);
     replica.pool_index = place.pool;
     replica.asynchronous = spec.policy.is_asynchronous();
+    replica.adapters = spec.lora.as_ref().map(|lora| Box::new(Adapters::new(lora)));
     let entity = world.spawn(replica).id();
     spec.policy.insert(world, entity);
     let stages: Vec<Entity> = (0..limits.stages)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
 
+use crate::lora::Lora;
 use crate::metrics::BatchRecords;
 use crate::scheduling::EngineLimits;
 use crate::sim::{HandOver, Nanos};
@@ -31,6 +32,8 @@ pub(crate) struct Pool {
     pub prefix_caching: bool,
     /// How requests speculate, if they do.
     pub speculation: Option<Speculation>,
+    /// The LoRA adapters that it serves, if any.
+    pub lora: Option<Lora>,
     /// Its name, which its random streams depend on.
     pub name: String,
     /// The run's seed.

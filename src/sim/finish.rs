@@ -3,11 +3,12 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
+use super::launch::go_on;
 use super::speculate::Verified;
 use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
 use crate::batch::{Batch, BlockChange};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
-use crate::kv::{BlockStore, BlockTable, KvBlock};
+use crate::kv::{BlockQuery, BlockRows, BlockStore, BlockTable};
 use crate::metrics::{BatchRecord, BatchRecords, RequestStatus};
 use crate::request::{RequestQuery, Sequence};
 use crate::speculation::Speculation;
@@ -32,20 +33,13 @@ pub(crate) fn finish(
     mut stages: Query<(&Stage, &mut StageQueue)>,
     mut batches: Query<(&mut Batch, &BatchOf)>,
     mut replicas: Query<&mut Replica>,
-    mut blocks: Query<&mut KvBlock>,
+    mut blocks: BlockQuery,
     mut books: Books,
 ) -> Result {
     let now = agenda.now();
     let lists = &mut *lists;
-    let mut tables = blocks.contiguous_iter_mut().map_err(|e| e.to_string())?;
-    let mut table = tables.next();
-    let mut blocks = BlockStore {
-        spawned: match &mut table {
-            Some(table) => table.bypass_change_detection(),
-            None => &mut [],
-        },
-        staged: &mut lists.staged,
-    };
+    let mut rows = BlockRows::of(&mut blocks)?;
+    let mut blocks = rows.with(&mut lists.staged);
     while let Some(event) = agenda.pop_due() {
         let (ending, launch) = match event {
             Event::StageEnd(stage, launch) => (stage, launch),
@@ -68,7 +62,18 @@ pub(crate) fn finish(
             continue;
         }
         let (index, next) = (stage.index, stage.next);
-        let Some(slot) = queue.current.take() else { continue };
+        let Some(slot) = queue.current else { continue };
+        if let Ok((mut batch, _)) = batches.get_mut(slot)
+            && batch.run.goes_on()
+        {
+            let end = go_on(&mut batch, queue.free, stage, &engine, Nanos::MAX);
+            if end != queue.free {
+                (queue.free, batch.ready) = (end, end);
+                agenda.push(end.tick, Event::StageEnd(ending, launch));
+                continue;
+            }
+        }
+        queue.current = None;
         lists.to_serve.push(ending);
         if let Some(next) = next {
             stages.get_mut(next)?.1.fifo.push_back(slot);
@@ -127,9 +132,9 @@ impl Books<'_, '_> {
         stage: u32,
         commit: &mut Commit<'_, '_>,
     ) -> Result {
-        let first_end = match batch.run.steps.as_slice() {
-            [first, _, ..] => first.end.tick,
-            _ => commit.now,
+        let first_end = match batch.run.iterations() {
+            0 | 1 => commit.now,
+            _ => batch.run.first_end(),
         };
         replica.last_end = batch.ready;
         self.count(batch, stage, first_end, batch.scheduled_at, commit);
@@ -321,6 +326,9 @@ pub(crate) fn depart(
 ) {
     let moved = replica.give_back(member, table, block_size, blocks);
     replica.holding -= 1;
+    if let Some(adapters) = &mut replica.adapters {
+        adapters.leave(member.adapter);
+    }
     ledger.counts.allocated -= u64::from(moved.blocks);
     ledger.counts.used -= u64::from(moved.tokens);
     ledger.counts.running -= 1;

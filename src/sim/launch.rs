@@ -42,10 +42,23 @@ pub(crate) fn launch(
         let batch = &mut *batches.get_mut(slot)?;
         let position = StagePosition { index: stage.index, count: stage.count };
         let predictor = &engine.pool(stage.pool).predictor;
-        let time = predictor.stage_time(&batch.shape, position);
+        let mut time = predictor.stage_time(&batch.shape, position);
+        if let Some(adapters) = batch.adapters {
+            time.total += adapters.load + adapters.compute;
+            time.transferred += adapters.compute;
+        }
         let start = batch.ready.later(queue.free).later(gpus_free);
         // Both may be in the past: a request has just arrived.
         let start = if start.tick == now { start } else { Instant::at(now) };
+        let time = match batch.copies.take() {
+            None => time,
+            Some(copies) => {
+                let (time, waiting) = copies.delay(time);
+                ledger.open(stage.pool);
+                ledger.totals.offload.get_or_insert_default().waiting += waiting;
+                time
+            }
+        };
         let (mut end, time) = ended(start, time);
         if stage.index == 0 {
             batch.started_at = now;
@@ -55,18 +68,8 @@ pub(crate) fn launch(
         ledger.count_busy(time, !batch.shape.prefills.is_empty());
         batch.run.begin(end, time);
         if batch.run.most > 1 {
-            let stop = stop_at(&engine, &arrivals, now).min(batch.run.until);
-            let mut shape = batch.shape.clone();
-            while batch.run.iterations() < batch.run.most && end.tick < stop {
-                shape.next_decode();
-                let time = predictor.stage_time(&shape, position);
-                let (next, time) = ended(end, time);
-                if engine.time_limit.is_some_and(|limit| next.tick > limit) {
-                    break;
-                }
-                end = next;
-                batch.run.push(end, time);
-            }
+            batch.run.shape.clone_from(&batch.shape);
+            end = go_on(batch, end, stage, &engine, stop_at(&engine, &arrivals, now));
         }
         (queue.free, batch.ready) = (end, end);
         if let Some(gpus) = stage.gpus {
@@ -75,6 +78,41 @@ pub(crate) fn launch(
         agenda.push(end.tick, Event::StageEnd(entity, queue.launches));
     }
     Ok(())
+}
+
+/// Iterations that are priced at once while an arrival that nobody knows yet may cut the run off:
+/// those beyond it are priced in vain, and each further piece of a run is an event.
+const PIECE: u32 = 32;
+
+/// Prices the next iterations of a run whose last one so far ends at `end`, until one ends at `stop`
+/// or later. Returns when the last one ends.
+pub(super) fn go_on(
+    batch: &mut Batch,
+    mut end: Instant,
+    stage: &Stage,
+    engine: &Engine,
+    stop: Nanos,
+) -> Instant {
+    let position = StagePosition { index: stage.index, count: stage.count };
+    let predictor = &engine.pool(stage.pool).predictor;
+    let run = &mut batch.run;
+    let stop = stop.min(run.until);
+    let piece = if engine.replicas.len() == 1 { u32::MAX } else { run.iterations() + PIECE };
+    while run.iterations() < run.most.min(piece) && end.tick < stop {
+        run.shape.next_decode();
+        let time = predictor.stage_time(&run.shape, position);
+        let (next, time) = ended(end, time);
+        if engine.time_limit.is_some_and(|limit| next.tick > limit) {
+            run.most = run.iterations();
+            break;
+        }
+        end = next;
+        run.push(end, time);
+    }
+    if end.tick >= stop {
+        run.most = run.iterations();
+    }
+    end
 }
 
 /// When an iteration that begins at `start` ends, and its time in whole nanoseconds.

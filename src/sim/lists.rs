@@ -2,7 +2,7 @@
 
 use bevy_ecs::prelude::*;
 
-use crate::kv::KvBlock;
+use crate::kv::StagedBlocks;
 use crate::metrics::RequestStatus;
 use crate::request::Sequence;
 
@@ -15,7 +15,7 @@ pub(crate) struct Worklists {
     /// Replicas that may plan.
     pub touched: Touched,
     /// Blocks handed out in this step whose entities are not spawned yet.
-    pub staged: Vec<KvBlock>,
+    pub staged: StagedBlocks,
     /// Stages that became idle or got a batch.
     pub to_serve: Vec<Entity>,
     /// Requests that ended, and how.

@@ -4,6 +4,7 @@
 //! schedule is a chain of phases ([`Phase`]); what happens at equal times is decided by their
 //! order and by nothing else.
 
+mod admit;
 mod agenda;
 mod arrive;
 mod commit_run;

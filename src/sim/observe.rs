@@ -2,7 +2,7 @@
 
 use bevy_ecs::prelude::*;
 
-use super::arrive::Arrivals;
+use super::arrive::{Arrivals, Ended};
 use super::{Agenda, Ledger, Nanos, Worklists};
 use crate::metrics::{RequestRecord, RequestStatus};
 use crate::request::{Request, Sequence};
@@ -27,12 +27,16 @@ pub(crate) fn record_ended(
         match status {
             RequestStatus::Finished => ledger.totals.finished += 1,
             RequestStatus::Rejected(_) => ledger.totals.rejected += 1,
+            RequestStatus::NotAdmitted(_) => {
+                ledger.totals.rejected += 1;
+                ledger.totals.not_admitted += 1;
+            }
             RequestStatus::Unfinished => ledger.totals.unfinished += 1,
         }
-        let finished = matches!(status, RequestStatus::Finished);
+        let how = Ended::of(&status);
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         commands.entity(sequence.entity).despawn();
-        arrivals.release(request, finished, agenda.now());
+        arrivals.release(request, how, agenda.now());
     }
     Ok(())
 }
@@ -51,6 +55,8 @@ pub(crate) fn record(
     RequestRecord {
         id: request.id,
         pool: request.pool,
+        class: request.class,
+        adapter: request.adapter,
         replica: request.replica,
         arrived_at: request.arrived_at,
         inter_arrival: request.inter_arrival,
@@ -65,7 +71,9 @@ pub(crate) fn record(
         // first start and the last end is gaps, or a transfer.
         preemption_time: on_stages.since(sequence.execution + request.kv_transfer),
         kv_transfer: request.kv_transfer,
+        reloaded_tokens: request.reloaded_tokens,
         restarts: request.restarts,
+        swaps: request.swaps,
         drafted: request.drafting.as_ref().map_or(0, |drafting| drafting.drafted),
         accepted: request.drafting.as_ref().map_or(0, |drafting| drafting.accepted),
         in_window: request.in_window,

@@ -13,6 +13,8 @@ pub enum Phase {
     Finish,
     /// Brings in the requests that arrive now.
     Arrive,
+    /// Admission control lets each in, or refuses it.
+    Admit,
     /// Picks a replica for each.
     Route,
     /// Cuts off the runs of replicas that got one.
@@ -27,9 +29,10 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in order.
-    pub const ALL: [Phase; 7] = [
+    pub const ALL: [Phase; 8] = [
         Phase::Finish,
         Phase::Arrive,
+        Phase::Admit,
         Phase::Route,
         Phase::CutOff,
         Phase::Schedule,

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use super::arrive::Window;
 use super::{HandOver, Nanos};
+use crate::admission::Gate;
+use crate::kv::HostMemory;
+use crate::lora::Lora;
 use crate::metrics::BatchRecords;
 use crate::registry::{AnyPolicy, AnyRouter};
 use crate::scheduling::EngineLimits;
@@ -55,6 +58,13 @@ pub struct PoolSpec {
     pub shared_gpus: Option<u32>,
     /// Where its requests go when their prompt is processed; `None` if it decodes them itself.
     pub hand_over: Option<HandOver>,
+    /// The LoRA adapters that it serves, if any.
+    pub lora: Option<Lora>,
+    /// Which of its requests are let in; all without it.
+    pub admission: Option<Gate>,
+    /// Host memory behind each replica's KV blocks, if the engine uses it. Without it every policy
+    /// preempts by recomputation. The pool must have one stage, and hand no requests over.
+    pub host: Option<HostMemory>,
     /// The requests that arrive at it.
     pub traffic: Traffic,
 }
@@ -67,6 +77,9 @@ pub struct Traffic {
     pub concurrency: Option<u32>,
     /// From a request's arrival until the engine has it; part of its TTFT and E2E.
     pub api_overhead: Nanos,
+    /// In a closed loop: from the moment when admission control refuses a client's request until
+    /// that client sends its next.
+    pub retry_after: Nanos,
     /// None arrives at or after this time.
     pub until: Option<Nanos>,
     /// Which of them the statistics count, by place in the order of arrivals and arrival time.

@@ -4,15 +4,16 @@ use bevy_ecs::prelude::*;
 
 use crate::batch::Batch;
 use crate::cluster::{BatchOf, Replica};
-use crate::kv::{BlockId, BlockStore, BlockTable, KvBlock};
+use crate::kv::{BlockId, BlockStore, BlockTable, CachedBlock, HostTier, KvBlock, StagedBlocks};
 use crate::request::{Request, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
 use crate::sim::{Counts, Engine, Ledger, Simulation};
 
 /// Compares the simulation's books with what is really there, between two steps: block tables,
 /// pools, free lists and reference counts agree; a block has two holders only if its prefix is
-/// cached; every request is in exactly one place; its tokens fit its blocks; the counts of each pool
-/// are the sums.
+/// cached; every request is in exactly one place; its tokens fit its blocks; what is in host
+/// memory is what was copied there and neither came back nor was dropped; the counts of each pool are the
+/// sums.
 ///
 /// # Errors
 /// A sentence that names the first discrepancy.
@@ -21,6 +22,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let limits: Vec<EngineLimits> =
         world.resource::<Engine>().pools.iter().map(|p| p.limits).collect();
     let mut rows: Vec<KvBlock> = world.query::<&KvBlock>().iter(world).copied().collect();
+    let mut cached: Vec<CachedBlock> = world.query::<&CachedBlock>().iter(world).copied().collect();
     let mut held = vec![Held::default(); rows.len()];
     let mut sums = vec![Counts::default(); limits.len()];
     let mut present = vec![0_u64; limits.len()];
@@ -29,6 +31,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let mut replicas = world.query::<(Entity, &Replica)>();
     let mut batches = world.query::<(&Batch, &BatchOf)>();
     for (entity, replica) in replicas.iter(world) {
+        adapters_add_up(replica, batches.iter(world).filter(|(_, of)| of.0 == entity))?;
         let index = replica.index;
         let pool = replica.pool_index as usize;
         let size = limits[pool].block_size;
@@ -52,6 +55,16 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
             let table = world.get::<BlockTable>(sequence.entity);
             allocated += hold(table, tokens, (pool, size), &mut held)?;
         }
+        for swapped in &replica.swapped {
+            check_place(world, &swapped.sequence, RequestState::Waiting, index)?;
+            equal("blocks of a swapped request", swapped.sequence.blocks, 0)?;
+            let tokens = swapped.sequence.kv_tokens();
+            equal("its blocks in host memory", swapped.copied, tokens.div_ceil(size))?;
+        }
+        let in_host: u32 = replica.swapped.iter().map(|swapped| swapped.copied).sum();
+        let host = replica.pool.host();
+        equal("swapped blocks", host.map_or(0, |host| host.held().0), in_host)?;
+        host.map_or(Ok(()), HostTier::audit)?;
         let transfers = &replica.transfers;
         for sequence in &transfers.handed {
             check_place(world, sequence, RequestState::Waiting, index)?;
@@ -69,7 +82,8 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
             allocated += hold(Some(&group.ended), 0, (pool, size), &mut held)?;
         }
         equal("allocated blocks of a replica", replica.pool.allocated(), allocated)?;
-        let mut blocks = BlockStore { spawned: &mut rows, staged: &mut Vec::new() };
+        let mut staged = StagedBlocks::default();
+        let mut blocks = BlockStore::over(&mut rows, &mut cached, &mut staged);
         let free = replica.pool.free_list(&mut blocks);
         for &BlockId(id) in &free {
             equal("holders of a free block", held[id as usize].holders, 0)?;
@@ -78,7 +92,8 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         equal("blocks of a replica", minted, allocated + free.len() as u32)?;
         let listed = replica.running.len() + grouped.len() + in_batches.len();
         let running = (listed + transfers.on_the_way().count()) as u32;
-        let waiting = (replica.waiting.len() + transfers.handed.len()) as u32;
+        let waiting = replica.waiting.len() + transfers.handed.len() + replica.swapped.len();
+        let waiting = waiting as u32;
         equal("running requests of a replica", replica.holding, running)?;
         let seen = world.resource::<Ledger>().loads.on(index);
         equal("waiting requests as routers see them", seen.0, waiting)?;
@@ -89,9 +104,10 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         sums[pool].waiting += u64::from(waiting);
         places += u64::from(running + waiting);
     }
-    for (block, counted) in rows.iter().zip(&held) {
+    for ((block, counted), id) in rows.iter().zip(&held).zip(0..) {
         equal("references of a block", block.references, counted.holders)?;
-        if counted.holders > 1 && block.hash.is_none() {
+        let hash = |id: usize| cached.get(id).and_then(|cached| cached.hash);
+        if counted.holders > 1 && hash(id).is_none() {
             return Err("a block that is not cached has two holders".to_owned());
         }
         sums[counted.pool].used += u64::from(counted.tokens);
@@ -167,5 +183,29 @@ fn equal<T: PartialEq + std::fmt::Display>(what: &str, is: T, counted: T) -> Res
     match is == counted {
         true => Ok(()),
         false => Err(format!("{what}: {is} in the books, counted {counted}")),
+    }
+}
+
+/// Every admitted request holds its LoRA adapter, and there are no more of these than slots.
+fn adapters_add_up<'a>(
+    replica: &Replica,
+    batches: impl Iterator<Item = (&'a Batch, &'a BatchOf)>,
+) -> Result<(), String> {
+    let Some(adapters) = &replica.adapters else { return Ok(()) };
+    let mut found: std::collections::BTreeMap<u32, u32> = std::collections::BTreeMap::new();
+    let in_batches = batches.flat_map(|(batch, _)| &batch.members);
+    for sequence in replica.running.iter().chain(&replica.lingering).chain(in_batches) {
+        if sequence.adapter != 0 {
+            *found.entry(sequence.adapter).or_default() += 1;
+        }
+    }
+    if found.len() > adapters.max_loras() {
+        return Err(format!("replica {} runs {} adapters", replica.index, found.len()));
+    }
+    match found == *adapters.running() {
+        true => Ok(()),
+        false => {
+            Err(format!("replica {} counts {:?}, has {found:?}", replica.index, adapters.running()))
+        }
     }
 }

@@ -148,6 +148,8 @@ impl RandomScenario {
                     prompt_tokens: total - output_tokens,
                     output_tokens,
                     priority: between(0, 2) as i32,
+                    class: 0,
+                    adapter: None,
                     content: content(between(0, 2), between(1, u64::from(total))),
                 }
             })
@@ -234,6 +236,9 @@ impl RandomScenario {
             predictor: Arc::new(self.time),
             shared_gpus: None,
             hand_over: None,
+            admission: None,
+            lora: None,
+            host: None,
             traffic: Traffic {
                 source: Box::new(List {
                     requests: self.requests.clone(),
@@ -243,6 +248,7 @@ impl RandomScenario {
                 concurrency: self.concurrency,
                 // Arrivals that the engine sees later, in one scenario in three.
                 api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
+                retry_after: Nanos::ZERO,
                 until: None,
                 window: Box::new(|_, _| true),
             },

@@ -228,6 +228,20 @@ pub struct StageTime {
     pub extrapolated: Nanos,
 }
 
+impl StageTime {
+    /// Whether it says more than how long it takes.
+    pub(crate) fn has_parts(&self) -> bool {
+        let parts = [
+            self.attention_prefill,
+            self.attention_decode,
+            self.communication,
+            self.transferred,
+            self.extrapolated,
+        ];
+        parts != [Nanos::ZERO; 5]
+    }
+}
+
 impl AddAssign for StageTime {
     /// Adds the whole nanoseconds; the rests of sums are the clock's.
     fn add_assign(&mut self, other: StageTime) {

@@ -8,6 +8,7 @@
 
 pub mod arrivals;
 mod checks;
+mod classes;
 pub mod conversations;
 mod fit;
 pub mod lengths;
@@ -19,19 +20,23 @@ mod shared;
 mod source;
 mod spec;
 mod survey;
+mod tagged;
 mod ticks;
 pub mod traces;
 mod window;
 
 pub use arrivals::Arrivals;
+pub use classes::ClassSpec;
 pub use conversations::Conversations;
 pub use fit::FitArgs;
 pub use lengths::{LengthPair, Lengths};
 pub use plan::Workload;
 pub use prefix::Prefix;
+pub(crate) use ranks::Ranks;
 pub use replay::TraceReplay;
 pub use spec::{Margin, WorkloadSpec};
 pub use survey::Survey;
+pub(crate) use tagged::Tagged;
 pub use traces::TraceFormat;
 pub use window::Window;
 
@@ -53,6 +58,10 @@ pub struct NewRequest {
     pub output_tokens: u32,
     /// Smaller is more urgent, as in vLLM; only a policy that schedules by priority looks at it.
     pub priority: i32,
+    /// Index of its class; 0 in a workload without classes.
+    pub class: u32,
+    /// The LoRA adapter that it wants, counted from 0; `None` for the model itself.
+    pub adapter: Option<u32>,
     /// What its tokens have in common with those of other requests; `None` for nothing.
     pub content: Option<Arc<Content>>,
 }

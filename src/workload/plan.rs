@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::arrivals::{AllAtOnce, ArrivalProcess};
+use super::classes::Classes;
 use super::conversations::{Chained, Chains, Chats, Think};
 use super::lengths::LengthDistribution;
 use super::prefix::SharedPrefix;
@@ -29,6 +30,9 @@ pub(super) struct Plan {
     pub requests: Requests,
     pub conversations: Option<Conversations>,
     pub prefix: Option<SharedPrefix>,
+    pub classes: Option<Classes>,
+    /// After which a client whose request was refused by admission control sends the next one.
+    pub retry_after: Nanos,
     pub warnings: Vec<String>,
     pub limit: Option<u64>,
     pub duration: Option<Nanos>,
@@ -72,6 +76,11 @@ impl Plan {
                 Some(requests.len() as u64)
             }
         }
+    }
+
+    /// Whether requests follow others that have ended.
+    pub fn has_followers(&self) -> bool {
+        self.conversations.is_some() || matches!(self.requests, Requests::Chained(..))
     }
 
     /// Requests in flight, if it is a closed loop.
@@ -139,7 +148,8 @@ impl Workload {
                 if let Some(conversations) = &self.plan.conversations {
                     let prefix = self.plan.prefix.as_ref();
                     let limits = (limit, duration);
-                    return Box::new(Chats::new(conversations, draws, prefix, limits, seed));
+                    let chats = Chats::new(conversations, draws, prefix, limits, seed);
+                    return self.deal(Box::new(chats), seed);
                 }
                 Box::new(Generated::new(draws.0, draws.1, limit, duration))
             }
@@ -148,10 +158,35 @@ impl Workload {
                 Box::new(Chained::new(requests.clone(), chains.clone(), duration, seed))
             }
         };
+        let source = self.deal(source, seed);
         match &self.plan.prefix {
             None => source,
             Some(prefix) => prefix.before(source, seed),
         }
+    }
+
+    /// The same source, its requests dealt out to the classes if there are any.
+    fn deal(&self, source: Box<dyn RequestSource>, seed: u64) -> Box<dyn RequestSource> {
+        match &self.plan.classes {
+            None => source,
+            Some(classes) => classes.deal(source, seed, self.plan.has_followers()),
+        }
+    }
+
+    /// Names of the classes; none if there are no classes.
+    pub fn classes(&self) -> &[String] {
+        self.plan.classes.as_ref().map_or(&[], |classes| classes.names())
+    }
+
+    /// Whether requests follow others that have ended, as the turns of a conversation do.
+    pub fn has_followers(&self) -> bool {
+        self.plan.has_followers()
+    }
+
+    /// In a closed loop: after which a client whose request was refused by admission control sends
+    /// the next one.
+    pub fn retry_after(&self) -> Nanos {
+        self.plan.retry_after
     }
 
     /// What the user should know, such as rows of a file that were left out.
@@ -225,7 +260,10 @@ impl Workload {
         let most = match &self.plan.requests {
             Requests::Generated { lengths, .. } => match &self.plan.conversations {
                 Some(conversations) => return conversations.max_total,
-                None => lengths.max_total(),
+                None => match &self.plan.classes {
+                    Some(classes) => classes.max_total(lengths.max_total()),
+                    None => lengths.max_total(),
+                },
             },
             Requests::Replay(requests) | Requests::Chained(requests, _) => {
                 requests.iter().map(|r| r.prompt_tokens + r.output_tokens).max()
@@ -261,6 +299,8 @@ impl Workload {
                 requests,
                 conversations: self.plan.conversations.as_ref().map(Conversations::restless),
                 prefix: self.plan.prefix.clone(),
+                classes: self.plan.classes.clone(),
+                retry_after: self.plan.retry_after,
                 warnings: Vec::new(),
                 limit,
                 duration: None,

@@ -36,6 +36,8 @@ fn every_recorded_request_list_is_read_as_it_is() {
                 prompt_tokens: prompt,
                 output_tokens: output,
                 priority: 0,
+                class: 0,
+                adapter: None,
                 content: None,
             };
             assert_eq!(*request, expected, "{}", case.display());

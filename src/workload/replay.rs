@@ -129,6 +129,8 @@ impl TraceReplay {
                 prompt_tokens: pair.prompt,
                 output_tokens: pair.output,
                 priority: row.priority,
+                class: 0,
+                adapter: None,
                 content,
             }
         });

@@ -41,6 +41,8 @@ impl RequestSource for Generated {
         let arrived_at = self.times.next().filter(|&time| time < self.end);
         let request = arrived_at.zip(self.pairs.next()).map(|(arrived_at, pair)| NewRequest {
             priority: 0,
+            class: 0,
+            adapter: None,
             content: None,
             id: self.next_id,
             arrived_at,

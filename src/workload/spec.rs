@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::classes::{ClassSpec, Classes};
 use super::plan::{Plan, Requests};
 use super::{Arrivals, Conversations, Lengths, Prefix, TraceReplay, Workload, checks, shared};
 use crate::scenario::SettingError;
@@ -50,6 +52,13 @@ pub struct WorkloadSpec {
     /// What prompts have in common, unless the trace says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix: Option<Prefix>,
+    /// Classes of requests by name, each with a share of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<IndexMap<String, ClassSpec>>,
+    /// In a closed loop: seconds until a client whose request admission control refused sends the
+    /// next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<f64>,
     /// What the statistics leave out at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warmup: Option<Margin>,
@@ -68,6 +77,9 @@ pub enum Margin {
     Seconds(f64),
 }
 
+/// Seconds after which a client of a closed loop whose request was refused sends the next one.
+const DEFAULT_RETRY_S: f64 = 1.0;
+
 /// Requests, and what the user should know of them.
 type Checked = (Requests, Vec<String>);
 
@@ -82,9 +94,15 @@ impl WorkloadSpec {
         if let Some(duration) = self.duration_s {
             checks::seconds("duration_s", duration)?;
         }
+        let classes = match &self.classes {
+            None => None,
+            Some(classes) => {
+                Some(Classes::check(classes, base_dir).map_err(|e| e.within("classes"))?)
+            }
+        };
         let (requests, warnings) = match &self.trace {
             Some(trace) => self.check_replay(trace, base_dir)?,
-            None => self.check_generated(base_dir)?,
+            None => self.check_generated(classes.as_ref(), base_dir)?,
         };
         let prefix = match &self.prefix {
             None => None,
@@ -102,12 +120,15 @@ impl WorkloadSpec {
             requests,
             conversations: self.conversations.clone(),
             prefix,
+            classes,
+            retry_after: Nanos::from_secs_f64(self.retry_after_s.unwrap_or(DEFAULT_RETRY_S)),
             warnings,
             limit: self.requests,
             duration: self.duration_s.map(Nanos::from_secs_f64),
             warmup: self.warmup,
             drain: self.drain,
         };
+        self.check_classes(&plan)?;
         self.check_bounds(&plan)?;
         self.check_margins(&plan)?;
         Workload::new(plan)
@@ -138,7 +159,11 @@ impl WorkloadSpec {
         Ok((requests, rows.warnings))
     }
 
-    fn check_generated(&self, base_dir: &Path) -> Result<Checked, SettingError> {
+    fn check_generated(
+        &self,
+        classes: Option<&Classes>,
+        base_dir: &Path,
+    ) -> Result<Checked, SettingError> {
         if self.requests == Some(0) {
             return Err(SettingError::new("requests", 0, "at least 1 request"));
         }
@@ -146,16 +171,49 @@ impl WorkloadSpec {
             checks::missing("arrivals", "an arrival process")
                 .help("for example `arrivals: Poisson(qps: 2.0)`, or a `trace`")
         })?;
-        let lengths = self.lengths.as_ref().ok_or_else(|| {
-            checks::missing("lengths", "a length distribution")
-                .help("for example `lengths: Fixed(prompt: 128, output: 128)`, or a `trace`")
-        })?;
         let arrivals = arrivals.check(base_dir).map_err(|e| e.within("arrivals"))?;
-        let lengths = lengths.check(base_dir).map_err(|e| e.within("lengths"))?;
+        let of_classes = classes.and_then(Classes::all_lengths);
+        let lengths = match (&self.lengths, of_classes) {
+            (Some(_), Some(_)) => {
+                let found = "given beside lengths of every class";
+                return Err(SettingError::new("lengths", found, "lengths that a class has"));
+            }
+            (Some(lengths), None) => lengths.check(base_dir).map_err(|e| e.within("lengths"))?,
+            (None, Some(lengths)) => lengths,
+            (None, None) => {
+                return Err(checks::missing("lengths", "a length distribution")
+                    .help("for example `lengths: Fixed(prompt: 128, output: 128)`, or a `trace`"));
+            }
+        };
         let mut warnings = arrivals.warnings().to_vec();
         warnings.extend_from_slice(lengths.warnings());
         warnings.dedup();
         Ok((Requests::Generated { arrivals, lengths }, warnings))
+    }
+
+    /// What classes and refused requests mean depends on where requests come from.
+    fn check_classes(&self, plan: &Plan) -> Result<(), SettingError> {
+        if plan.classes.as_ref().is_some_and(Classes::any_lengths) {
+            let beside = match (&self.trace, &self.conversations) {
+                (Some(_), _) => Some("a trace, which has all lengths"),
+                (None, Some(_)) => Some("conversations, whose turns are drawn together"),
+                (None, None) => None,
+            };
+            if let Some(beside) = beside {
+                let found = format!("with lengths of a class, beside {beside}");
+                return Err(SettingError::new("classes", found, "classes without `lengths`"));
+            }
+        }
+        if let Some(seconds) = self.retry_after_s {
+            if !(seconds >= 1e-3 && seconds <= checks::MAX_SECONDS) {
+                return Err(SettingError::new("retry_after_s", seconds, "seconds from 0.001 on"));
+            }
+            if plan.concurrency().is_none() {
+                let expected = "a closed loop (`arrivals: Concurrency(n)`), or no `retry_after_s`";
+                return Err(SettingError::new("retry_after_s", "given in an open loop", expected));
+            }
+        }
+        Ok(())
     }
 
     /// The number of requests must be finite, and every trace long enough for it.

@@ -4,6 +4,9 @@
 //! one is a function and a line in [`TECHNIQUES`]. What does not go together in a pool (a pool that hands
 //! over neither speculates nor shares its GPUs; pipelines do not speculate) meets in one cluster.
 
+// Techniques have one signature, whether or not they add a pool.
+#![allow(clippy::ptr_arg)]
+
 use std::sync::Arc;
 
 use vidur_ecs::metrics::{BatchRecords, RequestStatus};
@@ -120,6 +123,9 @@ fn disaggregation(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool 
         predictor: prefill.predictor.clone(),
         shared_gpus: None,
         hand_over: None,
+        lora: None,
+        admission: None,
+        host: None,
         traffic: nobody(),
     };
     pools.push(decode);

@@ -59,6 +59,9 @@ fn random(seed: u64) -> Option<SimSpec> {
         predictor: prefill.predictor.clone(),
         shared_gpus: None,
         hand_over: None,
+        admission: None,
+        lora: None,
+        host: None,
         traffic: nobody(),
     };
     spec.pools = vec![PoolSpec { hand_over: Some(hand_over), ..prefill }, decode];
@@ -122,6 +125,8 @@ fn pair(requests: &[(u64, u32)], decode_blocks: u32, hand_over: HandOver) -> Sim
         prompt_tokens: prompt,
         output_tokens: 10,
         priority: 0,
+        class: 0,
+        adapter: None,
         content: None,
     };
     let source = Fixed(requests.iter().enumerate().map(new).collect());

@@ -55,6 +55,8 @@ fn spec(
             prompt_tokens,
             output_tokens,
             priority: 0,
+            class: 0,
+            adapter: None,
             content: None,
         })
         .collect();
@@ -69,10 +71,14 @@ fn spec(
         predictor: Arc::new(MICROSECOND),
         shared_gpus: None,
         hand_over: None,
+        admission: None,
+        lora: None,
+        host: None,
         traffic: Traffic {
             source: Box::new(List(requests.into_iter())),
             concurrency: None,
             api_overhead: Nanos::ZERO,
+            retry_after: Nanos::ZERO,
             until: None,
             window: Box::new(|_, _| true),
         },

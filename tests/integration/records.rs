@@ -34,6 +34,7 @@ pub fn nobody() -> Traffic {
         source: Box::new(Nobody),
         concurrency: None,
         api_overhead: Nanos::ZERO,
+        retry_after: Nanos::ZERO,
         until: None,
         window: Box::new(|_, _| true),
     }

@@ -105,6 +105,8 @@ impl Job {
         RequestRecord {
             id: self.new.id,
             pool: 0,
+            class: 0,
+            adapter: None,
             drafted: 0,
             accepted: 0,
             kv_transfer: Nanos::ZERO,
@@ -119,7 +121,9 @@ impl Job {
             cached_tokens: self.cached,
             execution_time: Nanos(self.execution),
             preemption_time: Nanos(self.preemption),
+            reloaded_tokens: 0,
             restarts: self.restarts,
+            swaps: 0,
             in_window: true,
             status,
         }

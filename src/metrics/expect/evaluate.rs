@@ -91,6 +91,15 @@ fn keeps(bound: &Bound, value: Option<f64>, unit: Unit) -> bool {
 /// The values that a bound is applied to: the mean over seeds, or one per seed.
 fn values(variant: &VariantResult, expectation: &Expectation) -> Vec<Option<f64>> {
     let metric = &expectation.metric;
+    if let Some(class) = &expectation.class {
+        return match expectation.over {
+            Over::MeanOfSeeds => vec![variant.mean_of_class(class, metric)],
+            Over::EverySeed if variant.runs.is_empty() => vec![None],
+            Over::EverySeed => {
+                variant.runs.iter().map(|run| run.get_of_class(class, metric)).collect()
+            }
+        };
+    }
     if let Some(model) = &expectation.model {
         return match expectation.over {
             Over::MeanOfSeeds => vec![variant.mean_of(model, metric)],
@@ -230,6 +239,9 @@ fn describe(
     if let Some(model) = &expectation.model {
         text.push_str(&format!(" of {model}"));
     }
+    if let Some(class) = &expectation.class {
+        text.push_str(&format!(" of {class}"));
+    }
     if let Some((above, below)) = &expectation.ratio {
         text.push_str(&format!(" {above} / {below}"));
     }
@@ -259,7 +271,7 @@ mod tests {
             .map(|(i, &value)| {
                 let mut metrics = Metrics::default();
                 assert!(metrics.set(metric, value));
-                RunSummary { seed: 42 + i as u64, metrics, histograms: false, models: Vec::new() }
+                RunSummary { seed: 42 + i as u64, metrics, ..RunSummary::default() }
             })
             .collect();
         VariantResult {
@@ -273,6 +285,7 @@ mod tests {
             block_size: 16,
             timing: Default::default(),
             models: Vec::new(),
+            classes: Vec::new(),
         }
     }
 

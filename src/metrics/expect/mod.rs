@@ -32,6 +32,9 @@ pub struct Expectation {
     /// The model that it is about, where there are several; all together if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// The class of requests that it is about, where there are classes; all together if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// The variant that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
@@ -238,6 +241,7 @@ pub fn check_all(
     expectations: &[Expectation],
     variants: &[&str],
     models: &[&str],
+    classes: &[&str],
 ) -> Vec<SettingError> {
     let mut errors = Vec::new();
     for (i, expectation) in expectations.iter().enumerate() {
@@ -250,6 +254,25 @@ pub fn check_all(
                 models => format!("one of {}", models.join(", ")),
             };
             errors.push(SettingError::new(format!("{here}.model"), quoted(model), known));
+        }
+        if let Some(class) = expectation.class.as_deref() {
+            let refuse = |found: String, expected: String| {
+                SettingError::new(format!("{here}.class"), found, expected)
+            };
+            let metric = expectation.metric.as_str();
+            if !classes.contains(&class) {
+                let known = match classes {
+                    [] => "no class: the workload has no `classes`".to_owned(),
+                    classes => format!("one of {}", classes.join(", ")),
+                };
+                errors.push(refuse(quoted(class), known));
+            } else if expectation.model.is_some() {
+                errors
+                    .push(refuse("given next to `model`".to_owned(), "one of the two".to_owned()));
+            } else if names::find(metric).is_some() && !names::is_of_classes(metric) {
+                let expected = "a metric of requests: the engine does not tell classes apart";
+                errors.push(refuse(format!("given for {}", quoted(metric)), expected.to_owned()));
+            }
         }
         errors.extend(expectation.check(variants).into_iter().map(|error| error.within(&here)));
     }
@@ -350,7 +373,8 @@ mod tests {
     #[test]
     fn a_list_counts_its_paths() {
         let list = [parse(r#"(metric: "ttft.mean", at_least: 1)"#), parse(r#"(metric: "x")"#)];
-        let paths: Vec<String> = check_all(&list, &[], &[]).into_iter().map(|e| e.path).collect();
+        let paths: Vec<String> =
+            check_all(&list, &[], &[], &[]).into_iter().map(|e| e.path).collect();
         assert_eq!(paths, ["expect[1].metric", "expect[1]"]);
     }
 }

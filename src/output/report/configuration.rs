@@ -2,7 +2,7 @@
 
 use super::line::{Line, Tone, packed, room_for, wrapped};
 use super::shared::{basis, kv_size, requests, slo_limits, timing};
-use super::{latency, models};
+use super::{classes, host, latency, models};
 use crate::metrics::unit::{Unit, decimals_for, fixed, number, percent};
 use crate::metrics::{Load, Spread, VariantResult, Verdict};
 
@@ -21,8 +21,10 @@ pub fn lines(name: &str, v: &VariantResult) -> Vec<Line> {
         lines.extend(throughput(v));
     }
     lines.extend(models::lines(v));
+    lines.extend(classes::lines(v));
     lines.extend(objectives(v));
     lines.extend(kv(v, single));
+    lines.extend(host::lines(v));
     lines.extend(speculation(v));
     lines.extend(time(v));
     lines.extend(timing(&v.timing));
@@ -93,6 +95,11 @@ fn counts(v: &VariantResult) -> Vec<Line> {
         let counted = fixed(counted, 0);
         text.push_str(&format!(" | {counted} counted, the rest is warm-up or drain"));
     }
+    let not_admitted = sum("not_admitted");
+    if not_admitted > 0.0 {
+        let number = fixed(not_admitted, 0);
+        text.push_str(&format!(" | {number} of the rejected by admission control"));
+    }
     wrapped("", &text, 0)
 }
 
@@ -144,8 +151,15 @@ fn throughput(v: &VariantResult) -> Vec<Line> {
 }
 
 fn objectives(v: &VariantResult) -> Vec<Line> {
-    let Some(slo) = &v.slo else { return Vec::new() };
     let Some(attained) = v.spread("slo_attainment") else { return Vec::new() };
+    let Some(slo) = &v.slo else {
+        if v.classes.iter().all(|class| class.slo.is_none()) {
+            return Vec::new();
+        }
+        let mut items = vec![format!("{} % within their class's limits", percent(attained.mean))];
+        items.extend(v.spread("goodput").map(|s| format!("goodput {} req/s", with_interval(s))));
+        return packed("SLO", &items, " | ", 0);
+    };
     let met = slo.met(attained.mean, v.mean("itl.p99"));
     let (label, tone) = if met { ("MET", Tone::Good) } else { ("NOT MET", Tone::Bad) };
     let interval = match attained.ci95 {

@@ -1,6 +1,8 @@
 //! The report on the terminal: what ran, how it went, what it rests on; at most 30 lines.
 
+mod classes;
 mod configuration;
+mod host;
 mod latency;
 mod line;
 mod models;

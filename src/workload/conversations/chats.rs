@@ -108,6 +108,8 @@ impl Chats {
             prompt_tokens,
             output_tokens: lengths.output,
             priority: 0,
+            class: 0,
+            adapter: None,
             content: Some(Arc::new(content)),
         })
     }

@@ -1,0 +1,329 @@
+//! Runs a scenario: every configuration under every seed, side by side, into one result folder.
+
+mod about;
+mod files;
+mod listeners;
+mod spec;
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use self::about::{
+    classes, common_slo, context, context_of_all, empty_result, stats_of, timing_line,
+};
+use self::files::{create_csv, described_models, write_files};
+use self::listeners::{Deaf, Ticks};
+use self::spec::first_requests;
+pub(crate) use self::spec::spec;
+use crate::metrics::{
+    BatchRecords, ByClass, ByPool, Completions, ExperimentResult, Load, RunSink, RunSummary,
+    RunTotals, StatsSink, expect,
+};
+use crate::output::{OutputError, Place, RunLog, cpu_seconds, peak_memory_mib};
+use crate::scenario::{Configuration, Diagnostic, Scenario};
+use crate::sim::{Nanos, SimError, SimSpec, Simulation};
+
+/// The most requests with which the capacity is estimated.
+const CAPACITY_REQUESTS: u64 = 2_000;
+
+/// Why a run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The simulation stopped.
+    #[error("{run}: {error}")]
+    Simulation {
+        /// Which run: variant and seed.
+        run: String,
+        /// What happened.
+        error: SimError,
+    },
+    /// Results could not be written.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// The resolved scenario could not be written.
+    #[error("{0}")]
+    Scenario(Box<Diagnostic>),
+    /// Two runs of the same configuration and seed took different courses.
+    #[error("{run} is not deterministic: two runs with the same seed part at {time} s")]
+    NotDeterministic {
+        /// Which run.
+        run: String,
+        /// Simulated time of the first difference.
+        time: Nanos,
+    },
+}
+
+/// What a finished scenario leaves to show.
+pub struct Finished {
+    /// The results.
+    pub result: ExperimentResult,
+    /// Names of the files in the result folder.
+    pub files: Vec<String>,
+    /// What the user should know, each once.
+    pub warnings: Vec<String>,
+}
+
+/// Runs `scenario` and fills `folder`, which the caller commits. `progress` is told of every
+/// request that ended; it is called from several threads.
+///
+/// # Errors
+/// The first run that failed, or a file that could not be written.
+pub fn run(
+    scenario: &Scenario,
+    folder: &Place,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Finished, RunError> {
+    let started = Instant::now();
+    let (result, warnings, iterations) = simulate_all(scenario, Some(folder), progress)?;
+    let log = RunLog {
+        scenario: scenario.name.clone(),
+        scenario_hash: scenario.hash(),
+        models: described_models(scenario),
+        versions: vec![("bevy_ecs".to_owned(), "0.20".to_owned())],
+        seeds: scenario.seeds.clone().collect(),
+        timing: result.variants.iter().map(timing_line).collect(),
+        exact_steps: scenario.exact_steps,
+        warnings: warnings.clone(),
+        wall_seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: cpu_seconds(),
+        peak_memory_mib: peak_memory_mib(),
+        iterations,
+    };
+    let files = write_files(scenario, folder, &result, &log)?;
+    Ok(Finished { result, files, warnings })
+}
+
+/// Runs `scenario` and writes nothing.
+///
+/// # Errors
+/// The first run that failed.
+pub fn results(
+    scenario: &Scenario,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<ExperimentResult, RunError> {
+    simulate_all(scenario, None, progress).map(|(result, ..)| result)
+}
+
+/// The results, the warnings and the number of iterations. Rows are written where there is a folder.
+fn simulate_all(
+    scenario: &Scenario,
+    folder: Option<&Place>,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<(ExperimentResult, Vec<String>, u64), RunError> {
+    let outcomes: Vec<Outcome> = jobs(scenario)
+        .into_par_iter()
+        .map(|job| job.run(scenario, folder, progress))
+        .collect::<Result<_, _>>()?;
+    let mut outcomes = outcomes.into_iter();
+    let mut variants = Vec::new();
+    let mut iterations = 0;
+    let mut warnings: Vec<String> = scenario.warnings.iter().map(|w| w.title.clone()).collect();
+    for configuration in &scenario.configurations {
+        let mut result = empty_result(configuration);
+        // The jobs of a configuration follow each other: the capacity if it is estimated, then
+        // one run per seed.
+        if needs_capacity(configuration)
+            && let Some(Outcome::Capacity(capacity)) = outcomes.next()
+        {
+            result.capacity = capacity;
+        }
+        for outcome in outcomes.by_ref().take(seeds(scenario)) {
+            if let Outcome::Run(summary, batches) = outcome {
+                iterations += batches;
+                result.runs.push(*summary);
+            }
+        }
+        for warning in configuration.pools().flat_map(|model| model.predictor.warnings()) {
+            if !warnings.contains(&warning) {
+                warnings.push(warning);
+            }
+        }
+        variants.push(result);
+    }
+    let outcomes = expect::evaluate_all(&scenario.expectations, &variants);
+    let result = ExperimentResult {
+        name: scenario.name.clone(),
+        title: scenario.title.clone(),
+        variants,
+        exact_steps: scenario.exact_steps,
+        outcomes,
+    };
+    Ok((result, warnings, iterations))
+}
+
+/// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
+pub fn expected_requests(scenario: &Scenario) -> Option<u64> {
+    let mut sum = 0_u64;
+    for configuration in &scenario.configurations {
+        let mut requests = 0_u64;
+        for model in configuration.models() {
+            requests = requests.saturating_add(model.workload.request_count()?);
+        }
+        sum = sum.saturating_add(requests.saturating_mul(seeds(scenario) as u64));
+        if needs_capacity(configuration) {
+            sum = sum.saturating_add(requests.min(CAPACITY_REQUESTS));
+        }
+    }
+    Some(sum)
+}
+
+/// Runs every configuration and seed twice, step by step side by side.
+///
+/// # Errors
+/// [`RunError::NotDeterministic`] with the time of the first difference.
+pub fn check_determinism(scenario: &Scenario) -> Result<(), RunError> {
+    let runs: Vec<(&Configuration, u64)> = scenario
+        .configurations
+        .iter()
+        .flat_map(|configuration| scenario.seeds.clone().map(move |seed| (configuration, seed)))
+        .collect();
+    runs.into_par_iter().try_for_each(|(configuration, seed)| {
+        let failed = |error| RunError::Simulation { run: label(configuration, seed), error };
+        let build =
+            || Simulation::new(spec(configuration, &configuration.workload, seed)).map_err(failed);
+        let (mut first, mut second) = (build()?, build()?);
+        let mut last = Nanos::ZERO;
+        loop {
+            let (a, b) =
+                (first.step(&mut Deaf).map_err(failed)?, second.step(&mut Deaf).map_err(failed)?);
+            if a != b {
+                let time = [a, b].into_iter().flatten().map(|step| step.time).min().unwrap_or(last);
+                return Err(RunError::NotDeterministic { run: label(configuration, seed), time });
+            }
+            match a {
+                Some(step) => last = step.time,
+                None => return Ok(()),
+            }
+        }
+    })
+}
+
+/// One piece of work.
+enum Job<'a> {
+    /// The rate at which a configuration completes requests that are all there from the start.
+    Capacity(&'a Configuration),
+    /// One seed.
+    Run(&'a Configuration, u64),
+}
+
+enum Outcome {
+    Capacity(Option<f64>),
+    /// The summary and the number of iterations.
+    Run(Box<RunSummary>, u64),
+}
+
+fn jobs(scenario: &Scenario) -> Vec<Job<'_>> {
+    let mut jobs = Vec::new();
+    for configuration in &scenario.configurations {
+        if needs_capacity(configuration) {
+            jobs.push(Job::Capacity(configuration));
+        }
+        jobs.extend(scenario.seeds.clone().map(|seed| Job::Run(configuration, seed)));
+    }
+    jobs
+}
+
+fn seeds(scenario: &Scenario) -> usize {
+    (scenario.seeds.end - scenario.seeds.start) as usize
+}
+
+/// Only an offered rate can be compared with a capacity.
+fn needs_capacity(configuration: &Configuration) -> bool {
+    // The capacity for several models depends on their mix. Conversations that all begin at once are
+    // another load: every one of them is under way at the same time, at the same turn, and none leaves
+    // its cached prefix alone.
+    configuration.beside.is_empty()
+        && !configuration.workload.is_closed_loop()
+        && matches!(configuration.load(), Load::Open { .. })
+}
+
+fn label(configuration: &Configuration, seed: u64) -> String {
+    match configuration.name.as_str() {
+        "" => format!("seed {seed}"),
+        name => format!("variant {name}, seed {seed}"),
+    }
+}
+
+impl Job<'_> {
+    fn run(
+        &self,
+        scenario: &Scenario,
+        folder: Option<&Place>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Outcome, RunError> {
+        match *self {
+            Job::Capacity(configuration) => {
+                let seed = scenario.seeds.start;
+                let mut sinks = (Completions::default(), Ticks { progress, count: 0 });
+                let workload = configuration.workload.saturated();
+                let spec = spec(configuration, &workload, seed);
+                let pools = spec.pools.into_iter().map(first_requests).collect();
+                let spec = SimSpec { pools, time_limit: None, ..spec };
+                simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
+                    run: "capacity estimate".to_owned(),
+                    error,
+                })?;
+                Ok(Outcome::Capacity(sinks.0.capacity()))
+            }
+            Job::Run(configuration, seed) => {
+                let csv = match folder {
+                    Some(folder) if seed == scenario.seeds.start => {
+                        Some(create_csv(scenario, configuration, folder)?)
+                    }
+                    _ => None,
+                };
+                let classes = classes(configuration);
+                let stats = StatsSink::new(common_slo(configuration))
+                    .with_classes(classes.iter().map(|class| class.slo.clone()));
+                let by_class = (!classes.is_empty()).then(|| ByClass::new(&classes));
+                let pools = configuration.named_pools();
+                let by_model = ByPool(pools.iter().map(|(_, pool)| stats_of(pool)).collect());
+                let mut sinks =
+                    ((csv, (stats, (by_model, by_class))), Ticks { progress, count: 0 });
+                let spec = SimSpec {
+                    batch_records: match sinks.0.0 {
+                        Some(_) => scenario.output.batch_metrics,
+                        None => BatchRecords::Off,
+                    },
+                    time_series: sinks.0.0.as_ref().and(scenario.output.time_series()),
+                    exact_steps: scenario.exact_steps,
+                    ..spec(configuration, &configuration.workload, seed)
+                };
+                let totals = simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
+                    run: label(configuration, seed),
+                    error,
+                })?;
+                let ((csv, (stats, (by_model, by_class))), _) = sinks;
+                if let Some(csv) = csv {
+                    csv.finish()?;
+                }
+                let (all, by_pool) = totals;
+                let mut summary = stats.finish(&all, &context_of_all(configuration, seed));
+                if let Some(by_class) = by_class {
+                    summary.classes = by_class.finish(summary.get("duration"));
+                }
+                summary.models = by_model
+                    .0
+                    .into_iter()
+                    .zip(pools.iter().zip(&by_pool))
+                    .map(|(stats, ((name, pool), totals))| {
+                        let summary = stats.finish(totals, &context(pool, seed));
+                        ((*name).to_owned(), summary.metrics)
+                    })
+                    .collect();
+                Ok(Outcome::Run(Box::new(summary), all.batches))
+            }
+        }
+    }
+}
+
+/// The totals of a run, and those of each pool.
+fn simulate(
+    spec: SimSpec,
+    sink: &mut dyn RunSink,
+) -> Result<(RunTotals, Vec<RunTotals>), SimError> {
+    let mut simulation = Simulation::new(spec)?;
+    let totals = simulation.run(sink)?;
+    Ok((totals, simulation.totals_by_pool()))
+}

@@ -1,0 +1,123 @@
+//! What a simulation is built from, out of a configuration.
+
+use super::CAPACITY_REQUESTS;
+use crate::scenario::{Configuration, GpuSharing};
+use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
+use crate::workload::{NewRequest, RequestSource, Workload};
+
+/// The simulation of a configuration under a seed. `workload` is that of its first model.
+pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
+    let mut pools = vec![pool(configuration, workload, seed)];
+    pools.extend(configuration.beside.iter().map(|model| pool(model, &model.workload, seed)));
+    if let Some(sides) = &configuration.disaggregated {
+        // A scenario with sides has one model.
+        pools[0].hand_over = Some(sides.hand_over(1));
+        pools.push(decode_pool(&sides.decode));
+    }
+    if configuration.gpus == GpuSharing::TimeSliced {
+        for pool in &mut pools {
+            pool.shared_gpus = Some(0);
+        }
+    }
+    SimSpec { pools, time_limit: configuration.time_limit(), ..SimSpec::of_none(seed) }
+}
+
+/// The replicas of one model and their requests, which depend on the seed and its name.
+fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
+    let own = RandomStream::seed_of(seed, &model.served_as);
+    let window = workload.window(own);
+    PoolSpec {
+        name: model.served_as.clone(),
+        replicas: model.replicas,
+        limits: model.limits,
+        prefix_caching: model.prefix_caching,
+        speculation: model.speculation(),
+        policy: model.policy.boxed(),
+        router: model.router.boxed(),
+        predictor: model.predictor.clone(),
+        shared_gpus: None,
+        hand_over: None,
+        admission: model.gate(),
+        lora: model.adapters(),
+        host: model.offload.as_ref().map(|offload| offload.memory),
+        traffic: Traffic {
+            source: source(model, workload, own),
+            concurrency: workload.concurrency(),
+            api_overhead: Nanos::from_millis_f64(model.api_overhead_ms),
+            retry_after: workload.retry_after(),
+            until: workload.arrivals_end(),
+            window: Box::new(move |index, time| window.contains(index, time)),
+        },
+    }
+}
+
+/// The requests of a model, dealt out to its adapters if there are any.
+fn source(model: &Configuration, workload: &Workload, seed: u64) -> Box<dyn RequestSource> {
+    let source = workload.source(seed);
+    match &model.lora {
+        None => source,
+        Some(lora) => lora.deal(source, seed, workload.has_followers()),
+    }
+}
+
+/// The decode side, to which no requests come but those that are handed over.
+fn decode_pool(side: &Configuration) -> PoolSpec {
+    PoolSpec {
+        name: "decode".to_owned(),
+        replicas: side.replicas,
+        limits: side.limits,
+        prefix_caching: side.prefix_caching,
+        speculation: None,
+        policy: side.policy.boxed(),
+        router: side.router.boxed(),
+        predictor: side.predictor.clone(),
+        shared_gpus: None,
+        hand_over: None,
+        admission: None,
+        lora: None,
+        host: None,
+        traffic: Traffic {
+            source: Box::new(NoRequests),
+            concurrency: None,
+            api_overhead: Nanos::ZERO,
+            retry_after: Nanos::ZERO,
+            until: None,
+            window: Box::new(|_, _| true),
+        },
+    }
+}
+
+/// The pool with the first requests of its traffic.
+pub(super) fn first_requests(pool: PoolSpec) -> PoolSpec {
+    let source = Box::new(First { source: pool.traffic.source, left: CAPACITY_REQUESTS });
+    // What could be served is the question, not what is let in.
+    PoolSpec { admission: None, traffic: Traffic { source, ..pool.traffic }, ..pool }
+}
+
+/// No requests at all.
+struct NoRequests;
+
+impl RequestSource for NoRequests {
+    fn next_request(&mut self) -> Option<NewRequest> {
+        None
+    }
+}
+
+/// The first requests of a source.
+struct First {
+    source: Box<dyn RequestSource>,
+    left: u64,
+}
+
+impl RequestSource for First {
+    fn next_request(&mut self) -> Option<NewRequest> {
+        self.left = self.left.checked_sub(1)?;
+        self.source.next_request()
+    }
+
+    fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
+        let following = self.source.ended(id, finished, now)?;
+        self.left = self.left.checked_sub(1)?;
+        Some(following)
+    }
+}

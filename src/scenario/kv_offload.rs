@@ -1,0 +1,144 @@
+//! Host memory for KV blocks, from its settings to what a run needs:
+//! `engine: (kv_offload: (host_gib: 64.0, pcie_gb_per_s: 25.0), preemption_mode: Swap)`.
+
+use serde::{Deserialize, Serialize};
+
+use super::raw::RawEngine;
+use super::setting_error::SettingError;
+use crate::cluster::Parallelism;
+use crate::kv::{HostMemory, Reload};
+use crate::registry::AnyPolicy;
+use crate::scheduling::EngineLimits;
+use crate::sim::Nanos;
+
+const GIB: f64 = (1_u64 << 30) as f64;
+/// More blocks than any host holds.
+const MOST_BLOCKS: f64 = (1_u32 << 30) as f64;
+
+/// What a request that is preempted does with what it computed (vLLM V0's `preemption_mode`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PreemptionMode {
+    /// Computes it again.
+    #[default]
+    Recompute,
+    /// Keeps it in host memory, as far as there is room.
+    Swap,
+}
+
+/// Host memory for KV blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KvOffloadSettings {
+    /// GiB of host memory per GPU (vLLM's `swap_space`).
+    #[serde(default = "four")]
+    pub host_gib: f64,
+    /// Gigabytes (10^9 bytes) per second between each GPU and the host, each way.
+    pub pcie_gb_per_s: f64,
+    /// Microseconds that the copies of a step in one direction take beside.
+    #[serde(default)]
+    pub latency_us: f64,
+    /// Whether evicted prefixes go to host memory and come back; `Always` with prefix caching and
+    /// `Never` without, if absent.
+    pub reload: Option<Reload>,
+}
+
+fn four() -> f64 {
+    4.0
+}
+
+/// Host memory of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KvOffload {
+    /// What the scenario says, with every default.
+    pub settings: KvOffloadSettings,
+    /// What a run needs.
+    pub memory: HostMemory,
+}
+
+impl KvOffload {
+    /// How requests are preempted.
+    pub fn preemption_mode(&self) -> PreemptionMode {
+        if self.memory.swap { PreemptionMode::Swap } else { PreemptionMode::Recompute }
+    }
+}
+
+/// Checks the settings against each other and the rest. Paths of errors start at the scenario.
+pub(super) fn build(
+    raw: &RawEngine,
+    (policy, limits, prefix_caching): (&dyn AnyPolicy, &EngineLimits, bool),
+    (parallel, bytes_per_token): (Parallelism, u64),
+) -> Result<Option<KvOffload>, SettingError> {
+    let swap = raw.preemption_mode == PreemptionMode::Swap;
+    let Some(settings) = &raw.kv_offload else {
+        return match swap {
+            false => Ok(None),
+            true => Err(SettingError::new(
+                "engine.preemption_mode",
+                "Swap",
+                "Recompute without kv_offload",
+            )
+            .help("to swap, say where to: kv_offload: (host_gib: 4.0, pcie_gb_per_s: 25.0)")),
+        };
+    };
+    if parallel.pipeline > 1 {
+        let expected = "1 with kv_offload";
+        return Err(SettingError::new("cluster.pipeline_parallel", parallel.pipeline, expected)
+            .help("how copies hold stages up is not modelled: use tensor_parallel"));
+    }
+    if limits.vidur_lengths {
+        let expected = "false with kv_offload, which Vidur does not do";
+        return Err(SettingError::new("engine.vidur_lengths", true, expected));
+    }
+    if swap && !policy.swaps() {
+        let found = format!("Swap with {}", policy.name());
+        let help = "VllmV0, VllmV1 and Sarathi swap, without rules of Vidur (vidur_...)";
+        return Err(SettingError::new("engine.preemption_mode", found, "Recompute").help(help));
+    }
+    range("pcie_gb_per_s", settings.pcie_gb_per_s, 1e-3, 1e4, "GB/s from 0.001 to 10000")?;
+    range("latency_us", settings.latency_us, 0.0, 1e7, "microseconds from 0 to 1e7")?;
+    range("host_gib", settings.host_gib, 1e-3, 1e6, "GiB per GPU from 0.001 to 1e6")?;
+    let reload = settings.reload.unwrap_or(match prefix_caching {
+        true => Reload::Always,
+        false => Reload::Never,
+    });
+    if reload != Reload::Never && !prefix_caching {
+        let path = "engine.kv_offload.reload";
+        return Err(SettingError::new(path, format!("{reload:?}"), "Never without prefix caching")
+            .help("only cached prefixes are offloaded: enable_prefix_caching: true"));
+    }
+    if reload == Reload::Never && !swap {
+        let found = "without use";
+        let expected = "prefix caching with `reload`, or preemption_mode: Swap";
+        return Err(SettingError::new("engine.kv_offload", found, expected));
+    }
+    let bytes_per_block = bytes_per_token * u64::from(limits.block_size);
+    let blocks = (settings.host_gib * GIB / bytes_per_block as f64).min(MOST_BLOCKS) as u32;
+    if blocks == 0 {
+        let expected = format!("room for a KV block of {bytes_per_block} bytes");
+        return Err(SettingError::new("engine.kv_offload.host_gib", settings.host_gib, expected));
+    }
+    let memory = HostMemory {
+        blocks,
+        bytes_per_block,
+        gpus: parallel.gpus(),
+        bytes_per_second: settings.pcie_gb_per_s * 1e9,
+        latency: Nanos::from_secs_f64(settings.latency_us / 1e6),
+        reload,
+        swap,
+    };
+    let settings = KvOffloadSettings { reload: Some(reload), ..*settings };
+    Ok(Some(KvOffload { settings, memory }))
+}
+
+fn range(
+    name: &str,
+    value: f64,
+    least: f64,
+    most: f64,
+    expected: &str,
+) -> Result<(), SettingError> {
+    match (least..=most).contains(&value) {
+        true => Ok(()),
+        false => Err(SettingError::new(format!("engine.kv_offload.{name}"), value, expected)),
+    }
+}

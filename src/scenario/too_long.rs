@@ -1,0 +1,52 @@
+//! Whether the requests of a workload fit the engine's longest sequence.
+
+use super::diagnostic::Diagnostic;
+use super::raw::RawScenario;
+use super::resolve::Checker;
+use crate::workload::Workload;
+
+impl Checker<'_> {
+    /// Warns of requests that are too long, and refuses a workload of nothing else.
+    pub(super) fn lengths_fit(
+        &self,
+        raw: &RawScenario,
+        workload: &Workload,
+        max_model_len: u32,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Result<(), Box<Diagnostic>> {
+        if workload.max_total_hint().is_some_and(|most| most <= max_model_len) {
+            return Ok(());
+        }
+        let survey = workload.survey(raw.seed, max_model_len);
+        let path = if raw.workload.trace.is_some() { "workload.trace" } else { "workload.lengths" };
+        let place = self.document.place(&self.span(path));
+        let (over, all) = (survey.over_limit, survey.requests);
+        if all == 0 {
+            return Err(self.error(
+                "workload",
+                "without a single request",
+                "at least one to arrive",
+            ));
+        }
+        if over == 0 {
+            return Ok(());
+        }
+        let text = format!(
+            "{over} of {all} requests are longer than max_model_len {max_model_len} (the longest has {} tokens)",
+            survey.longest_total
+        );
+        if over == all {
+            return Err(Box::new(
+                Diagnostic::error(text)
+                    .at(place, "none of these can be served")
+                    .help("raise engine.max_model_len, or shorten the requests (max_total)"),
+            ));
+        }
+        warnings.push(
+            Diagnostic::warning(text)
+                .at(place, "these will be rejected")
+                .help("`max_total` keeps lengths within a limit"),
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! LoRA: which waiting requests may be admitted beside those that run.
+
+use super::view::PlanView;
+
+impl PlanView<'_> {
+    /// Whether a waiting request may have to be passed over because of its LoRA adapter.
+    pub fn limits_adapters(&self) -> bool {
+        self.replica.adapters.is_some()
+    }
+
+    /// Whether the waiting request at `index` may be admitted as far as LoRA adapters go: it wants
+    /// none, one that an admitted request has, or there are fewer than `max_loras` among them. (vLLM
+    /// counts the adapters of the requests that it has scheduled in this step; where it gets to
+    /// waiting requests, these are all that run.)
+    pub fn adapter_fits(&self, index: usize) -> bool {
+        let Some(adapters) = &self.replica.adapters else { return true };
+        self.replica.waiting.get(index).is_none_or(|sequence| adapters.allows(sequence.adapter))
+    }
+}

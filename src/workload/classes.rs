@@ -1,0 +1,267 @@
+//! Classes of requests: each has a share of the requests, and may have its own priority, lengths
+//! and objectives.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use super::lengths::{LengthDistribution, LengthPairs};
+use super::tagged::Tagged;
+use super::{Lengths, RequestSource};
+use crate::metrics::Slo;
+use crate::scenario::SettingError;
+use crate::sim::RandomStream;
+
+/// The most classes: each has metrics of its own.
+const MAX_CLASSES: usize = 64;
+
+/// A class, as a scenario says it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassSpec {
+    /// Its share of the requests, relative to the other classes' shares.
+    pub share: f64,
+    /// Priority of its requests, smaller is more urgent; as the workload has it if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
+    /// Lengths of its requests; those of the workload if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<Lengths>,
+    /// Its objectives; those of the scenario if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<Slo>,
+}
+
+/// Checked classes.
+#[derive(Clone, Debug)]
+pub(super) struct Classes {
+    names: Vec<String>,
+    /// Sums of the shares up to each class.
+    sums: Vec<f64>,
+    priorities: Vec<Option<i32>>,
+    lengths: Vec<Option<Arc<dyn LengthDistribution>>>,
+}
+
+impl Classes {
+    /// Checks the settings; paths of errors are relative to `classes`.
+    ///
+    /// # Errors
+    /// A share or lengths that make no sense, or too many classes.
+    pub fn check(
+        specs: &IndexMap<String, ClassSpec>,
+        base_dir: &Path,
+    ) -> Result<Classes, SettingError> {
+        if specs.is_empty() || specs.len() > MAX_CLASSES {
+            let expected = format!("1 to {MAX_CLASSES} classes");
+            return Err(SettingError::new("", format!("{} classes", specs.len()), expected));
+        }
+        let mut classes = Classes {
+            names: Vec::new(),
+            sums: Vec::new(),
+            priorities: Vec::new(),
+            lengths: Vec::new(),
+        };
+        let mut sum = 0.0;
+        for (name, spec) in specs {
+            if name.trim().is_empty() || name.contains(char::is_control) || name.contains('"') {
+                let found = format!("a class called `{}`", name.escape_debug());
+                return Err(SettingError::new("", found, "a name of a word or two"));
+            }
+            let within = |error: SettingError| error.within(&format!("\"{name}\""));
+            if !(spec.share > 0.0 && spec.share <= 1e6) {
+                let expected = "a share above 0, such as 0.5";
+                return Err(within(SettingError::new("share", spec.share, expected)));
+            }
+            if let Some(error) = spec.slo.as_ref().and_then(|slo| slo.check().into_iter().next()) {
+                return Err(within(error.within("slo")));
+            }
+            if let Some(slo) = &spec.slo
+                && slo.itl_p99_ms.is_some()
+            {
+                let expected = "no limit of a class: gaps between tokens are pooled over classes";
+                return Err(within(SettingError::new("slo.itl_p99_ms", "given", expected)));
+            }
+            let lengths = match &spec.lengths {
+                None => None,
+                Some(lengths) => Some(endless(lengths, base_dir).map_err(within)?),
+            };
+            sum += spec.share;
+            classes.names.push(name.clone());
+            classes.sums.push(sum);
+            classes.priorities.push(spec.priority);
+            classes.lengths.push(lengths);
+        }
+        Ok(classes)
+    }
+
+    /// Names of the classes.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Whether a class has lengths of its own.
+    pub fn any_lengths(&self) -> bool {
+        self.lengths.iter().any(Option::is_some)
+    }
+
+    /// The lengths of the first class if every class has its own: the workload needs none then.
+    pub fn all_lengths(&self) -> Option<Arc<dyn LengthDistribution>> {
+        let all = self.lengths.iter().all(Option::is_some);
+        self.lengths.first().cloned().flatten().filter(|_| all)
+    }
+
+    /// The longest prompt plus output if classes without lengths of their own have this.
+    pub fn max_total(&self, of_workload: Option<u32>) -> Option<u32> {
+        let of = |lengths: &Option<Arc<dyn LengthDistribution>>| match lengths {
+            Some(lengths) => lengths.max_total(),
+            None => of_workload,
+        };
+        self.lengths.iter().map(of).try_fold(0, |most, one| Some(one?.max(most)))
+    }
+
+    /// `source`, its requests dealt out to the classes under `seed`. `follows` says whether
+    /// requests of it follow others, whose class they have then.
+    pub fn deal(
+        &self,
+        source: Box<dyn RequestSource>,
+        seed: u64,
+        follows: bool,
+    ) -> Box<dyn RequestSource> {
+        let mut stream = RandomStream::new(seed, "classes");
+        let sums = self.sums.clone();
+        let draw = move || draw(&sums, stream.uniform());
+        let pairs = self.lengths.iter().zip(&self.names).map(|(lengths, name)| {
+            let own = RandomStream::seed_of(seed, &format!("class {name}"));
+            lengths.as_ref().map(|lengths| lengths.pairs(own))
+        });
+        let mut pairs: Vec<Option<LengthPairs>> = pairs.collect();
+        let priorities = self.priorities.clone();
+        Box::new(Tagged::new(source, follows, draw, move |request, class| {
+            request.class = class;
+            let place = class as usize;
+            if let Some(priority) = priorities[place] {
+                request.priority = priority;
+            }
+            // They have no end: that was checked.
+            if let Some(pair) = pairs[place].as_mut().and_then(Iterator::next) {
+                (request.prompt_tokens, request.output_tokens) = (pair.prompt, pair.output);
+            }
+        }))
+    }
+}
+
+/// The class that a number from 0 to 1 falls into.
+fn draw(sums: &[f64], uniform: f64) -> u32 {
+    let at = uniform * sums.last().copied().unwrap_or(1.0);
+    let place = sums.partition_point(|&sum| sum <= at);
+    place.min(sums.len() - 1) as u32
+}
+
+/// Lengths that never come to an end, since nobody knows how many a class will need.
+fn endless(
+    lengths: &Lengths,
+    base_dir: &Path,
+) -> Result<Arc<dyn LengthDistribution>, SettingError> {
+    let checked = lengths.check(base_dir).map_err(|error| error.within("lengths"))?;
+    match checked.count().or(checked.rows_required()) {
+        None => Ok(checked),
+        Some(rows) => {
+            let expected = "`on_end: Repeat` for a class, whose number of requests is drawn";
+            Err(SettingError::new("lengths.file", format!("{rows} rows"), expected))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::{NewRequest, WorkloadSpec};
+
+    fn spec(text: &str) -> WorkloadSpec {
+        ron::Options::default()
+            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
+            .from_str(text)
+            .unwrap()
+    }
+
+    fn requests(text: &str, seed: u64) -> Vec<NewRequest> {
+        let mut source = spec(text).check(Path::new(".")).unwrap().source(seed);
+        std::iter::from_fn(|| source.next_request()).collect()
+    }
+
+    fn refused(text: &str, want: &str) {
+        let error = spec(text).check(Path::new(".")).unwrap_err().to_string();
+        assert!(error.contains(want), "{error} does not contain {want}");
+    }
+
+    const PLAIN: &str = "requests: 4000, arrivals: Poisson(qps: 5.0), \
+                         lengths: Uniform(prompt: (10, 500), output: (10, 90))";
+
+    #[test]
+    fn classes_take_their_shares_and_shift_nothing_else() {
+        let plain = requests(&format!("({PLAIN})"), 7);
+        let classes = r#"classes: {"a": (share: 3, priority: -2), "b": (share: 1),
+            "c": (share: 1, lengths: Fixed(prompt: 7, output: 3))}"#;
+        let dealt = requests(&format!("({PLAIN}, {classes})"), 7);
+        let mut counts = [0_u32; 3];
+        for (was, is) in plain.iter().zip(&dealt) {
+            counts[is.class as usize] += 1;
+            assert_eq!((was.id, was.arrived_at), (is.id, is.arrived_at));
+            let lengths = |r: &NewRequest| (r.prompt_tokens, r.output_tokens);
+            match is.class {
+                2 => assert_eq!(lengths(is), (7, 3)),
+                _ => assert_eq!(lengths(is), lengths(was)),
+            }
+            assert_eq!(is.priority, if is.class == 0 { -2 } else { 0 });
+        }
+        // 99.9 % of a binomial share lie within 3.3 standard deviations.
+        for (count, share) in counts.into_iter().zip([0.6, 0.2, 0.2]) {
+            let deviation = (4000.0 * share * (1.0 - share)) as f64;
+            assert!((f64::from(count) - 4000.0 * share).abs() < 3.3 * deviation.sqrt(), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_conversation_stays_in_its_class() {
+        let text = r#"(requests: 400, arrivals: Poisson(qps: 5.0),
+            lengths: Fixed(prompt: 20, output: 10),
+            conversations: (turns: Fixed(4), think: Fixed(1.0)),
+            classes: {"a": (share: 1), "b": (share: 1, priority: 3)})"#;
+        let workload = spec(text).check(Path::new(".")).unwrap();
+        let mut source = workload.source(3);
+        let mut seen = [false; 2];
+        while let Some(first) = source.next_request() {
+            let class = first.class;
+            seen[class as usize] = true;
+            let mut turn = Some(first);
+            while let Some(request) = turn {
+                assert_eq!((request.class, request.priority), (class, 3 * class as i32));
+                turn = source.ended(request.id, true, request.arrived_at);
+            }
+        }
+        assert_eq!(seen, [true; 2]);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        refused(&format!("({PLAIN}, classes: {{}})"), "1 to 64 classes");
+        refused(&format!(r#"({PLAIN}, classes: {{"a": (share: 0)}})"#), r#"`classes."a".share`"#);
+        let slo = r#"classes: {"a": (share: 1, slo: (ttft_ms: -1))}"#;
+        refused(&format!("({PLAIN}, {slo})"), r#"`classes."a".slo.ttft_ms`"#);
+        let itl = r#"classes: {"a": (share: 1, slo: (itl_p99_ms: 10))}"#;
+        refused(&format!("({PLAIN}, {itl})"), "itl_p99_ms");
+    }
+
+    #[test]
+    fn lengths_of_all_classes_are_enough() {
+        let text = r#"(requests: 10, arrivals: Static,
+            classes: {"a": (share: 1, lengths: Fixed(prompt: 7, output: 3)),
+                      "b": (share: 1, lengths: Fixed(prompt: 70, output: 30))})"#;
+        let workload = spec(text).check(Path::new(".")).unwrap();
+        assert_eq!(workload.max_total_hint(), Some(100));
+        let some = text.replace(r#", lengths: Fixed(prompt: 70, output: 30)"#, "");
+        refused(&some, "lengths");
+    }
+}
