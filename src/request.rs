@@ -4,7 +4,7 @@
 use bevy_ecs::prelude::*;
 
 use crate::kv::{BlockTable, PrefixHashes};
-use crate::sim::Nanos;
+use crate::sim::{HandedOver, Nanos};
 use crate::speculation::Drafting;
 
 /// Where a request is in its life.
@@ -59,7 +59,7 @@ pub struct Request {
     /// Number of preemptions by swapping.
     pub swaps: u32,
     /// The prefill replica that handed it over, and when.
-    pub handed_over: Option<(Entity, Nanos)>,
+    pub handed_over: Option<HandedOver>,
     /// From then until its KV content was where it is decoded.
     pub kv_transfer: Nanos,
     /// Its drafts, under speculative decoding.

@@ -81,7 +81,7 @@ static DEVICES: &[DeviceSpec] = &[
         fp8: true,
         memory_source: REPORTED,
         aliases: &["h100", "H100-80G", "H100"],
-        default_network: None,
+        default_network: Some("h100_dgx"),
     },
     DeviceSpec {
         name: "H200-SXM-141G",

@@ -19,10 +19,16 @@ impl RunSink for Completions {
     fn batch(&mut self, _: &BatchRecord) {}
 }
 
+/// Least share of the time until the 90 % completion that lies after the 10 % completion, in a run whose
+/// completions tell a rate.
+const STEADY: f64 = 1.0 / 3.0;
+
 impl Completions {
     /// The capacity in requests per second: the completion rate between the 10 % and the 90 %
     /// completion, which leaves out the filling at the start and the emptying at the end. `None`
-    /// for fewer than 20 completions, or when all of these came at once.
+    /// for fewer than 20 completions, or when these came within a third of the time until then: such
+    /// a run was never steady. So it is where all requests are under way at once and, of one length,
+    /// end together: their rate then says how close they were, not how many the engine serves.
     pub fn capacity(mut self) -> Option<f64> {
         let count = self.times.len();
         if count < 20 {
@@ -31,7 +37,8 @@ impl Completions {
         self.times.sort_unstable();
         let (from, to) = (count / 10, count * 9 / 10);
         let seconds = self.times[to].since(self.times[from]).as_secs_f64();
-        (seconds > 0.0).then(|| (to - from) as f64 / seconds)
+        let steady = seconds > STEADY * self.times[to].as_secs_f64();
+        steady.then(|| (to - from) as f64 / seconds)
     }
 }
 
@@ -117,6 +124,10 @@ mod tests {
         assert_eq!(Completions { times }.capacity(), Some(1.0));
         assert_eq!(Completions { times: vec![Nanos(1); 19] }.capacity(), None);
         assert_eq!(Completions { times: vec![Nanos(1); 50] }.capacity(), None);
+        // All under way at once: they end within 8 of 58 s.
+        let together: Vec<Nanos> =
+            (0..100u64).map(|i| Nanos::from_secs_f64(50.0 + i as f64 * 0.1)).collect();
+        assert_eq!(Completions { times: together }.capacity(), None);
     }
 
     #[test]

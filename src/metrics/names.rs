@@ -42,6 +42,10 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "ntpot", about: "normalised latency: e2e / n" },
     Family { name: "vidur_tpot", about: "Vidur's TPOT: (last - first token) / n" },
     Family { name: "execution", about: "execution time, summed over iterations and stages" },
+    Family {
+        name: "kv_transfer",
+        about: "KV transfer: end of prefill until the content is where it is decoded (disaggregation)",
+    },
 ];
 
 /// The statistics of every family, with their meaning.

@@ -37,6 +37,7 @@ pub struct StatsSink {
     ntpot: Values,
     vidur_tpot: Values,
     execution: Values,
+    kv_transfer: Values,
     prompt_tokens: u64,
     cached_tokens: u64,
     reloaded_tokens: u64,
@@ -83,6 +84,10 @@ impl RunSink for StatsSink {
         self.ntpot.push(seconds_per(e2e, tokens));
         self.vidur_tpot.push(seconds_per(decode, tokens));
         self.execution.push(record.execution_time.as_secs_f64());
+        // A request that was not handed over has none; a transfer takes some time.
+        if record.kv_transfer > Nanos::ZERO {
+            self.kv_transfer.push(record.kv_transfer.as_secs_f64());
+        }
         self.prompt_tokens += u64::from(record.prompt_tokens);
         self.cached_tokens += u64::from(record.cached_tokens);
         self.reloaded_tokens += u64::from(record.reloaded_tokens);
@@ -152,6 +157,7 @@ impl StatsSink {
                 "ntpot" => self.ntpot.describe(),
                 "vidur_tpot" => self.vidur_tpot.describe(),
                 "execution" => self.execution.describe(),
+                "kv_transfer" => self.kv_transfer.describe(),
                 other => unreachable!("family {other} has no values"),
             };
             let Some(distribution) = distribution else { continue };
@@ -475,7 +481,7 @@ mod tests {
         let slo =
             Slo { ttft_ms: Some(30.0), tpot_ms: Some(60.0), e2e_ms: Some(60.0), ..Slo::default() };
         let mut sink = StatsSink::new(Some(slo));
-        sink.request(&request(0, 0, 3));
+        sink.request(&RequestRecord { kv_transfer: Nanos(5 * MS), ..request(0, 0, 3) });
         sink.batch(&BatchRecord {
             count: 1,
             id: 0,

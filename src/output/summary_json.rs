@@ -96,7 +96,12 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
     for (family, key) in
         [("ttft", "ttft"), ("tpot", "tpot"), ("itl", "itl"), ("e2e", "e2el")].into_iter().chain(
             // Not of vLLM, in the same form.
-            [("queue", "queue"), ("ntpot", "ntpot"), ("vidur_tpot", "vidur_tpot")],
+            [
+                ("queue", "queue"),
+                ("ntpot", "ntpot"),
+                ("vidur_tpot", "vidur_tpot"),
+                ("kv_transfer", "kv_transfer"),
+            ],
         )
     {
         debug_assert!(FAMILIES.iter().any(|known| known.name == family));

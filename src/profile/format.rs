@@ -183,6 +183,20 @@ pub struct AttentionTables {
     /// Writing of new keys and values by tokens, where it was measured apart.
     #[serde(default)]
     pub kv_cache_save: Option<Curve>,
+    /// What of it was computed from measurements of other layouts or without context.
+    #[serde(default)]
+    pub transferred: Option<Transferred>,
+}
+
+/// Attention times that were not measured at their point, but computed from a device's operator
+/// tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transferred {
+    /// All of `decode`: measured with other layouts of heads.
+    pub decode: bool,
+    /// Chunks of `prefill` on a context: measured without.
+    pub prefixes: bool,
 }
 
 /// A measured function of one integer.

@@ -4,6 +4,7 @@ mod check;
 mod error;
 mod file;
 pub mod format;
+mod grid;
 #[cfg(feature = "aisimulate")]
 pub mod import_aisimulate;
 mod import_layerwise;

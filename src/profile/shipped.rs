@@ -25,6 +25,9 @@ static SHIPPED: &[Shipped] = shipped_profiles![
     "a100-sxm-80g/network-a100_pairwise_nvlink",
     "a100-sxm-80g/network-a100_dgx",
     "a100-sxm-80g/operators",
+    "h100-sxm-80g/llama-2-7b",
+    "h100-sxm-80g/network-h100_pairwise_nvlink",
+    "h100-sxm-80g/network-h100_dgx",
     "h100-sxm-80g/operators",
     "h200-sxm-141g/operators",
     "b200-sxm-180g/operators",
@@ -35,6 +38,7 @@ static SHIPPED: &[Shipped] = shipped_profiles![
     "rtx-pro-6000/layers-qwen3-30b-a3b",
     "rtx-pro-6000/network-rtx_pro_6000_pcie",
     "rtx-4090/layers-llama-3.1-8b",
+    "rtx-4090/operators",
 ];
 
 /// The profiles that are part of the program.

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::format::{Curve, ModelTables, NetworkTables, Operator, Profile, RankTables, Surface};
+use super::format::{
+    Curve, ModelTables, NetworkTables, Operator, Profile, RankTables, Surface, Transferred,
+};
 use super::layerwise_text::write_layerwise;
 use super::text_operators::write_operators;
 
@@ -103,6 +105,9 @@ fn write_rank(f: &mut impl Write, rank: &RankTables) -> fmt::Result {
         writeln!(f, "                    kv_cache_save: (")?;
         write_curve(f, 24, curve)?;
         writeln!(f, "                    ),")?;
+    }
+    if let Some(Transferred { decode, prefixes }) = attention.transferred {
+        writeln!(f, "                    transferred: (decode: {decode}, prefixes: {prefixes}),")?;
     }
     writeln!(f, "                ),")?;
     writeln!(f, "            ),")

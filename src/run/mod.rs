@@ -230,8 +230,12 @@ fn seeds(scenario: &Scenario) -> usize {
 
 /// Only an offered rate can be compared with a capacity.
 fn needs_capacity(configuration: &Configuration) -> bool {
-    // The capacity for several models depends on their mix.
-    configuration.beside.is_empty() && matches!(configuration.load(), Load::Open { .. })
+    // The capacity for several models depends on their mix. Conversations that all begin at once are
+    // another load: every one of them is under way at the same time, at the same turn, and none leaves
+    // its cached prefix alone.
+    configuration.beside.is_empty()
+        && !configuration.workload.is_closed_loop()
+        && matches!(configuration.load(), Load::Open { .. })
 }
 
 fn label(configuration: &Configuration, seed: u64) -> String {

@@ -20,7 +20,7 @@ pub(super) const SIDE_FIELDS: [&str; 4] = ["device", "cluster", "engine", "timin
 /// What `disaggregated` may hold.
 const FIELDS: [&str; 3] = ["prefill", "decode", "link"];
 
-/// The link of each prefill replica.
+/// The link of each replica.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
@@ -29,6 +29,9 @@ pub struct Link {
     /// Microseconds from the start of the last byte to its arrival.
     #[serde(default)]
     pub latency_us: f64,
+    /// Whether a layer's keys and values are sent while later layers are computed.
+    #[serde(default)]
+    pub layer_wise: bool,
 }
 
 /// The decode side of a configuration, which itself is the prefill side.
@@ -49,6 +52,7 @@ impl Disaggregated {
             bytes_per_token: self.decode.model.kv_bytes_per_token(whole),
             bytes_per_second: self.link.gb_per_s * 1e9,
             latency: Nanos::from_secs_f64(self.link.latency_us / 1e6),
+            layers: if self.link.layer_wise { self.decode.model.layers } else { 1 },
         }
     }
 }

@@ -151,8 +151,8 @@ pub(crate) fn plan<P: Policy>(
         }
     }
     for ready in scratch.ready.drain(..) {
-        let (mut from, _) = floor.replicas.get_mut(ready.from)?;
-        send(ready, &mut from, &floor.engine, &mut floor.agenda);
+        let [(mut from, _), (mut to, _)] = floor.replicas.get_many_mut([ready.from, ready.to])?;
+        send(ready, (&mut from, &mut to), &floor.engine, &mut floor.agenda);
     }
     Ok(())
 }

@@ -97,7 +97,8 @@ pub(crate) fn finish(
         if let Some(hand_over) = pool.hand_over {
             let done: Vec<_> = replica.running.extract_if(.., |m| m.prefilled).collect();
             for member in done {
-                let member = books.hand_over(member, (entity, &mut replica), now)?;
+                let computed = (batch.started_at, now);
+                let member = books.hand_over(member, (entity, &mut replica), computed)?;
                 lists.incoming.push((hand_over.to, member));
             }
         }

@@ -3,12 +3,13 @@
 //! When a prompt is processed, the request leaves the running list of its prefill replica, and the
 //! router of the decode pool picks a replica for it. It waits there, first come first served, until
 //! blocks for its prompt and one token more are free. Only then does its KV content travel, over the
-//! prefill replica's link, one request at a time. The prefill replica keeps the blocks until it has
+//! links of both replicas (see [`super::link`]). The prefill replica keeps the blocks until it has
 //! arrived, so a full decode side holds the prefill side back.
 
 use bevy_ecs::prelude::*;
 
 use super::finish::Books;
+use super::link::{Link, Load};
 use super::{Agenda, Engine, Event, Nanos, Worklists};
 use crate::cluster::Replica;
 use crate::kv::{BlockStore, BlockTable};
@@ -31,6 +32,9 @@ pub struct HandOver {
     pub bytes_per_second: f64,
     /// From the last byte's start to its arrival. The link is free for others meanwhile.
     pub latency: Nanos,
+    /// Parts that are sent as they are computed: the model's layers, or 1 for all content at once
+    /// when the prompt is done.
+    pub layers: u32,
 }
 
 impl HandOver {
@@ -54,8 +58,8 @@ pub(crate) struct Sent {
 pub(crate) struct Transfers {
     /// What it hands over.
     pub sending: Vec<Sent>,
-    /// When its link is free again.
-    pub link_free: Nanos,
+    /// Its link, as a sender or as a receiver.
+    pub link: Link,
     /// Requests handed over to it that wait for blocks, first come first.
     pub handed: Vec<Sequence>,
     /// Those that have blocks, while the content of these is on its way.
@@ -81,18 +85,33 @@ impl Transfers {
 pub(crate) struct Ready {
     /// The replica that has the content.
     pub from: Entity,
-    to: Entity,
+    /// The replica that goes on with it.
+    pub to: Entity,
     id: u64,
     tokens: u32,
+    /// When the iteration that ended its prompt began and ended.
+    computed: (Nanos, Nanos),
+}
+
+/// Where a request was prefilled.
+#[derive(Clone, Copy, Debug)]
+pub struct HandedOver {
+    /// The replica.
+    pub from: Entity,
+    /// When the iteration that ended its prompt began.
+    pub begin: Nanos,
+    /// When that ended.
+    pub end: Nanos,
 }
 
 impl Books<'_, '_> {
-    /// A request whose prompt is processed leaves its replica `from`, which keeps the blocks.
+    /// A request whose prompt is processed leaves its replica `from`, which keeps the blocks. The
+    /// iteration lasted from `begin` to `end`.
     pub(super) fn hand_over(
         &mut self,
         mut member: Sequence,
         (from, replica): (Entity, &mut Replica),
-        now: Nanos,
+        (begin, end): (Nanos, Nanos),
     ) -> Result<Sequence> {
         let (mut table, mut request, _) = self.requests.get_mut(member.entity)?;
         let table = std::mem::take(&mut *table);
@@ -101,7 +120,7 @@ impl Books<'_, '_> {
         // The ledger still counts it as running here: it holds blocks.
         self.ledger.loads.add_running(replica.index, -1);
         request.state = RequestState::Waiting;
-        request.handed_over = Some((from, now));
+        request.handed_over = Some(HandedOver { from, begin, end });
         member.blocks = 0;
         member.group = 0;
         Ok(member)
@@ -134,8 +153,8 @@ impl Books<'_, '_> {
             let sequence = transfers.receiving.remove(index);
             transfers.received.push((now, sequence));
             let (_, mut request, _) = self.requests.get_mut(sequence.entity)?;
-            if let Some((_, since)) = request.handed_over {
-                request.kv_transfer = now.since(since);
+            if let Some(handed) = request.handed_over {
+                request.kv_transfer = now.since(handed.end);
             }
         }
         touched.add(receiver.index, to);
@@ -180,8 +199,8 @@ pub(crate) fn receive(
         ledger.counts.waiting -= 1;
         ledger.loads.add_waiting(replica.index, -1);
         ledger.loads.add_running(replica.index, 1);
-        if let Some((from, _)) = request.handed_over {
-            ready.push(Ready { from, to, id: sequence.id, tokens });
+        if let Some(HandedOver { from, begin, end }) = request.handed_over {
+            ready.push(Ready { from, to, id: sequence.id, tokens, computed: (begin, end) });
         }
         replica.transfers.receiving.push(sequence);
         served += 1;
@@ -193,18 +212,25 @@ pub(crate) fn receive(
     Ok(())
 }
 
-/// Puts what is ready on the link of `from`, behind what is there already.
+/// Puts what is ready on the links of both replicas, behind what is there already.
+///
+/// Layer by layer only what got its blocks when its prompt was done: these count as there since its
+/// last iteration began. Who had to wait for blocks had nowhere to send to meanwhile.
 pub(crate) fn send(
-    Ready { from: entity, to, id, tokens }: Ready,
-    from: &mut Replica,
+    ready: Ready,
+    (from, to): (&mut Replica, &mut Replica),
     engine: &Engine,
     agenda: &mut Agenda,
 ) {
     let Some(hand_over) = engine.pool(from.pool_index).hand_over else { return };
-    let start = agenda.now().max(from.transfers.link_free);
-    let end = start + hand_over.wire_time(tokens);
-    from.transfers.link_free = end;
-    agenda.push(end + hand_over.latency, Event::Delivered(entity, to, id));
+    let (now, wire) = (agenda.now(), hand_over.wire_time(ready.tokens));
+    let (begin, end) = ready.computed;
+    let load = match hand_over.layers > 1 && end == now {
+        true => Load::layered(begin, end, wire, hand_over.layers),
+        false => Load::whole(now, wire),
+    };
+    let sent = Link::send(&mut from.transfers.link, &mut to.transfers.link, load);
+    agenda.push(sent + hand_over.latency, Event::Delivered(ready.from, ready.to, ready.id));
 }
 
 impl Worklists {

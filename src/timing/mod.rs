@@ -16,6 +16,7 @@ pub use full::{
     Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
     RooflineSettings, WeightOnly, calibrate, coverage, transfer_errors,
 };
+pub(crate) use full::{attention_surfaces, data_sheet};
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub(crate) use partition::Partition;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::cluster::{DeviceSpec, Parallelism};
-use crate::model::ModelSpec;
+use crate::model::{ModelSpec, Weights};
 use crate::sim::Nanos;
 
 use super::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
@@ -11,7 +11,8 @@ use super::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 /// A predictor on a part of the GPUs, as NVIDIA's Multi-Process Service or MIG give to a process: a
 /// share of the multiprocessors and a share of the memory bandwidth.
 ///
-/// On the whole GPU a batch needs `c = FLOPs / peak` for its arithmetic and `m = bytes / bandwidth`
+/// On the whole GPU a batch needs `c = FLOPs / peak` for its arithmetic (products with fp8 weights at
+/// the peak of fp8 where the device multiplies that, all else and attention at that of 16 bits) and `m = bytes / bandwidth`
 /// for weights and KV cache, and its time follows the larger of the two. On a part they become
 /// `c / compute` and `m / bandwidth`, so all of its time but communication grows by
 /// `max(c / compute, m / bandwidth) / max(c, m)`.
@@ -21,7 +22,9 @@ pub(crate) struct Partition {
     bandwidth: f64,
     flops_per_token: f64,
     flops_per_pair: f64,
-    peak_flops: f64,
+    /// FLOP/s of products with weights, and of attention.
+    weight_peak: f64,
+    attention_peak: f64,
     weight_bytes: f64,
     kv_bytes_per_token: f64,
     bytes_per_second: f64,
@@ -37,13 +40,16 @@ impl Partition {
         (compute, bandwidth): (f64, f64),
     ) -> Partition {
         let gpus = f64::from(parallel.gpus());
+        let peak = device.fp16_tflops * 1e12;
+        let fp8 = device.fp8 && model.weights == Weights::Fp8;
         Partition {
             whole,
             compute,
             bandwidth,
             flops_per_token: model.matmul_flops_per_token() / gpus,
             flops_per_pair: model.attention_flops_per_pair() / gpus,
-            peak_flops: device.fp16_tflops * 1e12,
+            weight_peak: peak * if fp8 { 2.0 } else { 1.0 },
+            attention_peak: peak,
             weight_bytes: model.weight_bytes(parallel) as f64,
             kv_bytes_per_token: model.kv_bytes_per_token(parallel) as f64,
             bytes_per_second: device.hbm_gbps * 1e9,
@@ -56,11 +62,12 @@ impl Partition {
         let squares: u64 =
             chunks.map(|p| u64::from(p.tokens) * (u64::from(p.tokens) + 1) / 2).sum();
         let pairs = (batch.context_products() + squares) as f64;
-        let flops = self.flops_per_token * f64::from(batch.tokens) + self.flops_per_pair * pairs;
+        let products = self.flops_per_token * f64::from(batch.tokens) / self.weight_peak;
+        let c = products + self.flops_per_pair * pairs / self.attention_peak;
         let contexts: u64 = batch.prefills.iter().map(|p| u64::from(p.context + p.tokens)).sum();
         let cached = (contexts + batch.decode_context) as f64;
         let bytes = self.weight_bytes + self.kv_bytes_per_token * cached;
-        let (c, m) = (flops / self.peak_flops, bytes / self.bytes_per_second);
+        let m = bytes / self.bytes_per_second;
         (c / self.compute).max(m / self.bandwidth) / c.max(m)
     }
 }
@@ -120,6 +127,15 @@ mod tests {
     fn millis(shares: (f64, f64), batch: &BatchShape) -> f64 {
         let model = find("Llama-2-7B").unwrap();
         let device = find_device("a100").unwrap();
+        millis_of(model, device, shares, batch)
+    }
+
+    fn millis_of(
+        model: &ModelSpec,
+        device: &DeviceSpec,
+        shares: (f64, f64),
+        batch: &BatchShape,
+    ) -> f64 {
         let part = Partition::new(Arc::new(Whole), model, device, Parallelism::default(), shares);
         part.stage_time(batch, StagePosition { index: 0, count: 1 }).total.as_millis_f64()
     }
@@ -138,5 +154,21 @@ mod tests {
         // 2048 tokens need 13.5 times as long for arithmetic as for weights: a quarter of the
         // bandwidth does not matter.
         assert_eq!(millis((1.0, 0.25), &prefill), 11.0);
+    }
+
+    /// An H100 needs as long for the arithmetic of 295 tokens as for reading the weights, in 16 bits
+    /// and in fp8, which has half the bytes and twice the peak. At the peak of 16 bits it would be
+    /// 148 tokens, and 200 bound by arithmetic.
+    #[test]
+    fn fp8_weights_are_multiplied_at_their_peak() {
+        let half = find("Llama-2-7B").unwrap().clone();
+        let fp8 = ModelSpec { weights: Weights::Fp8, ..half.clone() };
+        let batch = BatchShape::of(&[PrefillPart { tokens: 200, context: 0 }], &[]);
+        let less_compute =
+            |model, device| millis_of(model, find_device(device).unwrap(), (0.9, 1.0), &batch);
+        assert_eq!(less_compute(&half, "H100"), 11.0, "bound by bandwidth");
+        assert_eq!(less_compute(&fp8, "H100"), 11.0, "still");
+        // The A100 has no fp8 products: half the bytes, but as much arithmetic (ridge at 76).
+        assert!(less_compute(&fp8, "A100") > 11.5);
     }
 }

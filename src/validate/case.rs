@@ -63,6 +63,8 @@ pub struct Engine {
     pub enable_prefix_caching: Option<bool>,
     /// Longest request in tokens.
     pub max_model_len: Option<u32>,
+    /// How keys and values are stored, by vLLM's name: `auto`, `fp8`, `int8`.
+    pub kv_cache_dtype: Option<String>,
     /// Share of the GPU's memory that the engine takes.
     pub gpu_memory_utilization: Option<f64>,
     /// The KV cache.
@@ -204,8 +206,9 @@ impl Case {
     pub fn read(folder: &Path) -> Result<Case, CaseError> {
         let path = folder.join("engine.json");
         let text = std::fs::read_to_string(&path).map_err(|error| CaseError::read(&path, error))?;
-        let engine =
+        let engine: Engine =
             serde_json::from_str(&text).map_err(|error| CaseError::content(&path, error))?;
+        engine.kv_cache().map_err(|message| CaseError::content(&path, message))?;
         let path = folder.join("measured.csv");
         let measured = read_measured(&path)?;
         if measured.is_empty() {
@@ -244,6 +247,10 @@ impl Case {
             }
         }
         writeln!(f, "    device: {device:?},")?;
+        // What it is was checked when the case was read.
+        if let Ok(Some(format)) = engine.kv_cache() {
+            writeln!(f, "    quantization: (kv_cache: {format}),")?;
+        }
         let router = if dp > 1 { ", router: VllmDataParallel" } else { "" };
         writeln!(
             f,
@@ -283,6 +290,10 @@ impl Case {
         let device = find_device(&device_name(&self.engine.hardware.gpu));
         let layerwise = spec.zip(device).is_some_and(|(model, device)| {
             let EngineParallel { tp, pp, .. } = self.engine.parallel;
+            // Layers were measured with a cache of 16 bits.
+            if matches!(self.engine.kv_cache(), Ok(Some("Fp8" | "Int8"))) {
+                return false;
+            }
             let context = TimingContext {
                 model: &model,
                 device,
@@ -295,6 +306,25 @@ impl Case {
             LayerwiseSettings::default().build(&context).is_ok()
         });
         if layerwise { "Layerwise()" } else { "Measured(composition: Full)" }.to_owned()
+    }
+}
+
+impl Engine {
+    /// The format of the KV cache as scenarios write it, where it is not the model's own.
+    fn kv_cache(&self) -> Result<Option<&'static str>, String> {
+        let Some(dtype) = &self.kv_cache_dtype else { return Ok(None) };
+        // Notes may follow: `auto (bf16)`.
+        let word = dtype.split([' ', '(']).next().unwrap_or_default().to_ascii_lowercase();
+        match word.as_str() {
+            "auto" => Ok(None),
+            "float16" | "half" | "fp16" | "bfloat16" | "bf16" => Ok(Some("Fp16")),
+            "fp8" | "fp8_e4m3" | "fp8_e5m2" => Ok(Some("Fp8")),
+            "int8" => Ok(Some("Int8")),
+            _ => Err(format!(
+                "`kv_cache_dtype` is `{dtype}`, expected auto, bfloat16, float16, fp8, fp8_e4m3, \
+                 fp8_e5m2 or int8"
+            )),
+        }
     }
 }
 
@@ -429,6 +459,24 @@ mod tests {
         assert!(!text(r#"{"driver": "AsyncLLM in-process"}"#).contains("api_overhead_ms"));
         let given = text(r#"{"driver": "http", "api_overhead_ms": 3.5}"#);
         assert!(given.contains("api_overhead_ms: 3.5,"), "{given}");
+    }
+
+    #[test]
+    fn a_quantised_kv_cache_is_simulated() {
+        let with = |dtype: &str| {
+            let engine = ENGINE.replacen('{', &format!("{{\"kv_cache_dtype\": \"{dtype}\","), 1);
+            case(&engine, MEASURED)
+        };
+        let text = with("fp8_e4m3").unwrap().scenario_text();
+        assert!(text.contains("quantization: (kv_cache: Fp8),"), "{text}");
+        assert!(text.contains("timing: Measured(composition: Full)"), "{text}");
+        let text = with("auto (bf16)").unwrap().scenario_text();
+        assert!(!text.contains("quantization") && text.contains("timing: Layerwise()"), "{text}");
+        let message = with("nvfp4").unwrap_err().to_string();
+        assert!(
+            message.contains("engine.json: `kv_cache_dtype` is `nvfp4`, expected"),
+            "{message}"
+        );
     }
 
     #[test]

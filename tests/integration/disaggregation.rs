@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vidur_ecs::metrics::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
+use vidur_ecs::metrics::{RequestRecord, RequestStatus, RunTotals};
 use vidur_ecs::registry::AnyPolicy;
 use vidur_ecs::routing::LeastOutstanding;
 use vidur_ecs::scheduling::{Sarathi, VllmV0, VllmV1};
@@ -10,34 +10,7 @@ use vidur_ecs::sim::{HandOver, Nanos, PoolSpec, RandomStream, SimSpec, Simulatio
 use vidur_ecs::testing::{LinearTime, RandomScenario, audit};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
-#[derive(Default)]
-struct Records(Vec<RequestRecord>);
-
-impl RunSink for Records {
-    fn request(&mut self, record: &RequestRecord) {
-        self.0.push(record.clone());
-    }
-    fn batch(&mut self, _: &BatchRecord) {}
-}
-
-struct Nobody;
-
-impl RequestSource for Nobody {
-    fn next_request(&mut self) -> Option<NewRequest> {
-        None
-    }
-}
-
-fn nobody() -> Traffic {
-    Traffic {
-        source: Box::new(Nobody),
-        concurrency: None,
-        api_overhead: Nanos::ZERO,
-        retry_after: Nanos::ZERO,
-        until: None,
-        window: Box::new(|_, _| true),
-    }
-}
+use crate::records::{Records, nobody};
 
 fn policy(kind: u64) -> Box<dyn AnyPolicy> {
     match kind % 4 {
@@ -73,6 +46,7 @@ fn random(seed: u64) -> Option<SimSpec> {
         // About as long as an iteration, or much faster or slower.
         bytes_per_second: [1e7, 1e9, 1e12][random.below(3) as usize],
         latency: Nanos(random.below(3) * scenario.time.base),
+        layers: [1, 4][random.below(2) as usize],
     };
     let decode = PoolSpec {
         name: "decode".to_owned(),
@@ -102,8 +76,8 @@ fn run(spec: SimSpec, what: &str) -> (Vec<RequestRecord>, RunTotals, Vec<RunTota
         audit(&mut simulation).unwrap_or_else(|e| panic!("{what}, {} s: {e}", step.time));
     }
     let all = simulation.run(&mut records).unwrap();
-    records.0.sort_by_key(|record| record.id);
-    (records.0, all, simulation.totals_by_pool())
+    records.requests.sort_by_key(|record| record.id);
+    (records.requests, all, simulation.totals_by_pool())
 }
 
 /// Every request ends, once; prompts are processed by one pool and answers by the other; the books
@@ -174,8 +148,13 @@ fn pair(requests: &[(u64, u32)], decode_blocks: u32, hand_over: HandOver) -> Sim
     spec
 }
 
-const LINK: HandOver =
-    HandOver { to: 1, bytes_per_token: 1_000, bytes_per_second: 1e9, latency: Nanos(500) };
+const LINK: HandOver = HandOver {
+    to: 1,
+    bytes_per_token: 1_000,
+    bytes_per_second: 1e9,
+    latency: Nanos(500),
+    layers: 1,
+};
 
 /// Without contention the only price is bytes / bandwidth and the latency, to the nanosecond.
 #[test]
@@ -217,4 +196,43 @@ fn a_full_decode_side_holds_the_prefill_side_back() {
     let prefill = u128::from(first.first_token_at.unwrap().0);
     assert_eq!(pools[0].kv_allocated_integral, 7 * (held + 2 * prefill));
     assert_eq!(pools[1].preemptions, 0);
+}
+
+/// Layer by layer an idle link adds a layer's share, and what does not fit into the time of the
+/// computation: to the nanosecond.
+#[test]
+fn layers_are_sent_while_later_ones_are_computed() {
+    for (prompt, nanos_per_token) in [(100, 1_000), (1_000, 1_000), (1_000, 8)] {
+        let bytes_per_second = 1e9 * 1_000.0 / f64::from(nanos_per_token);
+        let link = HandOver { layers: 10, bytes_per_second, ..LINK };
+        let (records, ..) = run(pair(&[(0, prompt)], 1_000, link), "layers");
+        let (wire, computed) = (prompt * nanos_per_token, 1_000 + 10 * prompt);
+        let after = wire / 10 + wire.saturating_sub(computed) * 9 / 10;
+        assert_eq!(records[0].kv_transfer, Nanos(u64::from(after) + 500), "{prompt}");
+    }
+}
+
+/// Who has to wait for blocks at the decode side sends nothing before it has them.
+#[test]
+fn nothing_is_sent_ahead_to_a_full_decode_side() {
+    let link = HandOver { layers: 10, ..LINK };
+    let (records, ..) = run(pair(&[(0, 100), (0, 100)], 7, link), "full");
+    let (first, second) = (&records[0], &records[1]);
+    // The two are computed in one iteration of 3 us, of which 10 % before the first layer.
+    assert_eq!(first.kv_transfer, Nanos(100_000 - 2_700 + 500));
+    let waited = first.completed_at.unwrap().since(first.first_token_at.unwrap());
+    assert_eq!(second.kv_transfer, waited + Nanos(100_500));
+}
+
+/// Two prefill replicas send to one decode replica: its link takes one at a time.
+#[test]
+fn receivers_take_one_transfer_at_a_time() {
+    let mut spec = pair(&[(0, 100), (0, 100)], 1_000, LINK);
+    spec.pools[0].replicas = 2;
+    spec.pools[0].router = Box::new(vidur_ecs::routing::RoundRobin::default());
+    let (records, ..) = run(spec, "receiver");
+    assert_eq!(records[0].first_token_at, records[1].first_token_at);
+    let mut times = [records[0].kv_transfer, records[1].kv_transfer];
+    times.sort_unstable();
+    assert_eq!(times, [Nanos(100_500), Nanos(200_500)]);
 }

@@ -1,6 +1,7 @@
 //! One binary for all integration tests.
 
 mod accuracy;
+mod all_techniques;
 mod bad_input;
 mod bad_scenarios;
 mod cli;
@@ -21,6 +22,7 @@ mod pools;
 mod prefix_caching;
 mod quantization;
 mod quirks;
+mod records;
 mod reference;
 mod refusals;
 mod room;

@@ -1,22 +1,12 @@
 //! Several pools of replicas in one cluster: each is served as if it were alone.
 
-use vidur_ecs::metrics::{
-    BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunSink, RunTotals,
-};
+use vidur_ecs::metrics::{BatchRecords, RequestRecord, RequestStatus, RunTotals};
 use vidur_ecs::registry::AnyPolicy;
 use vidur_ecs::scheduling::{Orca, Sarathi, VllmV0, VllmV1};
 use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation};
 use vidur_ecs::testing::{LinearTime, RandomScenario, audit};
 
-#[derive(Default)]
-struct Records(Vec<RequestRecord>);
-
-impl RunSink for Records {
-    fn request(&mut self, record: &RequestRecord) {
-        self.0.push(record.clone());
-    }
-    fn batch(&mut self, _: &BatchRecord) {}
-}
+use crate::records::Records;
 
 fn policies() -> Vec<Box<dyn AnyPolicy>> {
     vec![
@@ -61,8 +51,8 @@ fn run(pools: Vec<PoolSpec>, seed: u64, exact_steps: bool) -> (Vec<RequestRecord
     assert_eq!(all.batches, sum(|t| t.batches));
     assert_eq!(all.arrived, all.finished + all.rejected);
     assert!(all.running_peak <= sum(|t| t.running_peak));
-    records.0.sort_by_key(|record| (record.pool, record.arrived_at, record.id));
-    (records.0, totals)
+    records.requests.sort_by_key(|record| (record.pool, record.arrived_at, record.id));
+    (records.requests, totals)
 }
 
 /// What must not depend on the other pool: all but the number of the request and of the replica.

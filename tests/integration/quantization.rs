@@ -95,6 +95,40 @@ fn timings_without_it_refuse_it() {
 }
 
 #[test]
+fn efficiencies_are_shares() {
+    let room = Room::new();
+    let all = "gemm: (compute: 0.8, memory: 0.8, launch_us: 3.0, sharpness: 2.0), \
+               prefill: (compute: 0.7, memory: 0.8, launch_us: 3.0, sharpness: 2.0), \
+               decode: (compute: 0.1, memory: 0.8, launch_us: 4.0, sharpness: 8.0), \
+               experts: (compute: 0.6, memory: 0.8, launch_us: 3.0, sharpness: 1.0), \
+               nvlink: (bandwidth: 0.5, launch_us: 5.0), pcie: (bandwidth: 0.4, launch_us: 6.0)";
+    let check = |efficiencies: &str| {
+        room.write("s.ron", scenario("", 2, &format!("Roofline(efficiencies: ({efficiencies}))")));
+        room.run("check s.ron")
+    };
+    assert_eq!(check(all).code, 0);
+    for (good, bad, message) in [
+        ("gemm: (compute: 0.8", "gemm: (compute: 0.0", "gemm.compute` is 0, expected above 0 and"),
+        ("prefill: (compute: 0.7", "prefill: (compute: NaN", "prefill.compute` is NaN, expected"),
+        (
+            "compute: 0.1, memory: 0.8",
+            "compute: 0.1, memory: 1.5",
+            "decode.memory` is 1.5, expected",
+        ),
+        ("sharpness: 1.0", "sharpness: 0.0", "experts.sharpness` is 0, expected a number, 1 or"),
+        ("launch_us: 4.0", "launch_us: -4.0", "decode.launch_us` is -4, expected microseconds"),
+        ("bandwidth: 0.5", "bandwidth: 0.0", "nvlink.bandwidth` is 0, expected above 0"),
+        ("launch_us: 6.0", "launch_us: inf", "pcie.launch_us` is inf, expected microseconds"),
+    ] {
+        let refused = check(&all.replacen(good, bad, 1));
+        let message = format!("`timing.efficiencies.{message}");
+        assert_eq!(refused.code, 2, "{bad}: {}", refused.err);
+        assert!(refused.err.contains(&message), "{message}: {}", refused.err);
+        assert!(refused.err.contains("s.ron:"), "{}", refused.err);
+    }
+}
+
+#[test]
 fn a_closed_form_takes_the_memory_only() {
     let room = Room::new();
     let blocks = |quantization: &str| {

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use vidur_ecs::metrics::{
-    BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunSink, RunTotals,
-};
+use vidur_ecs::metrics::{BatchRecords, RequestStatus, RunTotals};
 use vidur_ecs::model;
 use vidur_ecs::profile;
 use vidur_ecs::registry::{AnyPolicy, AnyRouter, Registry};
@@ -16,6 +14,7 @@ use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
 use vidur_ecs::testing::{LinearTime, RandomScenario};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
+use crate::records::Records;
 use crate::room::Room;
 
 /// Every iteration takes a microsecond.
@@ -38,21 +37,6 @@ struct List(std::vec::IntoIter<NewRequest>);
 impl RequestSource for List {
     fn next_request(&mut self) -> Option<NewRequest> {
         self.0.next()
-    }
-}
-
-#[derive(Default)]
-struct Records {
-    requests: Vec<RequestRecord>,
-    batches: Vec<BatchRecord>,
-}
-
-impl RunSink for Records {
-    fn request(&mut self, record: &RequestRecord) {
-        self.requests.push(record.clone());
-    }
-    fn batch(&mut self, record: &BatchRecord) {
-        self.batches.push(*record);
     }
 }
 

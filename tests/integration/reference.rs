@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use vidur_ecs::metrics::{
-    BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps,
+    BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunTotals, TokenGaps,
 };
 use vidur_ecs::registry::{AnyPolicy, AnyRouter};
 use vidur_ecs::routing;
@@ -15,6 +15,8 @@ use vidur_ecs::scheduling::{
 };
 use vidur_ecs::sim::{Nanos, RandomStream, SimSpec, Simulation};
 use vidur_ecs::testing::RandomScenario;
+
+use crate::records::Records;
 
 #[path = "../reference/mod.rs"]
 mod eager;
@@ -225,21 +227,6 @@ impl Case {
                 );
             }
         }
-    }
-}
-
-#[derive(Default)]
-struct Records {
-    requests: Vec<RequestRecord>,
-    batches: Vec<BatchRecord>,
-}
-
-impl RunSink for Records {
-    fn request(&mut self, record: &RequestRecord) {
-        self.requests.push(record.clone());
-    }
-    fn batch(&mut self, record: &BatchRecord) {
-        self.batches.push(*record);
     }
 }
 

@@ -4,8 +4,15 @@ use super::line::Line;
 use crate::metrics::unit::{TimeScale, Unit, decimals_for, fixed};
 use crate::metrics::{Spread, VariantResult};
 
-const ROWS: [(&str, &str); 5] =
-    [("TTFT", "ttft"), ("TPOT", "tpot"), ("ITL", "itl"), ("E2E", "e2e"), ("queue", "queue")];
+const ROWS: [(&str, &str); 6] = [
+    ("TTFT", "ttft"),
+    ("TPOT", "tpot"),
+    ("ITL", "itl"),
+    ("E2E", "e2e"),
+    ("queue", "queue"),
+    // Only of disaggregated clusters.
+    ("KV tr.", "kv_transfer"),
+];
 const PERCENTILES: [&str; 3] = ["p50", "p90", "p99"];
 
 /// One row per latency. Percentiles are means over seeds of each seed's percentile.
@@ -70,6 +77,7 @@ impl Row {
             |statistic: &&str| of(statistic).map_or(String::new(), |spread| show(spread.mean));
         let note = match key {
             "tpot" => "per token after the first".to_owned(),
+            "kv_transfer" => "from prefill to decode replica".to_owned(),
             "itl" => of("max")
                 .map(|max| format!("longest {}", Unit::Seconds.show(max.max)))
                 .unwrap_or_default(),

@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 
-use super::grid::Grid;
 use super::parquet_file::{Record, for_each};
 use super::{ENGINE, Import};
 use crate::profile::ProfileError;
+use crate::profile::grid::Grid;
 use crate::profile::operators::{AttentionTable, Between, Dtype, Peak};
 
 /// Widths of heads that are taken.

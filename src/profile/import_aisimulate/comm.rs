@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::grid::Grid;
 use super::parquet_file::for_each;
 use super::{ENGINE, Import};
 use crate::profile::ProfileError;
+use crate::profile::grid::Grid;
 use crate::profile::operators::{Between, Collective, CollectiveTable};
 
 const CUSTOM: &str = "custom_allreduce_perf.parquet";

@@ -1,9 +1,9 @@
 //! Matrix products, and the experts of mixtures.
 
-use super::grid::Grid;
 use super::parquet_file::for_each;
 use super::{ENGINE, Import};
 use crate::profile::ProfileError;
+use crate::profile::grid::Grid;
 use crate::profile::operators::{Between, Dtype, ExpertsTable, GemmTable, Peak};
 
 const GEMM: &str = "gemm_perf.parquet";

@@ -8,6 +8,7 @@
 
 mod bundle;
 mod meta;
+mod operators;
 #[cfg(test)]
 mod tests;
 
@@ -45,6 +46,10 @@ pub struct ImportLayerwiseOptions {
     /// Where that bound comes from
     #[arg(long, value_name = "TEXT", requires = "straggler", default_value = "the user")]
     pub straggler_source: String,
+    /// Operators of the device, for any model (Measured(composition: Full)), instead of the model's
+    /// layers
+    #[arg(long, conflicts_with = "straggler")]
+    pub operators: bool,
     /// Who measured; written into the profile
     #[arg(long, default_value = "LLMServingSim 2.0")]
     pub source: String,
@@ -97,6 +102,26 @@ pub fn import_layerwise(options: &ImportLayerwiseOptions) -> Result<Profile, Pro
             licence: options.licence.clone(),
         });
     }
+    let layers = LayerwiseTables {
+        model: model.name.to_string(),
+        variant: meta.variant.clone(),
+        engine: format!("vLLM {}", meta.vllm_version),
+        block_size: meta.engine_effective.block_size,
+        shape: LayerShape::of(&model),
+        straggler: options.straggler,
+        ranks,
+    };
+    if options.operators {
+        if meta.variant != "bf16" {
+            let message = format!("operators are read from layers in bf16, not {}", meta.variant);
+            return Err(ProfileError::Options(message));
+        }
+        operators::describe(&mut provenance, &model, &layers);
+    }
+    let (operators, layerwise) = match options.operators {
+        true => (Some(operators::operators(&model, device, &layers)), None),
+        false => (None, Some(layers)),
+    };
     let profile = Profile {
         format: FORMAT,
         device: device.name.to_owned(),
@@ -104,17 +129,9 @@ pub fn import_layerwise(options: &ImportLayerwiseOptions) -> Result<Profile, Pro
         checked_against: options.checked_against.clone(),
         provenance,
         model: None,
-        operators: None,
+        operators,
         network: None,
-        layerwise: Some(LayerwiseTables {
-            model: model.name.to_string(),
-            variant: meta.variant.clone(),
-            engine: format!("vLLM {}", meta.vllm_version),
-            block_size: meta.engine_effective.block_size,
-            shape: LayerShape::of(&model),
-            straggler: options.straggler,
-            ranks,
-        }),
+        layerwise,
     };
     profile.checked(&options.path.display().to_string())
 }

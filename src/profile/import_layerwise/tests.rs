@@ -31,7 +31,7 @@ const STRAGGLER: [&str; 2] = [
 ];
 
 /// Name, bundle and options of each shipped profile (see profiles/README.md).
-const SHIPPED: [(&str, &str, &[&str]); 4] = [
+const SHIPPED: [(&str, &str, &[&str]); 5] = [
     ("rtx-pro-6000/layers-llama-3.1-8b", "RTXPRO6000/meta-llama/Llama-3.1-8B/bf16", &CHECKED),
     ("rtx-pro-6000/layers-qwen3-32b", "RTXPRO6000/Qwen/Qwen3-32B/bf16", &CHECKED),
     (
@@ -40,6 +40,7 @@ const SHIPPED: [(&str, &str, &[&str]); 4] = [
         &STRAGGLER,
     ),
     ("rtx-4090/layers-llama-3.1-8b", "RTX4090/meta-llama/Llama-3.1-8B/bf16", &[]),
+    ("rtx-4090/operators", "RTX4090/meta-llama/Llama-3.1-8B/bf16", &["--operators"]),
 ];
 
 /// Compares with what is shipped; with `UPDATE_PROFILES=1` in the environment writes it anew.

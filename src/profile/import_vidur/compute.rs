@@ -8,8 +8,10 @@ use super::table::{Column, CsvTable, Row};
 use crate::model::ModelSpec;
 use crate::profile::ProfileError;
 use crate::profile::format::{
-    AttentionTables, ModelTables, Operator, RankTables, Shape, TokenTables,
+    AttentionTables, ModelTables, Operator, RankTables, Shape, TokenTables, Transferred,
 };
+use crate::profile::operators::OperatorTables;
+use crate::timing::attention_surfaces;
 
 /// The model's tables for every tensor-parallel degree that both files have.
 pub(super) fn read(
@@ -32,7 +34,44 @@ pub(super) fn read(
         let wanted = "a number of tensor-parallel workers that mlp.csv has, too".to_owned();
         return Err(table.nothing_measured(wanted));
     }
-    Ok(ModelTables {
+    Ok(tables(model, ranks))
+}
+
+/// The model's tables for every tensor-parallel degree of `mlp`, with attention from the tables of
+/// the device, and which of these it rests on (decode, prefill).
+pub(super) fn read_with_operators(
+    model: &ModelSpec,
+    vocab: u32,
+    block_size: u32,
+    mlp: &Path,
+    operators: &OperatorTables,
+) -> Result<(ModelTables, [String; 2]), ProfileError> {
+    let per_tokens = read_mlp(&CsvTable::read(mlp)?, model, vocab)?;
+    let mut sources = [String::new(), String::new()];
+    let mut ranks = Vec::new();
+    for (tensor_parallel, per_tokens) in per_tokens {
+        let share = |heads: u32| heads.div_ceil(tensor_parallel);
+        let (q, kv) = (share(model.q_heads), share(model.kv_heads));
+        let found = attention_surfaces(operators, q, kv, model.head_dim)
+            .map_err(|why| ProfileError::Options(format!("attention from operators: {why}")))?;
+        if ranks.is_empty() {
+            sources = [found.decode_source.clone(), found.prefill_source.clone()];
+        }
+        let attention = AttentionTables {
+            block_size,
+            kernel: found.prefill_source,
+            decode: found.decode,
+            prefill: found.prefill,
+            kv_cache_save: None,
+            transferred: Some(Transferred { decode: found.decode_transferred, prefixes: true }),
+        };
+        ranks.push(RankTables { tensor_parallel, per_tokens, attention });
+    }
+    Ok((tables(model, ranks), sources))
+}
+
+fn tables(model: &ModelSpec, ranks: Vec<RankTables>) -> ModelTables {
+    ModelTables {
         name: model.name.to_string(),
         shape: Shape {
             hidden: model.hidden,
@@ -42,7 +81,7 @@ pub(super) fn read(
             gated_mlp: model.gated_mlp,
         },
         ranks,
-    })
+    }
 }
 
 /// Conditions on whole-number columns.
@@ -200,6 +239,7 @@ fn read_attention(
             decode: attention.decode.surface(),
             prefill: attention.prefill.surface(),
             kv_cache_save: (!save.is_empty()).then(|| save.curve()),
+            transferred: None,
         };
         tables.insert(workers, entry);
     }

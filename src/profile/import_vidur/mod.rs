@@ -13,10 +13,11 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use super::ProfileError;
 use super::format::FORMAT;
 use super::format::{Profile, Provenance};
-use crate::cluster::{closest_device, find_device};
+use super::operators::OperatorTables;
+use super::{ProfileError, file, shipped};
+use crate::cluster::{DeviceSpec, closest_device, find_device};
 use crate::model;
 
 /// What to import; the arguments of `vidur-ecs profile import vidur`.
@@ -46,6 +47,12 @@ pub struct ImportVidurOptions {
     /// Attention measurements, instead of those in the folder
     #[arg(long, value_name = "FILE")]
     pub attention_file: Option<PathBuf>,
+    /// Attention from a device's operator tables, instead of the folder: the name of a shipped
+    /// profile (h100-sxm-80g/operators) or a file. For devices whose attention nobody measured in
+    /// Vidur's format
+    #[arg(long, value_name = "PROFILE", conflicts_with_all = ["attention_file", "attention_source",
+        "attention_device"])]
+    pub attention_operators: Option<String>,
     /// All-reduce measurements, instead of those in the folder
     #[arg(long, value_name = "FILE")]
     pub all_reduce_file: Option<PathBuf>,
@@ -108,16 +115,28 @@ pub fn import_vidur(options: &ImportVidurOptions) -> Result<Profile, ProfileErro
         // Vidur rounds Llama-2's vocabulary up.
         let vocab =
             options.vocab_size.unwrap_or(if spec.vocab == 32000 { 32768 } else { spec.vocab });
-        profile.model = Some(compute::read(spec, vocab, options.block_size, &mlp, &attention)?);
         profile.provenance.push(options.provenance("GEMM", &folder, &[&mlp]));
-        let mut entry = options.provenance("attention", &folder, &[&attention]);
-        if let Some(source) = &options.attention_source {
-            entry.source.clone_from(source);
+        if let Some(name) = &options.attention_operators {
+            let operators = operators(name, device)?;
+            let block_size = options.block_size;
+            let (model, sources) =
+                compute::read_with_operators(spec, vocab, block_size, &mlp, &operators.tables)?;
+            profile.model = Some(model);
+            for (covers, source) in ["decode attention", "prefill attention"].iter().zip(sources) {
+                profile.provenance.push(operators.provenance(covers, &source));
+            }
+        } else {
+            let model = compute::read(spec, vocab, options.block_size, &mlp, &attention)?;
+            profile.model = Some(model);
+            let mut entry = options.provenance("attention", &folder, &[&attention]);
+            if let Some(source) = &options.attention_source {
+                entry.source.clone_from(source);
+            }
+            if let Some(device) = &options.attention_device {
+                entry.device.clone_from(device);
+            }
+            profile.provenance.push(entry);
         }
-        if let Some(device) = &options.attention_device {
-            entry.device.clone_from(device);
-        }
-        profile.provenance.push(entry);
     }
     if let Some(name) = &options.network {
         let data = options.path.join("network").join(name);
@@ -132,6 +151,53 @@ pub fn import_vidur(options: &ImportVidurOptions) -> Result<Profile, ProfileErro
         return Err(ProfileError::Options("name a --model, a --network or both".to_owned()));
     }
     Ok(profile)
+}
+
+/// Operator tables that attention is taken from.
+struct Operators {
+    tables: OperatorTables,
+    device: &'static str,
+    /// The file, and who measured it under which licence.
+    file: String,
+    by: String,
+    licence: String,
+}
+
+/// The operator tables called `name`, which must be those of `device`.
+fn operators(name: &str, device: &'static DeviceSpec) -> Result<Operators, ProfileError> {
+    let shipped = shipped().iter().find(|shipped| shipped.name == name);
+    let (profile, file) = match shipped {
+        Some(shipped) => (shipped.load()?, format!("profiles/{name}.ron")),
+        None => {
+            let path = Path::new(name);
+            let file = path.file_name().map_or(name.into(), |file| file.to_string_lossy());
+            (file::read(path)?, file.into_owned())
+        }
+    };
+    if profile.device != device.name {
+        let message = format!("{name} holds {}'s operators, not {}'s", profile.device, device.name);
+        return Err(ProfileError::Options(message));
+    }
+    let Some(tables) = profile.operators else {
+        let message = format!("{name} holds no operators of a device");
+        return Err(ProfileError::Options(message));
+    };
+    let source = profile.provenance.iter().find(|p| p.covers.contains("attention"));
+    let by = source.and_then(|p| p.source.split(',').next()).unwrap_or("unknown").to_owned();
+    let licence = source.map_or_else(String::new, |p| p.licence.clone());
+    Ok(Operators { tables, device: device.name, file, by, licence })
+}
+
+impl Operators {
+    fn provenance(&self, covers: &str, tables: &str) -> Provenance {
+        Provenance {
+            covers: covers.to_owned(),
+            device: self.device.to_owned(),
+            source: format!("{}, {tables}", self.by),
+            files: vec![self.file.clone()],
+            licence: self.licence.clone(),
+        }
+    }
 }
 
 fn unknown(what: &str, name: &str, closest: Option<&str>) -> ProfileError {

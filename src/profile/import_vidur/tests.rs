@@ -20,7 +20,7 @@ fn options(arguments: &[&str], path: &Path) -> ImportVidurOptions {
 }
 
 /// The commands that computed the shipped profiles (see profiles/README.md).
-const SHIPPED: [(&str, &[&str]); 4] = [
+const SHIPPED: [(&str, &[&str]); 7] = [
     (
         "a100-sxm-80g/llama-2-7b",
         &[
@@ -33,6 +33,19 @@ const SHIPPED: [(&str, &[&str]); 4] = [
     ("a100-sxm-80g/llama-2-70b", &["--model=Llama-2-70B"]),
     ("a100-sxm-80g/network-a100_pairwise_nvlink", &["--network=a100_pairwise_nvlink"]),
     ("a100-sxm-80g/network-a100_dgx", &["--network=a100_dgx"]),
+    (
+        "h100-sxm-80g/llama-2-7b",
+        &[
+            "--device=H100-SXM-80G",
+            "--model=Llama-2-7B",
+            "--attention-operators=h100-sxm-80g/operators",
+        ],
+    ),
+    (
+        "h100-sxm-80g/network-h100_pairwise_nvlink",
+        &["--device=H100-SXM-80G", "--network=h100_pairwise_nvlink"],
+    ),
+    ("h100-sxm-80g/network-h100_dgx", &["--device=H100-SXM-80G", "--network=h100_dgx"]),
 ];
 
 /// With `UPDATE_PROFILES=1` in the environment the shipped files are written anew.

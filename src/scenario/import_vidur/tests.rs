@@ -98,14 +98,18 @@ fn network(from: &str, to: &str, formula: Option<FormulaSettings>) -> Option<Str
 #[test]
 fn a_network_is_written_where_something_may_depend_on_it() {
     let known = Some("network: \"a100_pairwise_nvlink\",".to_owned());
-    let unknown = Some("network: \"h100_dgx\",".to_owned());
+    let unknown = Some("network: \"l40s_ring\",".to_owned());
     let formula = FormulaSettings { base: 0.005, per_token: 2.5e-5, per_context: 1e-8 };
     let other =
-        "\"tensor_parallel_size\": 2, \"device\": \"a100\", \"network_device\": \"h100_dgx\"";
+        "\"tensor_parallel_size\": 2, \"device\": \"a100\", \"network_device\": \"l40s_ring\"";
     let one = "\"tensor_parallel_size\": 1, \"device\": \"a100\", \"network_device\": \"a100_pairwise_nvlink\"";
     assert_eq!(network("", "", None), known);
     assert_eq!(network("", "", Some(formula)), None, "the closed form has no communication");
-    assert_eq!(network("a100_pairwise_nvlink", "h100_dgx", None), None, "one GPU, no such profile");
+    assert_eq!(
+        network("a100_pairwise_nvlink", "l40s_ring", None),
+        None,
+        "one GPU, no such profile"
+    );
     assert_eq!(
         network(one, other, None),
         unknown,

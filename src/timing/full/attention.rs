@@ -35,6 +35,27 @@ impl Kind {
 /// very layout.
 const LONGER: f64 = 1.1;
 
+/// The time of `together` equal chunks of `tokens` new tokens, each on `context` that is there, from
+/// that of prompts without context, `new(requests, tokens)`.
+///
+/// `s = context + tokens` new tokens would take T(s); those that were there before save their
+/// share of the pairs: `T(s) x (s^2 - context^2) / s^2`, and never less than without context.
+pub(super) fn prompt(
+    new: impl Fn(f64, f64) -> Cost,
+    together: f64,
+    tokens: f64,
+    context: f64,
+) -> Cost {
+    let cost = new(together, tokens + context);
+    if context <= 0.0 {
+        return cost;
+    }
+    let whole = (tokens + context) * (tokens + context);
+    let alone = new(together, tokens);
+    let share = (whole - context * context) / whole;
+    cost.with((cost.us * share).max(alone.us)).at_best(Basis::Transferred)
+}
+
 /// One kernel for one layout of heads.
 pub(super) struct Attention {
     kind: Kind,

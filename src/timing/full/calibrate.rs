@@ -47,7 +47,8 @@ struct Points {
 }
 
 /// The efficiencies that fit `devices` best. Devices without shipped operator tables count for
-/// nothing.
+/// nothing, and so do those whose tables hold the shapes of a single model (and no experts): what
+/// is transferred to other shapes would weigh as much as what was measured.
 ///
 /// # Errors
 /// A shipped profile cannot be read.
@@ -73,7 +74,10 @@ pub fn calibrate(devices: &[&DeviceSpec]) -> Result<Efficiencies, String> {
 
 impl Points {
     fn add(&mut self, device: &DeviceSpec, profile: &Profile) -> Result<(), String> {
-        let Some(tables) = &profile.operators else { return Ok(()) };
+        let Some(tables) = profile.operators.as_ref().filter(|tables| !tables.experts.is_empty())
+        else {
+            return Ok(());
+        };
         let mut measured = MeasuredOperators::new(tables, None);
         let speed = Speed::new(&peak(device));
         let (mut matrices, mut layouts) = (BTreeSet::new(), BTreeSet::new());

@@ -10,7 +10,7 @@ use super::gemm::{Gemm, Gemms};
 use super::predictor::{ComposedPredictor, Seen};
 use super::speed::{Experts, Heads, Speed};
 use super::weight_only::{Product, WeightOnly};
-use super::{Efficiencies, OperatorSource, Pass};
+use super::{Efficiencies, OperatorSource, Pass, unmeasured};
 use crate::model::Weights;
 use crate::profile::Profile;
 use crate::profile::format::NetworkTables;
@@ -125,27 +125,36 @@ impl<'a> MeasuredOperators<'a> {
         let packed = format!("{} weights unpacked", weights.label());
         let about = WeightOnly::ASSUMED.about();
         self.note_use(&packed, &format!("at {about} (ESTIMATE)"));
-        let warning = format!(
+        self.warn(&format!(
             "products with {} weights were not measured: an estimate, at {about}",
             weights.label()
-        );
-        if !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
+        ));
+    }
+
+    fn warn(&mut self, warning: &str) {
+        if !self.warnings.iter().any(|known| known == warning) {
+            self.warnings.push(warning.to_owned());
         }
+    }
+
+    /// Remembers that nobody measured `what` on this device.
+    fn note_guess(&mut self, what: &str) {
+        self.note_use(what, "by the data sheet (ESTIMATE)");
+        self.warn(&format!(
+            "{what} of this device was not measured: an estimate from the data sheet, counted as \
+             extrapolated"
+        ));
     }
 
     /// Attention with the cache of `heads`, in proportion to bytes and FLOPs of one of 16 bits.
     fn attention_from_half(&mut self, kind: Kind, heads: Heads) -> Result<PerBatch, String> {
         let half = Heads { kv_dtype: Dtype::Bf16, ..heads };
         let attention = self.attention(kind, half)?;
-        let warning = format!(
+        self.warn(&format!(
             "attention with an {} KV cache was not measured: as with 16 bits, in proportion to \
              bytes and FLOPs",
             heads.kv_dtype.name()
-        );
-        if !self.warnings.contains(&warning) {
-            self.warnings.push(warning);
-        }
+        ));
         let (speed, launch) = (self.speed, kind.launch_us());
         Ok(Box::new(move |requests, tokens| {
             let cost = attention(requests, tokens);
@@ -159,6 +168,11 @@ impl<'a> MeasuredOperators<'a> {
 impl OperatorSource for MeasuredOperators<'_> {
     fn gemm(&mut self, weights: Weights, n: u32, k: u32) -> Result<PerCount, String> {
         let bytes = match Product::of(weights, self.fp8()) {
+            Product::Native(dtype) if self.tables.gemm.iter().all(|t| t.dtype != dtype) => {
+                let half = self.native_gemm(Dtype::Bf16, n, k)?;
+                self.warn("fp8 products were not measured: as in bf16, in proportion to work");
+                return Ok(unmeasured::fp8_gemm(half, self.speed, n, k));
+            }
             Product::Native(dtype) => {
                 let gemm = self.native_gemm(dtype, n, k)?;
                 return Ok(Box::new(move |m| gemm.cost(m)));
@@ -198,6 +212,10 @@ impl OperatorSource for MeasuredOperators<'_> {
     }
 
     fn experts(&mut self, weights: Weights, shape: Experts) -> Result<PerCount, String> {
+        if self.tables.experts.is_empty() {
+            self.note_guess("experts");
+            return unmeasured::experts(&self.tables.peak, weights, shape);
+        }
         let bytes = match Product::of(weights, self.fp8()) {
             Product::Native(dtype) => {
                 let experts = self.native_experts(Experts { dtype, ..shape })?;
@@ -220,6 +238,10 @@ impl OperatorSource for MeasuredOperators<'_> {
             Some(network) => AllReduce::of_network(network, gpus).ok_or_else(|| {
                 format!("network {} has no all-reduce of {gpus} GPUs", network.name)
             })?,
+            None if self.tables.collectives.is_empty() => {
+                self.note_guess("all-reduce");
+                return unmeasured::all_reduce(&self.tables.peak, gpus);
+            }
             None => AllReduce::new(self.tables, gpus)?,
         };
         self.note_use("all-reduce", &all_reduce.source);
@@ -262,9 +284,11 @@ pub(in crate::timing) fn build_full(
     let mut source = MeasuredOperators::new(tables, network);
     let pass = Pass::new(&mut source, context.model, context.parallel).map_err(lacking)?;
     let checked = &profile.checked_against;
+    let first = profile.provenance.first().and_then(|p| p.source.split(',').next());
+    let measured_by = first.unwrap_or("unknown source");
     let note = TimingNote {
         rests_on: format!(
-            "{} operators: {} (AISimulate), composition Full",
+            "{} operators: {} ({measured_by}), composition Full",
             profile.device,
             source.used.join(", ")
         ),

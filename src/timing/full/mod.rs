@@ -22,8 +22,10 @@ mod quantized_tests;
 mod roofline;
 mod samples;
 mod speed;
+mod surfaces;
 #[cfg(test)]
 mod tests;
+mod unmeasured;
 mod weight_only;
 
 pub use basis::{Basis, Cost};
@@ -34,5 +36,7 @@ pub use roofline::{Efficiencies, Efficiency, LinkEfficiency, RooflineSettings};
 pub use weight_only::WeightOnly;
 
 pub(super) use measured::build_full;
+pub(crate) use roofline::peak as data_sheet;
+pub(crate) use surfaces::attention_surfaces;
 
 use pass::{OperatorSource, Pass};

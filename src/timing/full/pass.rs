@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::attention::Kind;
+use super::attention::{Kind, prompt};
 use super::basis::{Cost, Parts};
 use super::collective::Transfer;
 use super::speed::{Experts, Heads};
@@ -249,22 +249,12 @@ impl Pass {
 
     /// Attention of prompts in one block: each by its own length and context, at the efficiency of
     /// as many requests together.
-    ///
-    /// `s = context + tokens` new tokens would take T(s); those that were there before save their
-    /// share of the pairs: `T(s) x (s^2 - context^2) / s^2`, and never less than without context.
     fn prefill(&self, batch: &BatchShape) -> Cost {
         let together = batch.prefills.len() as f64;
         let mut sum = Cost::default();
         for part in &batch.prefills {
             let (tokens, context) = (f64::from(part.tokens), f64::from(part.context));
-            let mut cost = (self.prefill)(together, tokens + context);
-            if part.context > 0 {
-                let whole = (tokens + context) * (tokens + context);
-                let alone = (self.prefill)(together, tokens);
-                let share = (whole - context * context) / whole;
-                cost = cost.with((cost.us * share).max(alone.us));
-                cost = cost.at_best(super::Basis::Transferred);
-            }
+            let cost = prompt(&self.prefill, together, tokens, context);
             sum = sum.with(sum.us + cost.us / together).at_best(cost.basis);
         }
         sum

@@ -52,6 +52,33 @@ impl Efficiency {
     }
 }
 
+impl Efficiency {
+    /// Shares above 0 and at most 1, a time, and a bend.
+    fn check(&self) -> Result<(), SettingError> {
+        share("compute", self.compute)?;
+        share("memory", self.memory)?;
+        launch(self.launch_us)?;
+        if !(self.sharpness >= 1.0 && self.sharpness.is_finite()) {
+            return Err(SettingError::new("sharpness", self.sharpness, "a number, 1 or more"));
+        }
+        Ok(())
+    }
+}
+
+fn share(name: &str, share: f64) -> Result<(), SettingError> {
+    match share > 0.0 && share <= 1.0 {
+        true => Ok(()),
+        false => Err(SettingError::new(name, share, "above 0 and at most 1")),
+    }
+}
+
+fn launch(us: f64) -> Result<(), SettingError> {
+    match us.is_finite() && us >= 0.0 {
+        true => Ok(()),
+        false => Err(SettingError::new("launch_us", us, "microseconds, 0 or more")),
+    }
+}
+
 /// What share of a link a collective reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,6 +115,23 @@ fn is_assumed(weight_only: &WeightOnly) -> bool {
 }
 
 impl Efficiencies {
+    /// Whether every operator takes a finite time.
+    fn check(&self) -> Result<(), SettingError> {
+        for (name, efficiency) in [
+            ("gemm", &self.gemm),
+            ("prefill", &self.prefill),
+            ("decode", &self.decode),
+            ("experts", &self.experts),
+        ] {
+            efficiency.check().map_err(|error| error.within(name))?;
+        }
+        for (name, link) in [("nvlink", &self.nvlink), ("pcie", &self.pcie)] {
+            let checked = share("bandwidth", link.bandwidth).and_then(|()| launch(link.launch_us));
+            checked.map_err(|error| error.within(name))?;
+        }
+        self.weight_only.check().map_err(|error| error.within("weight_only"))
+    }
+
     /// Calibrated on all devices with shipped operator tables (`calibrate` finds these values; a
     /// test holds them against it).
     pub const CALIBRATED: Efficiencies = Efficiencies {
@@ -108,7 +152,7 @@ pub(super) const NVLINK_GBPS: f64 = 100.0;
 const BETWEEN_NODES_GBPS: f64 = 50.0;
 
 /// What `device` can do at best, by its data sheet.
-pub(super) fn peak(device: &DeviceSpec) -> Peak {
+pub(crate) fn peak(device: &DeviceSpec) -> Peak {
     Peak {
         bf16_tflops: device.fp16_tflops,
         fp8_tflops: if device.fp8 { 2.0 * device.fp16_tflops } else { 0.0 },
@@ -128,7 +172,11 @@ pub(super) struct RooflineOperators {
 
 impl RooflineOperators {
     pub(super) fn new(device: &DeviceSpec, efficiencies: Efficiencies) -> RooflineOperators {
-        let peak = peak(device);
+        RooflineOperators::of(peak(device), efficiencies)
+    }
+
+    /// From a data sheet's figures.
+    pub(super) fn of(peak: Peak, efficiencies: Efficiencies) -> RooflineOperators {
         RooflineOperators { speed: Speed::new(&peak), peak, efficiencies }
     }
 }
@@ -236,7 +284,7 @@ impl TimingSettings for RooflineSettings {
         let overhead_ms = self.overhead_ms.unwrap_or(context.step_overhead_ms);
         FullSettings { overhead_ms, decode_skew }.check()?;
         let efficiencies = self.efficiencies.unwrap_or(Efficiencies::CALIBRATED);
-        efficiencies.weight_only.check().map_err(|e| e.within("efficiencies.weight_only"))?;
+        efficiencies.check().map_err(|error| error.within("efficiencies"))?;
         let mut source = RooflineOperators::new(context.device, efficiencies);
         let pass = Pass::new(&mut source, context.model, context.parallel)
             .map_err(|why| SettingError::new("", why, "operators of the model"))?;

@@ -13,9 +13,12 @@ use super::speed::{Heads, Speed};
 use super::{Efficiencies, calibrate};
 use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::model::find;
+use crate::model::{ModelSpec, Weights};
 use crate::profile::operators::Dtype;
 use crate::profile::{Profile, shipped_operators};
-use crate::timing::{BatchShape, PrefillPart, StagePosition};
+use crate::timing::{
+    BatchShape, LayerwiseSettings, PrefillPart, StagePosition, TimingContext, TimingSettings,
+};
 
 const WHOLE: StagePosition = StagePosition { index: 0, count: 1 };
 
@@ -225,6 +228,80 @@ fn grid() -> Vec<BatchShape> {
         batches.push(BatchShape::of(&[PrefillPart { tokens, context }], &[1024; 32]));
     }
     batches
+}
+
+/// Operators that were read off the layers of one model, composed for it, against its layers.
+#[test]
+fn operators_of_the_rtx_4090_are_those_of_its_layers() {
+    let profile = operators("RTX-4090");
+    let full = measured(&profile, "Llama-3.1-8B", 1);
+    let context = TimingContext {
+        model: find("Llama-3.1-8B").unwrap(),
+        device: find_device("RTX-4090").unwrap(),
+        parallel: tp(1),
+        block_size: 16,
+        network: None,
+        step_overhead_ms: 0.0,
+        base_dir: std::path::Path::new("."),
+    };
+    let layers = LayerwiseSettings::default().build(&context).unwrap();
+    let mut errors = Vec::new();
+    for batch in grid() {
+        let time = full.time(&batch, WHOLE, 0.06).all;
+        let of_layers = layers.stage_time(&batch, WHOLE).total.as_millis_f64() * 1e3;
+        let error = time.total() / of_layers - 1.0;
+        println!(
+            "{:5} tokens, {:3} prompts, {:3} decodes of {:6.0}: {:8.0} us, layers {of_layers:8.0} \
+             us ({:+.1} %), measured {:.0} %, transferred {:.0} %, extrapolated {:.0} %",
+            batch.tokens,
+            batch.prefills.len(),
+            batch.decodes,
+            batch.decode_context as f64 / f64::from(batch.decodes.max(1)),
+            time.total(),
+            error * 100.0,
+            time.measured / time.total() * 100.0,
+            time.transferred / time.total() * 100.0,
+            time.extrapolated / time.total() * 100.0,
+        );
+        errors.push(error.abs());
+    }
+    let middle = median(errors);
+    println!("Full against Layerwise on the RTX 4090: median error {:.2} %", middle * 100.0);
+    assert!(middle < 0.05, "{middle}");
+}
+
+/// What nobody measured on the RTX 4090 is an estimate, and says so; all else is at best transferred.
+#[test]
+fn any_model_runs_on_the_rtx_4090() {
+    let profile = operators("RTX-4090");
+    let tables = profile.operators.as_ref().unwrap();
+    let batch = BatchShape::of(&[PrefillPart { tokens: 512, context: 0 }], &[1000; 8]);
+    for (model, tensor, guesses) in [
+        ("Llama-2-7B", 1, &[][..]),
+        ("Qwen3-32B", 8, &["all-reduce"]),
+        ("Mixtral-8x7B", 8, &["experts", "all-reduce"]),
+        ("Qwen3-30B-A3B", 1, &["experts"]),
+    ] {
+        let mut source = MeasuredOperators::new(tables, None);
+        let pass = Pass::new(&mut source, find(model).unwrap(), tp(tensor)).unwrap();
+        let time = pass.time(&batch, WHOLE, 0.06).all;
+        assert!(time.total() > 0.0 && time.transferred > 0.0, "{model}");
+        assert_eq!(time.extrapolated > 0.0, !guesses.is_empty(), "{model} {time:?}");
+        for guess in guesses {
+            let used = format!("{guess} by the data sheet (ESTIMATE)");
+            assert!(source.used().contains(&used), "{model}: {:?}", source.used());
+            assert!(source.warnings().iter().any(|w| w.starts_with(guess)), "{model}");
+        }
+    }
+    // fp8 products take half as long at most, but not less than launching them.
+    let llama = find("Llama-3.1-8B").unwrap();
+    let fp8 = ModelSpec { weights: Weights::Fp8, ..llama.clone() };
+    let us = |model: &ModelSpec| {
+        let mut source = MeasuredOperators::new(tables, None);
+        Pass::new(&mut source, model, tp(1)).unwrap().time(&batch, WHOLE, 0.06).all.total()
+    };
+    let ratio = us(&fp8) / us(llama);
+    assert!((0.5..0.8).contains(&ratio), "{ratio}");
 }
 
 /// The shipped efficiencies are those that the shipped profiles give.

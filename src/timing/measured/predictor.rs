@@ -7,7 +7,7 @@ use super::curve::Curve;
 use super::settings::MeasuredSettings;
 use super::tokens::TokenCosts;
 use crate::profile::Profile;
-use crate::profile::format::{self, NetworkTables, RankTables};
+use crate::profile::format::{self, NetworkTables, RankTables, Transferred};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote};
@@ -33,6 +33,8 @@ pub(super) struct MeasuredPredictor {
     decode_batching: f64,
     /// Factor of prefill attention if there are several chunks.
     prefill_batching: f64,
+    /// What of attention was computed from other layouts, or from prompts without context.
+    computed: Transferred,
     /// Launch and skew of one collective, in microseconds; only counted under tensor parallelism.
     collective_overhead: f64,
     tensor_parallel: bool,
@@ -43,6 +45,9 @@ pub(super) struct MeasuredPredictor {
     mismatches: Vec<String>,
     seen: Seen,
 }
+
+/// Nothing was computed.
+const NOTHING: Transferred = Transferred { decode: false, prefixes: false };
 
 /// What has been extrapolated so far. Only ever set, so that threads need no order among them.
 #[derive(Debug, Default)]
@@ -85,6 +90,7 @@ impl MeasuredPredictor {
             kv_cache_save: rank.attention.kv_cache_save.as_ref().map(|curve| scaled(curve, 1.0)),
             decode_batching: batching(settings.attention_decode_batching_overhead_fraction),
             prefill_batching: batching(settings.attention_prefill_batching_overhead_fraction),
+            computed: rank.attention.transferred.unwrap_or(NOTHING),
             collective_overhead: (settings.nccl_cpu_launch_overhead_ms + skew) * 1e3,
             tensor_parallel: context.parallel.tensor > 1,
             kv_granularity: settings.kv_granularity,
@@ -162,6 +168,12 @@ impl Predictor for MeasuredPredictor {
             + beyond(prefill, prefill_outside)
             + beyond(decode, decode_outside)
             + beyond(collectives, outside.all_reduce);
+        let prefixed = batch.prefills.iter().any(|part| part.context > 0);
+        let within = |us: f64, computed: bool, outside: bool| {
+            if computed && !outside { us } else { 0.0 }
+        };
+        let transferred = within(decode, self.computed.decode, decode_outside)
+            + within(prefill, self.computed.prefixes && prefixed, prefill_outside);
         let nanos = |us: f64| match us {
             0.0 => Nanos::ZERO,
             _ => Nanos::from_millis_f64(us * 1e-3),
@@ -173,7 +185,7 @@ impl Predictor for MeasuredPredictor {
             attention_prefill: nanos(prefill * blocks),
             attention_decode: nanos(decode * blocks),
             communication: nanos(collectives * blocks + transfer),
-            transferred: Nanos::ZERO,
+            transferred: nanos(transferred * blocks),
             extrapolated: nanos(extrapolated * blocks + beyond(transfer, outside.send_recv)),
         }
     }

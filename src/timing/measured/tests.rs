@@ -234,8 +234,30 @@ fn shipped_profiles_are_found_by_device_and_shape() {
     assert_eq!(error.found, "one measured at tensor_parallel 1");
     let error = shipped("Llama-2-13B", "A100-SXM-80G", Parallelism::default()).err().unwrap();
     assert_eq!((error.path.as_str(), error.found.as_str()), ("profile", "missing"));
-    let error = shipped("Llama-2-7B", "H100-SXM-80G", Parallelism::default()).err().unwrap();
-    assert_eq!(error.expected, "one of Llama-2-7B on H100-SXM-80G");
+    let error = shipped("Llama-2-7B", "H200-SXM-141G", Parallelism::default()).err().unwrap();
+    assert_eq!(error.expected, "one of Llama-2-7B on H200-SXM-141G");
+}
+
+/// Nobody measured attention on an H100 in Vidur's format: it is the device's tables', and says so.
+#[test]
+fn h100_attention_comes_from_the_devices_tables() {
+    for tensor in [1, 2, 4, 8] {
+        let parallel = Parallelism { tensor, pipeline: 1 };
+        let predictor = shipped("Llama-2-7B", "H100-SXM-80G", parallel).unwrap();
+        let note = predictor.note();
+        assert!(
+            note.rests_on.starts_with("H100 GEMM (Vidur) + H100-SXM-80G decode attention (AIS")
+        );
+        assert_eq!(note.rests_on.contains("H100 network (Vidur)"), tensor > 1, "{note:?}");
+        let stage = StagePosition { index: 0, count: 1 };
+        let decode = predictor.stage_time(&BatchShape::of(&[], &[1000; 8]), stage);
+        assert_eq!(decode.transferred, decode.attention_decode, "TP {tensor}");
+        let part = |context| BatchShape::of(&[PrefillPart { tokens: 512, context }], &[]);
+        assert_eq!(predictor.stage_time(&part(0), stage).transferred.0, 0);
+        let chunk = predictor.stage_time(&part(512), stage);
+        assert_eq!(chunk.transferred, chunk.attention_prefill);
+        assert_eq!(chunk.extrapolated.0, 0);
+    }
 }
 
 /// Times from measurements never fall below the device's limits: the weights of all blocks read at

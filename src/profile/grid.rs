@@ -22,21 +22,25 @@ impl Grid {
     }
 
     /// The keys of all rows.
+    #[cfg(feature = "aisimulate")]
     pub(super) fn keys(&self) -> impl Iterator<Item = [u32; 2]> {
         self.rows.keys().copied()
     }
 
     /// Whether there is none.
+    #[cfg(feature = "aisimulate")]
     pub(super) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// Only rows that `keep`.
+    #[cfg(feature = "aisimulate")]
     pub(super) fn retain(&mut self, keep: impl Fn([u32; 2]) -> bool) {
         self.rows.retain(|keys, _| keep(*keys));
     }
 
     /// Rows by their keys rather than in the order of the file.
+    #[cfg(feature = "aisimulate")]
     pub(super) fn sort(&mut self) {
         self.rows.sort_unstable_keys();
     }
