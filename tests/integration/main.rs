@@ -30,3 +30,4 @@ mod scenarios;
 mod several_models;
 mod slo_classes;
 mod speculative;
+mod tight_memory;

@@ -251,7 +251,9 @@ fn h100_attention_comes_from_the_devices_tables() {
         assert_eq!(note.rests_on.contains("H100 network (Vidur)"), tensor > 1, "{note:?}");
         let stage = StagePosition { index: 0, count: 1 };
         let decode = predictor.stage_time(&BatchShape::of(&[], &[1000; 8]), stage);
-        assert_eq!(decode.transferred, decode.attention_decode, "TP {tensor}");
+        // The tables have up to 8 heads a GPU; more are taken from there.
+        let transferred = if 32 / tensor > 8 { decode.attention_decode } else { Nanos::ZERO };
+        assert_eq!(decode.transferred, transferred, "TP {tensor}");
         let part = |context| BatchShape::of(&[PrefillPart { tokens: 512, context }], &[]);
         assert_eq!(predictor.stage_time(&part(0), stage).transferred.0, 0);
         let chunk = predictor.stage_time(&part(512), stage);
