@@ -3,12 +3,12 @@
 //! All blocks have the same archetype and are never despawned, so a block's id is
 //! its row in the component table, and the table is worked on as one slice. Blocks are spawned as
 //! the high-water mark rises; one that is handed out in the middle of a step lives in
-//! `Worklists::staged` until the step's end, when the entities are spawned in the same order.
+//! `StagedBlocks` until the step's end, when the entities are spawned in the same order.
 
 use bevy_ecs::change_detection::ContiguousMut;
 use bevy_ecs::prelude::*;
 
-use crate::sim::Worklists;
+use crate::sim::Control;
 
 /// Index of a block over all replicas: its row in the block table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -150,7 +150,7 @@ impl<'a> BlockStore<'a> {
 /// Observe phase, first: gives the blocks that this step handed out their entities. Exclusive, so
 /// that they are there at once and steps without new blocks pay for no command queue.
 pub(crate) fn spawn_staged_blocks(world: &mut World) {
-    let mut lists = world.resource_mut::<Worklists>();
+    let lists = &mut world.resource_mut::<Control>().lists;
     if lists.staged.is_empty() {
         return;
     }
@@ -160,5 +160,5 @@ pub(crate) fn spawn_staged_blocks(world: &mut World) {
         true => _ = world.spawn_batch(staged.blocks.drain(..).zip(staged.cached.drain(..))),
     }
     // The lists keep their memory.
-    world.resource_mut::<Worklists>().staged = staged;
+    world.resource_mut::<Control>().lists.staged = staged;
 }

@@ -6,8 +6,9 @@
 //! ```no_run
 //! # use std::path::Path;
 //! # use vidur_ecs::metrics::{
-//! #     BatchRecords, ExperimentResult, RunContext, RunSummary, RunTotals, StatsSink,
+//! #     ExperimentResult, RunContext, RunSummary, RunTotals, StatsSink,
 //! # };
+//! # use vidur_ecs::scenario::OutputSettings;
 //! # use vidur_ecs::output::{CsvSink, OutputError, ResultFolder, write_results};
 //! # fn simulate(_: &mut (StatsSink, CsvSink)) -> RunTotals { RunTotals::default() }
 //! # fn collect(_: RunSummary) -> ExperimentResult {
@@ -16,7 +17,7 @@
 //! # }
 //! # fn run() -> Result<(), OutputError> {
 //! let folder = ResultFolder::create(Path::new("results/i2_1"), false)?;
-//! let csv = CsvSink::create(folder.path(), &["Llama-2-7B"], BatchRecords::Each)?;
+//! let csv = CsvSink::create(folder.path(), &["Llama-2-7B"], &OutputSettings::default())?;
 //! let mut sink = (StatsSink::new(None), csv);
 //! let totals = simulate(&mut sink);
 //! sink.1.finish()?;

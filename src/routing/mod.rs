@@ -31,7 +31,7 @@ use crate::cluster::Replica;
 use crate::kv::{PrefixHash, PrefixHashes};
 use crate::request::Request;
 use crate::scenario::SettingError;
-use crate::sim::{Agenda, Engine, Ledger, Nanos, RandomStream, Worklists};
+use crate::sim::{Control, Nanos, RandomStream};
 
 /// What a router knows of a request.
 #[derive(Clone, Copy, Debug)]
@@ -98,15 +98,12 @@ impl<R: Router> Routers<R> {
 /// Route phase: puts each new request of the pools with this router into a replica's waiting
 /// queue.
 pub(crate) fn route<R: Router>(
-    agenda: Res<Agenda>,
+    mut control: ResMut<Control>,
     mut routers: ResMut<Routers<R>>,
-    engine: Res<Engine>,
-    mut lists: ResMut<Worklists>,
-    mut ledger: ResMut<Ledger>,
     mut replicas: Query<&mut Replica>,
     mut requests: Query<(&mut Request, Option<&PrefixHashes>)>,
 ) -> Result {
-    let lists = &mut *lists;
+    let Control { engine, agenda, lists, ledger, .. } = &mut *control;
     let mut incoming = std::mem::take(&mut lists.incoming);
     for (pool, sequence) in incoming.drain(..) {
         let Some((router, random)) = routers.of(pool) else {

@@ -9,15 +9,12 @@ use crate::cluster::{Replica, StageQueue, Stages};
 use crate::kv::{BlockQuery, BlockRows};
 use crate::metrics::RequestStatus;
 use crate::request::{RequestQuery, Sequence};
-use crate::sim::{Agenda, Engine, Event, Instant, Ledger, Ready, Worklists, depart, receive, send};
+use crate::sim::{Control, Event, Instant, Ready, depart, receive, send};
 
 /// All that planning reads and writes, the policies themselves aside.
 #[derive(SystemParam)]
 pub(crate) struct Floor<'w, 's> {
-    agenda: ResMut<'w, Agenda>,
-    engine: Res<'w, Engine>,
-    lists: ResMut<'w, Worklists>,
-    ledger: ResMut<'w, Ledger>,
+    control: ResMut<'w, Control>,
     replicas: Query<'w, 's, (&'static mut Replica, &'static Stages)>,
     queues: Query<'w, 's, &'static mut StageQueue>,
     batches: Query<'w, 's, &'static mut Batch>,
@@ -42,19 +39,19 @@ pub(crate) fn plan<P: Policy>(
     mut policies: Query<&mut P>,
     mut scratch: Local<Scratch>,
 ) -> Result {
-    let (lists, ledger) = (&mut *floor.lists, &mut *floor.ledger);
+    let Control { engine, agenda, lists, ledger, .. } = &mut *floor.control;
     let touched = lists.touched.in_order();
     if touched.is_empty() {
         return Ok(());
     }
     let mut rows = BlockRows::of(&mut floor.blocks)?;
     let mut blocks = rows.with(&mut lists.staged);
-    let now = floor.agenda.now();
+    let now = agenda.now();
     let scratch = &mut *scratch;
     for &(_, entity) in touched {
         let Ok(mut policy) = policies.get_mut(entity) else { continue };
         let (mut replica, stages) = floor.replicas.get_mut(entity)?;
-        let pool = floor.engine.pool(replica.pool_index);
+        let pool = engine.pool(replica.pool_index);
         let limits: &EngineLimits = &pool.limits;
         ledger.open(replica.pool_index);
         let mut committed = std::mem::take(&mut replica.committed);
@@ -106,7 +103,7 @@ pub(crate) fn plan<P: Policy>(
                 && replica.wake.is_none_or(|earlier| time < earlier)
             {
                 replica.wake = Some(time);
-                floor.agenda.push(time, Event::Wake(entity));
+                agenda.push(time, Event::Wake(entity));
             }
             if planned > 0 {
                 let mut batch = floor.batches.get_mut(slot)?;
@@ -152,7 +149,7 @@ pub(crate) fn plan<P: Policy>(
     }
     for ready in scratch.ready.drain(..) {
         let [(mut from, _), (mut to, _)] = floor.replicas.get_many_mut([ready.from, ready.to])?;
-        send(ready, (&mut from, &mut to), &floor.engine, &mut floor.agenda);
+        send(ready, (&mut from, &mut to), engine, agenda);
     }
     Ok(())
 }

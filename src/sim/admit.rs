@@ -3,7 +3,7 @@
 
 use bevy_ecs::prelude::*;
 
-use super::{Agenda, Engine, Ledger, Worklists};
+use super::Control;
 use crate::admission::{AdmissionRequest, Gate, PoolState};
 use crate::batch::Batch;
 use crate::cluster::{Batches, Replica};
@@ -15,17 +15,14 @@ use crate::request::{Request, Sequence};
 pub(crate) struct Gates(pub Vec<Option<Gate>>);
 
 /// Admit phase: asks the pool's admission control about each request that arrived, in their order.
-#[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn admit(
-    agenda: Res<Agenda>,
-    engine: Res<Engine>,
-    ledger: Res<Ledger>,
+    mut control: ResMut<Control>,
     mut gates: ResMut<Gates>,
-    mut lists: ResMut<Worklists>,
     requests: Query<&Request>,
     replicas: Query<(&Replica, &Batches)>,
     batches: Query<&Batch>,
 ) -> Result {
+    let Control { engine, agenda, lists, ledger, .. } = &mut *control;
     let incoming = std::mem::take(&mut lists.incoming);
     let mut admitted: Vec<(u32, Sequence)> = Vec::with_capacity(incoming.len());
     for (pool, sequence) in incoming {

@@ -21,7 +21,7 @@ pub(crate) enum Event {
 
 /// The clock and the future events, first in first out at equal times. Arrivals are not among
 /// them: they are a stream that is looked at one ahead.
-#[derive(Resource, Default, Debug)]
+#[derive(Default, Debug)]
 pub(crate) struct Agenda {
     now: Nanos,
     /// Whether this step is not the first one at this time.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bevy_ecs::prelude::*;
 
-use super::{Agenda, Engine, Ledger, Nanos, Traffic, Worklists};
+use super::{Control, Nanos, Traffic};
 use crate::kv::{BlockTable, Content};
 use crate::metrics::RequestStatus;
 use crate::request::{Request, RequestState, Sequence};
@@ -19,7 +19,6 @@ pub type Window = Box<dyn Fn(u64, Nanos) -> bool + Send + Sync>;
 
 /// The streams of arrivals, one per pool, each looked at one request ahead. They are streams of
 /// their own and not in the event queue, so that a long workload costs no memory.
-#[derive(Resource)]
 pub(crate) struct Arrivals {
     streams: Vec<Stream>,
     count: u64,
@@ -238,14 +237,8 @@ impl Stream {
 
 /// Arrive phase: spawns the requests that arrive now, in the order of the workload; refuses those
 /// that no replica could ever serve.
-pub(crate) fn arrive(
-    agenda: Res<Agenda>,
-    engine: Res<Engine>,
-    mut arrivals: ResMut<Arrivals>,
-    mut lists: ResMut<Worklists>,
-    mut ledger: ResMut<Ledger>,
-    mut commands: Commands,
-) {
+pub(crate) fn arrive(mut control: ResMut<Control>, mut commands: Commands) {
+    let Control { engine, agenda, arrivals, lists, ledger } = &mut *control;
     while let Some(arrival) = arrivals.pop(agenda.now()) {
         let (index, new) = (arrival.pool, arrival.request);
         let pool = engine.pool(index);

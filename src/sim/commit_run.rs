@@ -11,7 +11,7 @@ use crate::metrics::BatchRecords;
 use crate::request::Sequence;
 use crate::timing::StageTime;
 
-impl Books<'_, '_> {
+impl Books<'_, '_, '_> {
     /// Commits the iterations of a run after the first. Returns their time.
     pub(super) fn commit_rest(
         &mut self,

@@ -13,8 +13,8 @@ use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
 use super::phase::add_turns;
 use super::{
-    Agenda, Engine, Event, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series, SimError,
-    SimSpec, Worklists,
+    Agenda, Control, Engine, Event, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series,
+    SimError, SimSpec, Worklists,
 };
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
@@ -71,17 +71,17 @@ impl Step {
         if events {
             self.finish.run(world);
         }
-        if arrivals || events && world.resource::<Worklists>().is_to_route() {
+        if arrivals || events && world.resource::<Control>().lists.is_to_route() {
             self.arrive.run(world);
             // A run was cut off at a boundary that is now.
-            if world.resource::<Agenda>().is_due() {
+            if world.resource::<Control>().agenda.is_due() {
                 self.finish.run(world);
             }
         }
-        if world.resource::<Worklists>().is_to_plan() {
+        if world.resource::<Control>().lists.is_to_plan() {
             self.plan.run(world);
         }
-        if world.resource::<Worklists>().is_to_observe() {
+        if world.resource::<Control>().lists.is_to_observe() {
             self.observe.run(world);
             self.observed += 1;
             if self.observed.is_multiple_of(CLEAR_EVERY) {
@@ -192,11 +192,6 @@ impl Simulation {
             step.arrive.add_systems(admit.in_set(Phase::Admit));
             world.insert_resource(Gates(gates));
         }
-        world.init_resource::<Agenda>();
-        let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
-        let staged = StagedBlocks::new(caching);
-        world.insert_resource(Worklists { staged, ..Worklists::default() });
-        world.insert_resource(Arrivals::new(traffic.into_iter()));
         world.insert_resource(FallbackErrorHandler(|error, context| {
             // Handlers are plain functions; the error travels on to the driver as a panic payload
             // would, but through the thread that runs this one simulation.
@@ -204,14 +199,22 @@ impl Simulation {
                 first.get_or_insert_with(|| format!("{}: {error}", context.name()));
             });
         }));
-        world.insert_resource(Engine {
+        ledger.series = spec.time_series.map(Series::new);
+        let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
+        let lists = Worklists { staged: StagedBlocks::new(caching), ..Worklists::default() };
+        let engine = Engine {
             pools,
             time_limit: spec.time_limit,
             batch_records: spec.batch_records,
             replicas,
+        };
+        world.insert_resource(Control {
+            engine,
+            agenda: Agenda::default(),
+            arrivals: Arrivals::new(traffic.into_iter()),
+            lists,
+            ledger,
         });
-        ledger.series = spec.time_series.map(Series::new);
-        world.insert_resource(ledger);
         step.initialize(&mut world)?;
         Ok(Simulation { world, step, time_limit: spec.time_limit })
     }
@@ -233,10 +236,11 @@ impl Simulation {
         if self.time_limit.is_some() {
             self.drop_stale_events();
         }
-        let agenda = self.world.resource::<Agenda>();
-        let (now, event) = (agenda.now(), agenda.next_time());
-        let arrival = self.world.resource::<Arrivals>().next_time(now);
-        if arrival.is_none() && self.world.resource::<Ledger>().is_idle() {
+        let mut control = self.world.resource_mut::<Control>();
+        let Control { agenda, arrivals, ledger, .. } = &mut *control;
+        let event = agenda.next_time();
+        let arrival = arrivals.next_time(agenda.now());
+        if arrival.is_none() && ledger.is_idle() {
             // A policy that always asks to be woken must not keep an empty cluster going.
             return Ok(None);
         }
@@ -244,38 +248,40 @@ impl Simulation {
         if self.time_limit.is_some_and(|limit| time > limit) {
             return Ok(None);
         }
-        self.world.resource_mut::<Agenda>().advance_to(time);
-        self.world.resource_mut::<Ledger>().advance(time);
+        agenda.advance_to(time);
+        ledger.advance(time);
         self.step.run(&mut self.world, event == Some(time), arrival == Some(time));
         if let Some(message) = FIRST_ERROR.take() {
             return Err(SimError::Failed { time, message });
         }
-        self.deliver(sink);
-        Ok(Some(StepDigest { time, digest: self.world.resource::<Ledger>().digest }))
+        Ok(Some(StepDigest { time, digest: self.deliver(sink) }))
     }
 
     /// Takes the ends of runs that were cut off since off the queue. Nothing happens then, and a run
     /// that a time limit ends must not last until there.
     fn drop_stale_events(&mut self) {
         while let Some(Event::StageEnd(stage, launch)) =
-            self.world.resource::<Agenda>().next_event()
+            self.world.resource::<Control>().agenda.next_event()
             && self.world.get::<StageQueue>(stage).is_some_and(|queue| queue.launches != launch)
         {
-            self.world.resource_mut::<Agenda>().drop_next();
+            self.world.resource_mut::<Control>().agenda.drop_next();
         }
     }
 
-    fn deliver(&mut self, sink: &mut dyn RunSink) {
-        let mut ledger = self.world.resource_mut::<Ledger>();
+    /// Hands the records of this step to the sink. Returns the digest.
+    fn deliver(&mut self, sink: &mut dyn RunSink) -> u64 {
+        let ledger = &mut self.world.resource_mut::<Control>().ledger;
         for record in ledger.batches.drain(..) {
             sink.batch(&record);
         }
         for record in ledger.requests.drain(..) {
             sink.request(&record);
         }
+        let digest = ledger.digest;
         if ledger.series.as_ref().is_some_and(Series::is_long) {
             self.deliver_series(sink);
         }
+        digest
     }
 
     /// Hands on the rows of the time series that no run under way can change any more.
@@ -283,7 +289,7 @@ impl Simulation {
         let mut batches = self.world.query::<&Batch>();
         let running = batches.iter(&self.world).filter(|batch| batch.size > 0);
         let since = running.map(|batch| batch.scheduled_at).min().unwrap_or(Nanos::MAX);
-        if let Some(series) = &mut self.world.resource_mut::<Ledger>().series {
+        if let Some(series) = &mut self.world.resource_mut::<Control>().ledger.series {
             for row in series.take_before(since) {
                 sink.interval(&row);
             }
@@ -293,7 +299,7 @@ impl Simulation {
     /// Records what is not finished and returns the totals.
     fn finish(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
         let mut unfinished: Vec<Sequence> = Vec::new();
-        let pools = self.world.resource::<Engine>().pools.len();
+        let pools = self.world.resource::<Control>().engine.pools.len();
         let mut peak_blocks = vec![0; pools];
         let mut offload: Vec<Option<OffloadTotals>> = vec![None; pools];
         let mut lists = self.world.query::<AnyOf<(&Replica, &Batch)>>();
@@ -321,7 +327,7 @@ impl Simulation {
             left[request.pool as usize] += 1;
             sink.request(&record(request, sequence, None, RequestStatus::Unfinished));
         }
-        let mut ledger = self.world.resource_mut::<Ledger>();
+        let ledger = &mut self.world.resource_mut::<Control>().ledger;
         let (end, counts) = (ledger.end_of_all(), ledger.counts_of_all());
         for row in ledger.series.iter_mut().flat_map(|series| series.take_rest(end, &counts)) {
             sink.interval(&row);
@@ -341,7 +347,7 @@ impl Simulation {
 
     /// The totals of each pool, after [`Simulation::run`].
     pub fn totals_by_pool(&self) -> Vec<RunTotals> {
-        self.world.resource::<Ledger>().totals_by_pool()
+        self.world.resource::<Control>().ledger.totals_by_pool()
     }
 }
 

@@ -12,7 +12,6 @@ use crate::speculation::Speculation;
 use crate::timing::Predictor;
 
 /// The cluster: pools of equal replicas.
-#[derive(Resource)]
 pub(crate) struct Engine {
     /// The pools, by index.
     pub pools: Vec<Pool>,

@@ -1,11 +1,10 @@
 //! Finish phase: commits the iterations that end now.
 
 use bevy_ecs::prelude::*;
-use bevy_ecs::system::SystemParam;
 
 use super::launch::go_on;
 use super::speculate::Verified;
-use super::{Agenda, Engine, Event, Ledger, Nanos, Worklists};
+use super::{Control, Event, Ledger, Nanos};
 use crate::batch::{Batch, BlockChange};
 use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
 use crate::kv::{BlockQuery, BlockRows, BlockStore, BlockTable};
@@ -14,30 +13,30 @@ use crate::request::{RequestQuery, Sequence};
 use crate::speculation::Speculation;
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
-#[derive(SystemParam)]
-pub(crate) struct Books<'w, 's> {
-    pub(super) requests: RequestQuery<'w, 's>,
-    pub(super) ledger: ResMut<'w, Ledger>,
+pub(crate) struct Books<'a, 'w, 's> {
+    pub(super) requests: &'a mut RequestQuery<'w, 's>,
+    pub(super) ledger: &'a mut Ledger,
     /// Spans between tokens of the batch that is committed, run-length coded.
-    gaps: Local<'s, (Nanos, u64)>,
-    pub(super) changes: Local<'s, Vec<BlockChange>>,
+    gaps: (Nanos, u64),
+    pub(super) changes: &'a mut Vec<BlockChange>,
 }
 
 /// Finish phase: takes what is due off the event queue. A stage that ends hands its batch to the next stage; the last stage's batch is
 /// committed: tokens, first tokens, completions, freed blocks.
 #[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn finish(
-    mut agenda: ResMut<Agenda>,
-    engine: Res<Engine>,
-    mut lists: ResMut<Worklists>,
+    mut control: ResMut<Control>,
     mut stages: Query<(&Stage, &mut StageQueue)>,
     mut batches: Query<(&mut Batch, &BatchOf)>,
     mut replicas: Query<&mut Replica>,
     mut blocks: BlockQuery,
-    mut books: Books,
+    mut requests: RequestQuery,
+    mut changes: Local<Vec<BlockChange>>,
 ) -> Result {
+    let Control { engine, agenda, lists, ledger, .. } = &mut *control;
+    let (requests, changes) = (&mut requests, &mut *changes);
+    let mut books = Books { requests, ledger, gaps: (Nanos::ZERO, 0), changes };
     let now = agenda.now();
-    let lists = &mut *lists;
     let mut rows = BlockRows::of(&mut blocks)?;
     let mut blocks = rows.with(&mut lists.staged);
     while let Some(event) = agenda.pop_due() {
@@ -53,7 +52,7 @@ pub(crate) fn finish(
             }
             Event::Delivered(from, to, id) => {
                 let rest = (&mut blocks, &mut lists.touched);
-                books.deliver((from, to, id), &engine, &mut replicas, rest, now)?;
+                books.deliver((from, to, id), engine, &mut replicas, rest, now)?;
                 continue;
             }
         };
@@ -66,7 +65,7 @@ pub(crate) fn finish(
         if let Ok((mut batch, _)) = batches.get_mut(slot)
             && batch.run.goes_on()
         {
-            let end = go_on(&mut batch, queue.free, stage, &engine, Nanos::MAX);
+            let end = go_on(&mut batch, queue.free, stage, engine, Nanos::MAX);
             if end != queue.free {
                 (queue.free, batch.ready) = (end, end);
                 agenda.push(end.tick, Event::StageEnd(ending, launch));
@@ -122,7 +121,7 @@ pub(super) struct Commit<'a, 'b> {
     pub blocks: &'a mut BlockStore<'b>,
 }
 
-impl Books<'_, '_> {
+impl Books<'_, '_, '_> {
     /// Commits a batch whose last stage ends now. Requests that go on join the running list in
     /// batch order.
     fn commit(
@@ -287,7 +286,7 @@ impl Books<'_, '_> {
     }
 
     fn flush_gaps(&mut self) {
-        let (gap, count) = *self.gaps;
+        let (gap, count) = self.gaps;
         if count > 0 {
             self.ledger.totals.inter_token.record(gap, count);
             self.gaps.1 = 0;
@@ -310,7 +309,7 @@ impl Books<'_, '_> {
             return Ok(());
         }
         let (table, ..) = &mut self.requests.get_mut(member.entity)?;
-        depart(&member, replica, table, commit.block_size, commit.blocks, &mut self.ledger);
+        depart(&member, replica, table, commit.block_size, commit.blocks, self.ledger);
         Ok(())
     }
 }

@@ -104,7 +104,7 @@ pub struct HandedOver {
     pub end: Nanos,
 }
 
-impl Books<'_, '_> {
+impl Books<'_, '_, '_> {
     /// A request whose prompt is processed leaves its replica `from`, which keeps the blocks. The
     /// iteration lasted from `begin` to `end`.
     pub(super) fn hand_over(

@@ -3,23 +3,19 @@
 use bevy_ecs::prelude::*;
 
 use super::arrive::Arrivals;
-use super::{Agenda, Engine, Event, Instant, Ledger, Nanos, Worklists};
+use super::{Control, Engine, Event, Instant, Nanos};
 use crate::batch::Batch;
 use crate::cluster::{Replica, SharedGpus, Stage, StageQueue, Stages};
 use crate::timing::{StagePosition, StageTime};
 
 /// Launch phase: prices the next batch of each stage that can start one, and pushes its end.
-#[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn launch(
-    mut agenda: ResMut<Agenda>,
-    engine: Res<Engine>,
-    arrivals: Res<Arrivals>,
-    mut lists: ResMut<Worklists>,
-    mut ledger: ResMut<Ledger>,
+    mut control: ResMut<Control>,
     mut stages: Query<(&Stage, &mut StageQueue)>,
     mut shared: Query<&mut SharedGpus>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
+    let Control { engine, agenda, arrivals, lists, ledger } = &mut *control;
     lists.touched.clear();
     let now = agenda.now();
     for entity in lists.to_serve.drain(..) {
@@ -69,7 +65,7 @@ pub(crate) fn launch(
         batch.run.begin(end, time);
         if batch.run.most > 1 {
             batch.run.shape.clone_from(&batch.shape);
-            end = go_on(batch, end, stage, &engine, stop_at(&engine, &arrivals, now));
+            end = go_on(batch, end, stage, engine, stop_at(engine, arrivals, now));
         }
         (queue.free, batch.ready) = (end, end);
         if let Some(gpus) = stage.gpus {
@@ -132,12 +128,12 @@ fn stop_at(engine: &Engine, arrivals: &Arrivals, now: Nanos) -> Nanos {
 /// Route phase, after the router: an arrival at a replica cuts its run off at the first iteration
 /// boundary, where the policy may plan anew. Replicas without a free slot need no plan now.
 pub(crate) fn cut_off_runs(
-    mut agenda: ResMut<Agenda>,
-    mut lists: ResMut<Worklists>,
+    mut control: ResMut<Control>,
     replicas: Query<(&Replica, &Stages)>,
     mut queues: Query<&mut StageQueue>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
+    let Control { agenda, lists, .. } = &mut *control;
     let boundary = agenda.first_boundary();
     for &(_, entity) in lists.touched.in_order() {
         for &stage in replicas.get(entity)?.1.entities() {

@@ -1,7 +1,5 @@
 //! Counts of the cluster, pool by pool, their integrals over time, and the run's totals.
 
-use bevy_ecs::prelude::*;
-
 use super::{Nanos, Series};
 use crate::metrics::{BatchRecord, RequestRecord, RunTotals};
 use crate::routing::PoolLoads;
@@ -29,7 +27,7 @@ impl Counts {
 
 /// The books of a run: a page per pool, of which one is open. Who is about to count something of
 /// a pool opens its page ([`Ledger::open`]); with a single pool that is always the case.
-#[derive(Resource, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ledger {
     /// Of the open page.
     pub counts: Counts,

@@ -6,9 +6,8 @@ use crate::kv::StagedBlocks;
 use crate::metrics::RequestStatus;
 use crate::request::Sequence;
 
-/// What the phases of a step hand to each other. One resource, because fetching one costs as much
-/// as using it.
-#[derive(Resource, Default, Debug)]
+/// What the phases of a step hand to each other.
+#[derive(Default, Debug)]
 pub(crate) struct Worklists {
     /// Requests that arrived and are not routed yet, with the pool that is to serve them.
     pub incoming: Vec<(u32, Sequence)>,

@@ -8,6 +8,7 @@ mod admit;
 mod agenda;
 mod arrive;
 mod commit_run;
+mod control;
 mod driver;
 mod engine;
 mod finish;
@@ -26,6 +27,7 @@ mod time;
 
 pub(crate) use agenda::{Agenda, Event};
 pub use arrive::Window as SimWindow;
+pub(crate) use control::Control;
 pub use driver::{Simulation, StepDigest};
 pub(crate) use engine::{Engine, Pool};
 pub(crate) use finish::depart;

@@ -2,21 +2,19 @@
 
 use bevy_ecs::prelude::*;
 
-use super::arrive::{Arrivals, Ended};
-use super::{Agenda, Ledger, Nanos, Worklists};
+use super::arrive::Ended;
+use super::{Control, Nanos};
 use crate::metrics::{RequestRecord, RequestStatus};
 use crate::request::{Request, Sequence};
 
 /// Observe phase: one record for each request that ended, by id; in a closed loop each lets
 /// another one start, and a turn of a conversation is followed by the next.
 pub(crate) fn record_ended(
-    agenda: Res<Agenda>,
-    mut lists: ResMut<Worklists>,
-    mut ledger: ResMut<Ledger>,
+    mut control: ResMut<Control>,
     requests: Query<&Request>,
-    mut arrivals: ResMut<Arrivals>,
     mut commands: Commands,
 ) -> Result {
+    let Control { agenda, arrivals, lists, ledger, .. } = &mut *control;
     if lists.ended.is_empty() {
         return Ok(());
     }

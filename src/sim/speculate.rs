@@ -24,7 +24,7 @@ pub(super) struct Verified {
     tested: u64,
 }
 
-impl Books<'_, '_> {
+impl Books<'_, '_, '_> {
     /// Commits the step of a decoding request that ended at `now`: draws which of its drafts are
     /// accepted, gives it these and one token more, as far as it needs them, and takes the blocks
     /// back that only refused drafts were in.

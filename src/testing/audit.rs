@@ -7,7 +7,7 @@ use crate::cluster::{BatchOf, Replica};
 use crate::kv::{BlockId, BlockStore, BlockTable, CachedBlock, HostTier, KvBlock, StagedBlocks};
 use crate::request::{Request, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
-use crate::sim::{Counts, Engine, Ledger, Simulation};
+use crate::sim::{Control, Counts, Simulation};
 
 /// Compares the simulation's books with what is really there, between two steps: block tables,
 /// pools, free lists and reference counts agree; a block has two holders only if its prefix is
@@ -20,7 +20,7 @@ use crate::sim::{Counts, Engine, Ledger, Simulation};
 pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let world = &mut simulation.world;
     let limits: Vec<EngineLimits> =
-        world.resource::<Engine>().pools.iter().map(|p| p.limits).collect();
+        world.resource::<Control>().engine.pools.iter().map(|p| p.limits).collect();
     let mut rows: Vec<KvBlock> = world.query::<&KvBlock>().iter(world).copied().collect();
     let mut cached: Vec<CachedBlock> = world.query::<&CachedBlock>().iter(world).copied().collect();
     let mut held = vec![Held::default(); rows.len()];
@@ -95,7 +95,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         let waiting = replica.waiting.len() + transfers.handed.len() + replica.swapped.len();
         let waiting = waiting as u32;
         equal("running requests of a replica", replica.holding, running)?;
-        let seen = world.resource::<Ledger>().loads.on(index);
+        let seen = world.resource::<Control>().ledger.loads.on(index);
         equal("waiting requests as routers see them", seen.0, waiting)?;
         equal("running requests as routers see them", seen.1, running)?;
         sums[pool].allocated += u64::from(allocated);
@@ -117,7 +117,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         present[request.pool as usize] += 1;
     }
     equal("request entities", present.iter().sum::<u64>(), places)?;
-    let ledger = world.resource::<Ledger>();
+    let ledger = &world.resource::<Control>().ledger;
     for ((sums, present), pool) in sums.iter().zip(&present).zip(0..) {
         let (counts, totals) = ledger.page(pool);
         if counts != sums {

@@ -36,8 +36,13 @@ fn nobody_preempts_each_other_for_ever_in_tight_memory() {
         let arrived = scenario.requests.len();
         assert_eq!(records.requests.len(), arrived, "scenario {seed}: requests are left over");
         for record in &records.requests {
-            let fits = record.status == RequestStatus::Finished;
-            assert!(fits, "scenario {seed}: request {} {:?}", record.id, record.status);
+            let ended = match &record.status {
+                RequestStatus::Finished => true,
+                // Some are longer than the model allows.
+                RequestStatus::Rejected(reason) => reason.contains("max_model_len"),
+                _ => false,
+            };
+            assert!(ended, "scenario {seed}: request {} {:?}", record.id, record.status);
             requests += 1;
             preemptions += u64::from(record.restarts);
             often += u64::from(record.restarts > 4);
