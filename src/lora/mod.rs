@@ -3,7 +3,7 @@
 //!
 //! The rules are those of vLLM: a GPU has slots for `max_loras` adapters, a batch holds at most as
 //! many different ones, and a waiting request whose adapter would be one too many is passed over
-//! ([`Adapters::allows`]). Adapters are loaded before the step that needs them, which waits for them.
+//! (`slots.rs`). Adapters are loaded before the step that needs them, which waits for them.
 
 mod cost;
 mod deal;

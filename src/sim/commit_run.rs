@@ -120,7 +120,7 @@ impl Books<'_, '_, '_> {
         }
         let caches = pool.caches_prefixes();
         for number in 1..=more {
-            decoding.block_changes(number, batch.run.grows, caches, &mut self.changes);
+            decoding.block_changes(number, batch.run.grows, caches, self.changes);
             for change in self.changes.iter() {
                 let (mut table, _, hashes) = self.requests.get_mut(change.entity)?;
                 let new = change.apply(pool, &mut table, hashes, commit.blocks);
