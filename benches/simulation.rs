@@ -112,6 +112,7 @@ fn parts(c: &mut Criterion) {
     let cached = [
         "engine.policy=VllmV1(max_num_seqs: 128, max_num_batched_tokens: 8192)",
         "engine.max_model_len=8192",
+        "engine.allow_long_max_model_len=true",
         "workload.lengths=Fixed(prompt: 2624, output: 50)",
         "workload.prefix=SharedPrefix(groups: 64, tokens: 4096, zipf: 1.0)",
         "workload.requests=2000",
