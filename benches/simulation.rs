@@ -20,7 +20,7 @@ use vidur_ecs::metrics::{BatchRecord, RequestRecord, RunSink, RunTotals};
 use vidur_ecs::registry::Registry;
 use vidur_ecs::scenario::{Configuration, Scenario};
 use vidur_ecs::scheduling::VllmV0;
-use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
+use vidur_ecs::sim::{PoolSpec, SimSpec, Simulation, Traffic};
 
 const FORMULA: Formula = Formula { base: 0.005, per_token: 2.5e-5, per_context: 1e-8 };
 
@@ -46,28 +46,17 @@ fn configuration(name: &str, settings: &[&str]) -> Configuration {
 
 fn simulate(configuration: &Configuration, exact_steps: bool) -> (RunTotals, Completions) {
     let workload = &configuration.workload;
+    let traffic = Traffic {
+        concurrency: workload.concurrency(),
+        until: workload.arrivals_end(),
+        ..Traffic::of(workload.source(42))
+    };
+    let (policy, router) = (configuration.policy.boxed(), configuration.router.boxed());
+    let predictor = configuration.predictor.clone();
     let pool = PoolSpec {
-        name: String::new(),
         replicas: configuration.replicas,
-        limits: configuration.limits,
         prefix_caching: configuration.prefix_caching,
-        speculation: None,
-        policy: configuration.policy.boxed(),
-        router: configuration.router.boxed(),
-        predictor: configuration.predictor.clone(),
-        shared_gpus: None,
-        hand_over: None,
-        admission: None,
-        lora: None,
-        host: None,
-        traffic: Traffic {
-            source: workload.source(42),
-            concurrency: workload.concurrency(),
-            api_overhead: Nanos::ZERO,
-            retry_after: Nanos::ZERO,
-            until: workload.arrivals_end(),
-            window: Box::new(|_, _| true),
-        },
+        ..PoolSpec::new(configuration.limits, policy, router, predictor, traffic)
     };
     let spec = SimSpec { exact_steps, ..SimSpec::of_one(pool, 42) };
     let mut sink = Completions::default();

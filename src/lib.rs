@@ -39,28 +39,18 @@
 //! // A run hands its records to a sink as they happen; this one makes statistics of them.
 //! let mut statistics = StatsSink::new(None);
 //! let window = configuration.workload.window(seed);
+//! let traffic = Traffic {
+//!     concurrency: configuration.workload.concurrency(),
+//!     until: configuration.workload.arrivals_end(),
+//!     window: Box::new(move |index, time| window.contains(index, time)),
+//!     ..Traffic::of(configuration.workload.source(seed))
+//! };
+//! let (policy, router) = (configuration.policy.boxed(), configuration.router.boxed());
+//! let predictor = configuration.predictor.clone();
 //! let pool = PoolSpec {
-//!     name: String::new(),
 //!     replicas: configuration.replicas,
-//!     limits: configuration.limits,
 //!     prefix_caching: configuration.prefix_caching,
-//!     speculation: configuration.speculation(),
-//!     policy: configuration.policy.boxed(),
-//!     router: configuration.router.boxed(),
-//!     predictor: configuration.predictor.clone(),
-//!     shared_gpus: None,
-//!     hand_over: None,
-//!     admission: None,
-//!     lora: None,
-//!     host: None,
-//!     traffic: Traffic {
-//!         source: configuration.workload.source(seed),
-//!         concurrency: configuration.workload.concurrency(),
-//!         api_overhead: Nanos::ZERO,
-//!         retry_after: Nanos::ZERO,
-//!         until: configuration.workload.arrivals_end(),
-//!         window: Box::new(move |index, time| window.contains(index, time)),
-//!     },
+//!     ..PoolSpec::new(configuration.limits, policy, router, predictor, traffic)
 //! };
 //! let mut simulation = Simulation::new(SimSpec::of_one(pool, seed))?;
 //! let totals = simulation.run(&mut statistics)?;

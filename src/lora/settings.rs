@@ -207,10 +207,7 @@ mod tests {
     use crate::request::Sequence;
 
     fn settings(text: &str) -> LoraSettings {
-        ron::Options::default()
-            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
-            .from_str(text)
-            .unwrap()
+        crate::scenario::document::ron_options().from_str(text).unwrap()
     }
 
     fn run(text: &str) -> Lora {

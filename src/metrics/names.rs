@@ -110,16 +110,6 @@ const SCALARS: &[(&str, Unit, &str)] = {
         ("acceptance_rate", Share, "drafts accepted, of those verified (speculative decoding)"),
         ("tokens_per_step", Number, "tokens per step of a decoding request that speculates"),
         ("speculative_speedup", Number, "decoding against the same batches without drafts"),
-        ("host_kv_blocks", Count, "KV blocks that host memory holds, of all replicas (offload)"),
-        ("host_kv_peak", Share, "KV blocks in host memory, peak"),
-        ("host_hit_rate", Share, "prompt tokens copied from host memory, of counted requests"),
-        ("reloaded_tokens", Count, "prompt tokens copied from host memory, of all requests"),
-        ("swap_outs", Count, "preemptions by swapping to host memory"),
-        ("swap_ins", Count, "swapped requests that came back"),
-        ("swap_fallbacks", Count, "preemptions by recomputation as host memory was full"),
-        ("bytes_to_host", Count, "KV bytes copied to host memory, over all GPUs"),
-        ("bytes_from_host", Count, "KV bytes copied from host memory, over all GPUs"),
-        ("host_copy_wait", Seconds, "time by which copies made iterations longer"),
     ]
 };
 
@@ -161,6 +151,16 @@ const OPTIONAL: &[(&str, Unit, &str)] = {
         ("adapter_hit_rate", Share, "admissions that found their adapter in a slot"),
         ("adapter_load_time", Seconds, "time for which steps waited for adapters"),
         ("adapter_compute_time", Seconds, "time of the adapters' matrix products"),
+        ("host_kv_blocks", Count, "KV blocks that host memory holds, of all replicas (offload)"),
+        ("host_kv_peak", Share, "KV blocks in host memory, peak"),
+        ("host_hit_rate", Share, "prompt tokens copied from host memory, of counted requests"),
+        ("reloaded_tokens", Count, "prompt tokens copied from host memory, of all requests"),
+        ("swap_outs", Count, "preemptions by swapping to host memory"),
+        ("swap_ins", Count, "swapped requests that came back"),
+        ("swap_fallbacks", Count, "preemptions by recomputation as host memory was full"),
+        ("bytes_to_host", Count, "KV bytes copied to host memory, over all GPUs"),
+        ("bytes_from_host", Count, "KV bytes copied from host memory, over all GPUs"),
+        ("host_copy_wait", Seconds, "time by which copies made iterations longer"),
     ]
 };
 

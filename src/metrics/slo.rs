@@ -129,8 +129,7 @@ mod tests {
         assert_eq!(paths, ["ttft_ms", "attain"]);
         assert_eq!(Slo { attain: 0.9, ..Slo::default() }.check().len(), 1);
         assert!(slo().check().is_empty());
-        let parsed: Slo = ron::Options::default()
-            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
+        let parsed: Slo = crate::scenario::document::ron_options()
             .from_str("(ttft_ms: 1000, tpot_ms: 50)")
             .unwrap();
         assert_eq!(parsed, slo());

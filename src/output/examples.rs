@@ -118,12 +118,7 @@ fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
 fn experiment(name: &str, variants: Vec<VariantResult>, expect: &[&str]) -> ExperimentResult {
     let expectations: Vec<Expectation> = expect
         .iter()
-        .map(|text| {
-            ron::Options::default()
-                .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
-                .from_str(text)
-                .unwrap()
-        })
+        .map(|text| crate::scenario::document::ron_options().from_str(text).unwrap())
         .collect();
     let outcomes = evaluate_all(&expectations, &variants);
     ExperimentResult { name: name.to_owned(), title: None, variants, exact_steps: false, outcomes }

@@ -283,8 +283,7 @@ impl Profile {
     /// [`ProfileError::Syntax`](super::ProfileError::Syntax) with the place, or
     /// [`ProfileError::Inconsistent`](super::ProfileError::Inconsistent) with the table.
     pub fn parse(text: &str, file: &str) -> Result<Profile, super::ProfileError> {
-        let options = ron::Options::default()
-            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+        let options = crate::scenario::document::ron_options();
         let profile: Profile =
             options.from_str(text).map_err(|error| super::ProfileError::Syntax {
                 file: file.to_owned(),

@@ -7,6 +7,8 @@ use ron::value::RawValue;
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::scenario::document::ron_options;
+
 /// What is wrong with a plug-in's settings.
 #[derive(Debug)]
 pub enum FragmentError {
@@ -34,18 +36,13 @@ impl fmt::Display for FragmentError {
 
 impl std::error::Error for FragmentError {}
 
-/// RON with plain values in optional fields.
-fn options() -> ron::Options {
-    ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
-}
-
 /// Reads settings from `(name: value, ...)`; an empty text means no settings.
 ///
 /// Every setting that the text names must be one that the value writes out again. So a type that
 /// forgot `deny_unknown_fields` cannot ignore a misspelt setting in silence.
 pub fn read<T: Serialize + DeserializeOwned>(text: &str) -> Result<T, FragmentError> {
     let text = if text.trim().is_empty() { "()" } else { text };
-    let value: T = options().from_str(text).map_err(FragmentError::Ron)?;
+    let value: T = ron_options().from_str(text).map_err(FragmentError::Ron)?;
     let known = fields(&body(&value));
     for (found, is_none) in named(text) {
         if !is_none && !known.contains(&found) {
@@ -71,7 +68,7 @@ fn body<T: Serialize>(value: &T) -> String {
         .extensions(Extensions::IMPLICIT_SOME);
     // Settings are plain data; what cannot be written is written as no settings, which the
     // round-trip test of every built-in plug-in would show.
-    let text = options().to_string_pretty(value, config).unwrap_or_else(|_| "()".to_owned());
+    let text = ron_options().to_string_pretty(value, config).unwrap_or_else(|_| "()".to_owned());
     // The extensions' attribute line is not part of a fragment.
     match text.split_once("(") {
         Some((_, rest)) => {
@@ -108,7 +105,7 @@ fn named(text: &str) -> Vec<(String, bool)> {
             deserializer.deserialize_any(NamesVisitor)
         }
     }
-    options().from_str::<Names>(text).map(|names| names.0).unwrap_or_default()
+    ron_options().from_str::<Names>(text).map(|names| names.0).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -26,28 +26,31 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
 fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
     let own = RandomStream::seed_of(seed, &model.served_as);
     let window = workload.window(own);
+    let traffic = Traffic {
+        concurrency: workload.concurrency(),
+        api_overhead: Nanos::from_millis_f64(model.api_overhead_ms),
+        retry_after: workload.retry_after(),
+        until: workload.arrivals_end(),
+        window: Box::new(move |index, time| window.contains(index, time)),
+        ..Traffic::of(source(model, workload, own))
+    };
     PoolSpec {
         name: model.served_as.clone(),
-        replicas: model.replicas,
-        limits: model.limits,
-        prefix_caching: model.prefix_caching,
         speculation: model.speculation(),
-        policy: model.policy.boxed(),
-        router: model.router.boxed(),
-        predictor: model.predictor.clone(),
-        shared_gpus: None,
-        hand_over: None,
         host: model.offload.as_ref().map(|offload| offload.memory),
         admission: model.gate(),
         lora: model.adapters(),
-        traffic: Traffic {
-            source: source(model, workload, own),
-            concurrency: workload.concurrency(),
-            api_overhead: Nanos::from_millis_f64(model.api_overhead_ms),
-            retry_after: workload.retry_after(),
-            until: workload.arrivals_end(),
-            window: Box::new(move |index, time| window.contains(index, time)),
-        },
+        ..engine(model, traffic)
+    }
+}
+
+/// The replicas of a configuration, without what only some have.
+fn engine(of: &Configuration, traffic: Traffic) -> PoolSpec {
+    let (policy, router) = (of.policy.boxed(), of.router.boxed());
+    PoolSpec {
+        replicas: of.replicas,
+        prefix_caching: of.prefix_caching,
+        ..PoolSpec::new(of.limits, policy, router, of.predictor.clone(), traffic)
     }
 }
 
@@ -62,29 +65,7 @@ fn source(model: &Configuration, workload: &Workload, seed: u64) -> Box<dyn Requ
 
 /// The decode side, to which no requests come but those that are handed over.
 fn decode_pool(side: &Configuration) -> PoolSpec {
-    PoolSpec {
-        name: "decode".to_owned(),
-        replicas: side.replicas,
-        limits: side.limits,
-        prefix_caching: side.prefix_caching,
-        speculation: None,
-        policy: side.policy.boxed(),
-        router: side.router.boxed(),
-        predictor: side.predictor.clone(),
-        shared_gpus: None,
-        hand_over: None,
-        host: None,
-        admission: None,
-        lora: None,
-        traffic: Traffic {
-            source: Box::new(NoRequests),
-            concurrency: None,
-            api_overhead: Nanos::ZERO,
-            retry_after: Nanos::ZERO,
-            until: None,
-            window: Box::new(|_, _| true),
-        },
-    }
+    PoolSpec { name: "decode".to_owned(), ..engine(side, Traffic::of(Box::new(NoRequests))) }
 }
 
 /// The pool with the first requests of its traffic.

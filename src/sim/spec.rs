@@ -69,6 +69,34 @@ pub struct PoolSpec {
     pub traffic: Traffic,
 }
 
+impl PoolSpec {
+    /// The only pool of a cluster: one replica, and none of the techniques that some pools have.
+    pub fn new(
+        limits: EngineLimits,
+        policy: Box<dyn AnyPolicy>,
+        router: Box<dyn AnyRouter>,
+        predictor: Arc<dyn Predictor>,
+        traffic: Traffic,
+    ) -> PoolSpec {
+        PoolSpec {
+            name: String::new(),
+            replicas: 1,
+            limits,
+            prefix_caching: false,
+            speculation: None,
+            policy,
+            router,
+            predictor,
+            shared_gpus: None,
+            hand_over: None,
+            lora: None,
+            admission: None,
+            host: None,
+            traffic,
+        }
+    }
+}
+
 /// The requests that arrive at a pool.
 pub struct Traffic {
     /// Where they come from.
@@ -84,6 +112,20 @@ pub struct Traffic {
     pub until: Option<Nanos>,
     /// Which of them the statistics count, by place in the order of arrivals and arrival time.
     pub window: Window,
+}
+
+impl Traffic {
+    /// All requests of a source when it says, each of which counts.
+    pub fn of(source: Box<dyn RequestSource>) -> Traffic {
+        Traffic {
+            source,
+            concurrency: None,
+            api_overhead: Nanos::ZERO,
+            retry_after: Nanos::ZERO,
+            until: None,
+            window: Box::new(|_, _| true),
+        }
+    }
 }
 
 impl SimSpec {

@@ -225,33 +225,21 @@ impl RandomScenario {
             4 => Box::new(affinity()),
             _ => Box::new(VidurLor::default()),
         };
+        let source = Box::new(List {
+            requests: self.requests.clone(),
+            follows: self.follows.clone(),
+            next: 0,
+        });
+        let traffic = Traffic {
+            concurrency: self.concurrency,
+            // Arrivals that the engine sees later, in one scenario in three.
+            api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
+            ..Traffic::of(source)
+        };
         let pool = PoolSpec {
-            name: String::new(),
             replicas: self.replicas,
-            limits: self.limits,
             prefix_caching: self.prefix_caching,
-            speculation: None,
-            policy,
-            router,
-            predictor: Arc::new(self.time),
-            shared_gpus: None,
-            hand_over: None,
-            admission: None,
-            lora: None,
-            host: None,
-            traffic: Traffic {
-                source: Box::new(List {
-                    requests: self.requests.clone(),
-                    follows: self.follows.clone(),
-                    next: 0,
-                }),
-                concurrency: self.concurrency,
-                // Arrivals that the engine sees later, in one scenario in three.
-                api_overhead: Nanos(if self.seed.is_multiple_of(3) { self.time.base } else { 0 }),
-                retry_after: Nanos::ZERO,
-                until: None,
-                window: Box::new(|_, _| true),
-            },
+            ..PoolSpec::new(self.limits, policy, router, Arc::new(self.time), traffic)
         };
         SimSpec { batch_records: BatchRecords::Each, ..SimSpec::of_one(pool, self.seed) }
     }

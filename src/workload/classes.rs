@@ -180,10 +180,7 @@ mod tests {
     use crate::workload::{NewRequest, WorkloadSpec};
 
     fn spec(text: &str) -> WorkloadSpec {
-        ron::Options::default()
-            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
-            .from_str(text)
-            .unwrap()
+        crate::scenario::document::ron_options().from_str(text).unwrap()
     }
 
     fn requests(text: &str, seed: u64) -> Vec<NewRequest> {

@@ -8,8 +8,7 @@ use super::*;
 const DRAWS: usize = 200_000;
 
 pub(super) fn spec(ron: &str) -> WorkloadSpec {
-    ron::Options::default()
-        .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
+    crate::scenario::document::ron_options()
         .from_str(ron)
         .unwrap_or_else(|error| panic!("{error}: {ron}"))
 }

@@ -178,8 +178,7 @@ fn bounds_and_margins() {
 
 #[test]
 fn misspelt_settings() {
-    let options =
-        ron::Options::default().with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME);
+    let options = crate::scenario::document::ron_options();
     for ron in [
         "(request: 5)",
         "(arrivals: Poisson(qps: 2, rate: 3))",

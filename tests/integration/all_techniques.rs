@@ -112,21 +112,12 @@ fn disaggregation(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool 
         latency: Nanos(random.below(3) * 1_000),
         layers: [1, 4][random.below(2) as usize],
     });
+    let (policy, predictor) = (prefill.policy.boxed(), prefill.predictor.clone());
+    let router = Box::new(LeastOutstanding::default());
     let decode = PoolSpec {
         name: "decode".to_owned(),
         replicas: 1 + random.below(2) as u32,
-        limits,
-        prefix_caching: false,
-        speculation: None,
-        policy: prefill.policy.boxed(),
-        router: Box::new(LeastOutstanding::default()),
-        predictor: prefill.predictor.clone(),
-        shared_gpus: None,
-        hand_over: None,
-        lora: None,
-        admission: None,
-        host: None,
-        traffic: nobody(),
+        ..PoolSpec::new(limits, policy, router, predictor, nobody())
     };
     pools.push(decode);
     true

@@ -48,21 +48,11 @@ fn random(seed: u64) -> Option<SimSpec> {
         latency: Nanos(random.below(3) * scenario.time.base),
         layers: [1, 4][random.below(2) as usize],
     };
+    let (router, predictor) = (Box::new(LeastOutstanding::default()), prefill.predictor.clone());
     let decode = PoolSpec {
         name: "decode".to_owned(),
         replicas: 1 + random.below(3) as u32,
-        limits: decode_limits,
-        prefix_caching: false,
-        speculation: None,
-        policy: decodes,
-        router: Box::new(LeastOutstanding::default()),
-        predictor: prefill.predictor.clone(),
-        shared_gpus: None,
-        hand_over: None,
-        admission: None,
-        lora: None,
-        host: None,
-        traffic: nobody(),
+        ..PoolSpec::new(decode_limits, decodes, router, predictor, nobody())
     };
     spec.pools = vec![PoolSpec { hand_over: Some(hand_over), ..prefill }, decode];
     Some(spec)

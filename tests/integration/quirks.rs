@@ -60,28 +60,11 @@ fn spec(
             content: None,
         })
         .collect();
+    let traffic = Traffic::of(Box::new(List(requests.into_iter())));
+    let (policy, router) = (Box::new(policy), Box::new(router));
     let pool = PoolSpec {
-        name: String::new(),
         replicas,
-        limits,
-        prefix_caching: false,
-        speculation: None,
-        policy: Box::new(policy),
-        router: Box::new(router),
-        predictor: Arc::new(MICROSECOND),
-        shared_gpus: None,
-        hand_over: None,
-        admission: None,
-        lora: None,
-        host: None,
-        traffic: Traffic {
-            source: Box::new(List(requests.into_iter())),
-            concurrency: None,
-            api_overhead: Nanos::ZERO,
-            retry_after: Nanos::ZERO,
-            until: None,
-            window: Box::new(|_, _| true),
-        },
+        ..PoolSpec::new(limits, policy, router, Arc::new(MICROSECOND), traffic)
     };
     SimSpec { batch_records: BatchRecords::Each, ..SimSpec::of_one(pool, 0) }
 }

@@ -1,7 +1,7 @@
 //! A sink that keeps what it is told, and a source of no requests.
 
 use vidur_ecs::metrics::{BatchRecord, RequestRecord, RunSink};
-use vidur_ecs::sim::{Nanos, Traffic};
+use vidur_ecs::sim::Traffic;
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
 /// All records of a run, in the order in which they came.
@@ -30,12 +30,5 @@ impl RequestSource for Nobody {
 
 /// The traffic of a pool to which requests come from another alone.
 pub fn nobody() -> Traffic {
-    Traffic {
-        source: Box::new(Nobody),
-        concurrency: None,
-        api_overhead: Nanos::ZERO,
-        retry_after: Nanos::ZERO,
-        until: None,
-        window: Box::new(|_, _| true),
-    }
+    Traffic::of(Box::new(Nobody))
 }

@@ -290,10 +290,8 @@ mod tests {
     }
 
     fn check(text: &str, variants: &[VariantResult], met: bool, line: &str) {
-        let expectation: Expectation = ron::Options::default()
-            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
-            .from_str(text)
-            .unwrap();
+        let expectation: Expectation =
+            crate::scenario::document::ron_options().from_str(text).unwrap();
         let outcome = evaluate(&expectation, variants);
         assert_eq!(format!("{} | {}", outcome.expected, outcome.measured), line);
         assert_eq!(outcome.met, met, "{text}");

@@ -297,10 +297,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Expectation {
-        ron::Options::default()
-            .with_default_extension(ron::extensions::Extensions::IMPLICIT_SOME)
-            .from_str(text)
-            .unwrap()
+        crate::scenario::document::ron_options().from_str(text).unwrap()
     }
 
     fn check(text: &str, want: &[&str]) {
