@@ -30,21 +30,36 @@ pub struct Family {
     pub name: &'static str,
     /// What is distributed.
     pub about: &'static str,
+    /// As in [`Metric::optional`].
+    pub optional: bool,
 }
 
 /// All families; their values are seconds.
 pub const FAMILIES: &[Family] = &[
-    Family { name: "ttft", about: "time to first token: first token - arrival" },
-    Family { name: "tpot", about: "time per output token: (last - first token) / (n - 1), n > 1" },
-    Family { name: "itl", about: "inter-token latency: gaps between tokens, pooled" },
-    Family { name: "e2e", about: "end-to-end latency: last token - arrival" },
-    Family { name: "queue", about: "queue time: first scheduled - arrival" },
-    Family { name: "ntpot", about: "normalised latency: e2e / n" },
-    Family { name: "vidur_tpot", about: "Vidur's TPOT: (last - first token) / n" },
-    Family { name: "execution", about: "execution time, summed over iterations and stages" },
+    Family { name: "ttft", about: "time to first token: first token - arrival", optional: false },
+    Family {
+        name: "tpot",
+        about: "time per output token: (last - first token) / (n - 1), n > 1",
+        optional: false,
+    },
+    Family {
+        name: "itl",
+        about: "inter-token latency: gaps between tokens, pooled",
+        optional: false,
+    },
+    Family { name: "e2e", about: "end-to-end latency: last token - arrival", optional: false },
+    Family { name: "queue", about: "queue time: first scheduled - arrival", optional: false },
+    Family { name: "ntpot", about: "normalised latency: e2e / n", optional: false },
+    Family { name: "vidur_tpot", about: "Vidur's TPOT: (last - first token) / n", optional: false },
+    Family {
+        name: "execution",
+        about: "execution time, summed over iterations and stages",
+        optional: false,
+    },
     Family {
         name: "kv_transfer",
         about: "KV transfer: end of prefill until the content is where it is decoded (disaggregation)",
+        optional: true,
     },
 ];
 
@@ -170,7 +185,7 @@ static REGISTRY: LazyLock<IndexMap<String, Metric>> = LazyLock::new(|| {
             name: format!("{}.{statistic}", family.name),
             unit: Unit::Seconds,
             about: format!("{meaning} of {}", family.about),
-            optional: false,
+            optional: family.optional,
         })
     });
     let scalar = |&(name, unit, about): &(&str, Unit, &str), optional| Metric {
@@ -191,10 +206,17 @@ pub fn all() -> impl ExactSizeIterator<Item = &'static Metric> {
 
 /// Those that files show of these runs.
 pub fn shown(runs: &[&RunSummary]) -> Vec<&'static Metric> {
-    let there = |metric: &Metric| {
-        runs.iter().any(|run| run.get(&metric.name).is_some_and(|value| value != 0.0))
-    };
-    all().filter(|metric| !metric.optional || there(metric)).collect()
+    all().filter(|metric| is_shown(metric, runs)).collect()
+}
+
+/// Whether files show it of these runs. A family is shown as a whole, by its mean.
+pub fn is_shown(metric: &Metric, runs: &[&RunSummary]) -> bool {
+    let there = |name: &str| runs.iter().any(|run| run.get(name).is_some_and(|value| value != 0.0));
+    match metric.name.split_once('.') {
+        _ if !metric.optional => true,
+        Some((family, _)) => there(&format!("{family}.mean")),
+        None => there(&metric.name),
+    }
 }
 
 /// The metric of that exact name.

@@ -46,10 +46,9 @@ pub fn summary(result: &ExperimentResult) -> Value {
 /// One of several models: what it is, its memory, and the means of its metrics.
 fn model(v: &VariantResult, one: &ModelResult) -> Value {
     let metrics: Map<String, Value> = names::all()
-        .filter(|metric| !metric.optional)
-        .map(|metric| {
-            (metric.name.clone(), value(&metric.name, v.mean_of(&one.name, &metric.name)))
-        })
+        .map(|metric| (metric, v.mean_of(&one.name, &metric.name)))
+        .filter(|(metric, mean)| !metric.optional || mean.is_some_and(|mean| mean != 0.0))
+        .map(|(metric, mean)| (metric.name.clone(), value(&metric.name, mean)))
         .collect();
     json!({
         "what": one.what,
@@ -74,6 +73,7 @@ fn class(v: &VariantResult, one: &ClassResult) -> Value {
 
 fn variant(v: &VariantResult) -> Map<String, Value> {
     let mean = |metric: &str| value(metric, v.mean(metric));
+    let runs: Vec<_> = v.runs.iter().collect();
     let mut out = Map::new();
     let mut put = |key: &str, value: Value| {
         out.insert(key.to_owned(), value);
@@ -105,6 +105,10 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
         )
     {
         debug_assert!(FAMILIES.iter().any(|known| known.name == family));
+        let shown = |mean| names::is_shown(mean, &runs);
+        if !names::find(&format!("{family}.mean")).is_some_and(shown) {
+            continue;
+        }
         for (statistic, prefix) in [
             ("mean", "mean"),
             ("p50", "median"),
@@ -202,7 +206,6 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "estimate": v.timing.estimate,
         }),
     );
-    let runs: Vec<_> = v.runs.iter().collect();
     let spreads = names::shown(&runs)
         .into_iter()
         .map(|metric| (metric.name.clone(), spread(&metric.name, v.spread(&metric.name))));
