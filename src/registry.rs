@@ -8,14 +8,12 @@ use std::any::TypeId;
 use std::sync::Arc;
 
 use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::ScheduleConfigs;
-use bevy_ecs::system::ScheduleSystem;
 
 use crate::admission::{self, Admission, AdmissionClass, AdmissionRequest, PoolState};
 use crate::routing::{self, Router};
 use crate::scenario::SettingError;
 use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
-use crate::sim::RandomStream;
+use crate::sim::{RandomStream, StepSystem};
 use crate::timing::{
     FormulaSettings, LayerwiseSettings, MeasuredSettings, Predictor, RooflineSettings,
     TimingContext, TimingSettings,
@@ -65,7 +63,7 @@ pub trait AnyPolicy: Send + Sync {
     /// Puts the component on a replica.
     fn insert(&self, world: &mut World, replica: Entity);
     /// The system that runs it.
-    fn plan_system(&self) -> ScheduleConfigs<ScheduleSystem>;
+    fn plan_system(&self) -> StepSystem;
     /// Its type: one system serves all pools whose policies are of the same.
     fn kind(&self) -> TypeId;
 }
@@ -116,8 +114,8 @@ impl<P: Policy> AnyPolicy for P {
     fn insert(&self, world: &mut World, replica: Entity) {
         world.entity_mut(replica).insert(self.clone());
     }
-    fn plan_system(&self) -> ScheduleConfigs<ScheduleSystem> {
-        scheduling::plan::<P>.into_configs()
+    fn plan_system(&self) -> StepSystem {
+        StepSystem::new(scheduling::plan::<P>)
     }
     fn kind(&self) -> TypeId {
         TypeId::of::<P>()
@@ -141,7 +139,7 @@ pub trait AnyRouter: Send + Sync {
     /// Puts the router of a pool into the world, with its random numbers.
     fn insert(&self, world: &mut World, pool: u32, random: RandomStream);
     /// The system that runs all routers of its type.
-    fn route_system(&self) -> ScheduleConfigs<ScheduleSystem>;
+    fn route_system(&self) -> StepSystem;
     /// Its type: one system serves all pools whose routers are of the same.
     fn kind(&self) -> TypeId;
 }
@@ -165,8 +163,8 @@ impl<R: Router> AnyRouter for R {
     fn insert(&self, world: &mut World, pool: u32, random: RandomStream) {
         routing::Routers::add(world, self.clone(), pool, random);
     }
-    fn route_system(&self) -> ScheduleConfigs<ScheduleSystem> {
-        routing::route::<R>.into_configs()
+    fn route_system(&self) -> StepSystem {
+        StepSystem::new(routing::route::<R>)
     }
     fn kind(&self) -> TypeId {
         TypeId::of::<R>()

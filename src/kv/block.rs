@@ -148,17 +148,14 @@ impl<'a> BlockStore<'a> {
 }
 
 /// Observe phase, first: gives the blocks that this step handed out their entities. Exclusive, so
-/// that they are there at once and steps without new blocks pay for no command queue.
-pub(crate) fn spawn_staged_blocks(world: &mut World) {
-    let lists = &mut world.resource_mut::<Control>().lists;
-    if lists.staged.is_empty() {
+/// that they are there at once, without a command queue.
+pub(crate) fn spawn_staged_blocks(InMut(control): InMut<Control>, world: &mut World) {
+    let staged = &mut control.lists.staged;
+    if staged.is_empty() {
         return;
     }
-    let mut staged = std::mem::take(&mut lists.staged);
     match staged.caching {
         false => _ = world.spawn_batch(staged.blocks.drain(..)),
         true => _ = world.spawn_batch(staged.blocks.drain(..).zip(staged.cached.drain(..))),
     }
-    // The lists keep their memory.
-    world.resource_mut::<Control>().lists.staged = staged;
 }

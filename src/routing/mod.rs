@@ -98,12 +98,12 @@ impl<R: Router> Routers<R> {
 /// Route phase: puts each new request of the pools with this router into a replica's waiting
 /// queue.
 pub(crate) fn route<R: Router>(
-    mut control: ResMut<Control>,
+    InMut(control): InMut<Control>,
     mut routers: ResMut<Routers<R>>,
     mut replicas: Query<&mut Replica>,
     mut requests: Query<(&mut Request, Option<&PrefixHashes>)>,
 ) -> Result {
-    let Control { engine, agenda, lists, ledger, .. } = &mut *control;
+    let Control { engine, agenda, lists, ledger, .. } = control;
     let mut incoming = std::mem::take(&mut lists.incoming);
     for (pool, sequence) in incoming.drain(..) {
         let Some((router, random)) = routers.of(pool) else {

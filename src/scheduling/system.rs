@@ -14,7 +14,6 @@ use crate::sim::{Control, Event, Instant, Ready, depart, receive, send};
 /// All that planning reads and writes, the policies themselves aside.
 #[derive(SystemParam)]
 pub(crate) struct Floor<'w, 's> {
-    control: ResMut<'w, Control>,
     replicas: Query<'w, 's, (&'static mut Replica, &'static Stages)>,
     queues: Query<'w, 's, &'static mut StageQueue>,
     batches: Query<'w, 's, &'static mut Batch>,
@@ -35,11 +34,12 @@ pub(crate) struct Scratch {
 /// Schedule phase: lets the replicas that use policy `P` and were touched plan batches, as long
 /// as slots are free and something is planned.
 pub(crate) fn plan<P: Policy>(
+    InMut(control): InMut<Control>,
     mut floor: Floor,
     mut policies: Query<&mut P>,
     mut scratch: Local<Scratch>,
 ) -> Result {
-    let Control { engine, agenda, lists, ledger, .. } = &mut *floor.control;
+    let Control { engine, agenda, lists, ledger, .. } = control;
     let touched = lists.touched.in_order();
     if touched.is_empty() {
         return Ok(());

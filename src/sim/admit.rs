@@ -16,13 +16,13 @@ pub(crate) struct Gates(pub Vec<Option<Gate>>);
 
 /// Admit phase: asks the pool's admission control about each request that arrived, in their order.
 pub(crate) fn admit(
-    mut control: ResMut<Control>,
+    InMut(control): InMut<Control>,
     mut gates: ResMut<Gates>,
     requests: Query<&Request>,
     replicas: Query<(&Replica, &Batches)>,
     batches: Query<&Batch>,
 ) -> Result {
-    let Control { engine, agenda, lists, ledger, .. } = &mut *control;
+    let Control { engine, agenda, lists, ledger, .. } = control;
     let incoming = std::mem::take(&mut lists.incoming);
     let mut admitted: Vec<(u32, Sequence)> = Vec::with_capacity(incoming.len());
     for (pool, sequence) in incoming {

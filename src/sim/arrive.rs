@@ -237,8 +237,8 @@ impl Stream {
 
 /// Arrive phase: spawns the requests that arrive now, in the order of the workload; refuses those
 /// that no replica could ever serve.
-pub(crate) fn arrive(mut control: ResMut<Control>, mut commands: Commands) {
-    let Control { engine, agenda, arrivals, lists, ledger } = &mut *control;
+pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
+    let Control { engine, agenda, arrivals, lists, ledger } = control;
     while let Some(arrival) = arrivals.pop(agenda.now()) {
         let (index, new) = (arrival.pool, arrival.request);
         let pool = engine.pool(index);
@@ -278,7 +278,7 @@ pub(crate) fn arrive(mut control: ResMut<Control>, mut commands: Commands) {
         totals.last_arrival = new.arrived_at;
         totals.end = totals.end.max(new.arrived_at);
         let sequence = Sequence::new(Entity::PLACEHOLDER, &request, new.priority);
-        let mut entity = commands.spawn((request, BlockTable::default()));
+        let mut entity = world.spawn((request, BlockTable::default()));
         let arrived_at = new.arrived_at + arrival.api_overhead;
         let sequence = Sequence { entity: entity.id(), arrived_at, ..sequence };
         if pool.prefix_caching {

@@ -1,20 +1,18 @@
 //! Builds the world and the schedule, and runs steps until nothing is left to do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bevy_ecs::error::FallbackErrorHandler;
 use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::{LogLevel, ScheduleBuildSettings, SingleThreadedExecutor};
 
 use super::admit::{Gates, admit};
 use super::arrive::{Arrivals, arrive};
 use super::finish::finish;
 use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
-use super::phase::add_turns;
+use super::phase::Phases;
 use super::{
-    Agenda, Control, Engine, Event, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series,
-    SimError, SimSpec, Worklists,
+    Agenda, Control, Engine, Event, HandOver, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream,
+    Series, SimError, SimSpec, Worklists,
 };
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
@@ -27,70 +25,15 @@ use crate::scheduling::EngineLimits;
 /// A run: a world and the schedule that advances it.
 pub struct Simulation {
     pub(crate) world: World,
-    step: Step,
+    pub(crate) control: Control,
+    phases: Phases,
     time_limit: Option<Nanos>,
-}
-
-/// What happens at one time, as schedules of which each runs only if there is something for it to
-/// do: fetching what a system needs costs more than most of them do in a step.
-#[derive(Default)]
-struct Step {
-    /// Batches end.
-    finish: Schedule,
-    /// Requests arrive.
-    arrive: Schedule,
-    /// Batches are planned and launched.
-    plan: Schedule,
-    /// What ended is recorded.
-    observe: Schedule,
-    /// How often `observe` has run.
+    /// How often the phase Observe has run.
     observed: u64,
 }
 
 /// So many steps in which requests ended are remembered as changes of the world.
 const CLEAR_EVERY: u64 = 256;
-
-impl Step {
-    /// Makes the schedules ready.
-    fn initialize(&mut self, world: &mut World) -> Result<(), SimError> {
-        for schedule in [&mut self.finish, &mut self.arrive, &mut self.plan, &mut self.observe] {
-            schedule.set_executor(SingleThreadedExecutor::new());
-            schedule.set_build_settings(ScheduleBuildSettings {
-                ambiguity_detection: LogLevel::Error,
-                ..Default::default()
-            });
-            schedule
-                .initialize(world)
-                .map_err(|error| SimError::Schedule(error.to_string(schedule.graph(), world)))?;
-        }
-        Ok(())
-    }
-
-    /// Runs the phases of a step in which events are due, or arrivals, or both.
-    fn run(&mut self, world: &mut World, events: bool, arrivals: bool) {
-        if events {
-            self.finish.run(world);
-        }
-        if arrivals || events && world.resource::<Control>().lists.is_to_route() {
-            self.arrive.run(world);
-            // A run was cut off at a boundary that is now.
-            if world.resource::<Control>().agenda.is_due() {
-                self.finish.run(world);
-            }
-        }
-        if world.resource::<Control>().lists.is_to_plan() {
-            self.plan.run(world);
-        }
-        if world.resource::<Control>().lists.is_to_observe() {
-            self.observe.run(world);
-            self.observed += 1;
-            if self.observed.is_multiple_of(CLEAR_EVERY) {
-                // bevy_ecs remembers every component that was removed until told to forget.
-                world.clear_trackers();
-            }
-        }
-    }
-}
 
 /// The rolling hash of a run after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,24 +48,11 @@ impl Simulation {
     /// Builds the world of `spec`.
     ///
     /// # Errors
-    /// [`SimError::Schedule`] if a plug-in's systems have no defined order.
+    /// [`SimError::Cluster`] if a pool hands over to one that does not exist.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
+        check_pools(&spec.pools)?;
         let mut world = World::new();
-        let mut step = Step::default();
-        step.finish.add_systems(finish.in_set(Phase::Finish));
-        step.arrive
-            .configure_sets((Phase::Arrive, Phase::Admit, Phase::Route, Phase::CutOff).chain());
-        step.arrive.add_systems((arrive.in_set(Phase::Arrive), cut_off_runs.in_set(Phase::CutOff)));
-        let routers =
-            spec.pools.iter().map(|pool| (pool.router.kind(), pool.router.route_system()));
-        add_turns(&mut step.arrive, Phase::Route, routers);
-        step.plan.configure_sets((Phase::Schedule, Phase::Launch).chain());
-        let policies =
-            spec.pools.iter().map(|pool| (pool.policy.kind(), pool.policy.plan_system()));
-        add_turns(&mut step.plan, Phase::Schedule, policies);
-        step.plan.add_systems(launch.in_set(Phase::Launch));
-        let observe = (spawn_staged_blocks, record_ended).chain();
-        step.observe.add_systems(observe.in_set(Phase::Observe));
+        let mut phases = phases_of(&spec.pools);
 
         let sizes: Vec<u32> = spec.pools.iter().map(|pool| pool.replicas).collect();
         let single = sizes.iter().sum::<u32>() == 1;
@@ -189,16 +119,9 @@ impl Simulation {
             traffic.push(pool.traffic);
         }
         if gates.iter().any(Option::is_some) {
-            step.arrive.add_systems(admit.in_set(Phase::Admit));
+            phases.add(Phase::Admit, admit);
             world.insert_resource(Gates(gates));
         }
-        world.insert_resource(FallbackErrorHandler(|error, context| {
-            // Handlers are plain functions; the error travels on to the driver as a panic payload
-            // would, but through the thread that runs this one simulation.
-            FIRST_ERROR.with_borrow_mut(|first| {
-                first.get_or_insert_with(|| format!("{}: {error}", context.name()));
-            });
-        }));
         ledger.series = spec.time_series.map(Series::new);
         let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
         let lists = Worklists { staged: StagedBlocks::new(caching), ..Worklists::default() };
@@ -208,15 +131,15 @@ impl Simulation {
             batch_records: spec.batch_records,
             replicas,
         };
-        world.insert_resource(Control {
+        let control = Control {
             engine,
             agenda: Agenda::default(),
             arrivals: Arrivals::new(traffic.into_iter()),
             lists,
             ledger,
-        });
-        step.initialize(&mut world)?;
-        Ok(Simulation { world, step, time_limit: spec.time_limit })
+        };
+        phases.initialize(&mut world);
+        Ok(Simulation { world, control, phases, time_limit: spec.time_limit, observed: 0 })
     }
 
     /// Runs to the end and hands every record to `sink`.
@@ -236,8 +159,7 @@ impl Simulation {
         if self.time_limit.is_some() {
             self.drop_stale_events();
         }
-        let mut control = self.world.resource_mut::<Control>();
-        let Control { agenda, arrivals, ledger, .. } = &mut *control;
+        let Control { agenda, arrivals, ledger, .. } = &mut self.control;
         let event = agenda.next_time();
         let arrival = arrivals.next_time(agenda.now());
         if arrival.is_none() && ledger.is_idle() {
@@ -250,27 +172,55 @@ impl Simulation {
         }
         agenda.advance_to(time);
         ledger.advance(time);
-        self.step.run(&mut self.world, event == Some(time), arrival == Some(time));
-        if let Some(message) = FIRST_ERROR.take() {
-            return Err(SimError::Failed { time, message });
-        }
+        self.run_phases(event == Some(time), arrival == Some(time))
+            .map_err(|message| SimError::Failed { time, message })?;
         Ok(Some(StepDigest { time, digest: self.deliver(sink) }))
+    }
+
+    /// Runs those phases of a step, in which events are due, or arrivals, or both, that have something
+    /// to do.
+    fn run_phases(&mut self, events: bool, arrivals: bool) -> Result<(), String> {
+        let Simulation { world, control, phases, .. } = self;
+        if events {
+            phases.run(Phase::Finish, control, world)?;
+        }
+        if arrivals || control.lists.is_to_route() {
+            for phase in [Phase::Arrive, Phase::Admit, Phase::Route, Phase::CutOff] {
+                phases.run(phase, control, world)?;
+            }
+            // A run was cut off at a boundary that is now.
+            if control.agenda.is_due() {
+                phases.run(Phase::Finish, control, world)?;
+            }
+        }
+        if control.lists.is_to_plan() {
+            phases.run(Phase::Schedule, control, world)?;
+            phases.run(Phase::Launch, control, world)?;
+        }
+        if control.lists.is_to_observe() {
+            phases.run(Phase::Observe, control, world)?;
+            self.observed += 1;
+            if self.observed.is_multiple_of(CLEAR_EVERY) {
+                // bevy_ecs remembers every component that was removed until told to forget.
+                world.clear_trackers();
+            }
+        }
+        Ok(())
     }
 
     /// Takes the ends of runs that were cut off since off the queue. Nothing happens then, and a run
     /// that a time limit ends must not last until there.
     fn drop_stale_events(&mut self) {
-        while let Some(Event::StageEnd(stage, launch)) =
-            self.world.resource::<Control>().agenda.next_event()
+        while let Some(Event::StageEnd(stage, launch)) = self.control.agenda.next_event()
             && self.world.get::<StageQueue>(stage).is_some_and(|queue| queue.launches != launch)
         {
-            self.world.resource_mut::<Control>().agenda.drop_next();
+            self.control.agenda.drop_next();
         }
     }
 
     /// Hands the records of this step to the sink. Returns the digest.
     fn deliver(&mut self, sink: &mut dyn RunSink) -> u64 {
-        let ledger = &mut self.world.resource_mut::<Control>().ledger;
+        let ledger = &mut self.control.ledger;
         for record in ledger.batches.drain(..) {
             sink.batch(&record);
         }
@@ -289,7 +239,7 @@ impl Simulation {
         let mut batches = self.world.query::<&Batch>();
         let running = batches.iter(&self.world).filter(|batch| batch.size > 0);
         let since = running.map(|batch| batch.scheduled_at).min().unwrap_or(Nanos::MAX);
-        if let Some(series) = &mut self.world.resource_mut::<Control>().ledger.series {
+        if let Some(series) = &mut self.control.ledger.series {
             for row in series.take_before(since) {
                 sink.interval(&row);
             }
@@ -299,7 +249,7 @@ impl Simulation {
     /// Records what is not finished and returns the totals.
     fn finish(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
         let mut unfinished: Vec<Sequence> = Vec::new();
-        let pools = self.world.resource::<Control>().engine.pools.len();
+        let pools = self.control.engine.pools.len();
         let mut peak_blocks = vec![0; pools];
         let mut offload: Vec<Option<OffloadTotals>> = vec![None; pools];
         let mut lists = self.world.query::<AnyOf<(&Replica, &Batch)>>();
@@ -327,7 +277,7 @@ impl Simulation {
             left[request.pool as usize] += 1;
             sink.request(&record(request, sequence, None, RequestStatus::Unfinished));
         }
-        let ledger = &mut self.world.resource_mut::<Control>().ledger;
+        let ledger = &mut self.control.ledger;
         let (end, counts) = (ledger.end_of_all(), ledger.counts_of_all());
         for row in ledger.series.iter_mut().flat_map(|series| series.take_rest(end, &counts)) {
             sink.interval(&row);
@@ -347,14 +297,45 @@ impl Simulation {
 
     /// The totals of each pool, after [`Simulation::run`].
     pub fn totals_by_pool(&self) -> Vec<RunTotals> {
-        self.world.resource::<Control>().ledger.totals_by_pool()
+        self.control.ledger.totals_by_pool()
     }
 }
 
-thread_local! {
-    /// The first error of the step that runs on this thread.
-    static FIRST_ERROR: std::cell::RefCell<Option<String>> =
-        const { std::cell::RefCell::new(None) };
+/// Whether every pool that hands over does so to another one.
+fn check_pools(pools: &[PoolSpec]) -> Result<(), SimError> {
+    for (pool, index) in pools.iter().zip(0..) {
+        if let Some(HandOver { to, .. }) = pool.hand_over
+            && (to == index || to as usize >= pools.len())
+        {
+            let (name, count) = (&pool.name, pools.len());
+            return Err(SimError::Cluster(format!(
+                "pool {index} {name:?} hands over to pool {to}, which is to be another one of {count}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The systems of a cluster with these pools.
+fn phases_of(pools: &[PoolSpec]) -> Phases {
+    let mut phases = Phases::default();
+    phases.add(Phase::Finish, finish);
+    phases.add(Phase::Arrive, arrive);
+    // One system runs all routers or policies of a type; several take turns in the order of pools.
+    let (mut routers, mut policies) = (BTreeSet::new(), BTreeSet::new());
+    for pool in pools {
+        if routers.insert(pool.router.kind()) {
+            phases.push(Phase::Route, pool.router.route_system());
+        }
+        if policies.insert(pool.policy.kind()) {
+            phases.push(Phase::Schedule, pool.policy.plan_system());
+        }
+    }
+    phases.add(Phase::CutOff, cut_off_runs);
+    phases.add(Phase::Launch, launch);
+    phases.add(Phase::Observe, spawn_staged_blocks);
+    phases.add(Phase::Observe, record_ended);
+    phases
 }
 
 fn spawn_gpus(world: &mut World) -> Entity {

@@ -25,7 +25,7 @@ pub(crate) struct Books<'a, 'w, 's> {
 /// committed: tokens, first tokens, completions, freed blocks.
 #[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
 pub(crate) fn finish(
-    mut control: ResMut<Control>,
+    InMut(control): InMut<Control>,
     mut stages: Query<(&Stage, &mut StageQueue)>,
     mut batches: Query<(&mut Batch, &BatchOf)>,
     mut replicas: Query<&mut Replica>,
@@ -33,7 +33,7 @@ pub(crate) fn finish(
     mut requests: RequestQuery,
     mut changes: Local<Vec<BlockChange>>,
 ) -> Result {
-    let Control { engine, agenda, lists, ledger, .. } = &mut *control;
+    let Control { engine, agenda, lists, ledger, .. } = control;
     let (requests, changes) = (&mut requests, &mut *changes);
     let mut books = Books { requests, ledger, gaps: (Nanos::ZERO, 0), changes };
     let now = agenda.now();

@@ -10,12 +10,12 @@ use crate::timing::{StagePosition, StageTime};
 
 /// Launch phase: prices the next batch of each stage that can start one, and pushes its end.
 pub(crate) fn launch(
-    mut control: ResMut<Control>,
+    InMut(control): InMut<Control>,
     mut stages: Query<(&Stage, &mut StageQueue)>,
     mut shared: Query<&mut SharedGpus>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
-    let Control { engine, agenda, arrivals, lists, ledger } = &mut *control;
+    let Control { engine, agenda, arrivals, lists, ledger } = control;
     lists.touched.clear();
     let now = agenda.now();
     for entity in lists.to_serve.drain(..) {
@@ -128,12 +128,12 @@ fn stop_at(engine: &Engine, arrivals: &Arrivals, now: Nanos) -> Nanos {
 /// Route phase, after the router: an arrival at a replica cuts its run off at the first iteration
 /// boundary, where the policy may plan anew. Replicas without a free slot need no plan now.
 pub(crate) fn cut_off_runs(
-    mut control: ResMut<Control>,
+    InMut(control): InMut<Control>,
     replicas: Query<(&Replica, &Stages)>,
     mut queues: Query<&mut StageQueue>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
-    let Control { agenda, lists, .. } = &mut *control;
+    let Control { agenda, lists, .. } = control;
     let boundary = agenda.first_boundary();
     for &(_, entity) in lists.touched.in_order() {
         for &stage in replicas.get(entity)?.1.entities() {

@@ -1,8 +1,7 @@
 //! The simulation: time, random streams, phases and the driver.
 //!
-//! [`Simulation`] owns a `bevy_ecs` world and a schedule that runs once per distinct time. The
-//! schedule is a chain of phases ([`Phase`]); what happens at equal times is decided by their
-//! order and by nothing else.
+//! [`Simulation`] owns a `bevy_ecs` world and systems that run once per distinct time, phase by phase
+//! ([`Phase`]); what happens at equal times is decided by the order of phases and by nothing else.
 
 mod admit;
 mod agenda;
@@ -35,7 +34,7 @@ pub use hand_over::{HandOver, HandedOver};
 pub(crate) use hand_over::{Ready, Transfers, receive, send};
 pub(crate) use ledger::{Counts, Ledger};
 pub(crate) use lists::Worklists;
-pub use phase::Phase;
+pub use phase::{Phase, StepSystem};
 pub use random::RandomStream;
 pub(crate) use series::Series;
 pub use spec::{PoolSpec, SimError, SimSpec, Traffic};

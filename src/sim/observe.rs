@@ -9,18 +9,15 @@ use crate::request::{Request, Sequence};
 
 /// Observe phase: one record for each request that ended, by id; in a closed loop each lets
 /// another one start, and a turn of a conversation is followed by the next.
-pub(crate) fn record_ended(
-    mut control: ResMut<Control>,
-    requests: Query<&Request>,
-    mut commands: Commands,
-) -> Result {
-    let Control { agenda, arrivals, lists, ledger, .. } = &mut *control;
+pub(crate) fn record_ended(InMut(control): InMut<Control>, world: &mut World) -> Result {
+    let Control { agenda, arrivals, lists, ledger, .. } = control;
     if lists.ended.is_empty() {
         return Ok(());
     }
     lists.ended.sort_by_key(|(sequence, _)| sequence.id);
     for (sequence, status) in lists.ended.drain(..) {
-        let request = requests.get(sequence.entity)?;
+        let entity = world.get_entity_mut(sequence.entity)?;
+        let request = entity.get_components::<&Request>()?;
         ledger.open(request.pool);
         match status {
             RequestStatus::Finished => ledger.totals.finished += 1,
@@ -33,8 +30,8 @@ pub(crate) fn record_ended(
         }
         let how = Ended::of(&status);
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
-        commands.entity(sequence.entity).despawn();
         arrivals.release(request, how, agenda.now());
+        entity.despawn();
     }
     Ok(())
 }

@@ -1,13 +1,12 @@
-//! The phases of a step.
-
-use std::any::TypeId;
+//! The phases of a step, and the systems that make them up.
 
 use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::ScheduleConfigs;
-use bevy_ecs::system::ScheduleSystem;
+use bevy_ecs::system::{BoxedSystem, RunSystemError};
 
-/// The chained system sets of a step, in this order.
-#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
+use super::Control;
+
+/// The phases of a step, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// Takes what is due off the event queue; commits iterations that end: progress, completions, freed blocks.
     Finish,
@@ -41,27 +40,71 @@ impl Phase {
     ];
 }
 
-/// Systems of one phase that several kinds of policies or routers bring along, one after the
-/// other.
-#[derive(SystemSet, Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Turn(Phase, usize);
+/// A system of a step. It works on the world and on what lies beside it, [`Control`]. Only those that
+/// need no command queue: what they spawn and despawn, exclusive systems do at once.
+pub struct StepSystem(BoxedSystem<InMut<'static, Control>>);
 
-/// Adds one system for each kind, in the order in which the kinds first come.
-pub(super) fn add_turns(
-    schedule: &mut Schedule,
-    phase: Phase,
-    systems: impl Iterator<Item = (TypeId, ScheduleConfigs<ScheduleSystem>)>,
-) {
-    let mut kinds: Vec<TypeId> = Vec::new();
-    for (kind, system) in systems {
-        if kinds.contains(&kind) {
-            continue;
+impl StepSystem {
+    pub(crate) fn new<Marker>(
+        system: impl IntoSystem<InMut<'static, Control>, (), Marker>,
+    ) -> StepSystem {
+        StepSystem(Box::new(IntoSystem::into_system(system)))
+    }
+}
+
+/// The systems of each phase, in the order in which they run.
+///
+/// A list and not a `Schedule`: the order is the list's, nothing can be ambiguous, and an executor
+/// costs more per step than most systems do in it.
+#[derive(Default)]
+pub(crate) struct Phases([Vec<StepSystem>; Phase::ALL.len()]);
+
+impl Phases {
+    /// Adds a system to a phase, after those that it has.
+    pub fn add<Marker>(
+        &mut self,
+        phase: Phase,
+        system: impl IntoSystem<InMut<'static, Control>, (), Marker>,
+    ) {
+        self.push(phase, StepSystem::new(system));
+    }
+
+    /// Adds a system to a phase, after those that it has.
+    pub fn push(&mut self, phase: Phase, system: StepSystem) {
+        self.0[phase as usize].push(system);
+    }
+
+    /// Makes the systems ready for a world.
+    pub fn initialize(&mut self, world: &mut World) {
+        for StepSystem(system) in self.0.iter_mut().flatten() {
+            system.initialize(world);
+            debug_assert!(!system.has_deferred(), "nobody would apply it: {}", system.name());
         }
-        let system = system.in_set(phase).in_set(Turn(phase, kinds.len()));
-        schedule.add_systems(match kinds.len() {
-            0 => system,
-            turn => system.after(Turn(phase, turn - 1)),
-        });
-        kinds.push(kind);
+    }
+
+    /// Runs the systems of a phase. Returns what the first that fails says.
+    pub fn run(
+        &mut self,
+        phase: Phase,
+        control: &mut Control,
+        world: &mut World,
+    ) -> Result<(), String> {
+        for StepSystem(system) in &mut self.0[phase as usize] {
+            if let Err(error) = system.run_without_applying_deferred(control, world) {
+                return Err(failure(&**system, error));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn failure(
+    system: &dyn System<In = InMut<'static, Control>, Out = ()>,
+    error: RunSystemError,
+) -> String {
+    match error {
+        RunSystemError::Failed(error) => format!("{}: {error}", system.name()),
+        error => format!("{}: {error}", system.name()),
     }
 }

@@ -159,9 +159,9 @@ pub enum SimError {
         /// What the failing system said.
         message: String,
     },
-    /// The schedule could not be built, for example because two systems' order is ambiguous.
-    #[error("the simulation's schedule is not well defined: {0}")]
-    Schedule(String),
+    /// The pools do not belong together.
+    #[error("the cluster is not well defined: {0}")]
+    Cluster(String),
     /// The listener gave up, for example because a disk is full.
     #[error("{0}")]
     Sink(String),

@@ -7,7 +7,7 @@ use crate::cluster::{BatchOf, Replica};
 use crate::kv::{BlockId, BlockStore, BlockTable, CachedBlock, HostTier, KvBlock, StagedBlocks};
 use crate::request::{Request, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
-use crate::sim::{Control, Counts, Simulation};
+use crate::sim::{Counts, Simulation};
 
 /// Compares the simulation's books with what is really there, between two steps: block tables,
 /// pools, free lists and reference counts agree; a block has two holders only if its prefix is
@@ -18,9 +18,8 @@ use crate::sim::{Control, Counts, Simulation};
 /// # Errors
 /// A sentence that names the first discrepancy.
 pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
-    let world = &mut simulation.world;
-    let limits: Vec<EngineLimits> =
-        world.resource::<Control>().engine.pools.iter().map(|p| p.limits).collect();
+    let Simulation { world, control, .. } = simulation;
+    let limits: Vec<EngineLimits> = control.engine.pools.iter().map(|p| p.limits).collect();
     let mut rows: Vec<KvBlock> = world.query::<&KvBlock>().iter(world).copied().collect();
     let mut cached: Vec<CachedBlock> = world.query::<&CachedBlock>().iter(world).copied().collect();
     let mut held = vec![Held::default(); rows.len()];
@@ -95,7 +94,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         let waiting = replica.waiting.len() + transfers.handed.len() + replica.swapped.len();
         let waiting = waiting as u32;
         equal("running requests of a replica", replica.holding, running)?;
-        let seen = world.resource::<Control>().ledger.loads.on(index);
+        let seen = control.ledger.loads.on(index);
         equal("waiting requests as routers see them", seen.0, waiting)?;
         equal("running requests as routers see them", seen.1, running)?;
         sums[pool].allocated += u64::from(allocated);
@@ -117,7 +116,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         present[request.pool as usize] += 1;
     }
     equal("request entities", present.iter().sum::<u64>(), places)?;
-    let ledger = &world.resource::<Control>().ledger;
+    let ledger = &control.ledger;
     for ((sums, present), pool) in sums.iter().zip(&present).zip(0..) {
         let (counts, totals) = ledger.page(pool);
         if counts != sums {

@@ -1,19 +1,15 @@
 //! The same scenario and seed give the same bytes, and what breaks that is found out.
 
-use std::any::TypeId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bevy_ecs::prelude::*;
-use bevy_ecs::schedule::ScheduleConfigs;
-use bevy_ecs::system::ScheduleSystem;
 use serde::{Deserialize, Serialize};
-use vidur_ecs::registry::{AnyRouter, Plugin, Registry};
+use vidur_ecs::registry::{Plugin, Registry};
 use vidur_ecs::run::{RunError, check_determinism};
 use vidur_ecs::scenario::{Scenario, SettingError};
 use vidur_ecs::scheduling::VllmV0;
-use vidur_ecs::sim::{Nanos, RandomStream, SimError, Simulation};
+use vidur_ecs::sim::{HandOver, Nanos, SimError, Simulation};
 use vidur_ecs::testing::RandomScenario;
 use vidur_ecs::timing::{
     BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote, TimingSettings,
@@ -208,62 +204,25 @@ fn a_plug_in_that_is_not_deterministic_is_found_out() {
     assert!(text.contains("two runs with the same seed part at "), "{text}");
 }
 
-/// A router with two systems of which nobody says which runs first.
-struct TwoSystems {
-    ordered: bool,
-}
-
-#[derive(Resource, Default)]
-struct Tally(u64);
-
-fn add(mut tally: ResMut<Tally>) {
-    tally.0 += 1;
-}
-
-fn double(mut tally: ResMut<Tally>) {
-    tally.0 *= 2;
-}
-
-impl AnyRouter for TwoSystems {
-    fn name(&self) -> &'static str {
-        "TwoSystems"
-    }
-    fn check(&self) -> Result<(), SettingError> {
-        Ok(())
-    }
-    fn to_ron(&self) -> String {
-        self.name().to_owned()
-    }
-    fn boxed(&self) -> Box<dyn AnyRouter> {
-        Box::new(TwoSystems { ordered: self.ordered })
-    }
-    fn insert(&self, world: &mut World, _: u32, _: RandomStream) {
-        world.init_resource::<Tally>();
-    }
-    fn route_system(&self) -> ScheduleConfigs<ScheduleSystem> {
-        match self.ordered {
-            true => (add, double).chain(),
-            false => (add, double).into_configs(),
-        }
-    }
-    fn kind(&self) -> TypeId {
-        TypeId::of::<TwoSystems>()
-    }
-}
-
 #[test]
-fn systems_without_a_defined_order_are_an_error() {
-    let build = |ordered| {
+fn a_pool_that_hands_over_to_nowhere_is_an_error() {
+    let build = |to| {
         let mut spec = RandomScenario::new(3).spec(Box::new(VllmV0::default()));
-        spec.pools[0].router = Box::new(TwoSystems { ordered });
+        spec.pools[0].hand_over = Some(HandOver {
+            to,
+            bytes_per_token: 1,
+            bytes_per_second: 1e9,
+            latency: Nanos::ZERO,
+            layers: 1,
+        });
         Simulation::new(spec).map(|_| ())
     };
-    assert!(build(true).is_ok());
-    match build(false) {
-        Err(SimError::Schedule(text)) => {
-            assert!(text.contains("add") && text.contains("double"), "{text}");
-            assert!(text.contains("Tally"), "{text}");
+    for to in [0, 1] {
+        match build(to) {
+            Err(SimError::Cluster(text)) => {
+                assert!(text.contains(&format!("hands over to pool {to}")), "{text}");
+            }
+            other => panic!("{other:?}"),
         }
-        other => panic!("{other:?}"),
     }
 }
