@@ -104,6 +104,21 @@ impl Adapters {
     pub fn running(&self) -> &BTreeMap<u32, u32> {
         &self.running
     }
+
+    /// Whether no more adapters have slots, or places on the host, than there are; those with slots
+    /// are on the host too, and those of the members of a batch have slots.
+    pub fn audit<'a>(&self, members: impl Iterator<Item = &'a Sequence>) -> Result<(), String> {
+        self.slots.audit("slots")?;
+        self.host.audit("host")?;
+        if let Some(adapter) = self.slots.used.keys().find(|&&one| !self.host.holds(one)) {
+            return Err(format!("adapter {adapter} has a slot and is not on the host"));
+        }
+        let mut adapters = members.map(|member| member.adapter).filter(|&adapter| adapter != 0);
+        match adapters.find(|&adapter| !self.slots.holds(adapter)) {
+            None => Ok(()),
+            Some(adapter) => Err(format!("adapter {adapter} is in a batch without a slot")),
+        }
+    }
 }
 
 /// A store of so many adapters; the least recently used makes room.
@@ -122,6 +137,14 @@ impl Recent {
 
     fn holds(&self, adapter: u32) -> bool {
         self.used.contains_key(&adapter)
+    }
+
+    fn audit(&self, what: &str) -> Result<(), String> {
+        let same = self.order.iter().all(|(time, one)| self.used.get(one) == Some(time));
+        match same && self.used.len() == self.order.len() && self.used.len() <= self.room {
+            true => Ok(()),
+            false => Err(format!("adapters in {what}: {:?} and {:?}", self.used, self.order)),
+        }
     }
 
     /// Uses an adapter, which is stored then; returns whether it was before.

@@ -30,4 +30,5 @@ mod scenarios;
 mod several_models;
 mod slo_classes;
 mod speculative;
+mod techniques;
 mod tight_memory;
