@@ -13,6 +13,8 @@ pub(crate) struct AdapterTime {
     pub load: Nanos,
     /// Their matrix products.
     pub compute: Nanos,
+    /// The same if each request fed one token, without its drafts.
+    pub plain: Nanos,
 }
 
 /// The adapters of a replica. In a [`Sequence`] an adapter is its number plus one, and 0 is none.
@@ -66,6 +68,7 @@ impl Adapters {
     pub fn prepare(&mut self, lora: &Lora, members: &[Sequence]) -> AdapterTime {
         let with = members.iter().filter(|member| member.adapter != 0);
         let tokens = with.clone().map(|member| member.tokens.max(1)).sum();
+        let with_adapter = with.clone().count() as u32;
         let needed: BTreeSet<u32> = with.map(|member| member.adapter).collect();
         let mut load = Nanos::ZERO;
         // Those that are there are used first, so that they do not make room for others.
@@ -84,10 +87,12 @@ impl Adapters {
             self.totals.loads += 1;
             load += lora.load;
         }
-        let compute = lora.cost.time(tokens, needed.len() as u32);
+        let different = needed.len() as u32;
+        let compute = lora.cost.time(tokens, different);
+        let plain = lora.cost.time(with_adapter, different);
         self.totals.load_time += load;
         self.totals.compute_time += compute;
-        AdapterTime { load, compute }
+        AdapterTime { load, compute, plain }
     }
 
     /// What they did since this was asked last.

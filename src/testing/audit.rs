@@ -195,7 +195,9 @@ fn adapters_add_up<'a>(
     let Some(adapters) = &replica.adapters else { return Ok(()) };
     let mut found: std::collections::BTreeMap<u32, u32> = std::collections::BTreeMap::new();
     let in_batches = batches.flat_map(|(batch, _)| &batch.members);
-    for sequence in replica.running.iter().chain(&replica.lingering).chain(in_batches.clone()) {
+    let on_the_way = replica.transfers.on_the_way();
+    let held = replica.running.iter().chain(&replica.lingering).chain(on_the_way);
+    for sequence in held.chain(in_batches.clone()) {
         if sequence.adapter != 0 {
             *found.entry(sequence.adapter).or_default() += 1;
         }

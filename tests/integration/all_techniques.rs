@@ -15,7 +15,7 @@ use crate::records::Records;
 use crate::techniques::{MODELS, PREFILL, TECHNIQUES};
 
 /// Clusters that are drawn.
-const CLUSTERS: u64 = 120;
+const CLUSTERS: u64 = 90;
 /// More steps than any of them needs: who gets there makes no progress.
 const STEPS_MAX: usize = 400_000;
 
@@ -35,6 +35,8 @@ fn policy(random: &mut RandomStream) -> Box<dyn AnyPolicy> {
             max_num_seqs,
             max_num_batched_tokens,
             async_scheduling: false,
+            // Prompts of which only a chunk may fit are preempted too.
+            scheduler_reserve_full_isl: false,
             ..VllmV1::default()
         }),
     }
@@ -98,6 +100,18 @@ struct Seen {
     adapters: AdapterTotals,
     /// Loads of adapters beyond the slots of their replicas.
     evicted: u64,
+    prefill: Side,
+    decode: Side,
+}
+
+/// What happened on one side of disaggregated models.
+#[derive(Clone, Copy, Debug, Default)]
+struct Side {
+    /// Admissions of requests with an adapter.
+    adapters: u64,
+    swaps: u64,
+    reloads: u64,
+    drafted: u64,
 }
 
 /// Every request ends once, at a replica of its model; the books are right after every step, and a
@@ -145,8 +159,17 @@ fn the_books_are_right_with_all_techniques_on() {
             seen.patient += u64::from(record.class == 1);
             seen.swapped += u64::from(record.swaps > 0);
         }
-        for (totals, slots) in simulation.totals_by_pool().iter().zip(slots) {
+        for (index, (totals, slots)) in simulation.totals_by_pool().iter().zip(slots).enumerate() {
             seen.evicted += totals.adapters.loads.saturating_sub(slots.into());
+            let side = match index {
+                PREFILL if on.contains(&"disaggregation") => &mut seen.prefill,
+                _ if index < MODELS as usize => continue,
+                _ => &mut seen.decode,
+            };
+            side.adapters += totals.adapters.admitted;
+            side.swaps += totals.offload.unwrap_or_default().swap_outs;
+            side.reloads += totals.offload.unwrap_or_default().reloads;
+            side.drafted += totals.speculation.drafted;
         }
         if let Some(offload) = &all.offload {
             assert_eq!(offload.swap_ins, offload.swap_outs, "seed {seed}: all came back");
@@ -166,8 +189,11 @@ fn the_books_are_right_with_all_techniques_on() {
         );
     }
     println!("{seen:?}");
-    let Seen { offload, adapters, .. } = seen;
-    assert!(seen.all_on > 5, "{seen:?}");
+    let Seen { offload, adapters, prefill, decode, .. } = seen;
+    assert!(prefill.adapters > 100 && decode.adapters > 100, "{seen:?}");
+    assert!(prefill.swaps > 10 && prefill.reloads > 10 && decode.swaps > 10, "{seen:?}");
+    assert!(prefill.drafted == 0 && decode.drafted > 100, "{seen:?}");
+    assert!(seen.all_on > 10, "{seen:?}");
     assert!(seen.finished > 3_000 && seen.preempted > 200, "{seen:?}");
     assert!(seen.moved > 200 && seen.drafted > 1_000, "{seen:?}");
     assert!(seen.refused > 200 && seen.patient > 200, "{seen:?}");

@@ -153,7 +153,7 @@ fn shared_gpus(pools: &mut Vec<PoolSpec>, _: &mut RandomStream) -> bool {
     true
 }
 
-/// A model prefills, and a pool beside goes on with its requests.
+/// A model prefills, and a pool beside goes on with its requests; it may speculate.
 fn disaggregation(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
     if !pools[PREFILL].policy.disaggregates() {
         return false;
@@ -172,11 +172,14 @@ fn disaggregation(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool 
     });
     let (policy, predictor) = (prefill.policy.boxed(), prefill.predictor.clone());
     let router = Box::new(LeastOutstanding::default());
-    let decode = PoolSpec {
+    let mut decode = PoolSpec {
         name: "decode".to_owned(),
         replicas: 1 + random.below(2) as u32,
         ..PoolSpec::new(limits, policy, router, predictor, nobody())
     };
+    if limits.stages == 1 && random.below(2) == 0 {
+        speculates(&mut decode, random);
+    }
     pools.push(decode);
     true
 }
@@ -244,7 +247,7 @@ fn admission(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
 }
 
 /// Pools with GPUs of their own and one stage have host memory, as far as their policy or their
-/// prefix cache makes use of it.
+/// prefix cache makes use of it: also the sides of a disaggregated model.
 fn kv_offload(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
     let mut any = false;
     for pool in pools {
@@ -254,8 +257,7 @@ fn kv_offload(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
             false => Reload::Never,
         };
         let uses = swap || reload != Reload::Never;
-        let hands = pool.hand_over.is_some() || pool.name == "decode";
-        if !uses || pool.limits.stages > 1 || pool.shared_gpus.is_some() || hands {
+        if !uses || pool.limits.stages > 1 || pool.shared_gpus.is_some() {
             continue;
         }
         pool.host = Some(HostMemory {
@@ -272,22 +274,19 @@ fn kv_offload(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
     any
 }
 
-/// Models whose policy knows adapters serve some.
+/// Half of the models whose policy knows adapters serve some, on both sides of a disaggregated one.
 fn lora(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
     let llama = model::find("Llama-2-7B").unwrap();
     let device = find_device("A100-SXM-80G").unwrap();
     let alone = Parallelism { tensor: 1, pipeline: 1 };
     let mut any = false;
-    for pool in pools {
-        let beside = pool.speculation.is_some() || pool.host.is_some() || pool.hand_over.is_some();
-        if !pool.policy.serves_adapters()
-            || pool.limits.stages > 1
-            || beside
-            || pool.name == "decode"
-        {
+    for index in 0..MODELS as usize {
+        let pool = &mut pools[index];
+        let knows = pool.policy.serves_adapters() && pool.limits.stages == 1;
+        if !knows || random.below(2) == 0 {
             continue;
         }
-        let settings = LoraSettings {
+        let mut settings = || LoraSettings {
             max_loras: 1 + random.below(3) as u32,
             max_cpu_loras: Some(4),
             ..parsed(
@@ -295,12 +294,16 @@ fn lora(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
                   disk_gb_per_s: 1e4)",
             )
         };
-        pool.lora = Some(settings.run(llama, alone, device));
+        let (own, of_decode) = (settings(), settings());
+        pool.lora = Some(own.run(llama, alone, device));
         if random.below(2) == 0 {
             pool.router = Box::new(LoraAffinity::default());
         }
         let source = std::mem::replace(&mut pool.traffic.source, nobody().source);
-        pool.traffic.source = settings.deal(source, random.below(1 << 32), true);
+        pool.traffic.source = own.deal(source, random.below(1 << 32), true);
+        if let Some(hand_over) = pool.hand_over {
+            pools[hand_over.to as usize].lora = Some(of_decode.run(llama, alone, device));
+        }
         any = true;
     }
     any
