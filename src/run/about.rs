@@ -141,16 +141,18 @@ pub(super) fn context_of_all(configuration: &Configuration, seed: u64) -> RunCon
     }
 }
 
-/// Statistics of each pool: of several models those of its classes too.
+/// Statistics of each pool that has a name, by the objectives of its classes.
 pub(super) fn stats_by_pool(configuration: &Configuration) -> Vec<StatsSink> {
-    let stats = |pool: &Configuration| StatsSink::new(pool.slo.clone());
-    if configuration.beside.is_empty() {
-        return configuration.named_pools().iter().map(|(_, pool)| stats(pool)).collect();
-    }
-    let first = configuration.first_classes();
-    let with_classes = |(model, first): (&Configuration, u32)| {
-        let before = (0..first).map(|_| None).filter(|_| !model.workload.classes().is_empty());
-        stats(model).with_classes(before.chain(class_slos(model)))
+    let first_classes = configuration.first_classes();
+    let stats = |(index, (_, pool)): (usize, &(&str, &Configuration))| {
+        let stats = StatsSink::new(pool.slo.clone());
+        match first_classes.get(index) {
+            Some(first) if !pool.workload.classes().is_empty() => {
+                stats.with_classes((0..*first).map(|_| None).chain(class_slos(pool)))
+            }
+            // No request counts on a decode side.
+            _ => stats,
+        }
     };
-    configuration.models().zip(first).map(with_classes).collect()
+    configuration.named_pools().iter().enumerate().map(stats).collect()
 }

@@ -4,7 +4,7 @@ use super::CAPACITY_REQUESTS;
 use crate::admission::AdmissionClass;
 use crate::scenario::{Configuration, GpuSharing};
 use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
-use crate::workload::{NewRequest, RequestSource, Workload};
+use crate::workload::{Changed, NewRequest, RequestSource, Workload};
 
 /// The simulation of a configuration under a seed. `workload` is that of its first model.
 pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
@@ -62,30 +62,12 @@ fn number_classes(configuration: &Configuration, pools: &mut [PoolSpec]) {
     }
     for (pool, first) in pools.iter_mut().zip(configuration.first_classes()) {
         let source = std::mem::replace(&mut pool.traffic.source, Box::new(NoRequests));
-        pool.traffic.source = Box::new(Numbered { source, first });
+        pool.traffic.source = Box::new(Changed::new(source, move |request| request.class += first));
         if let Some(gate) = &mut pool.admission {
             // No request of this model is of those before.
             let before = (0..first).map(|_| AdmissionClass::default());
             gate.classes.splice(0..0, before);
         }
-    }
-}
-
-/// Requests whose classes have numbers from `first` on.
-struct Numbered {
-    source: Box<dyn RequestSource>,
-    first: u32,
-}
-
-impl RequestSource for Numbered {
-    fn next_request(&mut self) -> Option<NewRequest> {
-        let request = self.source.next_request()?;
-        Some(NewRequest { class: self.first + request.class, ..request })
-    }
-
-    fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
-        let request = self.source.ended(id, finished, now)?;
-        Some(NewRequest { class: self.first + request.class, ..request })
     }
 }
 

@@ -198,17 +198,10 @@ fn what_does_not_go_with_adapters_is_refused_in_its_place() {
     refused("lora: (adapters: 0)", "", &["engine.lora.adapters", "s.ron:2:"]);
     refused("lora: (adapters: 4, max_cpu_loras: 2)", "", &["at least max_loras, 8"]);
     refused("lora: (adapters: 4, target_modules: [X])", "", &["s.ron:2:", "X"]);
-    refused(&format!("policy: VllmV0(), {lora}"), "", &["engine.policy", "VllmV0 beside `lora`"]);
-    let drafts = "speculative: (draft: NGram(), k: 2, acceptance: 0.5)";
-    refused(&format!("{lora}, {drafts}"), "", &["engine.speculative"]);
-    let host = "kv_offload: (host_gib: 8, pcie_gb_per_s: 25)";
-    refused(&format!("{lora}, {host}"), "", &["engine.kv_offload", "s.ron:2:"]);
+    refused(&format!("policy: SgLang(), {lora}"), "", &["engine.policy", "SgLang beside `lora`"]);
     let stages = "cluster: (pipeline_parallel: 2)";
     refused(&format!("{lora}, policy: VllmV1(async_scheduling: false)"), stages, &["s.ron:4:"]);
     let router = "cluster: (router: LoraAffinity(slots: 0))";
     refused(lora, router, &["s.ron:4:", "slots"]);
     refused("", "cluster: (router: LoraAffinity())", &["s.ron:4:", "the engine has no `lora`"]);
-    let sides = "disaggregated: (prefill: (), decode: (), link: (gb_per_s: 50))";
-    refused(lora, sides, &["s.ron:2:", "beside `disaggregated`"]);
-    refused(lora, "models: (x: (), y: ())", &["s.ron:2:", "beside `models`"]);
 }

@@ -5,6 +5,7 @@ mod all_techniques;
 mod bad_input;
 mod bad_scenarios;
 mod cli;
+mod combinations;
 mod compare;
 mod determinism;
 mod disaggregated_scenarios;

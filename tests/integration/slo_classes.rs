@@ -227,8 +227,8 @@ fn what_makes_no_sense_is_refused_in_its_place() {
     refused(&a, &expect(r#"metric: "goodput", class: "b""#), &["s.ron:5:", "one of a"]);
     refused(&a, &expect(r#"metric: "itl.p99", class: "a""#), &["s.ron:5:", "metric of requests"]);
     refused(plain, &expect(r#"metric: "goodput", class: "a""#), &["no `classes`"]);
-    let models = "models: (x: (), y: ())";
-    refused(&a, models, &["s.ron:4:", "`classes` are given beside `models`"]);
+    let models = format!("models: (x: (), y: ()), {}", expect(r#"metric: "goodput", class: "a""#));
+    refused(&a, &models, &["s.ron:5:", "one of x/a, y/a"]);
     let lengths = r#"classes: {"a": (share: 1, lengths: Fixed(prompt: 9, output: 9))}"#;
     refused(&format!("{plain}, {lengths}"), "", &["s.ron:4:", "beside lengths of every class"]);
 }
