@@ -57,6 +57,15 @@ impl AdapterCost {
         }
     }
 
+    /// The same where only a share of the compute and one of the bandwidth is there.
+    pub fn on_part(self, (compute, bandwidth): (f64, f64)) -> AdapterCost {
+        AdapterCost {
+            flops_per_s: self.flops_per_s * compute,
+            bytes_per_s: self.bytes_per_s * bandwidth,
+            ..self
+        }
+    }
+
     /// The time for so many tokens of requests with an adapter, of which so many differ.
     pub fn time(&self, tokens: u32, adapters: u32) -> Nanos {
         if tokens == 0 {
@@ -87,6 +96,10 @@ mod tests {
         let bytes = 4.0 * 16_777_216.0 + 10.0 * 32.0 * (16_384.0 + 64.0) * 2.0;
         let want = 640e-6 + bytes / (0.5 * device.hbm_gbps * 1e9);
         assert_eq!(cost.time(10, 4), Nanos::from_secs_f64(want));
+        // On a quarter of the GPU with half of its bandwidth the bytes take twice as long.
+        let part = cost.on_part((0.25, 0.5));
+        let want = 640e-6 + 2.0 * bytes / (0.5 * device.hbm_gbps * 1e9);
+        assert_eq!(part.time(10, 4), Nanos::from_secs_f64(want));
         // Of rank 512 the products of a long prompt take longer than its bytes.
         let cost = AdapterCost::new(whole, device, (512, &[Module::Q]), (0.5, 0.0));
         let flops = 8_000.0 * 32.0 * 2.0 * 512.0 * 8192.0;

@@ -13,6 +13,8 @@ pub(crate) struct AdapterTime {
     pub load: Nanos,
     /// Their matrix products.
     pub compute: Nanos,
+    /// The same if each request fed one token, without its drafts.
+    pub plain: Nanos,
 }
 
 /// The adapters of a replica. In a [`Sequence`] an adapter is its number plus one, and 0 is none.
@@ -66,6 +68,7 @@ impl Adapters {
     pub fn prepare(&mut self, lora: &Lora, members: &[Sequence]) -> AdapterTime {
         let with = members.iter().filter(|member| member.adapter != 0);
         let tokens = with.clone().map(|member| member.tokens.max(1)).sum();
+        let with_adapter = with.clone().count() as u32;
         let needed: BTreeSet<u32> = with.map(|member| member.adapter).collect();
         let mut load = Nanos::ZERO;
         // Those that are there are used first, so that they do not make room for others.
@@ -84,10 +87,12 @@ impl Adapters {
             self.totals.loads += 1;
             load += lora.load;
         }
-        let compute = lora.cost.time(tokens, needed.len() as u32);
+        let different = needed.len() as u32;
+        let compute = lora.cost.time(tokens, different);
+        let plain = lora.cost.time(with_adapter, different);
         self.totals.load_time += load;
         self.totals.compute_time += compute;
-        AdapterTime { load, compute }
+        AdapterTime { load, compute, plain }
     }
 
     /// What they did since this was asked last.
@@ -103,6 +108,21 @@ impl Adapters {
     /// How many requests hold each adapter, for the audit.
     pub fn running(&self) -> &BTreeMap<u32, u32> {
         &self.running
+    }
+
+    /// Whether no more adapters have slots, or places on the host, than there are; those with slots
+    /// are on the host too, and those of the members of a batch have slots.
+    pub fn audit<'a>(&self, members: impl Iterator<Item = &'a Sequence>) -> Result<(), String> {
+        self.slots.audit("slots")?;
+        self.host.audit("host")?;
+        if let Some(adapter) = self.slots.used.keys().find(|&&one| !self.host.holds(one)) {
+            return Err(format!("adapter {adapter} has a slot and is not on the host"));
+        }
+        let mut adapters = members.map(|member| member.adapter).filter(|&adapter| adapter != 0);
+        match adapters.find(|&adapter| !self.slots.holds(adapter)) {
+            None => Ok(()),
+            Some(adapter) => Err(format!("adapter {adapter} is in a batch without a slot")),
+        }
     }
 }
 
@@ -122,6 +142,14 @@ impl Recent {
 
     fn holds(&self, adapter: u32) -> bool {
         self.used.contains_key(&adapter)
+    }
+
+    fn audit(&self, what: &str) -> Result<(), String> {
+        let same = self.order.iter().all(|(time, one)| self.used.get(one) == Some(time));
+        match same && self.used.len() == self.order.len() && self.used.len() <= self.room {
+            true => Ok(()),
+            false => Err(format!("adapters in {what}: {:?} and {:?}", self.used, self.order)),
+        }
     }
 
     /// Uses an adapter, which is stored then; returns whether it was before.

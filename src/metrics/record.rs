@@ -28,7 +28,8 @@ pub struct RequestRecord {
     pub id: u64,
     /// Index of the pool that served it: 0 unless several models or roles share the cluster.
     pub pool: u32,
-    /// Index of its class; 0 in a workload without classes.
+    /// Number of its class, through all models; 0 in a workload without classes, beyond all classes
+    /// for a model without any beside others that have some.
     pub class: u32,
     /// Its LoRA adapter; `None` for the model itself.
     pub adapter: Option<u32>,

@@ -4,7 +4,6 @@ use crate::metrics::{ClassResult, Load, ModelResult, RunContext, Slo, StatsSink,
 use crate::output::report;
 use crate::scenario::Configuration;
 use crate::timing::TimingNote;
-use crate::workload::ClassSpec;
 
 pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
     VariantResult {
@@ -22,14 +21,29 @@ pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
     }
 }
 
-/// The classes of requests. A class without objectives of its own has those of the scenario.
+/// The classes of requests of all models. A class without objectives of its own has those of its
+/// model.
 pub(super) fn classes(configuration: &Configuration) -> Vec<ClassResult> {
-    let specs = configuration.workload_spec.classes.iter().flatten();
-    let class = |(name, class): (&String, &ClassSpec)| ClassResult {
-        name: name.clone(),
-        slo: class.slo.clone().or_else(|| configuration.slo.clone()),
-    };
-    specs.map(class).collect()
+    let names = configuration.class_names().into_iter();
+    let slos = configuration.models().flat_map(class_slos);
+    names.zip(slos).map(|(name, slo)| ClassResult { name, slo }).collect()
+}
+
+/// The objectives of each class of a model.
+fn class_slos(model: &Configuration) -> impl Iterator<Item = Option<Slo>> {
+    let specs = model.workload_spec.classes.iter().flatten();
+    specs.map(|(_, class)| class.slo.clone().or_else(|| model.slo.clone()))
+}
+
+/// The objectives by the number of a class, those of models without classes behind them; none if
+/// no model has classes.
+pub(super) fn slos(configuration: &Configuration) -> Vec<Option<Slo>> {
+    let classes: Vec<Option<Slo>> = configuration.models().flat_map(class_slos).collect();
+    if classes.is_empty() {
+        return classes;
+    }
+    let without = configuration.models().filter(|model| model.workload.classes().is_empty());
+    classes.into_iter().chain(without.map(|model| model.slo.clone())).collect()
 }
 
 fn model_result((name, model): (&str, &Configuration)) -> ModelResult {
@@ -91,8 +105,8 @@ pub(super) fn timing_line(variant: &VariantResult) -> String {
 /// The objectives that hold for all requests, if they are the same for all models and classes.
 pub(super) fn common_slo(configuration: &Configuration) -> Option<Slo> {
     let same = configuration.beside.iter().all(|model| model.slo == configuration.slo);
-    let own =
-        configuration.workload_spec.classes.iter().flatten().any(|(_, one)| one.slo.is_some());
+    let specs = configuration.models().filter_map(|model| model.workload_spec.classes.as_ref());
+    let own = specs.flat_map(|classes| classes.values()).any(|class| class.slo.is_some());
     configuration.slo.clone().filter(|_| same && !own)
 }
 
@@ -127,6 +141,18 @@ pub(super) fn context_of_all(configuration: &Configuration, seed: u64) -> RunCon
     }
 }
 
-pub(super) fn stats_of(model: &Configuration) -> StatsSink {
-    StatsSink::new(model.slo.clone())
+/// Statistics of each pool that has a name, by the objectives of its classes.
+pub(super) fn stats_by_pool(configuration: &Configuration) -> Vec<StatsSink> {
+    let first_classes = configuration.first_classes();
+    let stats = |(index, (_, pool)): (usize, &(&str, &Configuration))| {
+        let stats = StatsSink::new(pool.slo.clone());
+        match first_classes.get(index) {
+            Some(first) if !pool.workload.classes().is_empty() => {
+                stats.with_classes((0..*first).map(|_| None).chain(class_slos(pool)))
+            }
+            // No request counts on a decode side.
+            _ => stats,
+        }
+    };
+    configuration.named_pools().iter().enumerate().map(stats).collect()
 }

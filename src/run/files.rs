@@ -23,11 +23,11 @@ pub(super) fn create_csv(
         _ => configuration.models().map(|model| model.served_as.as_str()).collect(),
     };
     let sink = CsvSink::create(place.path(), &names, &scenario.output)?;
-    let sink = match configuration.models().any(|model| model.speculative.is_some()) {
+    let sink = match configuration.pools().any(|pool| pool.speculative.is_some()) {
         true => sink.with_drafts(),
         false => sink,
     };
-    let sink = match configuration.models().any(|model| model.offload.is_some()) {
+    let sink = match configuration.pools().any(|pool| pool.offload.is_some()) {
         true => sink.with_offload(),
         false => sink,
     };
@@ -35,11 +35,11 @@ pub(super) fn create_csv(
         Some(_) => sink.with_transfers(),
         None => sink,
     };
-    let sink = match configuration.lora {
-        Some(_) => sink.with_adapters(),
-        None => sink,
+    let sink = match configuration.models().any(|model| model.lora.is_some()) {
+        true => sink.with_adapters(),
+        false => sink,
     };
-    let sink = match configuration.workload.classes() {
+    let sink = match configuration.class_names().as_slice() {
         [] => sink,
         classes => sink.with_classes(classes),
     };

@@ -10,7 +10,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use self::about::{
-    classes, common_slo, context, context_of_all, empty_result, stats_of, timing_line,
+    classes, common_slo, context, context_of_all, empty_result, slos, stats_by_pool, timing_line,
 };
 use self::files::{create_csv, described_models, write_files};
 use self::listeners::{Deaf, Ticks};
@@ -275,10 +275,10 @@ impl Job<'_> {
                 };
                 let classes = classes(configuration);
                 let stats = StatsSink::new(common_slo(configuration))
-                    .with_classes(classes.iter().map(|class| class.slo.clone()));
+                    .with_classes(slos(configuration).into_iter());
                 let by_class = (!classes.is_empty()).then(|| ByClass::new(&classes));
                 let pools = configuration.named_pools();
-                let by_model = ByPool(pools.iter().map(|(_, pool)| stats_of(pool)).collect());
+                let by_model = ByPool(stats_by_pool(configuration));
                 let mut sinks =
                     ((csv, (stats, (by_model, by_class))), Ticks { progress, count: 0 });
                 let spec = SimSpec {

@@ -1,19 +1,23 @@
 //! What a simulation is built from, out of a configuration.
 
 use super::CAPACITY_REQUESTS;
+use crate::admission::AdmissionClass;
 use crate::scenario::{Configuration, GpuSharing};
 use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
-use crate::workload::{NewRequest, RequestSource, Workload};
+use crate::workload::{Changed, NewRequest, RequestSource, Workload};
 
 /// The simulation of a configuration under a seed. `workload` is that of its first model.
 pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
     let mut pools = vec![pool(configuration, workload, seed)];
     pools.extend(configuration.beside.iter().map(|model| pool(model, &model.workload, seed)));
     if let Some(sides) = &configuration.disaggregated {
-        // A scenario with sides has one model.
+        // A scenario with sides has one model. What drafts takes in prompts on the prefill side, at
+        // their predictor's price, but nothing is drafted there.
         pools[0].hand_over = Some(sides.hand_over(1));
+        pools[0].speculation = None;
         pools.push(decode_pool(&sides.decode));
     }
+    number_classes(configuration, &mut pools);
     if configuration.gpus == GpuSharing::TimeSliced {
         for pool in &mut pools {
             pool.shared_gpus = Some(0);
@@ -34,23 +38,36 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
         window: Box::new(move |index, time| window.contains(index, time)),
         ..Traffic::of(source(model, workload, own))
     };
-    PoolSpec {
-        name: model.served_as.clone(),
-        speculation: model.speculation(),
-        host: model.offload.as_ref().map(|offload| offload.memory),
-        admission: model.gate(),
-        lora: model.adapters(),
-        ..engine(model, traffic)
-    }
+    PoolSpec { name: model.served_as.clone(), admission: model.gate(), ..engine(model, traffic) }
 }
 
-/// The replicas of a configuration, without what only some have.
+/// The replicas of a configuration.
 fn engine(of: &Configuration, traffic: Traffic) -> PoolSpec {
     let (policy, router) = (of.policy.boxed(), of.router.boxed());
     PoolSpec {
         replicas: of.replicas,
         prefix_caching: of.prefix_caching,
+        speculation: of.speculation(),
+        host: of.offload.as_ref().map(|offload| offload.memory),
+        lora: of.adapters(),
         ..PoolSpec::new(of.limits, policy, router, of.predictor.clone(), traffic)
+    }
+}
+
+/// Numbers the classes of several models through all of them, as
+/// [`Configuration::first_classes`] says.
+fn number_classes(configuration: &Configuration, pools: &mut [PoolSpec]) {
+    if configuration.beside.is_empty() || configuration.class_names().is_empty() {
+        return;
+    }
+    for (pool, first) in pools.iter_mut().zip(configuration.first_classes()) {
+        let source = std::mem::replace(&mut pool.traffic.source, Box::new(NoRequests));
+        pool.traffic.source = Box::new(Changed::new(source, move |request| request.class += first));
+        if let Some(gate) = &mut pool.admission {
+            // No request of this model is of those before.
+            let before = (0..first).map(|_| AdmissionClass::default());
+            gate.classes.splice(0..0, before);
+        }
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::diagnostic::Diagnostic;
 use super::document::Document;
-use super::models::Several;
 use super::plugins;
 use super::raw::RawScenario;
 use super::resolve::Configuration;
@@ -33,33 +32,6 @@ pub(super) fn read(
     Ok(Some(control))
 }
 
-/// Refuses classes and LoRA adapters where there are several models.
-pub(super) fn goes_with_models(several: &Several) -> Result<(), Box<Diagnostic>> {
-    for part in &several.parts {
-        no_adapters(&part.document, "`models`")?;
-        if let Some(node) = part.document.node("workload.classes") {
-            return Err(Box::new(
-                Diagnostic::error("`classes` are given beside `models`")
-                    .at(
-                        part.document.place(&node.span),
-                        "classes of several models are not modelled",
-                    )
-                    .help("a model has metrics, a priority and objectives of its own"),
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses LoRA adapters at this place.
-pub(super) fn no_adapters(document: &Document, why: &str) -> Result<(), Box<Diagnostic>> {
-    let Some(node) = document.node("engine.lora") else { return Ok(()) };
-    Err(Box::new(
-        Diagnostic::error(format!("`engine.lora` is given beside {why}"))
-            .at(document.place(&node.span), "the combination is not modelled"),
-    ))
-}
-
 /// The classes of a workload as admission control knows them.
 fn classes(workload: &WorkloadSpec, common: Option<&Slo>) -> Vec<AdmissionClass> {
     let Some(classes) = &workload.classes else {
@@ -73,6 +45,33 @@ fn classes(workload: &WorkloadSpec, common: Option<&Slo>) -> Vec<AdmissionClass>
 }
 
 impl Configuration {
+    /// The names of all classes in the order of their numbers in a run. Beside other models that of
+    /// a class begins with its model's: `chat/interactive`.
+    pub fn class_names(&self) -> Vec<String> {
+        let of = |model: &Configuration| -> Vec<String> {
+            let names = model.workload.classes().iter();
+            match model.served_as.as_str() {
+                "" => names.cloned().collect(),
+                served_as => names.map(|name| format!("{served_as}/{name}")).collect(),
+            }
+        };
+        self.models().flat_map(of).collect()
+    }
+
+    /// The number in a run of the first class of each model, by the order of the models. Classes are
+    /// numbered through all models; behind them comes one number for each model without any.
+    pub fn first_classes(&self) -> Vec<u32> {
+        let counts = || self.models().map(|model| model.workload.classes().len() as u32);
+        let (mut next, mut without) = (0, counts().sum());
+        let mut first = |count: u32| {
+            let number = if count > 0 { &mut next } else { &mut without };
+            let first = *number;
+            *number += count.max(1);
+            first
+        };
+        counts().map(&mut first).collect()
+    }
+
     /// The admission control of a run, if there is any.
     pub fn gate(&self) -> Option<Gate> {
         self.admission.as_ref().map(|control| Gate {

@@ -11,8 +11,10 @@ use super::document::Document;
 use super::plugins;
 use super::resolve::Configuration;
 use super::setting_error::SettingError;
+use super::{kv_offload, lora, speculative};
 use crate::cluster::Parallelism;
 use crate::sim::{HandOver, Nanos};
+use crate::speculation;
 
 /// What a side may have for itself; all else is the same for both.
 pub(super) const SIDE_FIELDS: [&str; 4] = ["device", "cluster", "engine", "timing"];
@@ -47,9 +49,13 @@ impl Disaggregated {
     pub fn hand_over(&self, to: u32) -> HandOver {
         // Of all GPUs together; heads that tensor parallelism replicates travel once.
         let whole = Parallelism { tensor: 1, pipeline: 1 };
+        let model = &self.decode.model;
+        let drafts = self.decode.speculative.as_ref().map_or(0, |speculative| {
+            speculation::kv_bytes_per_token(&speculative.settings.draft, model, whole)
+        });
         HandOver {
             to,
-            bytes_per_token: self.decode.model.kv_bytes_per_token(whole),
+            bytes_per_token: model.kv_bytes_per_token(whole) + drafts,
             bytes_per_second: self.link.gb_per_s * 1e9,
             latency: Nanos::from_secs_f64(self.link.latency_us / 1e6),
             layers: if self.link.layer_wise { self.decode.model.layers } else { 1 },
@@ -139,14 +145,6 @@ pub(super) fn join(
             let expected = "one that takes blocks as it needs them: VllmV0, VllmV1, Sarathi";
             return refuse("engine.policy", side.policy.name(), expected, help);
         }
-        if side.speculative.is_some() {
-            let help = "speculative decoding of a disaggregated cluster is not modelled";
-            return refuse("engine.speculative", "on", "none", help);
-        }
-        if side.offload.is_some() {
-            let help = "host memory of a disaggregated cluster is not modelled";
-            return refuse("engine.kv_offload", "given", "none", help);
-        }
         if side.limits.vidur_lengths {
             let help = "Vidur does not disaggregate";
             return refuse("engine.vidur_lengths", "true", "false", help);
@@ -172,6 +170,15 @@ pub(super) fn join(
         return Err(refuse(document, path, "true for decode", "false there", help));
     }
     decode.prefix_caching = false;
+    let complain = |error: SettingError| {
+        let complaint = plugins::setting_error(document, "", &error);
+        Box::new(complaint.note("on the decode side"))
+    };
+    let explicit = document.node("engine.kv_offload.reload").is_some();
+    kv_offload::without_prefixes(&mut decode, explicit).map_err(complain)?;
+    lora::same_adapters(prefill.lora.as_ref(), decode.lora.as_ref()).map_err(complain)?;
+    speculative::goes_with_sides(prefill.speculative.as_ref(), decode.speculative.as_ref())
+        .map_err(complain)?;
     let disaggregated = Disaggregated { decode: Box::new(decode), link: sides.link };
     Ok(Configuration { disaggregated: Some(disaggregated), ..prefill })
 }

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::raw::RawEngine;
+use super::resolve::Configuration;
 use super::setting_error::SettingError;
 use crate::cluster::Parallelism;
 use crate::kv::{HostMemory, Reload};
@@ -128,6 +129,29 @@ pub(super) fn build(
     };
     let settings = KvOffloadSettings { reload: Some(reload), ..*settings };
     Ok(Some(KvOffload { settings, memory }))
+}
+
+/// Host memory of a decode side, where no prefixes are cached: only swapped requests go there.
+/// `explicit` says whether the scenario itself says what becomes of prefixes.
+pub(super) fn without_prefixes(
+    decode: &mut Configuration,
+    explicit: bool,
+) -> Result<(), SettingError> {
+    let Some(offload) = &mut decode.offload else { return Ok(()) };
+    let reload = offload.memory.reload;
+    if explicit && reload != Reload::Never {
+        let path = "engine.kv_offload.reload";
+        let expected = "Never for decode: prefixes are only looked up on the prefill side";
+        return Err(SettingError::new(path, format!("{reload:?}"), expected));
+    }
+    if !offload.memory.swap {
+        let expected = "preemption_mode: Swap, as nothing else goes to host memory there";
+        return Err(SettingError::new("engine.kv_offload", "without use", expected)
+            .help("or give it to `prefill` alone"));
+    }
+    offload.memory.reload = Reload::Never;
+    offload.settings.reload = Some(Reload::Never);
+    Ok(())
 }
 
 fn range(

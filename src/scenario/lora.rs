@@ -3,8 +3,9 @@
 use super::raw::RawScenario;
 use super::resolve::Configuration;
 use super::setting_error::SettingError;
+use super::sharing::GpuSharing;
 use crate::cluster::Parallelism;
-use crate::lora::Lora;
+use crate::lora::{Lora, LoraSettings};
 use crate::model::ModelSpec;
 use crate::registry::{AnyPolicy, AnyRouter};
 
@@ -27,16 +28,7 @@ pub(super) fn check(
     if !policy.serves_adapters() {
         let found = format!("{} beside `lora`", policy.name());
         let help = "other policies do not pass over requests whose adapter is one too many";
-        return Err(SettingError::new("engine.policy", found, "VllmV1").help(help));
-    }
-    if raw.engine.speculative.is_some() {
-        let expected = "no speculation beside `lora`: adapters of drafts are not modelled";
-        return Err(SettingError::new("engine.speculative", "given", expected));
-    }
-    if raw.engine.kv_offload.is_some() {
-        let expected =
-            "no `kv_offload` beside `lora`: which adapters swapped requests hold is not modelled";
-        return Err(SettingError::new("engine.kv_offload", "given", expected));
+        return Err(SettingError::new("engine.policy", found, "VllmV1 or VllmV0").help(help));
     }
     if raw.cluster.pipeline_parallel > 1 {
         let stages = raw.cluster.pipeline_parallel;
@@ -57,10 +49,47 @@ pub(super) fn slot_bytes(raw: &RawScenario, model: &ModelSpec, parallel: Paralle
     raw.engine.lora.as_ref().map_or(0, |lora| lora.slot_bytes(model, parallel))
 }
 
+/// Complains about sides of a disaggregated cluster that do not serve the same adapters: a request
+/// keeps its own. Slots, and how fast they are filled, may differ.
+pub(super) fn same_adapters(
+    prefill: Option<&LoraSettings>,
+    decode: Option<&LoraSettings>,
+) -> Result<(), SettingError> {
+    let (first, second) = match (prefill, decode) {
+        (None, None) => return Ok(()),
+        (Some(first), Some(second)) => (first, second),
+        (first, _) => {
+            let found = if first.is_some() { "none" } else { "given" };
+            let expected = "adapters on both sides or on none";
+            return Err(SettingError::new("engine.lora", found, expected)
+                .help("give it in `engine` of the scenario, which holds for both sides"));
+        }
+    };
+    let served = |lora: &LoraSettings| {
+        let LoraSettings { adapters, rank, target_modules, popularity, base_share, .. } = lora;
+        format!(
+            "adapters: {adapters}, rank: {rank}, target_modules: {target_modules:?}, \
+             popularity: {popularity:?}, base_share: {base_share}"
+        )
+    };
+    match served(first) == served(second) {
+        true => Ok(()),
+        false => {
+            let expected = format!("({}), as on the prefill side", served(first));
+            Err(SettingError::new("engine.lora", format!("({})", served(second)), expected)
+                .help("only slots, rates and kernels of a side are its own"))
+        }
+    }
+}
+
 impl Configuration {
-    /// The adapters of a run, if there are any.
+    /// The adapters of a run, if there are any. On a part of a GPU their products have that part.
     pub fn adapters(&self) -> Option<Lora> {
         let lora = self.lora.as_ref()?;
-        Some(lora.run(&self.model, self.parallel, self.device))
+        let run = lora.run(&self.model, self.parallel, self.device);
+        let GpuSharing::Spatial(shares) = &self.gpus else { return Some(run) };
+        let share = shares.get(&self.served_as)?;
+        let shares = (share.compute, share.bandwidth.unwrap_or(share.compute));
+        Some(Lora { cost: run.cost.on_part(shares), ..run })
     }
 }

@@ -228,9 +228,6 @@ pub(super) fn resolve(
         Ok((configuration, common))
     };
     if let Some(sides) = disaggregated::read(document)? {
-        for side in [&sides.prefill, &sides.decode] {
-            admission::no_adapters(side, "`disaggregated`")?;
-        }
         let (prefill, common) = one(&sides.prefill, warnings)?;
         // What holds for both has been said.
         let mut noticed = Vec::new();
@@ -242,7 +239,6 @@ pub(super) fn resolve(
         return Ok((disaggregated::join(&sides, prefill, decode)?, common));
     }
     let Some(several) = models::read(document)? else { return one(document, warnings) };
-    admission::goes_with_models(&several)?;
     let mut all = Vec::new();
     let mut common = None;
     for part in several.parts {

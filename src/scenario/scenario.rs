@@ -269,12 +269,13 @@ fn check_expectations(
             models.push(name);
         }
     }
-    let mut classes: Vec<&str> = Vec::new();
-    for name in configurations.iter().flat_map(|one| one.workload.classes()) {
-        if !classes.contains(&name.as_str()) {
+    let mut classes: Vec<String> = Vec::new();
+    for name in configurations.iter().flat_map(Configuration::class_names) {
+        if !classes.contains(&name) {
             classes.push(name);
         }
     }
+    let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
     match expect::check_all(expectations, &names, &models, &classes).first() {
         Some(error) => Err(Box::new(plugins::setting_error(base, "", error))),
         None => Ok(()),

@@ -50,6 +50,35 @@ pub(super) fn goes_with(raw: &RawScenario) -> Result<(), SettingError> {
     Ok(())
 }
 
+/// Whether the two sides of a disaggregated cluster go together: the decode side speculates. What
+/// has keys and values of its own must take the prompts in where they are processed, so that the
+/// prefill side needs it too.
+pub(super) fn goes_with_sides(
+    prefill: Option<&Speculative>,
+    decode: Option<&Speculative>,
+) -> Result<(), SettingError> {
+    const PATH: &str = "engine.speculative";
+    const BOTH: &str = "give it in `engine` of the scenario, which holds for both sides";
+    match (prefill, decode) {
+        (None, None) => Ok(()),
+        (Some(_), None) => {
+            let expected = "speculation on the decode side too: the prefill side decodes nothing";
+            Err(SettingError::new(PATH, "none", expected).help(BOTH))
+        }
+        (None, Some(decode)) if decode.memory.kv_bytes_per_token == 0 => Ok(()),
+        (None, Some(decode)) => {
+            let found = format!("{} without the prefill side", decode.settings.draft.name());
+            let expected = "the same on both sides: the drafter has a KV cache, which prompts fill";
+            Err(SettingError::new(PATH, found, expected).help(BOTH))
+        }
+        (Some(prefill), Some(decode)) if prefill.settings == decode.settings => Ok(()),
+        (Some(_), Some(_)) => {
+            let expected = "the same as on the prefill side";
+            Err(SettingError::new(PATH, "another one", expected).help(BOTH))
+        }
+    }
+}
+
 /// Builds the drafter and the predictor of passes with drafts.
 pub(super) fn build(
     (document, timings): (&Document, &[Entry<dyn AnyTiming>]),

@@ -84,8 +84,12 @@ impl PlanView<'_> {
         {}
     }
 
+    /// As in vLLM's `_schedule_swapped`, one whose LoRA adapter would be one too many is passed over.
     fn next_swapped(&self, by_priority: bool) -> Option<usize> {
+        let adapters = self.replica.adapters.as_ref();
+        let fits = |s: &Sequence| adapters.is_none_or(|adapters| adapters.allows(s.adapter));
         let swapped = self.replica.swapped.iter().enumerate();
+        let swapped = swapped.filter(|(_, swapped)| fits(&swapped.sequence));
         let key = |s: &Sequence| (if by_priority { s.priority } else { 0 }, s.arrived_at, s.id);
         swapped.min_by_key(|(_, swapped)| key(&swapped.sequence)).map(|(index, _)| index)
     }
@@ -132,6 +136,9 @@ impl PlanView<'_> {
         sequence.admission = self.replica.admissions;
         self.replica.admissions += 1;
         self.replica.holding += 1;
+        if let Some(adapters) = &mut self.replica.adapters {
+            adapters.admit(sequence.adapter);
+        }
         let counts = &mut self.ledger.counts;
         counts.allocated += u64::from(blocks - found + adopted.blocks);
         counts.used += u64::from(kv_tokens - found * size + adopted.tokens + tokens);

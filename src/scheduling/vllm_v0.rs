@@ -65,6 +65,10 @@ impl Policy for VllmV0 {
         true
     }
 
+    fn serves_adapters(&self) -> bool {
+        true
+    }
+
     fn swaps(&self) -> bool {
         !self.vidur_spare_block && !self.vidur_idle
     }
@@ -102,17 +106,17 @@ impl VllmV0 {
         let watermark = watermark_blocks(self.watermark, &limits);
         let micro_batch = (self.max_num_seqs / limits.stages) as usize;
         let mut longest = 0;
-        while let Some(head) = view.first_waiting() {
-            let prompt = head.prompt_tokens();
+        while let Some((index, next)) = view.next_in_line() {
+            let prompt = next.prompt_tokens();
             if prompt > self.max_num_batched_tokens {
                 let cap = self.max_num_batched_tokens;
                 view.reject(
-                    0,
+                    index,
                     format!("{prompt} tokens to prefill exceed max_num_batched_tokens {cap}"),
                 );
                 continue;
             }
-            if reject_if_never_fits(view, 0, prompt, watermark) {
+            if reject_if_never_fits(view, index, prompt, watermark) {
                 continue;
             }
             let padded = (view.planned() as u64 + 1) * u64::from(prompt.max(longest));
@@ -120,7 +124,7 @@ impl VllmV0 {
                 || padded > u64::from(self.max_num_batched_tokens)
                 || view.num_running() >= self.max_num_seqs as usize
                 || view.planned() >= micro_batch
-                || !view.admit_whole_prompt(0)
+                || !view.admit_whole_prompt(index)
             {
                 break;
             }

@@ -210,12 +210,7 @@ impl VllmV1 {
     /// Index and prompt of the waiting request that is next.
     fn next(&self, view: &PlanView<'_>) -> Option<(usize, u32)> {
         match self.scheduling_policy {
-            Queueing::Fcfs if view.limits_adapters() => view
-                .waiting()
-                .enumerate()
-                .find(|(index, _)| view.adapter_fits(*index))
-                .map(|(index, r)| (index, r.prompt_tokens())),
-            Queueing::Fcfs => view.first_waiting().map(|head| (0, head.prompt_tokens())),
+            Queueing::Fcfs => view.next_in_line().map(|(index, r)| (index, r.prompt_tokens())),
             Queueing::Priority => view
                 .waiting()
                 .enumerate()

@@ -242,6 +242,7 @@ pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
     while let Some(arrival) = arrivals.pop(agenda.now()) {
         let (index, new) = (arrival.pool, arrival.request);
         let pool = engine.pool(index);
+        let decodes = pool.hand_over.map_or(pool, |hand_over| engine.pool(hand_over.to));
         let request = Request {
             id: new.id,
             source_id: arrival.source_id,
@@ -264,7 +265,7 @@ pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
             swaps: 0,
             handed_over: None,
             kv_transfer: Nanos::ZERO,
-            drafting: pool
+            drafting: decodes
                 .speculation
                 .as_ref()
                 .map(|_| Box::new(Drafting::new(pool.seed, &pool.name, new.id))),
@@ -288,14 +289,14 @@ pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
             let (prompt, output) = (new.prompt_tokens, new.output_tokens);
             entity.insert(content.hashes(new.id, prompt, output, block_size));
         }
-        let drafts = pool.speculation.as_ref().map_or(0, |speculation| speculation.k);
+        let drafts = decodes.speculation.as_ref().map_or(0, |speculation| speculation.k);
         let refused = match pool.hand_over {
             None => never_fits(&sequence, &pool.limits, drafts),
-            Some(hand_over) => {
+            Some(_) => {
                 // Each side has its part of the request.
                 let prefill = Sequence { target: sequence.prompt + 1, ..sequence };
-                let decode = &engine.pool(hand_over.to).limits;
-                never_fits(&prefill, &pool.limits, 0).or_else(|| never_fits(&sequence, decode, 0))
+                never_fits(&prefill, &pool.limits, 0)
+                    .or_else(|| never_fits(&sequence, &decodes.limits, drafts))
             }
         };
         match refused {

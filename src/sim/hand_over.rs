@@ -20,8 +20,9 @@ use crate::sim::Ledger;
 /// Where a pool's requests go when their prompt is processed, and how long that takes.
 ///
 /// The other pool must have the same block size, cache no prefixes and have no traffic of its own.
-/// Neither may share GPUs, speculate, or run a policy that is not
-/// [`crate::scheduling::Policy::disaggregates`].
+/// Neither may share GPUs or run a policy that is not
+/// [`crate::scheduling::Policy::disaggregates`]. Only the other one may speculate, and both serve LoRA
+/// adapters or none does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HandOver {
     /// Index of the pool that goes on with them.
@@ -117,6 +118,9 @@ impl Books<'_, '_, '_> {
         let table = std::mem::take(&mut *table);
         replica.transfers.sending.push(Sent { id: member.id, table, tokens: member.kv_tokens() });
         replica.holding -= 1;
+        if let Some(adapters) = &mut replica.adapters {
+            adapters.leave(member.adapter);
+        }
         // The ledger still counts it as running here: it holds blocks.
         self.ledger.loads.add_running(replica.index, -1);
         request.state = RequestState::Waiting;
@@ -163,8 +167,8 @@ impl Books<'_, '_, '_> {
 }
 
 /// Before a plan of replica `to`: gives blocks to the requests that were handed over to it, in
-/// their order, as long as there are enough of them and places; preempted requests go first. Those
-/// whose content has arrived join the running list; an asynchronous plan sees only what had
+/// their order, as long as there are enough of them and places; preempted requests go first, and
+/// one whose LoRA adapter would be one too many is passed over. Those whose content has arrived join the running list; an asynchronous plan sees only what had
 /// arrived when it was made.
 pub(crate) fn receive(
     (to, replica): (Entity, &mut Replica),
@@ -176,10 +180,17 @@ pub(crate) fn receive(
     let horizon = replica.horizon.unwrap_or(Nanos::MAX);
     let arrived = replica.transfers.received.extract_if(.., |(at, _)| *at <= horizon);
     replica.running.extend(arrived.map(|(_, sequence)| sequence));
-    let mut served = 0;
-    while let Some(&(mut sequence)) = replica.transfers.handed.get(served) {
+    let mut looked_at = 0;
+    let mut passed_over = Vec::new();
+    while let Some(&(mut sequence)) = replica.transfers.handed.get(looked_at) {
+        if replica.adapters.as_ref().is_some_and(|adapters| !adapters.allows(sequence.adapter)) {
+            passed_over.push(sequence);
+            looked_at += 1;
+            continue;
+        }
         let needed = limits.blocks_for(sequence.processed);
         if !replica.waiting.is_empty()
+            || !replica.swapped.is_empty()
             || replica.holding >= max_num_seqs
             || needed > replica.pool.free()
         {
@@ -192,6 +203,9 @@ pub(crate) fn receive(
         sequence.admission = replica.admissions;
         replica.admissions += 1;
         replica.holding += 1;
+        if let Some(adapters) = &mut replica.adapters {
+            adapters.admit(sequence.adapter);
+        }
         let tokens = sequence.kv_tokens();
         ledger.counts.allocated += u64::from(needed);
         ledger.counts.used += u64::from(tokens);
@@ -203,10 +217,10 @@ pub(crate) fn receive(
             ready.push(Ready { from, to, id: sequence.id, tokens, computed: (begin, end) });
         }
         replica.transfers.receiving.push(sequence);
-        served += 1;
+        looked_at += 1;
     }
-    if served > 0 {
-        replica.transfers.handed.drain(..served);
+    if looked_at > passed_over.len() {
+        replica.transfers.handed.splice(..looked_at, passed_over);
         replica.note_peak();
     }
     Ok(())

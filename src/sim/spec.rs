@@ -63,7 +63,7 @@ pub struct PoolSpec {
     /// Which of its requests are let in; all without it.
     pub admission: Option<Gate>,
     /// Host memory behind each replica's KV blocks, if the engine uses it. Without it every policy
-    /// preempts by recomputation. The pool must have one stage, and hand no requests over.
+    /// preempts by recomputation. The pool must have one stage.
     pub host: Option<HostMemory>,
     /// The requests that arrive at it.
     pub traffic: Traffic,

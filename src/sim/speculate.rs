@@ -94,7 +94,11 @@ impl Books<'_, '_, '_> {
         let shape = &batch.shape;
         if shape.prefills.is_empty() && shape.decodes > 0 {
             let plain = u128::from(speculation.predictor.plain(shape, STAGE).0);
-            let as_many = plain * u128::from(verified.tokens) / u128::from(shape.decodes);
+            // Adapters would be loaded once, and their products computed for each of the batches.
+            let adapters = batch.adapters.unwrap_or_default();
+            let plain = plain + u128::from(adapters.plain.0);
+            let as_many = plain * u128::from(verified.tokens) / u128::from(shape.decodes)
+                + u128::from(adapters.load.0);
             let totals = &mut self.ledger.totals.speculation;
             totals.time += batch.execution;
             totals.plain_time += Nanos(as_many as u64);

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use acceptance::{Acceptance, Drafting, best_k, speed_up, tokens_per_step};
 pub use adaptive::{Adaptive, Estimate};
 pub use predictor::{Drafter, SpeculativePredictor};
-pub(crate) use settings::{Checked, check as check_settings};
+pub(crate) use settings::{Checked, check as check_settings, kv_bytes_per_token};
 pub use settings::{Draft, SpeculativeSettings};
 
 use crate::timing::{BatchShape, Predictor, StagePosition};

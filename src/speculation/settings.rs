@@ -78,6 +78,18 @@ pub(crate) struct Checked {
     pub memory: DraftMemory,
 }
 
+/// Keys and values of one token that the proposer holds beside those of `target`, on each GPU.
+pub(crate) fn kv_bytes_per_token(draft: &Draft, target: &ModelSpec, parallel: Parallelism) -> u64 {
+    match draft {
+        Draft::NGram { .. } => 0,
+        // A head is a block of the model's kind.
+        Draft::Heads { layers, .. } => {
+            ModelSpec { layers: *layers, ..target.clone() }.kv_bytes_per_token(parallel)
+        }
+        Draft::Model(name) => model::find(name).map_or(0, |m| m.kv_bytes_per_token(parallel)),
+    }
+}
+
 /// Checks the settings for a `target` whose requests have at most `max_model_len` tokens.
 ///
 /// # Errors
@@ -94,9 +106,9 @@ pub(crate) fn check(
     }
     settings.acceptance.check(settings.k).map_err(|error| error.within("acceptance"))?;
     settings.adaptive.check(settings.k).map_err(|error| error.within("adaptive"))?;
-    let memory = |weight_bytes, kv_bytes_per_token| DraftMemory {
+    let memory = |weight_bytes| DraftMemory {
         weight_bytes,
-        kv_bytes_per_token,
+        kv_bytes_per_token: kv_bytes_per_token(&settings.draft, target, parallel),
         tokens_per_request: settings.k + 1,
     };
     match &settings.draft {
@@ -105,7 +117,7 @@ pub(crate) fn check(
                 let expected = format!("milliseconds, 0 to {MOST_LOOK_UP_MS}");
                 return Err(SettingError::new("draft.look_up_ms", look_up_ms, expected));
             }
-            Ok(Checked { model: None, memory: memory(0, 0) })
+            Ok(Checked { model: None, memory: memory(0) })
         }
         Draft::Heads { layers, cost_ratio } => {
             if *layers == 0 || *layers > target.layers {
@@ -117,11 +129,11 @@ pub(crate) fn check(
             {
                 return Err(SettingError::new("draft.cost_ratio", ratio, "0 to 1"));
             }
-            // A head is a block of the model's kind; embedding and LM head are the model's own.
+            // Embedding and LM head are the model's own.
             let with = |layers| ModelSpec { layers, ..target.clone() };
             let (some, none) = (with(*layers), with(0));
             let weights = some.weight_bytes(parallel) - none.weight_bytes(parallel);
-            Ok(Checked { model: None, memory: memory(weights, some.kv_bytes_per_token(parallel)) })
+            Ok(Checked { model: None, memory: memory(weights) })
         }
         Draft::Model(name) => {
             let Some(draft) = model::find(name) else {
@@ -146,8 +158,7 @@ pub(crate) fn check(
                 return Err(SettingError::new("draft", found, error.expected)
                     .help("the draft model is spread over the same GPUs"));
             }
-            let memory = memory(draft.weight_bytes(parallel), draft.kv_bytes_per_token(parallel));
-            Ok(Checked { model: Some(draft), memory })
+            Ok(Checked { model: Some(draft), memory: memory(draft.weight_bytes(parallel)) })
         }
     }
 }

@@ -185,15 +185,18 @@ fn equal<T: PartialEq + std::fmt::Display>(what: &str, is: T, counted: T) -> Res
     }
 }
 
-/// Every admitted request holds its LoRA adapter, and there are no more of these than slots.
+/// Every admitted request holds its LoRA adapter, there are no more of these than slots, and what
+/// runs is in one.
 fn adapters_add_up<'a>(
     replica: &Replica,
-    batches: impl Iterator<Item = (&'a Batch, &'a BatchOf)>,
+    batches: impl Iterator<Item = (&'a Batch, &'a BatchOf)> + Clone,
 ) -> Result<(), String> {
     let Some(adapters) = &replica.adapters else { return Ok(()) };
     let mut found: std::collections::BTreeMap<u32, u32> = std::collections::BTreeMap::new();
     let in_batches = batches.flat_map(|(batch, _)| &batch.members);
-    for sequence in replica.running.iter().chain(&replica.lingering).chain(in_batches) {
+    let on_the_way = replica.transfers.on_the_way();
+    let held = replica.running.iter().chain(&replica.lingering).chain(on_the_way);
+    for sequence in held.chain(in_batches.clone()) {
         if sequence.adapter != 0 {
             *found.entry(sequence.adapter).or_default() += 1;
         }
@@ -201,10 +204,9 @@ fn adapters_add_up<'a>(
     if found.len() > adapters.max_loras() {
         return Err(format!("replica {} runs {} adapters", replica.index, found.len()));
     }
-    match found == *adapters.running() {
-        true => Ok(()),
-        false => {
-            Err(format!("replica {} counts {:?}, has {found:?}", replica.index, adapters.running()))
-        }
+    if found != *adapters.running() {
+        let running = adapters.running();
+        return Err(format!("replica {} counts {running:?}, has {found:?}", replica.index));
     }
+    adapters.audit(in_batches).map_err(|why| format!("replica {}: {why}", replica.index))
 }

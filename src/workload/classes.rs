@@ -8,7 +8,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::lengths::{LengthDistribution, LengthPairs};
-use super::tagged::Tagged;
+use super::tagged::{Changed, Tagged};
+use super::traces::ClassName;
 use super::{Lengths, RequestSource};
 use crate::metrics::Slo;
 use crate::scenario::SettingError;
@@ -21,8 +22,10 @@ const MAX_CLASSES: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassSpec {
-    /// Its share of the requests, relative to the other classes' shares.
-    pub share: f64,
+    /// Its share of the requests, relative to the other classes' shares; `None` in all classes where a
+    /// trace names the class of each request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
     /// Priority of its requests, smaller is more urgent; as the workload has it if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<i32>,
@@ -38,10 +41,18 @@ pub struct ClassSpec {
 #[derive(Clone, Debug)]
 pub(super) struct Classes {
     names: Vec<String>,
-    /// Sums of the shares up to each class.
-    sums: Vec<f64>,
+    of_requests: OfRequests,
     priorities: Vec<Option<i32>>,
     lengths: Vec<Option<Arc<dyn LengthDistribution>>>,
+}
+
+/// How requests get their class.
+#[derive(Clone, Debug)]
+enum OfRequests {
+    /// It is drawn: sums of the shares up to each class.
+    Shares(Vec<f64>),
+    /// A trace names it: the class of each of its names.
+    Named(Vec<u32>),
 }
 
 impl Classes {
@@ -59,20 +70,27 @@ impl Classes {
         }
         let mut classes = Classes {
             names: Vec::new(),
-            sums: Vec::new(),
+            of_requests: OfRequests::Named(Vec::new()),
             priorities: Vec::new(),
             lengths: Vec::new(),
         };
+        let mut sums = Vec::new();
         let mut sum = 0.0;
+        let shares = specs.values().any(|spec| spec.share.is_some());
         for (name, spec) in specs {
             if name.trim().is_empty() || name.contains(char::is_control) || name.contains('"') {
                 let found = format!("a class called `{}`", name.escape_debug());
                 return Err(SettingError::new("", found, "a name of a word or two"));
             }
             let within = |error: SettingError| error.within(&format!("\"{name}\""));
-            if !(spec.share > 0.0 && spec.share <= 1e6) {
-                let expected = "a share above 0, such as 0.5";
-                return Err(within(SettingError::new("share", spec.share, expected)));
+            let expected = "a share above 0, such as 0.5";
+            match spec.share {
+                Some(share) if share > 0.0 && share <= 1e6 => sum += share,
+                Some(share) => return Err(within(SettingError::new("share", share, expected))),
+                None if shares => {
+                    return Err(within(SettingError::new("share", "absent", expected)));
+                }
+                None => {}
             }
             if let Some(error) = spec.slo.as_ref().and_then(|slo| slo.check().into_iter().next()) {
                 return Err(within(error.within("slo")));
@@ -87,13 +105,43 @@ impl Classes {
                 None => None,
                 Some(lengths) => Some(endless(lengths, base_dir).map_err(within)?),
             };
-            sum += spec.share;
             classes.names.push(name.clone());
-            classes.sums.push(sum);
+            sums.push(sum);
             classes.priorities.push(spec.priority);
             classes.lengths.push(lengths);
         }
+        if shares {
+            classes.of_requests = OfRequests::Shares(sums);
+        }
         Ok(classes)
+    }
+
+    /// The same for requests of a trace with these names of classes; of no trace, or of one that
+    /// names none, if there are none. Paths of errors are relative to the workload.
+    ///
+    /// # Errors
+    /// Nothing says which class a request is of, or the trace names one that is none.
+    pub fn of_trace(mut self, found: &[ClassName]) -> Result<Classes, SettingError> {
+        let OfRequests::Named(numbers) = &mut self.of_requests else { return Ok(self) };
+        if found.is_empty() {
+            let expected = "a share of each class, or a trace that names the class of each request";
+            return Err(SettingError::new("classes", "without shares", expected)
+                .help("for example \"chat\": (share: 0.5)"));
+        }
+        for class in found {
+            let Some(number) = self.names.iter().position(|name| *name == class.name) else {
+                let found = match class.name.as_str() {
+                    "" => format!("without a class at {}", class.place),
+                    name => format!("with class `{name}` at {}", class.place),
+                };
+                let expected = format!("one of the classes: {}", self.names.join(", "));
+                return Err(SettingError::new("trace.file", found, expected).help(
+                    "with a `share` for each class they are drawn, whatever the trace says",
+                ));
+            };
+            numbers.push(number as u32);
+        }
+        Ok(self)
     }
 
     /// Names of the classes.
@@ -129,15 +177,26 @@ impl Classes {
         seed: u64,
         follows: bool,
     ) -> Box<dyn RequestSource> {
+        let priorities = self.priorities.clone();
+        let sums = match &self.of_requests {
+            OfRequests::Shares(sums) => sums.clone(),
+            OfRequests::Named(numbers) => {
+                let numbers = numbers.clone();
+                return Box::new(Changed::new(source, move |request| {
+                    request.class = numbers[request.class as usize];
+                    if let Some(priority) = priorities[request.class as usize] {
+                        request.priority = priority;
+                    }
+                }));
+            }
+        };
         let mut stream = RandomStream::new(seed, "classes");
-        let sums = self.sums.clone();
         let draw = move || draw(&sums, stream.uniform());
         let pairs = self.lengths.iter().zip(&self.names).map(|(lengths, name)| {
             let own = RandomStream::seed_of(seed, &format!("class {name}"));
             lengths.as_ref().map(|lengths| lengths.pairs(own))
         });
         let mut pairs: Vec<Option<LengthPairs>> = pairs.collect();
-        let priorities = self.priorities.clone();
         Box::new(Tagged::new(source, follows, draw, move |request, class| {
             request.class = class;
             let place = class as usize;
@@ -239,6 +298,63 @@ mod tests {
             }
         }
         assert_eq!(seen, [true; 2]);
+    }
+
+    const TRACE: &str = "arrived_at,num_prefill_tokens,num_decode_tokens,class\n\
+                         0.5,10,3,b\n1.5,20,4,a\n2.5,30,5,b\n";
+    const JSON: &str = "{\"timestamp\": 500, \"input_length\": 10, \"output_length\": 3, \"class\": \"b\"}\n\
+                        {\"timestamp\": 1500, \"input_length\": 20, \"output_length\": 4, \"class\": \"a\"}\n\
+                        {\"timestamp\": 2500, \"input_length\": 30, \"output_length\": 5, \"class\": \"b\"}\n";
+
+    fn replay(file: &str, text: &str, more: &str) -> Result<Vec<NewRequest>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(file), text).unwrap();
+        let spec = spec(&format!("(trace: (file: \"{file}\"), {more})"));
+        let mut source = spec.check(folder.path()).map_err(|error| error.to_string())?.source(1);
+        Ok(std::iter::from_fn(|| source.next_request()).collect())
+    }
+
+    #[test]
+    fn a_trace_names_the_class_of_each_request() {
+        let classes = r#"classes: {"a": (priority: 7), "b": ()}"#;
+        for (file, text) in [("t.csv", TRACE), ("t.jsonl", JSON)] {
+            let found = replay(file, text, classes).unwrap();
+            let found: Vec<_> =
+                found.iter().map(|r| (r.prompt_tokens, r.class, r.priority)).collect();
+            assert_eq!(found, [(10, 1, 0), (20, 0, 7), (30, 1, 0)], "{file}");
+            // Without classes, and with shares, the names say nothing.
+            let plain = replay(file, text, "").unwrap();
+            assert!(plain.iter().all(|r| r.class == 0), "{file}");
+            let drawn = replay(file, text, r#"classes: {"x": (share: 1)}"#).unwrap();
+            assert!(drawn.iter().all(|r| r.class == 0), "{file}");
+        }
+        let columns = r#"format: Columns(arrived_at: "arrived_at", prompt: "num_prefill_tokens",
+            output: "num_decode_tokens", class: "tier")"#;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("t.csv"), TRACE.replace("class", "tier")).unwrap();
+        let spec = spec(&format!("(trace: (file: \"t.csv\", {columns}), {classes})"));
+        let mut source = spec.check(folder.path()).unwrap().source(1);
+        assert_eq!(source.next_request().map(|r| r.class), Some(1));
+    }
+
+    #[test]
+    fn names_that_are_no_class_are_refused_with_their_line() {
+        let complaint = |text: &str, classes: &str| {
+            replay("t.csv", text, &format!("classes: {{{classes}}}")).unwrap_err()
+        };
+        let only_b = complaint(TRACE, r#""b": ()"#);
+        assert!(only_b.contains("with class `a` at t.csv:3"), "{only_b}");
+        let none = complaint(&TRACE.replace("4,a", "4,"), r#""b": (), "a": ()"#);
+        assert!(none.contains("without a class at t.csv:3"), "{none}");
+        let plain = TRACE.replace(",class", "").replace(",b", "").replace(",a", "");
+        let absent = complaint(&plain, r#""b": (), "a": ()"#);
+        assert!(absent.contains("`classes` is without shares"), "{absent}");
+        let mixed = complaint(TRACE, r#""b": (share: 2), "a": ()"#);
+        assert!(mixed.contains(r#"`classes."a".share` is absent"#), "{mixed}");
+        let number = JSON.replace("\"a\"", "5");
+        let complaint = replay("t.jsonl", &number, "").unwrap_err();
+        assert!(complaint.contains("`5` for key class at t.jsonl:2"), "{complaint}");
+        refused(&format!(r#"({PLAIN}, classes: {{"a": ()}})"#), "without shares");
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl FitArgs {
                 output: output.clone(),
                 id: None,
                 priority: None,
+                class: None,
                 time_unit: Default::default(),
                 rebase: false,
             },

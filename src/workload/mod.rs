@@ -36,7 +36,7 @@ pub(crate) use ranks::Ranks;
 pub use replay::TraceReplay;
 pub use spec::{Margin, WorkloadSpec};
 pub use survey::Survey;
-pub(crate) use tagged::Tagged;
+pub(crate) use tagged::{Changed, Tagged};
 pub use traces::TraceFormat;
 pub use window::Window;
 

@@ -9,6 +9,7 @@ use super::lengths::LengthDistribution;
 use super::prefix::SharedPrefix;
 use super::source::{Generated, Replay};
 use super::spec::nothing_left;
+use super::tagged::Changed;
 use super::window::Window;
 use super::{Conversations, Margin, NewRequest, RequestSource};
 use crate::scenario::SettingError;
@@ -31,6 +32,8 @@ pub(super) struct Plan {
     pub conversations: Option<Conversations>,
     pub prefix: Option<SharedPrefix>,
     pub classes: Option<Classes>,
+    /// Whether the trace names classes, by whose numbers its requests then have theirs.
+    pub names_classes: bool,
     /// After which a client whose request was refused by admission control sends the next one.
     pub retry_after: Nanos,
     pub warnings: Vec<String>,
@@ -168,6 +171,9 @@ impl Workload {
     /// The same source, its requests dealt out to the classes if there are any.
     fn deal(&self, source: Box<dyn RequestSource>, seed: u64) -> Box<dyn RequestSource> {
         match &self.plan.classes {
+            None if self.plan.names_classes => {
+                Box::new(Changed::new(source, |request| request.class = 0))
+            }
             None => source,
             Some(classes) => classes.deal(source, seed, self.plan.has_followers()),
         }
@@ -300,6 +306,7 @@ impl Workload {
                 conversations: self.plan.conversations.as_ref().map(Conversations::restless),
                 prefix: self.plan.prefix.clone(),
                 classes: self.plan.classes.clone(),
+                names_classes: self.plan.names_classes,
                 retry_after: self.plan.retry_after,
                 warnings: Vec::new(),
                 limit,

@@ -1,6 +1,7 @@
 //! An exact replay of a trace: arrival times and lengths from one file.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +9,8 @@ use super::conversations::{Chains, Think};
 use super::lengths::trim;
 use super::shared::Rows;
 use super::traces::{
-    Histories, Identity, Need, Row, TOKENS_PER_HASH, TraceFormat, TraceSettings, join_prefixes,
+    ClassName, Histories, Identity, Need, Row, TOKENS_PER_HASH, TraceFormat, TraceSettings,
+    join_prefixes,
 };
 use super::{LengthPair, NewRequest, checks};
 use crate::scenario::SettingError;
@@ -108,6 +110,7 @@ impl TraceReplay {
         }
         let chains = self.chains(&trace.rows[..taken as usize])?;
         let times: Vec<Nanos> = trace.times(self.time_scale)?.collect();
+        let classes: Arc<[ClassName]> = trace.classes.into();
         let mut histories = Histories::default();
         let limit =
             |pair: LengthPair| self.max_total.map_or(pair, |most| trim::off_prompt(pair, most));
@@ -129,12 +132,13 @@ impl TraceReplay {
                 prompt_tokens: pair.prompt,
                 output_tokens: pair.output,
                 priority: row.priority,
-                class: 0,
+                // By the names of the trace, until it is known which classes there are.
+                class: row.class,
                 adapter: None,
                 content,
             }
         });
-        Ok(Rows { requests: requests.collect(), chains, warnings: trace.warnings })
+        Ok(Rows { requests: requests.collect(), chains, classes, warnings: trace.warnings })
     }
 
     /// Which rows follow others, if they are to wait for them.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 use super::conversations::Chains;
+use super::traces::ClassName;
 use super::{NewRequest, TraceReplay};
 use crate::scenario::SettingError;
 
@@ -14,6 +15,8 @@ pub(super) struct Rows {
     pub requests: Arc<[NewRequest]>,
     /// Which requests follow others, if they wait for them.
     pub chains: Option<Chains>,
+    /// The names that their classes are numbers of; none if the file names none.
+    pub classes: Arc<[ClassName]>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -26,6 +29,7 @@ struct Known {
     files: Vec<Option<(u64, SystemTime)>>,
     requests: Weak<[NewRequest]>,
     chains: Option<Chains>,
+    classes: Arc<[ClassName]>,
     warnings: Vec<String>,
 }
 
@@ -54,8 +58,8 @@ pub(super) fn read(trace: &TraceReplay, base_dir: &Path) -> Result<Rows, Setting
     if let Some(one) = same
         && let Some(requests) = one.requests.upgrade()
     {
-        let (chains, warnings) = (one.chains.clone(), one.warnings.clone());
-        return Ok(Rows { requests, chains, warnings });
+        let (chains, classes) = (one.chains.clone(), one.classes.clone());
+        return Ok(Rows { requests, chains, classes, warnings: one.warnings.clone() });
     }
     let rows = trace.check(base_dir)?;
     known.push(Known {
@@ -64,6 +68,7 @@ pub(super) fn read(trace: &TraceReplay, base_dir: &Path) -> Result<Rows, Setting
         files,
         requests: Arc::downgrade(&rows.requests),
         chains: rows.chains.clone(),
+        classes: rows.classes.clone(),
         warnings: rows.warnings.clone(),
     });
     Ok(rows)

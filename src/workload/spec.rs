@@ -1,12 +1,14 @@
 //! The `workload` section of a scenario, as it is written.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::classes::{ClassSpec, Classes};
 use super::plan::{Plan, Requests};
+use super::traces::ClassName;
 use super::{Arrivals, Conversations, Lengths, Prefix, TraceReplay, Workload, checks, shared};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
@@ -100,10 +102,19 @@ impl WorkloadSpec {
                 Some(Classes::check(classes, base_dir).map_err(|e| e.within("classes"))?)
             }
         };
+        let named: Arc<[ClassName]>;
         let (requests, warnings) = match &self.trace {
-            Some(trace) => self.check_replay(trace, base_dir)?,
-            None => self.check_generated(classes.as_ref(), base_dir)?,
+            Some(trace) => {
+                let replay = self.check_replay(trace, base_dir)?;
+                named = replay.1;
+                replay.0
+            }
+            None => {
+                named = Arc::default();
+                self.check_generated(classes.as_ref(), base_dir)?
+            }
         };
+        let classes = classes.map(|classes| classes.of_trace(&named)).transpose()?;
         let prefix = match &self.prefix {
             None => None,
             Some(_) if requests.have_content() => {
@@ -121,6 +132,7 @@ impl WorkloadSpec {
             conversations: self.conversations.clone(),
             prefix,
             classes,
+            names_classes: !named.is_empty(),
             retry_after: Nanos::from_secs_f64(self.retry_after_s.unwrap_or(DEFAULT_RETRY_S)),
             warnings,
             limit: self.requests,
@@ -134,7 +146,12 @@ impl WorkloadSpec {
         Workload::new(plan)
     }
 
-    fn check_replay(&self, trace: &TraceReplay, dir: &Path) -> Result<Checked, SettingError> {
+    /// The requests of a trace, and the names of their classes.
+    fn check_replay(
+        &self,
+        trace: &TraceReplay,
+        dir: &Path,
+    ) -> Result<(Checked, Arc<[ClassName]>), SettingError> {
         let excess = |path| {
             SettingError::new(path, "given beside `trace`", "either a trace or generated requests")
         };
@@ -156,7 +173,7 @@ impl WorkloadSpec {
             Some(chains) => Requests::Chained(rows.requests, chains),
             None => Requests::Replay(rows.requests),
         };
-        Ok((requests, rows.warnings))
+        Ok(((requests, rows.warnings), rows.classes))
     }
 
     fn check_generated(

@@ -54,3 +54,30 @@ where
         }
     }
 }
+
+/// A source whose requests are changed each for itself.
+pub(crate) struct Changed<A> {
+    source: Box<dyn RequestSource>,
+    apply: A,
+}
+
+impl<A: FnMut(&mut NewRequest) + Send> Changed<A> {
+    /// `apply` changes a request.
+    pub fn new(source: Box<dyn RequestSource>, apply: A) -> Changed<A> {
+        Changed { source, apply }
+    }
+}
+
+impl<A: FnMut(&mut NewRequest) + Send> RequestSource for Changed<A> {
+    fn next_request(&mut self) -> Option<NewRequest> {
+        let mut request = self.source.next_request()?;
+        (self.apply)(&mut request);
+        Some(request)
+    }
+
+    fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
+        let mut request = self.source.ended(id, finished, now)?;
+        (self.apply)(&mut request);
+        Some(request)
+    }
+}

@@ -2,33 +2,22 @@
 //!
 //! A technique is a function that changes the pools of a cluster, drawn by its own random stream: a new
 //! one is a function and a line in [`TECHNIQUES`]. What does not go together in a pool (a pool that hands
-//! over neither speculates nor shares its GPUs; pipelines do not speculate) meets in one cluster.
+//! over does not share its GPUs; pipelines do not speculate) meets in one cluster.
 
-// Techniques have one signature, whether or not they add a pool.
-#![allow(clippy::ptr_arg)]
-
-use std::sync::Arc;
-
-use vidur_ecs::metrics::{BatchRecords, RequestStatus};
+use vidur_ecs::lora::AdapterTotals;
+use vidur_ecs::metrics::{BatchRecords, OffloadTotals, RequestStatus};
 use vidur_ecs::registry::AnyPolicy;
-use vidur_ecs::routing::LeastOutstanding;
 use vidur_ecs::scheduling::{Queueing, Sarathi, SgLang, VllmV0, VllmV1};
-use vidur_ecs::sim::{HandOver, Nanos, PoolSpec, RandomStream, SimSpec, Simulation};
-use vidur_ecs::speculation::{Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor};
+use vidur_ecs::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Simulation};
 use vidur_ecs::testing::{RandomScenario, audit};
 
-use crate::records::{Records, nobody};
+use crate::records::Records;
+use crate::techniques::{MODELS, PREFILL, TECHNIQUES};
 
-/// Changes pools, where it can; whether it did.
-type Technique = fn(&mut Vec<PoolSpec>, &mut RandomStream) -> bool;
-
-/// All techniques, in the order in which they are applied.
-const TECHNIQUES: [(&str, Technique); 4] = [
-    ("prefix caching", prefix_caching),
-    ("speculation", speculation),
-    ("shared GPUs", shared_gpus),
-    ("disaggregation", disaggregation),
-];
+/// Clusters that are drawn.
+const CLUSTERS: u64 = 90;
+/// More steps than any of them needs: who gets there makes no progress.
+const STEPS_MAX: usize = 400_000;
 
 fn policy(random: &mut RandomStream) -> Box<dyn AnyPolicy> {
     let (max_num_seqs, max_num_batched_tokens) = (6, 24);
@@ -46,87 +35,33 @@ fn policy(random: &mut RandomStream) -> Box<dyn AnyPolicy> {
             max_num_seqs,
             max_num_batched_tokens,
             async_scheduling: false,
+            // Prompts of which only a chunk may fit are preempted too.
+            scheduler_reserve_full_isl: false,
             ..VllmV1::default()
         }),
     }
 }
 
-/// Four models with the requests of random scenarios; `None` if a policy refuses its limits.
-fn models(seed: u64, random: &mut RandomStream) -> Option<Vec<PoolSpec>> {
-    let mut pools = Vec::new();
-    for model in 0..4 {
-        let scenario = RandomScenario::harder(seed * 4 + model);
-        let policy = policy(random);
-        policy.check(&scenario.limits).ok()?;
+/// Models with the requests of random scenarios, under policies that their limits allow.
+fn models(seed: u64, random: &mut RandomStream) -> Vec<PoolSpec> {
+    let model = |model| {
+        let scenario = RandomScenario::harder(seed * MODELS + model);
+        let policy = loop {
+            let policy = policy(random);
+            if policy.check(&scenario.limits).is_ok() {
+                break policy;
+            }
+        };
         let pool = scenario.spec(policy).pools.remove(0);
-        pools.push(PoolSpec { name: format!("model {model}"), ..pool });
-    }
-    Some(pools)
-}
-
-/// The random scenarios themselves draw it.
-fn prefix_caching(pools: &mut Vec<PoolSpec>, _: &mut RandomStream) -> bool {
-    pools.iter().any(|pool| pool.prefix_caching)
-}
-
-/// The first model drafts, on GPUs of its own or shared.
-fn speculation(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
-    let pool = &mut pools[0];
-    if pool.limits.stages > 1 {
-        return false;
-    }
-    let half = Drafter::Passes { predictor: pool.predictor.clone(), share: 0.5 };
-    let predictor = Arc::new(SpeculativePredictor::new(pool.predictor.clone(), half, "drafts"));
-    pool.predictor = predictor.clone();
-    pool.speculation = Some(Speculation {
-        k: 1 + random.below(4) as u32,
-        acceptance: Acceptance::Same(0.7),
-        adaptive: Adaptive::Off,
-        predictor,
-    });
-    true
-}
-
-/// The first two models take turns on the same GPUs.
-fn shared_gpus(pools: &mut Vec<PoolSpec>, _: &mut RandomStream) -> bool {
-    for pool in &mut pools[..2] {
-        pool.shared_gpus = Some(0);
-    }
-    true
-}
-
-/// The third model prefills, and a pool beside goes on with its requests.
-fn disaggregation(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
-    if !pools[2].policy.disaggregates() {
-        return false;
-    }
-    let to = pools.len() as u32;
-    let prefill = &mut pools[2];
-    let mut limits = prefill.limits;
-    let longest = limits.blocks_for(limits.max_model_len);
-    limits.num_blocks = longest + 1 + random.below(u64::from(longest) * 2) as u32;
-    prefill.hand_over = Some(HandOver {
-        to,
-        bytes_per_token: 1 + random.below(3) * 1_000,
-        bytes_per_second: [1e7, 1e9, 1e12][random.below(3) as usize],
-        latency: Nanos(random.below(3) * 1_000),
-        layers: [1, 4][random.below(2) as usize],
-    });
-    let (policy, predictor) = (prefill.policy.boxed(), prefill.predictor.clone());
-    let router = Box::new(LeastOutstanding::default());
-    let decode = PoolSpec {
-        name: "decode".to_owned(),
-        replicas: 1 + random.below(2) as u32,
-        ..PoolSpec::new(limits, policy, router, predictor, nobody())
+        PoolSpec { name: format!("model {model}"), ..pool }
     };
-    pools.push(decode);
-    true
+    (0..MODELS).map(model).collect()
 }
 
-/// The cluster of a seed, and which techniques are on.
-fn cluster(seed: u64) -> Option<(SimSpec, Vec<&'static str>)> {
+/// The cluster of a seed, in single steps with plain lists or not, and which techniques are on.
+fn cluster(seed: u64, plain: bool) -> (SimSpec, Vec<&'static str>) {
     let mut random = RandomStream::new(seed, "all techniques");
-    let mut pools = models(seed, &mut random)?;
+    let mut pools = models(seed, &mut random);
     let mut on = Vec::new();
     for (name, technique) in TECHNIQUES {
         if technique(&mut pools, &mut random) {
@@ -139,33 +74,79 @@ fn cluster(seed: u64) -> Option<(SimSpec, Vec<&'static str>)> {
         time_limit: None,
         batch_records: BatchRecords::Off,
         time_series: None,
-        exact_steps: true,
-        plain_lists: true,
+        exact_steps: plain,
+        plain_lists: plain,
     };
-    Some((spec, on))
+    (spec, on)
+}
+
+/// What happened in all clusters together.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Clusters with all techniques.
+    all_on: usize,
+    finished: u64,
+    preempted: u64,
+    /// Requests whose KV content moved to another replica.
+    moved: u64,
+    drafted: u64,
+    /// Requests that admission control refused.
+    refused: u64,
+    /// Finished requests of the second class.
+    patient: u64,
+    /// Requests that were swapped.
+    swapped: u64,
+    offload: OffloadTotals,
+    adapters: AdapterTotals,
+    /// Loads of adapters beyond the slots of their replicas.
+    evicted: u64,
+    prefill: Side,
+    decode: Side,
+}
+
+/// What happened on one side of disaggregated models.
+#[derive(Clone, Copy, Debug, Default)]
+struct Side {
+    /// Admissions of requests with an adapter.
+    adapters: u64,
+    swaps: u64,
+    reloads: u64,
+    drafted: u64,
 }
 
 /// Every request ends once, at a replica of its model; the books are right after every step, and a
-/// second run is the same.
+/// second run, with decode groups and fast-forward where they are possible, is the same.
 #[test]
 fn the_books_are_right_with_all_techniques_on() {
-    let (mut all_on, mut ended, mut preempted, mut moved, mut drafted) = (0, 0, 0, 0, 0);
-    for seed in 0..200 {
-        let Some((spec, on)) = cluster(seed) else { continue };
-        all_on += usize::from(on.len() == TECHNIQUES.len());
+    let mut seen = Seen::default();
+    for seed in 0..CLUSTERS {
+        let (spec, on) = cluster(seed, true);
+        seen.all_on += usize::from(on.len() == TECHNIQUES.len());
         let replicas: Vec<u32> = spec.pools.iter().map(|pool| pool.replicas).collect();
+        let slots: Vec<u32> = spec
+            .pools
+            .iter()
+            .map(|pool| pool.lora.map_or(0, |lora| lora.max_loras * pool.replicas))
+            .collect();
         let mut simulation = Simulation::new(spec).unwrap();
         let mut records = Records::default();
+        let mut steps = 0;
         while let Some(step) = simulation.step(&mut records).unwrap() {
             let failed = |why| panic!("seed {seed} with {on:?}, {} s: {why}", step.time);
             audit(&mut simulation).unwrap_or_else(failed);
+            steps += 1;
+            assert!(steps < STEPS_MAX, "seed {seed} with {on:?} makes no progress");
         }
         let all = simulation.run(&mut records).unwrap();
-        assert_eq!(all.arrived, all.finished + all.rejected, "seed {seed}");
+        assert_eq!(all.arrived, all.finished + all.rejected, "seed {seed} with {on:?}");
         assert_eq!(all.arrived, records.requests.len() as u64, "seed {seed}");
+        let statuses = records.requests.iter().map(|record| &record.status);
+        let refused = statuses.filter(|s| matches!(s, RequestStatus::NotAdmitted(_))).count();
+        assert_eq!(all.not_admitted, refused as u64, "seed {seed}");
+        seen.refused += all.not_admitted;
         for record in records.requests.iter().filter(|r| r.status == RequestStatus::Finished) {
-            // The third model's answers come from the pool beside; one token is there at once.
-            let handed = record.pool == 2 && record.output_tokens > 1;
+            // Answers of a disaggregated model come from the pool beside; one token is there at once.
+            let handed = record.pool as usize == PREFILL && record.output_tokens > 1;
             let pool = match handed && on.contains(&"disaggregation") {
                 true => replicas.len() - 1,
                 false => record.pool as usize,
@@ -173,14 +154,33 @@ fn the_books_are_right_with_all_techniques_on() {
             let first: u32 = replicas[..pool].iter().sum();
             let own = first..first + replicas[pool];
             assert!(own.contains(&record.replica.unwrap()), "seed {seed}: {record:?}");
-            moved += usize::from(record.kv_transfer > Nanos::ZERO);
-            drafted += record.drafted;
+            seen.moved += u64::from(record.kv_transfer > Nanos::ZERO);
+            seen.drafted += u64::from(record.drafted);
+            seen.patient += u64::from(record.class == 1);
+            seen.swapped += u64::from(record.swaps > 0);
         }
-        ended += all.finished;
-        preempted += all.preemptions;
+        for (index, (totals, slots)) in simulation.totals_by_pool().iter().zip(slots).enumerate() {
+            seen.evicted += totals.adapters.loads.saturating_sub(slots.into());
+            let side = match index {
+                PREFILL if on.contains(&"disaggregation") => &mut seen.prefill,
+                _ if index < MODELS as usize => continue,
+                _ => &mut seen.decode,
+            };
+            side.adapters += totals.adapters.admitted;
+            side.swaps += totals.offload.unwrap_or_default().swap_outs;
+            side.reloads += totals.offload.unwrap_or_default().reloads;
+            side.drafted += totals.speculation.drafted;
+        }
+        if let Some(offload) = &all.offload {
+            assert_eq!(offload.swap_ins, offload.swap_outs, "seed {seed}: all came back");
+            seen.offload.add(offload);
+        }
+        seen.adapters.add(&all.adapters);
+        seen.finished += all.finished;
+        seen.preempted += all.preemptions;
 
         let mut again = Records::default();
-        let mut simulation = Simulation::new(cluster(seed).unwrap().0).unwrap();
+        let mut simulation = Simulation::new(cluster(seed, false).0).unwrap();
         simulation.run(&mut again).unwrap();
         assert_eq!(
             format!("{:?}", records.requests),
@@ -188,8 +188,17 @@ fn the_books_are_right_with_all_techniques_on() {
             "seed {seed}"
         );
     }
-    println!("{all_on} clusters with all techniques, {ended} requests, {preempted} preemptions");
-    assert!(all_on > 10, "{all_on}");
-    assert!(ended > 3_000 && preempted > 200, "{ended} {preempted}");
-    assert!(moved > 200 && drafted > 1_000, "{moved} {drafted}");
+    println!("{seen:?}");
+    let Seen { offload, adapters, prefill, decode, .. } = seen;
+    assert!(prefill.adapters > 100 && decode.adapters > 100, "{seen:?}");
+    assert!(prefill.swaps > 10 && prefill.reloads > 10 && decode.swaps > 10, "{seen:?}");
+    assert!(prefill.drafted == 0 && decode.drafted > 100, "{seen:?}");
+    assert!(seen.all_on > 10, "{seen:?}");
+    assert!(seen.finished > 3_000 && seen.preempted > 200, "{seen:?}");
+    assert!(seen.moved > 200 && seen.drafted > 1_000, "{seen:?}");
+    assert!(seen.refused > 200 && seen.patient > 200, "{seen:?}");
+    assert!(seen.swapped > 200 && offload.swap_fallbacks > 50, "{seen:?}");
+    assert!(offload.stored_blocks > 200 && offload.dropped_blocks > 50, "{seen:?}");
+    assert!(offload.reloads > 100 && offload.bytes_from_host > 0, "{seen:?}");
+    assert!(adapters.hits > 100 && adapters.fetches > 100 && seen.evicted > 100, "{seen:?}");
 }

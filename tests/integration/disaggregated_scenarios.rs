@@ -8,6 +8,8 @@ use vidur_ecs::run;
 use vidur_ecs::scenario::document::Source;
 use vidur_ecs::scenario::{Diagnostic, Scenario};
 
+use crate::refusals::scenarios;
+
 const TEXT: &str = r#"(
     model: "Llama-2-7B",
     device: "A100-SXM-80G",
@@ -102,21 +104,9 @@ fn what_does_not_go_together_is_refused_in_its_place() {
             "given beside `models`",
         ),
     ];
-    let mut wrong = Vec::new();
-    for (from, to, expected) in rows {
+    let text = |(from, to, expected): (&str, &str, &str)| {
         assert!(TEXT.contains(from), "{from}");
-        match load(&TEXT.replacen(from, to, 1), &[]) {
-            Ok(_) => wrong.push(format!("`{to}` was accepted")),
-            Err(error) => {
-                let message = error.render(false);
-                if error.exit_code != 2
-                    || !message.contains(expected)
-                    || !message.contains("sides.ron:")
-                {
-                    wrong.push(format!("`{to}` lacks `{expected}`:\n{message}"));
-                }
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        (TEXT.replacen(from, to, 1), format!("2 | s.ron: | {expected}"))
+    };
+    scenarios(rows.map(text), 13);
 }

@@ -1,5 +1,6 @@
 //! Quantised models through the real program: what fits, what is refused, what a run says of itself.
 
+use crate::refusals::scenarios;
 use crate::room::Room;
 
 fn scenario(quantization: &str, gpus: u32, timing: &str) -> String {
@@ -62,9 +63,8 @@ fn a_run_says_what_was_not_measured() {
 
 #[test]
 fn timings_without_it_refuse_it() {
-    let room = Room::new();
     let vidur = "Measured(composition: Vidur)";
-    for (quantization, timing, message) in [
+    let rows = [
         (INT4, vidur, "Vidur for a model with quantised weights"),
         ("quantization: (kv_cache: Fp8),", vidur, "Vidur for a quantised KV cache"),
         (INT4, "Layerwise()", "layers of Llama-2-70B (int4 g128 weights) on A100-SXM-80G"),
@@ -86,12 +86,11 @@ fn timings_without_it_refuse_it() {
              weight_only: (memory: 0.0, compute: 0.9)))",
             "`timing.efficiencies.weight_only.memory` is 0, expected above 0",
         ),
-    ] {
-        room.write("s.ron", scenario(quantization, 2, timing));
-        let refused = room.run("check s.ron");
-        assert_eq!(refused.code, 2, "{quantization} {timing}: {}", refused.err);
-        assert!(refused.err.contains(message), "{message}: {}", refused.err);
-    }
+    ];
+    let row = |(quantization, timing, message): (&str, &str, &str)| {
+        (scenario(quantization, 2, timing), format!("2 | s.ron: | {message}"))
+    };
+    scenarios(rows.map(row), 8);
 }
 
 #[test]
@@ -102,12 +101,11 @@ fn efficiencies_are_shares() {
                decode: (compute: 0.1, memory: 0.8, launch_us: 4.0, sharpness: 8.0), \
                experts: (compute: 0.6, memory: 0.8, launch_us: 3.0, sharpness: 1.0), \
                nvlink: (bandwidth: 0.5, launch_us: 5.0), pcie: (bandwidth: 0.4, launch_us: 6.0)";
-    let check = |efficiencies: &str| {
-        room.write("s.ron", scenario("", 2, &format!("Roofline(efficiencies: ({efficiencies}))")));
-        room.run("check s.ron")
-    };
-    assert_eq!(check(all).code, 0);
-    for (good, bad, message) in [
+    let text =
+        |efficiencies: &str| scenario("", 2, &format!("Roofline(efficiencies: ({efficiencies}))"));
+    room.write("s.ron", text(all));
+    room.must("check s.ron");
+    let rows = [
         ("gemm: (compute: 0.8", "gemm: (compute: 0.0", "gemm.compute` is 0, expected above 0 and"),
         ("prefill: (compute: 0.7", "prefill: (compute: NaN", "prefill.compute` is NaN, expected"),
         (
@@ -119,13 +117,12 @@ fn efficiencies_are_shares() {
         ("launch_us: 4.0", "launch_us: -4.0", "decode.launch_us` is -4, expected microseconds"),
         ("bandwidth: 0.5", "bandwidth: 0.0", "nvlink.bandwidth` is 0, expected above 0"),
         ("launch_us: 6.0", "launch_us: inf", "pcie.launch_us` is inf, expected microseconds"),
-    ] {
-        let refused = check(&all.replacen(good, bad, 1));
-        let message = format!("`timing.efficiencies.{message}");
-        assert_eq!(refused.code, 2, "{bad}: {}", refused.err);
-        assert!(refused.err.contains(&message), "{message}: {}", refused.err);
-        assert!(refused.err.contains("s.ron:"), "{}", refused.err);
-    }
+    ];
+    let row = |(good, bad, message): (&str, &str, &str)| {
+        let message = format!("2 | s.ron: | `timing.efficiencies.{message}");
+        (text(&all.replacen(good, bad, 1)), message)
+    };
+    scenarios(rows.map(row), 7);
 }
 
 #[test]

@@ -60,6 +60,16 @@ impl Table {
     }
 }
 
+/// Rows of (a whole scenario, what is expected).
+pub fn scenarios<T: AsRef<str>>(rows: impl IntoIterator<Item = (T, String)>, at_least: usize) {
+    let mut table = Table::default();
+    for (text, expected) in rows {
+        let text = text.as_ref();
+        table.scenario(&format!("{expected} of {text}"), &Room::with("s.ron", text), &expected);
+    }
+    table.done(at_least);
+}
+
 /// Rows of (what is replaced in `SCENARIO`, by what, what is expected).
 pub fn replaced(rows: &[(&str, &str, &str)], at_least: usize) {
     let mut table = Table::default();

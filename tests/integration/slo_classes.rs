@@ -5,6 +5,8 @@ use vidur_ecs::registry::Registry;
 use vidur_ecs::run;
 use vidur_ecs::scenario::Scenario;
 
+use crate::refusals::scenarios;
+
 /// What a scenario's text is read as, or the message about it.
 fn read(text: &str) -> Result<Scenario, String> {
     let dir = tempfile::tempdir().expect("a temporary folder");
@@ -198,37 +200,35 @@ fn a_budget_is_kept_by_each_class() {
 #[test]
 fn what_makes_no_sense_is_refused_in_its_place() {
     let plain = "requests: 9, arrivals: Poisson(qps: 2.0), lengths: Fixed(prompt: 9, output: 9)";
-    let refused = |workload: &str, rest: &str, wants: &[&str]| {
-        let message = match read(&text("", &format!("\n{workload}"), &format!("\n{rest}"))) {
-            Ok(_) => panic!("{workload} {rest} is accepted"),
-            Err(message) => message,
-        };
-        for want in wants {
-            assert!(message.contains(want), "{message}\ndoes not contain {want}");
-        }
-    };
-    let bad = r#"classes: {"a": (share: -1)}"#;
-    refused(&format!("{plain}, {bad}"), "", &["share", "s.ron:4:", "a share above 0"]);
-    refused(plain, "admission: MaxQueu(requests: 3)", &["s.ron:5:", "did you mean `MaxQueue`?"]);
-    refused(plain, "admission: MaxQueue(requests: 0)", &["s.ron:5:", "at least 1"]);
-    refused(
-        plain,
-        r#"admission: MaxQueue(classes: {"a": 3})"#,
-        &["s.ron:5:", "the workload has no `classes`"],
-    );
-    refused(plain, "admission: PredictedTtft()", &["s.ron:5:", "without a TTFT limit"]);
-    refused(plain, "admission: TokenBudget()", &["s.ron:5:", "without a budget"]);
-    refused(&format!("{plain}, retry_after_s: 2"), "", &["s.ron:4:", "closed loop"]);
     let closed = "requests: 9, arrivals: Concurrency(2), lengths: Fixed(prompt: 9, output: 9)";
-    refused(&format!("{closed}, retry_after_s: 2"), "", &["s.ron:4:", "`admission`"]);
+    let with = |more: &str| format!("{plain}, {more}");
     let class = r#"classes: {"a": (share: 1)}"#;
     let expect = |text: &str| format!("expect: [({text}, at_least: 0)]");
-    let a = format!("{plain}, {class}");
-    refused(&a, &expect(r#"metric: "goodput", class: "b""#), &["s.ron:5:", "one of a"]);
-    refused(&a, &expect(r#"metric: "itl.p99", class: "a""#), &["s.ron:5:", "metric of requests"]);
-    refused(plain, &expect(r#"metric: "goodput", class: "a""#), &["no `classes`"]);
-    let models = "models: (x: (), y: ())";
-    refused(&a, models, &["s.ron:4:", "`classes` are given beside `models`"]);
+    let of_a = expect(r#"metric: "goodput", class: "a""#);
+    let of_b = expect(r#"metric: "goodput", class: "b""#);
+    let itl = expect(r#"metric: "itl.p99", class: "a""#);
+    let models = format!("models: (x: (), y: ()), {of_a}");
+    let unknown = r#"admission: MaxQueue(classes: {"a": 3})"#;
     let lengths = r#"classes: {"a": (share: 1, lengths: Fixed(prompt: 9, output: 9))}"#;
-    refused(&format!("{plain}, {lengths}"), "", &["s.ron:4:", "beside lengths of every class"]);
+    let plain = plain.to_owned();
+    let rows = [
+        (with(r#"classes: {"a": (share: -1)}"#), "", "share | s.ron:4: | a share above 0"),
+        (with(r#"classes: {"a": ()}"#), "", "s.ron:4: | without shares | names the class"),
+        (plain.clone(), "admission: MaxQueu(requests: 3)", "s.ron:5: | did you mean `MaxQueue`?"),
+        (plain.clone(), "admission: MaxQueue(requests: 0)", "s.ron:5: | at least 1"),
+        (plain.clone(), unknown, "s.ron:5: | the workload has no `classes`"),
+        (plain.clone(), "admission: PredictedTtft()", "s.ron:5: | without a TTFT limit"),
+        (plain.clone(), "admission: TokenBudget()", "s.ron:5: | without a budget"),
+        (with("retry_after_s: 2"), "", "s.ron:4: | closed loop"),
+        (format!("{closed}, retry_after_s: 2"), "", "s.ron:4: | `admission`"),
+        (with(class), &of_b, "s.ron:5: | one of a"),
+        (with(class), &itl, "s.ron:5: | metric of requests"),
+        (plain.clone(), &of_a, "no `classes`"),
+        (with(class), &models, "s.ron:5: | one of x/a, y/a"),
+        (with(lengths), "", "s.ron:4: | beside lengths of every class"),
+    ];
+    let row = |(workload, rest, wants): (String, &str, &str)| {
+        (text("", &format!("\n{workload}"), &format!("\n{rest}")), format!("2 | {wants}"))
+    };
+    scenarios(rows.map(row), 14);
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use csv::{StringRecord, Trim};
 
 use super::reader::TraceSettings;
-use super::rows::{Identity, Row};
+use super::rows::{ClassNames, Identity, Row};
 use super::text::Text;
 use super::{Need, TimeUnit, Trace, bad_cell, position};
 use crate::scenario::SettingError;
@@ -30,10 +30,17 @@ pub(super) fn read(
     let mut rows = Vec::new();
     let mut failed = 0_u64;
     let mut others = BTreeSet::new();
+    let mut classes = ClassNames::default();
     let mut record = StringRecord::new();
     while csv.read_record(&mut record).map_err(|e| text.complaint(&e))? {
         match columns.skipped(&record) {
-            None => rows.push(columns.row(&record, text)?),
+            None => {
+                let mut row = columns.row(&record, text)?;
+                if let Some(column) = &columns.class {
+                    row.class = classes.number(column.cell(&record), || text.place(row.at));
+                }
+                rows.push(row);
+            }
             Some(Skipped::Failed) => failed += 1,
             Some(Skipped::Other(value)) => {
                 if others.len() < SHOWN {
@@ -60,7 +67,7 @@ pub(super) fn read(
         let all = failed + rows.len() as u64;
         warnings.push(format!("{failed} of {all} requests in {file} failed and are left out"));
     }
-    Ok((Trace { rows, start: 0, warnings }, columns.rebase))
+    Ok((Trace { rows, start: 0, classes: classes.done(), warnings }, columns.rebase))
 }
 
 fn find_columns(
@@ -107,6 +114,7 @@ fn find_columns(
         output: if need.lengths { find(&map.output, "output lengths")? } else { None },
         id: named(&map.id, "ids", need.replay())?,
         priority: named(&map.priority, "priorities", need.replay())?,
+        class: named(&map.class, "classes", need.replay())?,
         only,
         failures: named(&map.output, "output lengths", map.zero_output_failed)?,
         time_unit: map.time_unit,
@@ -141,6 +149,7 @@ struct Columns {
     output: Option<Column>,
     id: Option<Column>,
     priority: Option<Column>,
+    class: Option<Column>,
     /// A column, and the only value of it that is read.
     only: Option<(Column, String)>,
     /// A row whose output is 0 failed.
@@ -189,7 +198,8 @@ impl Columns {
                     .ok_or_else(|| refuse(column, "a whole number of at least 0"))?,
             ),
         };
-        Ok(Row { at, id, time, written, lengths, priority, identity: Identity::Unique })
+        let (class, identity) = (0, Identity::Unique);
+        Ok(Row { at, id, time, written, lengths, priority, class, identity })
     }
 
     /// Whether the scenario or the format leaves the row out.

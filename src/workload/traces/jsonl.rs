@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::rows::ClassNames;
 use super::text::Text;
 use super::{Need, TimeUnit, Trace, mooncake, share_gpt};
 use crate::scenario::SettingError;
@@ -36,6 +37,7 @@ pub(super) fn read(
     tokens_per_hash: u32,
 ) -> Result<Trace, SettingError> {
     let mut rows = Vec::new();
+    let mut classes = ClassNames::default();
     for (at, line) in text.lines() {
         let object = Object::parse(at, line, text)?;
         let mut row = match format {
@@ -46,10 +48,11 @@ pub(super) fn read(
         if need.replay() {
             row.id = object.whole(&["request_id"])?;
             row.priority = object.priority()?;
+            row.class = classes.number(object.class()?, || object.place());
         }
         rows.push(row);
     }
-    Ok(Trace { rows, start: 0, warnings: Vec::new() })
+    Ok(Trace { rows, start: 0, classes: classes.done(), warnings: Vec::new() })
 }
 
 /// One line.
@@ -158,6 +161,12 @@ impl<'a> Object<'a> {
             return Err(self.refuse(key, "a time of at least 0"));
         }
         Ok(time)
+    }
+
+    /// The name of its class; empty without.
+    fn class(&self) -> Result<&str, SettingError> {
+        let Some(value) = self.value("class") else { return Ok("") };
+        value.as_str().ok_or_else(|| self.refuse("class", "a text, the name of a class"))
     }
 
     fn priority(&self) -> Result<i32, SettingError> {

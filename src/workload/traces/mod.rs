@@ -20,7 +20,7 @@ mod vidur;
 
 pub(crate) use prefixes::join_prefixes;
 pub(crate) use reader::TraceSettings;
-pub(crate) use rows::{Identity, Need, Row, Trace};
+pub(crate) use rows::{ClassName, Identity, Need, Row, Trace};
 pub(crate) use share_gpt::Histories;
 pub use time_unit::TimeUnit;
 
@@ -43,8 +43,8 @@ pub enum TraceFormat {
     #[default]
     Auto,
     /// `arrived_at,num_prefill_tokens,num_decode_tokens` (Vidur, Splitwise), times in seconds,
-    /// and columns `id` or `request_id` and `priority` if they are there. Times are taken as they
-    /// are.
+    /// and columns `id` or `request_id`, `priority` and `class` if they are there. Times are taken
+    /// as they are.
     Vidur,
     /// `TIMESTAMP,ContextTokens,GeneratedTokens` (Azure 2023 and 2024), dates with a time of
     /// day. The first request arrives at 0.
@@ -59,12 +59,13 @@ pub enum TraceFormat {
     },
     /// JSON objects, one a line (Mooncake, Alibaba): `timestamp` (or `timestamp_ms`) in
     /// milliseconds, `input_length`, `output_length` and, if they are there, `hash_ids` (equal ids
-    /// are equal text, from the prompt's start on), `request_id` and `priority`. Times are taken as
-    /// they are.
+    /// are equal text, from the prompt's start on), `request_id`, `priority` and `class`. Times are
+    /// taken as they are.
     Mooncake,
     /// JSON objects, one a line (made from ShareGPT): `output_len` and either `prompt_len` (the
     /// whole prompt) or `user_len` (what the turn adds to the conversation before it); if they are
-    /// there, `timestamp` in seconds, `conversation_id`, `turn`, `request_id` and `priority`.
+    /// there, `timestamp` in seconds, `conversation_id`, `turn`, `request_id`, `priority` and
+    /// `class`.
     ShareGpt,
     /// `num_prefill_tokens,num_decode_tokens`, without times.
     Lengths,
@@ -85,6 +86,9 @@ pub enum TraceFormat {
         /// Priorities, whole numbers, the smaller the more urgent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         priority: Option<String>,
+        /// Names of classes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
         /// Unit of the arrival times.
         #[serde(default)]
         time_unit: TimeUnit,
@@ -102,6 +106,7 @@ pub(crate) struct ColumnMap {
     pub output: Option<String>,
     pub id: Option<String>,
     pub priority: Option<String>,
+    pub class: Option<String>,
     /// A column, and the only value of it that is wanted.
     pub only: Option<(String, String)>,
     /// Whether an output of 0 is a failed request, which is left out.
@@ -148,6 +153,7 @@ impl TraceFormat {
                 output,
                 id,
                 priority,
+                class,
                 time_unit,
                 rebase,
             } => Some(ColumnMap {
@@ -156,6 +162,7 @@ impl TraceFormat {
                 output: output.clone(),
                 id: id.clone(),
                 priority: priority.clone(),
+                class: class.clone(),
                 time_unit: *time_unit,
                 rebase: *rebase || *time_unit == TimeUnit::DateTime,
                 ..ColumnMap::default()

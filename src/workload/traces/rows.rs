@@ -1,5 +1,6 @@
 //! What a trace holds once it is read.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::share_gpt::Turn;
@@ -9,8 +10,8 @@ use crate::sim::Nanos;
 use crate::workload::ticks::Ticks;
 use crate::workload::{LengthPair, checks};
 
-/// What a reader must find. A replay needs both, and only a replay keeps ids, priorities and what
-/// prompts have in common.
+/// What a reader must find. A replay needs both, and only a replay keeps ids, priorities, classes and
+/// what prompts have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     pub times: bool,
@@ -39,7 +40,44 @@ pub(crate) struct Row {
     pub written: f64,
     pub lengths: LengthPair,
     pub priority: i32,
+    /// Index of the name of its class in [`Trace::classes`].
+    pub class: u32,
     pub identity: Identity,
+}
+
+/// The name of a class in a trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClassName {
+    /// As it is written; empty where a row names none.
+    pub name: String,
+    /// Where it stands first: `t.csv:17`.
+    pub place: String,
+}
+
+/// Numbers the names of classes in the order in which rows name them.
+#[derive(Debug, Default)]
+pub(super) struct ClassNames {
+    numbers: BTreeMap<String, u32>,
+    names: Vec<ClassName>,
+}
+
+impl ClassNames {
+    /// The number of a class that a row names.
+    pub fn number(&mut self, name: &str, place: impl FnOnce() -> String) -> u32 {
+        if let Some(&number) = self.numbers.get(name) {
+            return number;
+        }
+        let number = self.names.len() as u32;
+        self.numbers.insert(name.to_owned(), number);
+        self.names.push(ClassName { name: name.to_owned(), place: place() });
+        number
+    }
+
+    /// All names; none if no row names any.
+    pub fn done(self) -> Vec<ClassName> {
+        let any = self.names.iter().any(|class| !class.name.is_empty());
+        if any { self.names } else { Vec::new() }
+    }
 }
 
 /// What a row's prompt has in common with those of other rows.
@@ -59,6 +97,8 @@ pub(crate) struct Trace {
     pub rows: Vec<Row>,
     /// The time on the file's clock that is time 0 of the simulation.
     pub start: i64,
+    /// Names of the classes of its rows, in the order in which they come; none if the file has none.
+    pub classes: Vec<ClassName>,
     /// What the user should know of it.
     pub warnings: Vec<String>,
 }

@@ -4,8 +4,8 @@ use csv::StringRecord;
 
 use super::{ColumnMap, position};
 
-/// `arrived_at,num_prefill_tokens,num_decode_tokens`, and `id` or `request_id` and `priority`
-/// where they are there.
+/// `arrived_at,num_prefill_tokens,num_decode_tokens`, and `id` or `request_id`, `priority` and
+/// `class` where they are there.
 pub(super) fn column_map(header: &StringRecord) -> ColumnMap {
     let there = |names: &[&str]| {
         let names = names.iter().map(|name| Some((*name).to_owned()));
@@ -17,6 +17,7 @@ pub(super) fn column_map(header: &StringRecord) -> ColumnMap {
         output: Some("num_decode_tokens".to_owned()),
         id: there(&["id", "request_id"]),
         priority: there(&["priority"]),
+        class: there(&["class"]),
         ..ColumnMap::default()
     }
 }
