@@ -40,8 +40,8 @@ impl Phase {
     ];
 }
 
-/// A system of a step. It works on the world and on what lies beside it, [`Control`]. Only those that
-/// need no command queue: what they spawn and despawn, exclusive systems do at once.
+/// A system of a step. It works on the world and on what lies beside it, `Control`. Nobody applies
+/// command queues: systems that spawn and despawn are exclusive and do it at once.
 pub struct StepSystem(BoxedSystem<InMut<'static, Control>>);
 
 impl StepSystem {
