@@ -11,7 +11,7 @@ use vidur_ecs::scenario::Scenario;
 use vidur_ecs::scenario::document::Source;
 
 use crate::refusals::scenarios;
-use crate::room::Room;
+use crate::room::{Room, one_model as text};
 
 fn read(text: &str) -> Result<Scenario, String> {
     let source: Arc<Source> = Source::new("s.ron", text);
@@ -25,15 +25,6 @@ fn simulate(text: &str) -> RunSummary {
     assert_eq!(again.resolved_text(), scenario.resolved_text());
     let mut result = run::results(&scenario, &|_| ()).expect("a run");
     result.variants.swap_remove(0).runs.swap_remove(0)
-}
-
-/// A scenario with one model, iterations of 5 ms and 10 us per token.
-fn text(engine: &str, workload: &str, rest: &str) -> String {
-    format!(
-        "(model: \"Llama-2-7B\", device: \"A100-SXM-80G\",
-          engine: (policy: VllmV1(), max_model_len: 4096, {engine}),
-          workload: ({workload}), timing: Formula(base: 0.005, per_token: 1e-5), {rest})"
-    )
 }
 
 fn of(run: &RunSummary, part: &str, metric: &str) -> f64 {
@@ -153,7 +144,7 @@ fn adapters_have_the_part_of_the_gpu_that_their_model_has() {
     assert!((half - 2.0 * whole).abs() < 1e-7, "{half} {whole}");
 }
 
-/// Also where steps pass over requests the policy of 2023 serves all, one adapter after the other.
+/// With one slot VllmV0 serves one adapter after the other, and with two both at once.
 #[test]
 fn requests_of_other_adapters_wait_under_vllm_v0_too() {
     let workload = "requests: 40, arrivals: Static, lengths: Fixed(prompt: 50, output: 20)";

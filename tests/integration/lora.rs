@@ -11,20 +11,13 @@ use vidur_ecs::testing::{RandomScenario, audit};
 use vidur_ecs::{cluster, model};
 
 use crate::refusals::scenarios;
+use crate::room::one_model as text;
 
 fn read(text: &str) -> Result<Scenario, String> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let file = dir.path().join("s.ron");
     std::fs::write(&file, text).expect("a file in a temporary folder");
     Scenario::load(&file, &[], &Registry::built_in()).map_err(|error| error.render(false))
-}
-
-fn text(engine: &str, workload: &str, rest: &str) -> String {
-    format!(
-        "(model: \"Llama-2-7B\", device: \"A100-SXM-80G\",
-          engine: (policy: VllmV1(), max_model_len: 4096, {engine}),
-          workload: ({workload}), timing: Formula(base: 0.005, per_token: 1e-5), {rest})"
-    )
 }
 
 fn simulate(engine: &str, workload: &str, rest: &str) -> VariantResult {

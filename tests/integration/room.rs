@@ -5,6 +5,15 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
+/// A scenario of one model under `VllmV1`: iterations take 5 ms and 10 us per token.
+pub fn one_model(engine: &str, workload: &str, rest: &str) -> String {
+    format!(
+        "(model: \"Llama-2-7B\", device: \"A100-SXM-80G\",
+          engine: (policy: VllmV1(), max_model_len: 4096, {engine}),
+          workload: ({workload}), timing: Formula(base: 0.005, per_token: 1e-5), {rest})"
+    )
+}
+
 /// What a run of the program left.
 pub struct Ran {
     /// Exit code; -1 if a signal ended it.
