@@ -4,19 +4,23 @@
 //! is the same for all (how many iterations there were, their time, when the last one ended) and of
 //! each member only how it differs. An iteration costs its completions and the blocks that it needs,
 //! whatever the number of members: completions lie in a heap by iteration, and members that need
-//! their next block at the same iteration, modulo the size of a block, in the same bin.
+//! their next block at the same iteration, modulo the size of a block, are counted together.
+//!
+//! Without prefix caching nothing depends on which block is whose. So what the members get while they
+//! are in the group lies on a pile, of which each takes its part along when it leaves; what it holds
+//! follows from its context.
 //!
 //! A policy may do anything to single requests. Then the group is dissolved into the plain list that
 //! it stands for ([`DecodeGroup::dissolve`]), and gathered again some iterations later.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::ops::RangeInclusive;
 
 use bevy_ecs::prelude::*;
-use bevy_ecs::query::QueryEntityError;
 
 use super::Growth;
-use crate::kv::{BlockPool, BlockStore, BlockTable, PrefixHashes};
+use crate::kv::{BlockId, BlockPool, BlockStore, BlockTable, PrefixHashes};
 use crate::metrics::TokenGaps;
 use crate::request::Sequence;
 use crate::sim::Nanos;
@@ -29,7 +33,7 @@ type Handle = (u32, u32);
 #[derive(Debug, Default)]
 pub(crate) struct DecodeGroup {
     /// Members by slot. What changes with every iteration is relative: `processed` to `iteration`,
-    /// `execution` to the group's.
+    /// `execution` to the group's. `blocks` are those that it came with.
     slots: Vec<Member>,
     vacant: Vec<u32>,
     /// The members in list order, and some who left.
@@ -43,9 +47,15 @@ pub(crate) struct DecodeGroup {
     last_token_at: Nanos,
     /// Who has all tokens when, then by place in the list.
     completions: BinaryHeap<Reverse<(u64, i64, Handle)>>,
-    /// By the iteration, modulo the number of bins, whose token is the first of a block: members in
-    /// list order and some who left, and how many of them are still there.
-    bins: Vec<(Vec<Handle>, u32)>,
+    /// By the iteration, modulo the size of a block, whose token is the first of a block: how many
+    /// members.
+    due: Vec<u32>,
+    /// With prefix caching, which members these are, in list order, and some who left.
+    due_members: Option<Vec<Vec<Handle>>>,
+    /// For so many iterations members have their blocks.
+    grown: u64,
+    /// Blocks that members got here; none with prefix caching.
+    pile: BlockTable,
     /// Members that hold more blocks than their tokens need, or fewer.
     irregular: u32,
     /// Whether a member went on without the block that it needed: those of reservations do.
@@ -80,32 +90,27 @@ struct Member {
     irregular: bool,
 }
 
-/// What an iteration does to a member's blocks.
+/// What an iteration does to a member's blocks in a pool that caches prefixes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlockChange {
     place: i64,
     pub entity: Entity,
-    /// Index in the member's table: of the new block, or of the one that gets full.
-    index: u32,
-    /// Whether a block gets full; otherwise one is new.
-    filled: bool,
+    /// Index in the member's table of the block that gets full; `None` if it gets a new one.
+    filled: Option<u32>,
     /// Whether its blocks are a block group's, which share no prefixes.
     grouped: bool,
 }
 
 impl BlockChange {
-    fn new(member: &Sequence, index: u32, filled: bool) -> BlockChange {
+    fn new(member: &Sequence, filled: Option<u32>) -> BlockChange {
         BlockChange {
             place: member.place,
             entity: member.entity,
-            index,
             filled,
             grouped: member.group != 0,
         }
     }
-}
 
-impl BlockChange {
     /// Makes the change. Returns the number of new blocks.
     pub fn apply(
         &self,
@@ -114,12 +119,12 @@ impl BlockChange {
         hashes: Option<&PrefixHashes>,
         blocks: &mut BlockStore<'_>,
     ) -> u32 {
-        if !self.filled {
+        let Some(index) = self.filled else {
             pool.allocate(1, table, blocks);
             return 1;
-        }
+        };
         if let Some(PrefixHashes(hashes)) = hashes.filter(|_| !self.grouped) {
-            let index = self.index as usize;
+            let index = index as usize;
             pool.remember(table.0[index], hashes[index], blocks);
         }
         0
@@ -127,11 +132,11 @@ impl BlockChange {
 }
 
 impl DecodeGroup {
-    /// A group for blocks of `block_size` tokens.
-    pub fn new(block_size: u32) -> DecodeGroup {
-        let bins = (0..block_size).map(|_| (Vec::new(), 0)).collect();
+    /// A group for blocks of `block_size` tokens, of a pool with or without prefix caching.
+    pub fn new(block_size: u32, prefix_caching: bool) -> DecodeGroup {
         DecodeGroup {
-            bins,
+            due: vec![0; block_size as usize],
+            due_members: prefix_caching.then(|| vec![Vec::new(); block_size as usize]),
             by_arrival: true,
             by_admission: true,
             one_block_group: true,
@@ -186,6 +191,7 @@ impl DecodeGroup {
     fn now(&self, member: &Member) -> Sequence {
         let mut sequence = member.sequence;
         sequence.processed = sequence.processed.wrapping_add(self.iteration as u32);
+        sequence.blocks += self.gained(member);
         sequence.execution = Nanos(sequence.execution.0.wrapping_add(self.execution.0));
         if member.joined < self.iteration {
             sequence.last_token_at = self.last_token_at;
@@ -194,8 +200,46 @@ impl DecodeGroup {
         sequence
     }
 
+    /// Blocks that a member got in the group.
+    fn gained(&self, member: &Member) -> u32 {
+        if member.irregular {
+            return 0;
+        }
+        // A regular member has just the blocks for the tokens before its last one.
+        let grown = self.grown.max(member.joined) as u32;
+        let context = member.sequence.processed.wrapping_add(grown);
+        (context - 1).div_ceil(self.block_size()) - member.sequence.blocks
+    }
+
+    /// Blocks of those that a member got in the group which are on the pile.
+    fn owed(&self, member: &Member) -> u32 {
+        if self.due_members.is_some() { 0 } else { self.gained(member) }
+    }
+
+    /// The members in list order, as they are now, and how many of their blocks are on the pile.
+    pub fn members_and_owed(&self) -> impl Iterator<Item = (Sequence, u32)> + '_ {
+        let there = self.order.iter().filter_map(|&handle| self.get(handle));
+        there.map(|member| (self.now(member), self.owed(member)))
+    }
+
+    /// The blocks that members got in the group and whose tables lack them.
+    pub fn pile(&self) -> &BlockTable {
+        &self.pile
+    }
+
+    /// Gives `count` blocks of the pile back, which a member that left held.
+    pub fn give_back(&mut self, count: u32, pool: &mut BlockPool, blocks: &mut BlockStore<'_>) {
+        pool.give_back_last(count, &mut self.pile, blocks);
+    }
+
+    /// Puts `count` blocks of the pile into the table of a member that left.
+    pub fn give_blocks(&mut self, count: u32, table: &mut BlockTable) {
+        let first = self.pile.0.len() - count as usize;
+        table.0.extend(self.pile.0.drain(first..));
+    }
+
     fn block_size(&self) -> u32 {
-        self.bins.len() as u32
+        self.due.len() as u32
     }
 
     /// Takes a decoding request in, at the end of the list.
@@ -210,8 +254,10 @@ impl DecodeGroup {
             handle,
         )));
         let bin = self.bin_of(&sequence);
-        self.bins[bin].0.push(handle);
-        self.bins[bin].1 += 1;
+        self.due[bin] += 1;
+        if let Some(members) = &mut self.due_members {
+            members[bin].push(handle);
+        }
         let irregular = !self.is_regular(&sequence);
         self.irregular += u32::from(irregular);
         let relative = i64::from(context) - now as i64;
@@ -263,16 +309,18 @@ impl DecodeGroup {
         room.is_some_and(|room| room < size)
     }
 
-    /// Takes the member out that is next to complete, if it has all its tokens.
-    pub fn pop_completed(&mut self) -> Option<Sequence> {
+    /// Takes the member out that is next to complete, if it has all its tokens. So many of its blocks
+    /// are on the pile.
+    pub fn pop_completed(&mut self) -> Option<(Sequence, u32)> {
         let &Reverse((due, _, handle)) = self.completions.peek()?;
         if due > self.iteration {
             return None;
         }
         self.completions.pop();
-        let sequence = self.now(self.get(handle)?);
+        let member = self.get(handle)?;
+        let (sequence, owed) = (self.now(member), self.owed(member));
         let bin = self.bin_of(&sequence);
-        self.bins[bin].1 -= 1;
+        self.due[bin] -= 1;
         self.irregular -= u32::from(self.slots[handle.0 as usize].irregular);
         self.context -= u64::from(sequence.processed);
         self.context_squares -= u64::from(sequence.processed) * u64::from(sequence.processed);
@@ -285,7 +333,7 @@ impl DecodeGroup {
         } else {
             self.forget_who_left();
         }
-        Some(sequence)
+        Some((sequence, owed))
     }
 
     /// Drops what is left of members that are gone, now and then.
@@ -311,10 +359,8 @@ impl DecodeGroup {
         self.order.clear();
         self.len = 0;
         self.completions.clear();
-        for (bin, count) in &mut self.bins {
-            bin.clear();
-            *count = 0;
-        }
+        self.due.fill(0);
+        self.due_members.iter_mut().flatten().for_each(Vec::clear);
         self.irregular = 0;
         self.ungrown = false;
         self.longest.clear();
@@ -325,9 +371,25 @@ impl DecodeGroup {
         self.last_joined = None;
     }
 
-    /// Empties the group into the plain list that it stands for.
-    pub fn dissolve(&mut self, list: &mut Vec<Sequence>) {
+    /// Empties the group into the plain list that it stands for. Each member that has blocks on the
+    /// pile gets them by `give`.
+    pub fn dissolve(
+        &mut self,
+        list: &mut Vec<Sequence>,
+        mut give: impl FnMut(Entity, std::vec::Drain<'_, BlockId>),
+    ) {
+        let first = list.len();
         list.extend(self.members());
+        let mut pile = std::mem::take(&mut self.pile.0);
+        let there = self.order.iter().filter_map(|&handle| self.get(handle));
+        for (member, sequence) in there.zip(&list[first..]) {
+            let owed = self.owed(member) as usize;
+            if owed > 0 {
+                give(sequence.entity, pile.drain(pile.len() - owed..));
+            }
+        }
+        debug_assert!(pile.is_empty(), "all blocks are somebody's");
+        self.pile.0 = pile;
         for member in &mut self.slots {
             member.generation += 1;
         }
@@ -336,15 +398,15 @@ impl DecodeGroup {
 
     /// How many blocks the members need in iterations to come. `None` if one has more blocks than
     /// it needs now.
-    pub fn growth(&self) -> Option<Growth> {
-        if self.is_irregular() {
-            return None;
-        }
-        let size = u64::from(self.block_size());
-        let count = |room: u64| self.bins[((self.iteration + room + 1) % size) as usize].1;
+    pub fn growth(&self) -> Option<Growth<'_>> {
+        let first = (self.iteration + 1) % u64::from(self.block_size());
+        (!self.is_irregular()).then(|| Growth::of_group(&self.due, first as usize))
+    }
+
+    /// Tokens that the last of the list still has room for.
+    pub fn last_room(&self) -> Option<u32> {
         let last = self.members().next_back()?;
-        let last_room = (last.blocks * self.block_size()).checked_sub(last.processed)?;
-        Some(Growth { by_room: (0..size).map(count).collect(), last_room })
+        (last.blocks * self.block_size()).checked_sub(last.processed)
     }
 
     /// Whether a member has more blocks than it needs now.
@@ -358,7 +420,7 @@ impl DecodeGroup {
         if self.is_irregular() {
             return None;
         }
-        let needed = self.bins[(self.iteration % u64::from(self.block_size())) as usize].1;
+        let needed = self.due[(self.iteration % u64::from(self.block_size())) as usize];
         let last_needs = || {
             let last = self.members().next_back();
             last.is_some_and(|last| last.processed > last.blocks * self.block_size())
@@ -366,72 +428,68 @@ impl DecodeGroup {
         Some((needed, needed > 0 && last_needs()))
     }
 
-    /// The new blocks that members need in the iterations 1 to `more` after the next one:
-    /// `take(entity, count)` for each member that needs any. For pools that cache no prefixes, where
-    /// it does not matter who gets which block.
+    /// Takes the new blocks that members need in these iterations, counted from the next one, which
+    /// is 0, onto the pile. Returns their number. For pools that cache no prefixes.
     pub fn take_blocks(
         &mut self,
-        more: u32,
-        mut take: impl FnMut(Entity, u32) -> Result<(), QueryEntityError>,
-    ) -> Result<(), QueryEntityError> {
-        let size = self.block_size();
-        let mut result = Ok(());
-        for number in 1..=more.min(size) {
-            let count = (more - number) / size + 1;
-            self.visit(number, |member| {
-                member.blocks += count;
-                if result.is_ok() {
-                    result = take(member.entity, count);
-                }
-            });
+        iterations: RangeInclusive<u32>,
+        pool: &mut BlockPool,
+        blocks: &mut BlockStore<'_>,
+    ) -> u32 {
+        let size = u64::from(self.block_size());
+        let first = self.iteration + u64::from(*iterations.start());
+        self.grown = self.iteration + u64::from(*iterations.end()) + 1;
+        let (rounds, rest) = ((self.grown - first) / size, (self.grown - first) % size);
+        let due = |at: u64| self.due[(at % size) as usize];
+        let mut count = (first..first + rest).map(due).sum();
+        if rounds > 0 {
+            count += rounds as u32 * self.due.iter().sum::<u32>();
         }
-        result
+        if count > 0 {
+            pool.allocate(count, &mut self.pile, blocks);
+        }
+        count
     }
 
-    /// What the iteration `ahead` of the next one does to blocks: if they `grow`, a new one for every
-    /// member that needs one, and, if asked for, which blocks get `full`. In list order.
-    pub fn block_changes(
-        &mut self,
-        ahead: u32,
-        grow: bool,
-        full: bool,
-        changes: &mut Vec<BlockChange>,
-    ) {
+    /// Lets the next iteration pass without new blocks: these were reserved.
+    pub fn stay(&mut self) {
+        self.ungrown = true;
+    }
+
+    /// What the iteration `ahead` of the next one does to blocks in a pool that caches prefixes: which
+    /// get full, and if they `grow`, a new one for every member that needs one. In list order.
+    pub fn block_changes(&mut self, ahead: u32, grow: bool, changes: &mut Vec<BlockChange>) {
         changes.clear();
+        let iteration = (self.iteration as u32).wrapping_add(ahead);
         if grow {
-            self.visit(ahead, |member| {
-                changes.push(BlockChange::new(member, member.blocks, false));
-                member.blocks += 1;
-            });
+            self.grown = self.iteration + u64::from(ahead) + 1;
+            self.visit(ahead, |member| changes.push(BlockChange::new(member, None)));
         } else {
             self.ungrown = true;
         }
-        if full {
-            // One iteration before the token that is the first of a block.
-            let (new, size) = (changes.len(), self.block_size());
-            let iteration = (self.iteration as u32).wrapping_add(ahead);
-            self.visit(ahead + 1, |member| {
-                let context = member.processed.wrapping_add(iteration);
-                changes.push(BlockChange::new(member, context / size - 1, true));
-            });
-            if new > 0 && changes.len() > new {
-                changes.sort_unstable_by_key(|change| (change.place, change.filled));
-            }
+        // One iteration before the token that is the first of a block.
+        let (new, size) = (changes.len(), self.block_size());
+        self.visit(ahead + 1, |member| {
+            let context = member.processed.wrapping_add(iteration);
+            changes.push(BlockChange::new(member, Some(context / size - 1)));
+        });
+        if new > 0 && changes.len() > new {
+            changes.sort_unstable_by_key(|change| (change.place, change.filled.is_some()));
         }
     }
 
-    fn visit(&mut self, ahead: u32, mut visit: impl FnMut(&mut Sequence)) {
+    /// With prefix caching: the members whose token in the iteration `ahead` of the next one is the first
+    /// of a block.
+    fn visit(&mut self, ahead: u32, mut visit: impl FnMut(&Sequence)) {
         let size = u64::from(self.block_size());
-        let (bin, count) = &mut self.bins[((self.iteration + u64::from(ahead)) % size) as usize];
-        if *count == 0 {
-            return;
-        }
-        let slots = &mut self.slots;
-        bin.retain(|&(slot, generation)| {
-            let member = &mut slots[slot as usize];
+        let bin = ((self.iteration + u64::from(ahead)) % size) as usize;
+        let (slots, count) = (&self.slots, self.due[bin]);
+        let Some(members) = self.due_members.as_mut().filter(|_| count > 0) else { return };
+        members[bin].retain(|&(slot, generation)| {
+            let member = &slots[slot as usize];
             let there = member.generation == generation;
             if there {
-                visit(&mut member.sequence);
+                visit(&member.sequence);
             }
             there
         });

@@ -5,7 +5,7 @@
 
 use super::DecodeGroup;
 use crate::cluster::Replica;
-use crate::request::Sequence;
+use crate::request::{RequestQuery, Sequence};
 
 /// So many batches are planned with the plain list before the group is gathered again: gathering
 /// costs more than a few of them.
@@ -78,13 +78,17 @@ impl Replica {
     }
 
     /// Puts all running requests into the plain list, in its order.
-    pub(crate) fn dissolve(&mut self) {
+    pub(crate) fn dissolve(&mut self, requests: &mut RequestQuery<'_, '_>) {
         if self.form != Form::Grouped || self.decoding.is_empty() {
             return;
         }
         self.form = Form::Plain(PLAIN_FOR);
         let merge = !self.running.is_empty();
-        self.decoding.dissolve(&mut self.running);
+        self.decoding.dissolve(&mut self.running, |entity, blocks| {
+            if let Ok((mut table, ..)) = requests.get_mut(entity) {
+                table.0.extend(blocks);
+            }
+        });
         if merge {
             self.running.sort_by_key(|sequence| sequence.place);
         }
@@ -97,13 +101,14 @@ impl Replica {
         key: impl Fn(&Sequence) -> K,
         of_group: impl Fn(&DecodeGroup) -> Option<K>,
         group_is_idle: bool,
+        requests: &mut RequestQuery<'_, '_>,
     ) {
         if group_is_idle {
             let first = self.running.iter().map(&key).min();
             let behind =
                 of_group(&self.decoding).is_some_and(|last| first.is_none_or(|first| last < first));
             if !behind {
-                self.dissolve();
+                self.dissolve(requests);
             }
         }
         if !self.running.is_sorted_by_key(&key) {

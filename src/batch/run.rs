@@ -7,6 +7,8 @@
 //! own, and an arrival cuts the run off at the first iteration boundary, so that the result is
 //! that of single steps.
 
+use std::borrow::Cow;
+
 use super::Batch;
 use crate::cluster::Replica;
 use crate::request::Sequence;
@@ -32,9 +34,18 @@ pub(crate) struct Run {
     pub shape: BatchShape,
     /// When each iteration ends. It begins when the one before it ends.
     pub ends: Vec<Instant>,
-    /// The parts of each iteration's time, beside the whole; empty while there is nothing but the
-    /// whole. A cluster has many runs under way, and most of what is kept of them is this.
-    parts: Vec<StageTime>,
+    /// The parts of the iterations' times, beside the whole; empty while there is nothing but the whole.
+    parts: Vec<Parts>,
+}
+
+/// The parts of the time of iterations that follow each other and do not differ in it. Many do not: a
+/// kernel was measured at some lengths only.
+#[derive(Debug)]
+struct Parts {
+    /// Of one iteration; the whole is in `Run::ends`.
+    time: StageTime,
+    /// Number of the first iteration behind them, counted from 0.
+    until: u32,
 }
 
 impl Run {
@@ -69,8 +80,12 @@ impl Run {
     /// The time of all iterations after the first together.
     pub fn rest(&self) -> StageTime {
         let mut sum = StageTime::default();
-        for &part in self.parts.iter().skip(1) {
-            sum += part;
+        let mut from = 1;
+        for Parts { time, until } in &self.parts {
+            if let Some(iterations) = until.checked_sub(from) {
+                sum.add_times(time, u64::from(iterations));
+                from = *until;
+            }
         }
         let last = self.ends.last().map_or(Nanos::ZERO, |end| end.tick);
         StageTime { total: last.since(self.first_end()), ..sum }
@@ -85,8 +100,12 @@ impl Run {
             return None;
         }
         self.ends.truncate(keep);
-        self.parts.truncate(keep);
         self.most = keep as u32;
+        let whole = self.parts.partition_point(|parts| parts.until < self.most);
+        self.parts.truncate(whole + 1);
+        if let Some(last) = self.parts.last_mut() {
+            last.until = last.until.min(self.most);
+        }
         self.ends.last().copied()
     }
 
@@ -94,64 +113,88 @@ impl Run {
     pub fn begin(&mut self, end: Instant, time: StageTime) {
         self.ends.clear();
         self.parts.clear();
-        self.push(end, time);
+        self.ends.push(end);
+        self.note_parts(&time);
     }
 
-    /// Adds an iteration that takes `time` and ends at `end`.
-    pub fn push(&mut self, end: Instant, time: StageTime) {
-        if time.has_parts() || !self.parts.is_empty() {
-            self.parts.resize(self.ends.len(), StageTime::default());
-            self.parts.push(time);
+    /// The iterations that were added since the last call have these parts of their times each.
+    #[inline]
+    pub fn note_parts(&mut self, time: &StageTime) {
+        if self.parts.is_empty() && !time.has_parts() {
+            return;
         }
-        self.ends.push(end);
+        let until = self.iterations();
+        match self.parts.last_mut() {
+            Some(last) if last.time.has_parts_of(time) => last.until = until,
+            _ => self.parts.push(Parts { time: *time, until }),
+        }
     }
 }
 
 /// How many blocks the members of a decoding batch need in the iterations after the first.
 #[derive(Debug)]
-pub(crate) struct Growth {
-    /// By tokens of room left in the last block: how many members.
-    pub by_room: Vec<u32>,
-    /// Room of the last member in batch order.
-    pub last_room: u32,
+pub(crate) struct Growth<'a> {
+    /// How many members need one in an iteration, again after as many iterations as a block has
+    /// tokens.
+    due: Cow<'a, [u32]>,
+    /// Index of the iteration after the first.
+    first: usize,
 }
 
-impl Growth {
+impl Growth<'_> {
+    /// Of a group.
+    pub fn of_group(due: &[u32], first: usize) -> Growth<'_> {
+        Growth { due: Cow::Borrowed(due), first }
+    }
+
     /// Of members whose context in the batch's first iteration was their `processed` tokens less
     /// `since`. `None` if one holds a whole block more than it needs, which this count cannot see.
-    pub fn of(members: &[Sequence], block_size: u32, since: u32) -> Option<Growth> {
-        let mut by_room = vec![0; block_size as usize];
-        let mut last_room = 0;
+    pub fn of(members: &[Sequence], block_size: u32, since: u32) -> Option<Growth<'static>> {
+        let mut due = vec![0; block_size as usize];
         for member in members {
             let context = member.processed - since;
-            last_room = (member.blocks * block_size).checked_sub(context)?;
-            *by_room.get_mut(last_room as usize)? += 1;
+            let room = (member.blocks * block_size).checked_sub(context)?;
+            *due.get_mut(room as usize)? += 1;
         }
-        Some(Growth { by_room, last_room })
+        Some(Growth { due: Cow::Owned(due), first: 0 })
     }
 
     /// Blocks needed by iteration `number` (the batch's first is 0).
     pub fn needed(&self, number: u32) -> u32 {
         match number.checked_sub(1) {
             None => 0,
-            Some(before) => self.by_room[before as usize % self.by_room.len()],
+            Some(before) => self.due[(self.first + before as usize) % self.due.len()],
         }
+    }
+
+    /// No blocks at all.
+    pub fn none<'a>() -> Growth<'a> {
+        Growth { due: Cow::Borrowed(&[0]), first: 0 }
     }
 
     /// Blocks needed by each iteration after the first.
     pub fn each(&self) -> impl Iterator<Item = u32> {
-        self.by_room.iter().copied().cycle()
+        let mut next = self.first;
+        std::iter::repeat_with(move || {
+            let needed = self.due[next];
+            next += 1;
+            if next == self.due.len() {
+                next = 0;
+            }
+            needed
+        })
     }
 
     /// Whether iteration `number` fits into `free` blocks.
-    fn fits(&self, number: u32, free: u32, fit: Fit) -> bool {
+    /// `last_room` is the room of the last member in batch order.
+    fn fits(&self, number: u32, free: u32, fit: Fit, last_room: u32) -> bool {
         let needed = self.needed(number);
         match fit {
             Fit::Needed => needed <= free,
             // One after the other each finds a spare block, the last one too.
             Fit::SpareBlock => {
-                let size = self.by_room.len() as u32;
-                let last_needs = number > 0 && (number - 1) % size == self.last_room;
+                let size = self.due.len() as u32;
+                let last_needs = number > 0 && (number - 1) % size == last_room;
                 free > needed - u32::from(last_needs)
             }
             Fit::Reserved => true,
@@ -191,9 +234,16 @@ impl Batch {
         if ample {
             return;
         }
+        let last_room = match self.with_group {
+            true => group.last_room(),
+            false => {
+                self.members.last().and_then(|m| (m.blocks * block_size).checked_sub(m.processed))
+            }
+        };
+        let Some(last_room) = last_room else { return self.run.most = 1 };
         let mut free = pool.free();
         for number in 1..most {
-            if !growth.fits(number, free, fit) {
+            if !growth.fits(number, free, fit, last_room) {
                 self.run.most = number;
                 return;
             }
@@ -208,9 +258,7 @@ mod tests {
 
     fn run(ends: &[u64]) -> Run {
         let mut run = Run::default();
-        for &end in ends {
-            run.push(Instant::at(Nanos(end)), StageTime::default());
-        }
+        run.ends = ends.iter().map(|&end| Instant::at(Nanos(end))).collect();
         run
     }
 

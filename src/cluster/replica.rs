@@ -87,7 +87,7 @@ impl Replica {
             pool_index: 0,
             waiting: VecDeque::new(),
             running: Vec::new(),
-            decoding: DecodeGroup::new(block_size),
+            decoding: DecodeGroup::new(block_size, pool.caches_prefixes()),
             form,
             first_place: 0,
             last_place: 0,

@@ -123,6 +123,16 @@ impl<'a> BlockStore<'a> {
         }
     }
 
+    /// Sets the number of tables that hold each of these blocks.
+    pub fn set_references(&mut self, ids: &[BlockId], references: u32) {
+        for &id in ids {
+            match self.spawned.get_mut(id.0 as usize) {
+                Some(block) => block.references = references,
+                None => self.get_mut(id).references = references,
+            }
+        }
+    }
+
     /// What prefix caching knows of a block of a pool that caches.
     pub fn cached_mut(&mut self, id: BlockId) -> &mut CachedBlock {
         let row = id.0 as usize;

@@ -108,14 +108,14 @@ impl BlockPool {
             table.0.reserve(count as usize + FOR_ANSWER);
         }
         if self.prefixes.is_none() {
-            let first = table.0.len();
-            let reused = (count as usize).min(self.spare.len());
-            table.0.extend(self.spare.drain(self.spare.len() - reused..));
-            for &id in &table.0[first..] {
-                blocks.get_mut(id).references = 1;
-            }
-            for _ in reused..count as usize {
-                self.minted += 1;
+            let left = self.spare.len().saturating_sub(count as usize);
+            let reused = &self.spare[left..];
+            blocks.set_references(reused, 1);
+            table.0.extend_from_slice(reused);
+            let new = count - reused.len() as u32;
+            self.spare.truncate(left);
+            self.minted += new;
+            for _ in 0..new {
                 let id = blocks.mint();
                 blocks.get_mut(id).references = 1;
                 table.0.push(id);
@@ -151,9 +151,7 @@ impl BlockPool {
     ) -> Moved {
         if self.prefixes.is_none() {
             let freed = table.0.len() as u32;
-            for &id in &table.0 {
-                blocks.get_mut(id).references = 0;
-            }
+            blocks.set_references(&table.0, 0);
             self.spare.append(&mut table.0);
             self.allocated -= freed;
             return Moved { blocks: freed, tokens };
@@ -181,19 +179,24 @@ impl BlockPool {
         table: &mut BlockTable,
         blocks: &mut BlockStore<'_>,
     ) {
-        for _ in 0..count {
-            let Some(id) = table.0.pop() else { break };
-            debug_assert_eq!(blocks.get_mut(id).references, 1, "not a shared block");
-            blocks.get_mut(id).references = 0;
-            self.allocated -= 1;
-            match self.prefixes {
-                None => self.spare.push(id),
-                Some(_) => {
+        let first = table.0.len().saturating_sub(count as usize);
+        let ids = &table.0[first..];
+        debug_assert!(
+            ids.iter().all(|&id| blocks.get_mut(id).references == 1),
+            "not shared blocks"
+        );
+        self.allocated -= ids.len() as u32;
+        blocks.set_references(ids, 0);
+        match self.prefixes {
+            None => self.spare.extend_from_slice(ids),
+            Some(_) => {
+                for &id in ids.iter().rev() {
                     debug_assert_eq!(blocks.cached_mut(id).hash, None, "not a cached block");
                     self.link_most_recent(id, blocks);
                 }
             }
         }
+        table.0.truncate(first);
     }
 
     /// How many of the blocks with these hashes are cached, from the first on, and how many of

@@ -399,33 +399,35 @@ impl TokenGaps {
     /// Records `count` gaps of each of these lengths: as [`TokenGaps::record`] of one after the
     /// other, but faster where they are near each other, as those of a run are.
     pub fn record_each(&mut self, gaps: impl Iterator<Item = Nanos>, count: u64) {
-        let (mut sum, mut squares) = (0_u128, 0_u128);
+        let (mut sum, mut squares, mut max) = (0_u128, 0_u128, 0);
         // The lengths that the histogram does not tell from the last one, and how many they were.
         let (mut least, mut most, mut same) = (1, 0, 0);
-        for gap in gaps {
-            let square = u128::from(gap.0) * u128::from(gap.0);
-            sum += u128::from(gap.0);
+        for Nanos(gap) in gaps {
+            let square = u128::from(gap) * u128::from(gap);
+            sum += u128::from(gap);
             squares = squares.saturating_add(square);
-            self.max = self.max.max(gap);
-            if !(least..=most).contains(&gap.0) {
-                if same > 0 {
-                    self.histogram.saturating_record_n(most, same * count);
-                }
-                (same, most) = (0, gap.0);
-                least = gap.0;
-                if gap.0 <= self.histogram.high() {
-                    least = self.histogram.lowest_equivalent(gap.0);
-                    most = self.histogram.highest_equivalent(gap.0);
+            max = max.max(gap);
+            if gap < least || gap > most {
+                self.record_same(most, same * count);
+                (least, most, same) = (gap, gap, 0);
+                if gap <= self.histogram.high() {
+                    least = self.histogram.lowest_equivalent(gap);
+                    most = self.histogram.highest_equivalent(gap);
                 }
             }
             same += 1;
         }
-        if same > 0 {
-            self.histogram.saturating_record_n(most, same * count);
-        }
+        self.record_same(most, same * count);
+        self.max = self.max.max(Nanos(max));
         self.sum += sum * u128::from(count);
         self.sum_of_squares =
             self.sum_of_squares.saturating_add(squares.saturating_mul(u128::from(count)));
+    }
+
+    fn record_same(&mut self, gap: u64, count: u64) {
+        if count > 0 {
+            self.histogram.saturating_record_n(gap, count);
+        }
     }
 
     /// Number of gaps.

@@ -1,14 +1,12 @@
 //! The replica with the fewest requests, running and waiting.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use super::{Loads, RouteRequest, Router};
 use crate::sim::RandomStream;
 
 /// The replica with the fewest outstanding requests (running and waiting); the lowest index on a
-/// tie. It keeps the replicas ordered by load, so that a decision costs O(log replicas).
+/// tie. It keeps a tournament of the replicas, so that a change of load costs O(log replicas).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeastOutstanding {
@@ -26,33 +24,70 @@ impl Router for LeastOutstanding {
     }
 }
 
-/// Replicas ordered by a load.
+/// Replicas by a load: a tournament, in which each inner node holds the lesser of its two children.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoadOrder {
-    by_load: BTreeSet<(u32, u32)>,
-    known: Vec<u32>,
+    /// The root at 1, the children of `n` at `2 n` and `2 n + 1`, the replicas last: loads with the
+    /// replica's index below them.
+    nodes: Vec<(u32, u32)>,
 }
 
 impl LoadOrder {
     /// Takes in what changed since the last call.
     pub fn update(&mut self, loads: &mut Loads, load: impl Fn(&Loads, u32) -> u32) {
-        if self.known.is_empty() {
-            self.known = (0..loads.replicas()).map(|replica| load(loads, replica)).collect();
-            self.by_load = self.known.iter().copied().zip(0..).collect();
-        }
-        loads.take_changed(|loads, replica| {
-            let known = &mut self.known[replica as usize];
-            let current = load(loads, replica);
-            if *known != current {
-                self.by_load.remove(&(*known, replica));
-                self.by_load.insert((current, replica));
-                *known = current;
+        if self.nodes.is_empty() {
+            let leaves = loads.replicas().next_power_of_two();
+            self.nodes = vec![(u32::MAX, u32::MAX); 2 * leaves as usize];
+            for replica in 0..loads.replicas() {
+                self.set(replica, load(loads, replica));
             }
-        });
+        }
+        loads.take_changed(|loads, replica| self.set(replica, load(loads, replica)));
+    }
+
+    fn set(&mut self, replica: u32, load: u32) {
+        let mut node = self.nodes.len() / 2 + replica as usize;
+        self.nodes[node] = (load, replica);
+        while node > 1 {
+            let least = self.nodes[node].min(self.nodes[node ^ 1]);
+            node /= 2;
+            if self.nodes[node] == least {
+                return;
+            }
+            self.nodes[node] = least;
+        }
     }
 
     /// The replica with the least load, the lowest index on a tie.
     pub fn least(&self) -> u32 {
-        self.by_load.first().map_or(0, |&(_, replica)| replica)
+        self.nodes.get(1).map_or(0, |&(_, replica)| replica)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever changes, in whatever order, a scan would find the same.
+        #[test]
+        fn the_tournament_finds_the_first_of_the_least(
+            replicas in 1..70_u32,
+            changes in prop::collection::vec((any::<u32>(), 0..4_i32), 0..300),
+        ) {
+            let mut loads = Loads::new(replicas);
+            let mut order = LoadOrder::default();
+            for (replica, change) in changes {
+                let replica = replica % replicas;
+                let change = if loads.waiting(replica) == 0 { 1 } else { change - 1 };
+                loads.add_waiting(replica, change);
+                if change != 2 {
+                    order.update(&mut loads, Loads::outstanding);
+                    let least = (0..replicas).min_by_key(|&replica| loads.outstanding(replica));
+                    prop_assert_eq!(Some(order.least()), least);
+                }
+            }
+        }
     }
 }

@@ -45,7 +45,7 @@ impl PlanView<'_> {
         self.fit = rule.fit;
         let room = rule.limit.saturating_sub(self.planned());
         if self.group_is_idle() && !self.plan_group(rule.fit, room, 0) {
-            self.replica.dissolve();
+            self.replica.dissolve(&mut self.requests);
         }
         let room = rule.limit.saturating_sub(self.planned());
         let (walked, decoding, tokens) = self.walk(rule, room);
@@ -122,7 +122,7 @@ impl PlanView<'_> {
     pub fn advance(&mut self, budget: u32, chunk: u32, victim: Victim) {
         self.fit = Fit::Needed;
         if self.group_is_idle() && !self.plan_group_within(budget, chunk) {
-            self.replica.dissolve();
+            self.replica.dissolve(&mut self.requests);
         }
         let mut index = 0;
         // As many tokens as it asked for before others were preempted, although they may have left
@@ -188,7 +188,7 @@ impl PlanView<'_> {
             {
                 return;
             }
-            self.replica.dissolve();
+            self.replica.dissolve(&mut self.requests);
         }
         let Some(group) = self.replica.running.first().map(|s| s.group) else { return };
         let before = self.planned.len();
@@ -234,13 +234,13 @@ impl PlanView<'_> {
 
     /// Sorts the running requests that are not in the batch by arrival (stable).
     pub fn sort_running_by_arrival(&mut self) {
-        let idle = self.group_is_idle();
-        self.replica.sort_running(|s| s.arrived_at, DecodeGroup::last_arrival, idle);
+        let (idle, requests) = (self.group_is_idle(), &mut self.requests);
+        self.replica.sort_running(|s| s.arrived_at, DecodeGroup::last_arrival, idle, requests);
     }
 
     /// Sorts the running requests that are not in the batch in the order of their admission.
     pub fn sort_running_by_admission(&mut self) {
-        let idle = self.group_is_idle();
-        self.replica.sort_running(|s| s.admission, DecodeGroup::last_admission, idle);
+        let (idle, requests) = (self.group_is_idle(), &mut self.requests);
+        self.replica.sort_running(|s| s.admission, DecodeGroup::last_admission, idle, requests);
     }
 }

@@ -49,7 +49,17 @@ impl PlanView<'_> {
     /// Gives the group's members the blocks that they need if they `grow`, and makes those that get full findable.
     fn grow_group(&mut self, grow: bool) {
         let Replica { decoding, pool, .. } = &mut *self.replica;
-        decoding.block_changes(0, grow, pool.caches_prefixes(), self.changes);
+        if !pool.caches_prefixes() {
+            match grow {
+                true => {
+                    let new = decoding.take_blocks(0..=0, pool, &mut self.blocks);
+                    self.ledger.counts.allocated += u64::from(new);
+                }
+                false => decoding.stay(),
+            }
+            return;
+        }
+        decoding.block_changes(0, grow, self.changes);
         for change in self.changes.iter() {
             if let Ok((mut table, _, hashes)) = self.requests.get_mut(change.entity) {
                 let new = change.apply(pool, &mut table, hashes, &mut self.blocks);

@@ -78,7 +78,7 @@ impl PlanView<'_> {
     /// Makes all requests that are in no batch elements of the running list.
     fn list_running(&mut self) {
         if self.group_is_idle() {
-            self.replica.dissolve();
+            self.replica.dissolve(&mut self.requests);
         }
     }
 

@@ -1,14 +1,14 @@
 //! The agenda: the clock and the event queue.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use bevy_ecs::prelude::*;
 
 use super::Nanos;
 
 /// Something that will happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The batch that runs on this stage ends, unless its run was cut off since: the number is
     /// that of the stage's launch.
@@ -19,6 +19,15 @@ pub(crate) enum Event {
     Delivered(Entity, Entity, u64),
 }
 
+/// What the queue holds of an event: little, since a heap moves its entries again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Entry {
+    StageEnd(Entity, u32),
+    Wake(Entity),
+    /// Where from and to, and what, is in `Agenda::deliveries`.
+    Delivered,
+}
+
 /// The clock and the future events, first in first out at equal times. Arrivals are not among
 /// them: they are a stream that is looked at one ahead.
 #[derive(Default, Debug)]
@@ -26,8 +35,10 @@ pub(crate) struct Agenda {
     now: Nanos,
     /// Whether this step is not the first one at this time.
     again: bool,
-    heap: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
+    heap: BinaryHeap<Reverse<(Nanos, u64, Entry)>>,
     pushed: u64,
+    /// By the number of the push.
+    deliveries: BTreeMap<u64, (Entity, Entity, u64)>,
 }
 
 impl Agenda {
@@ -55,7 +66,15 @@ impl Agenda {
     }
 
     pub fn push(&mut self, at: Nanos, event: Event) {
-        self.heap.push(Reverse((at, self.pushed, event)));
+        let entry = match event {
+            Event::StageEnd(stage, launch) => Entry::StageEnd(stage, launch),
+            Event::Wake(replica) => Entry::Wake(replica),
+            Event::Delivered(from, to, id) => {
+                self.deliveries.insert(self.pushed, (from, to, id));
+                Entry::Delivered
+            }
+        };
+        self.heap.push(Reverse((at, self.pushed, entry)));
         self.pushed += 1;
     }
 
@@ -63,12 +82,15 @@ impl Agenda {
         self.heap.peek().map(|Reverse((at, _, _))| *at)
     }
 
-    /// The next event.
-    pub fn next_event(&self) -> Option<Event> {
-        self.heap.peek().map(|Reverse((_, _, event))| *event)
+    /// The stage that ends next, and the number of its launch, if that is the next event.
+    pub fn next_stage_end(&self) -> Option<(Entity, u32)> {
+        match self.heap.peek() {
+            Some(&Reverse((_, _, Entry::StageEnd(stage, launch)))) => Some((stage, launch)),
+            _ => None,
+        }
     }
 
-    /// Takes it off the queue, whenever it is due.
+    /// Takes the next event off the queue, whenever it is due.
     pub fn drop_next(&mut self) {
         self.heap.pop();
     }
@@ -78,7 +100,15 @@ impl Agenda {
         if self.next_time()? > self.now {
             return None;
         }
-        self.heap.pop().map(|Reverse((_, _, event))| event)
+        let Reverse((_, number, entry)) = self.heap.pop()?;
+        match entry {
+            Entry::StageEnd(stage, launch) => Some(Event::StageEnd(stage, launch)),
+            Entry::Wake(replica) => Some(Event::Wake(replica)),
+            Entry::Delivered => {
+                let (from, to, id) = self.deliveries.remove(&number)?;
+                Some(Event::Delivered(from, to, id))
+            }
+        }
     }
 }
 
@@ -95,6 +125,7 @@ mod tests {
             agenda.push(Nanos(5), Event::Wake(entity));
         }
         agenda.push(Nanos(4), Event::StageEnd(entities[0], 1));
+        agenda.push(Nanos(5), Event::Delivered(entities[1], entities[2], 7));
         agenda.push(Nanos(6), Event::StageEnd(entities[0], 1));
         assert_eq!(agenda.next_time(), Some(Nanos(4)));
         agenda.advance_to(Nanos(5));
@@ -102,6 +133,8 @@ mod tests {
         for &entity in entities.iter().rev() {
             assert_eq!(agenda.pop_due(), Some(Event::Wake(entity)));
         }
+        let delivered = Event::Delivered(entities[1], entities[2], 7);
+        assert_eq!(agenda.pop_due(), Some(delivered));
         assert_eq!(agenda.pop_due(), None);
     }
 }

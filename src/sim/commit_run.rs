@@ -29,13 +29,13 @@ impl Books<'_, '_, '_> {
                 (Growth::of(&batch.members, commit.block_size, 1), counted as u64)
             }
         };
-        let growth = growth.filter(|_| batch.run.grows);
-        let time = self.integrate(batch, growth.as_ref(), counted);
+        let growth = growth.filter(|_| batch.run.grows).unwrap_or_else(Growth::none);
+        let time = self.integrate(batch, &growth, counted);
+        if commit.batch_records != BatchRecords::Off || self.ledger.series.is_some() {
+            self.tell(batch, &growth, stage, commit);
+        }
         self.ledger.count_busy(time, false);
         self.total(batch, more);
-        if commit.batch_records != BatchRecords::Off || self.ledger.series.is_some() {
-            self.tell(batch, growth.as_ref(), stage, commit);
-        }
         batch.id += u64::from(more);
         self.ledger.planned += u64::from(more);
         self.ledger.counts.used += u64::from(more) * u64::from(batch.size);
@@ -49,12 +49,17 @@ impl Books<'_, '_, '_> {
 
     /// Adds what the iterations held beyond the counts to the integrals, and their gaps between
     /// tokens, of `counted` requests each. Returns the sum of their times.
-    fn integrate(&mut self, batch: &Batch, growth: Option<&Growth>, counted: u64) -> StageTime {
-        let (mut used, mut allocated) = (0_u128, 0_u128);
-        for (Nanos(span), held) in batch.run.spans().zip(held(batch, growth)) {
-            used += u128::from(span) * u128::from(held.tokens);
-            allocated += u128::from(span) * u128::from(held.blocks);
+    fn integrate(&mut self, batch: &Batch, growth: &Growth<'_>, counted: u64) -> StageTime {
+        // What an iteration adds is held until the run ends.
+        let (mut spans, mut allocated) = (0_u128, 0_u128);
+        if let [starts @ .., end] = batch.run.ends.as_slice() {
+            for (start, blocks) in starts.iter().zip(growth.each()) {
+                let span = end.tick.since(start.tick).0;
+                spans += u128::from(span);
+                allocated += u128::from(span) * u128::from(blocks);
+            }
         }
+        let used = spans * u128::from(batch.size);
         let totals = &mut self.ledger.totals;
         totals.kv_used_integral += used;
         totals.kv_allocated_integral += allocated;
@@ -82,13 +87,7 @@ impl Books<'_, '_, '_> {
     }
 
     /// Tells of each iteration, if somebody listens.
-    fn tell(
-        &mut self,
-        batch: &mut Batch,
-        growth: Option<&Growth>,
-        stage: u32,
-        commit: &Commit<'_, '_>,
-    ) {
+    fn tell(&mut self, batch: &Batch, growth: &Growth<'_>, stage: u32, commit: &Commit<'_, '_>) {
         let first = batch.id;
         for (number, held) in (1..batch.run.ends.len()).zip(held(batch, growth)) {
             let (start, end) = (batch.run.ends[number - 1].tick, batch.run.ends[number].tick);
@@ -108,19 +107,15 @@ impl Books<'_, '_, '_> {
         commit: &mut Commit<'_, '_>,
     ) -> Result {
         let Replica { decoding, pool, .. } = replica;
-        if batch.run.grows && !pool.caches_prefixes() {
-            let (requests, counts) = (&mut self.requests, &mut self.ledger.counts);
-            decoding.take_blocks(more, |entity, count| {
-                let (mut table, ..) = requests.get_mut(entity)?;
-                pool.allocate(count, &mut table, commit.blocks);
-                counts.allocated += u64::from(count);
-                Ok(())
-            })?;
+        if !pool.caches_prefixes() {
+            if batch.run.grows {
+                let new = decoding.take_blocks(1..=more, pool, commit.blocks);
+                self.ledger.counts.allocated += u64::from(new);
+            }
             return Ok(());
         }
-        let caches = pool.caches_prefixes();
         for number in 1..=more {
-            decoding.block_changes(number, batch.run.grows, caches, self.changes);
+            decoding.block_changes(number, batch.run.grows, self.changes);
             for change in self.changes.iter() {
                 let (mut table, _, hashes) = self.requests.get_mut(change.entity)?;
                 let new = change.apply(pool, &mut table, hashes, commit.blocks);
@@ -194,13 +189,12 @@ struct Held {
 }
 
 /// What a run holds beyond the counts during each iteration after the first.
-fn held(batch: &Batch, growth: Option<&Growth>) -> impl Iterator<Item = Held> {
+fn held(batch: &Batch, growth: &Growth<'_>) -> impl Iterator<Item = Held> {
     let size = u64::from(batch.size);
-    let mut needed = growth.map(Growth::each);
     let (mut tokens, mut blocks) = (0, 0);
-    std::iter::repeat_with(move || {
+    growth.each().map(move |needed| {
         tokens += size;
-        blocks += needed.as_mut().and_then(Iterator::next).map_or(0, u64::from);
+        blocks += u64::from(needed);
         Held { tokens, blocks }
     })
 }

@@ -11,8 +11,8 @@ use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
 use super::phase::Phases;
 use super::{
-    Agenda, Control, Engine, Event, HandOver, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream,
-    Series, SimError, SimSpec, Worklists,
+    Agenda, Control, Engine, HandOver, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series,
+    SimError, SimSpec, Worklists,
 };
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
@@ -211,7 +211,7 @@ impl Simulation {
     /// Takes the ends of runs that were cut off since off the queue. Nothing happens then, and a run
     /// that a time limit ends must not last until there.
     fn drop_stale_events(&mut self) {
-        while let Some(Event::StageEnd(stage, launch)) = self.control.agenda.next_event()
+        while let Some((stage, launch)) = self.control.agenda.next_stage_end()
             && self.world.get::<StageQueue>(stage).is_some_and(|queue| queue.launches != launch)
         {
             self.control.agenda.drop_next();

@@ -174,13 +174,13 @@ impl Books<'_, '_, '_> {
                 commit.now,
                 &mut self.ledger.totals.inter_token,
             );
-            while let Some(member) = replica.decoding.pop_completed() {
-                self.end(member, replica, commit)?;
+            while let Some((member, owed)) = replica.decoding.pop_completed() {
+                self.end(member, owed, replica, commit)?;
             }
         }
         if any_ended {
             for member in batch.members.extract_if(.., |m| m.processed == m.target) {
-                self.end(member, replica, commit)?;
+                self.end(member, 0, replica, commit)?;
             }
         }
         replica.rejoin(&mut batch.members, batch.with_group);
@@ -293,10 +293,12 @@ impl Books<'_, '_, '_> {
         }
     }
 
-    /// A request has all its tokens: its blocks are freed, now or after the next plan.
+    /// A request has all its tokens: its blocks, of which `owed` are on the pile of its group, are
+    /// freed, now or after the next plan.
     fn end(
         &mut self,
         member: Sequence,
+        owed: u32,
         replica: &mut Replica,
         commit: &mut Commit<'_, '_>,
     ) -> Result {
@@ -305,11 +307,23 @@ impl Books<'_, '_, '_> {
             series.finished(commit.now);
         }
         if replica.asynchronous {
+            if owed > 0 {
+                let (mut table, ..) = self.requests.get_mut(member.entity)?;
+                replica.decoding.give_blocks(owed, &mut table);
+            }
             replica.lingering.push(member);
             return Ok(());
         }
-        let (table, ..) = &mut self.requests.get_mut(member.entity)?;
-        depart(&member, replica, table, commit.block_size, commit.blocks, self.ledger);
+        let (mut table, ..) = self.requests.get_mut(member.entity)?;
+        match member.group {
+            0 => {
+                replica.decoding.give_back(owed, &mut replica.pool, commit.blocks);
+                self.ledger.counts.allocated -= u64::from(owed);
+            }
+            // Its group keeps them.
+            _ => replica.decoding.give_blocks(owed, &mut table),
+        }
+        depart(&member, replica, &mut table, commit.block_size, commit.blocks, self.ledger);
         Ok(())
     }
 }

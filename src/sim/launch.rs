@@ -6,7 +6,7 @@ use super::arrive::Arrivals;
 use super::{Control, Engine, Event, Instant, Nanos};
 use crate::batch::Batch;
 use crate::cluster::{Replica, SharedGpus, Stage, StageQueue, Stages};
-use crate::timing::{StagePosition, StageTime};
+use crate::timing::{RunPricing, StagePosition, StageTime};
 
 /// Launch phase: prices the next batch of each stage that can start one, and pushes its end.
 pub(crate) fn launch(
@@ -89,23 +89,19 @@ pub(super) fn go_on(
     engine: &Engine,
     stop: Nanos,
 ) -> Instant {
-    let position = StagePosition { index: stage.index, count: stage.count };
-    let predictor = &engine.pool(stage.pool).predictor;
     let run = &mut batch.run;
     let stop = stop.min(run.until);
-    let piece = if engine.replicas.len() == 1 { u32::MAX } else { run.iterations() + PIECE };
-    while run.iterations() < run.most.min(piece) && end.tick < stop {
-        run.shape.next_decode();
-        let time = predictor.stage_time(&run.shape, position);
-        let (next, time) = ended(end, time);
-        if engine.time_limit.is_some_and(|limit| next.tick > limit) {
-            run.most = run.iterations();
-            break;
-        }
-        end = next;
-        run.push(end, time);
-    }
-    if end.tick >= stop {
+    let goal = match engine.replicas.len() {
+        1 => run.most,
+        _ => run.most.min(run.iterations() + PIECE),
+    };
+    let left = goal.saturating_sub(run.iterations());
+    let position = StagePosition { index: stage.index, count: stage.count };
+    let limit = engine.time_limit.unwrap_or(Nanos::MAX);
+    let mut pricing = RunPricing::new(run, position, (end, stop, limit), left);
+    engine.pool(stage.pool).predictor.price_run(&mut pricing);
+    end = pricing.end();
+    if run.iterations() < goal || end.tick >= stop {
         run.most = run.iterations();
     }
     end

@@ -33,10 +33,15 @@ impl Nanos {
 
     /// As [`Nanos::from_secs_f64`], with what the rounding left over, in nanoseconds
     /// (-0.5 to 0.5; 0 for what is no time).
+    #[inline]
     pub fn from_secs_f64_with_rest(seconds: f64) -> (Nanos, f64) {
-        let nanos = Nanos::from_secs_f64(seconds);
-        let rest = seconds * 1e9 - nanos.0 as f64;
-        (nanos, if rest.abs() <= 0.5 { rest } else { 0.0 })
+        let value = seconds * 1e9;
+        if !(0.0..WHOLE / 2.0).contains(&value) {
+            return (Nanos::from_secs_f64(seconds), 0.0);
+        }
+        // The last bits of such a sum are the whole number that it was rounded to.
+        let sum = value + WHOLE;
+        (Nanos(sum.to_bits() - WHOLE.to_bits()), value - (sum - WHOLE))
     }
 
     /// Milliseconds to the nearest nanosecond, rounded as in [`Nanos::from_secs_f64`].
@@ -60,11 +65,12 @@ impl Nanos {
     }
 }
 
+/// From here on to its double a number has no digits behind the point: adding it rounds.
+const WHOLE: f64 = (1_u64 << 52) as f64;
+
 /// Rounds to the nearest whole number, ties to the even one. Each iteration is rounded, and the
 /// standard library's function is a call on processors without SSE 4.1.
 fn round_ties_even(value: f64) -> f64 {
-    // From here on to its double a number has no digits behind the point: adding it rounds.
-    const WHOLE: f64 = (1_u64 << 52) as f64;
     match (0.0..WHOLE / 2.0).contains(&value) {
         true => (value + WHOLE) - WHOLE,
         false => value.round_ties_even(),
@@ -93,11 +99,16 @@ impl Instant {
     }
 
     /// `span + rest_ns` later; never on an earlier tick.
+    #[inline]
     pub fn after(self, span: Nanos, rest_ns: f64) -> Instant {
         let rest = self.rest_ns + rest_ns;
-        let whole = if rest.abs() < 0.5 { 0.0 } else { rest.round() };
-        let tick = (self.tick + span).0.saturating_add_signed(whole as i64);
-        Instant { tick: self.tick.max(Nanos(tick)), rest_ns: rest - whole }
+        // A sum of two roundings is at most one nanosecond; which way, no processor can guess.
+        let whole = match rest.abs() < 1.5 {
+            true => i64::from(rest >= 0.5) - i64::from(rest <= -0.5),
+            false => rest.round() as i64,
+        };
+        let tick = (self.tick + span).0.saturating_add_signed(whole);
+        Instant { tick: self.tick.max(Nanos(tick)), rest_ns: rest - whole as f64 }
     }
 }
 
@@ -159,6 +170,25 @@ mod tests {
             value *= 1.37;
         }
         assert!(round_ties_even(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn what_rounding_leaves_and_the_nanoseconds_are_the_whole() {
+        let mut seconds = 1e-12_f64;
+        while seconds < 1e6 {
+            for seconds in
+                [seconds, (seconds * 1e9).floor() / 1e9, (seconds * 1e9).floor() / 1e9 + 5e-10]
+            {
+                let (nanos, rest) = Nanos::from_secs_f64_with_rest(seconds);
+                assert_eq!(nanos, Nanos::from_secs_f64(seconds), "{seconds}");
+                assert_eq!(rest, seconds * 1e9 - nanos.0 as f64, "{seconds}");
+            }
+            seconds *= 1.0037;
+        }
+        for no_time in [-1.0, f64::NAN, f64::INFINITY, -0.0, 0.0] {
+            let (nanos, rest) = Nanos::from_secs_f64_with_rest(no_time);
+            assert_eq!((nanos, rest.abs()), (Nanos::from_secs_f64(no_time), 0.0), "{no_time}");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Drafter {
                 add(&mut time, predictor.stage_time(&shape, stage));
                 shape.without_prefills();
                 for _ in 1..steps {
-                    shape.next_decode();
+                    shape.next_decodes(1);
                     add(&mut time, predictor.stage_time(&shape, stage));
                 }
                 if *share == 1.0 { time } else { scaled(time, *share) }

@@ -44,16 +44,25 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
             check_place(world, sequence, RequestState::Waiting, index)?;
             equal("blocks of a waiting request", sequence.blocks, 0)?;
         }
-        let grouped: Vec<Sequence> = replica.decoding.members().collect();
-        for sequence in replica.running.iter().chain(&grouped).chain(in_batches.iter().copied()) {
-            check_place(world, sequence, RequestState::Running, index)?;
+        let grouped: Vec<(Sequence, u32)> = replica.decoding.members_and_owed().collect();
+        let others = replica.running.iter().chain(in_batches.iter().copied());
+        let mut on_pile = (0, 0);
+        for (sequence, owed) in others.map(|&sequence| (sequence, 0)).chain(grouped.iter().copied())
+        {
+            let own = Sequence { blocks: sequence.blocks - owed, ..sequence };
+            check_place(world, &own, RequestState::Running, index)?;
             let tokens = sequence.kv_tokens() + sequence.tokens;
             if tokens > sequence.blocks * size {
                 return Err(format!("request {} has {tokens} tokens in its blocks", sequence.id));
             }
             let table = world.get::<BlockTable>(sequence.entity);
             allocated += hold(table, tokens, (pool, size), &mut held)?;
+            on_pile.0 += owed;
+            on_pile.1 += tokens.saturating_sub(own.blocks * size);
         }
+        let pile = replica.decoding.pile();
+        equal("blocks on the pile of a group", pile.0.len() as u32, on_pile.0)?;
+        allocated += hold(Some(pile), on_pile.1, (pool, size), &mut held)?;
         for swapped in &replica.swapped {
             check_place(world, &swapped.sequence, RequestState::Waiting, index)?;
             equal("blocks of a swapped request", swapped.sequence.blocks, 0)?;

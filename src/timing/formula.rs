@@ -8,7 +8,8 @@ use crate::scenario::SettingError;
 use crate::sim::Nanos;
 
 use super::{
-    BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote, TimingSettings,
+    BatchShape, Predictor, RunPricing, StagePosition, StageTime, TimingContext, TimingNote,
+    TimingSettings,
 };
 
 /// `Formula(base: 0.005, per_token: 2.5e-5, per_context: 1e-8)`: the time of a stage in seconds is
@@ -55,14 +56,33 @@ impl TimingSettings for FormulaSettings {
     }
 }
 
-impl Predictor for FormulaSettings {
-    fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime {
-        let tokens = f64::from(batch.tokens);
-        let products = batch.context_products() as f64;
-        let stages = f64::from(stage.count);
+impl FormulaSettings {
+    /// The time for `T` tokens and a sum `S` of products.
+    #[inline(always)] // of each iteration
+    fn time(&self, tokens: u32, products: f64, stage: StagePosition) -> StageTime {
+        let (tokens, stages) = (f64::from(tokens), f64::from(stage.count));
         let seconds = self.base + (self.per_token * tokens + self.per_context * products) / stages;
         let (total, rest_ns) = Nanos::from_secs_f64_with_rest(seconds);
         StageTime { total, rest_ns, ..StageTime::default() }
+    }
+}
+
+impl Predictor for FormulaSettings {
+    fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime {
+        self.time(batch.tokens, batch.context_products() as f64, stage)
+    }
+
+    fn price_run(&self, run: &mut RunPricing<'_>) {
+        let stage = run.stage();
+        let Some(batch) = run.next_batch() else { return };
+        let (tokens, more) = (batch.tokens, f64::from(batch.decodes));
+        // A float counts exactly up to 2^53.
+        let mut products = batch.context_products() as f64;
+        run.take_each(|| {
+            let time = self.time(tokens, products, stage);
+            products += more;
+            time
+        });
     }
 
     fn note(&self) -> TimingNote {

@@ -9,6 +9,7 @@ mod full;
 mod layerwise;
 mod measured;
 mod partition;
+mod run_pricing;
 mod settings;
 
 pub use formula::FormulaSettings;
@@ -20,6 +21,7 @@ pub(crate) use full::{attention_surfaces, data_sheet};
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub(crate) use partition::Partition;
+pub use run_pricing::RunPricing;
 pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};
 
@@ -145,13 +147,14 @@ impl BatchShape {
         (self.decode_context + u64::from(self.drafts)) as f64 / f64::from(self.decodes)
     }
 
-    /// The next iteration of a batch that only decodes: every context is one token longer.
-    pub fn next_decode(&mut self) {
-        let decodes = u64::from(self.decodes);
-        self.decode_context_squares += 2 * self.decode_context + decodes;
-        self.decode_context += decodes;
-        self.decode_context_max += 1;
-        self.decode_context_min += 1;
+    /// The batch `iterations` later, if it only decodes: every context is so many tokens longer.
+    #[inline]
+    pub fn next_decodes(&mut self, iterations: u32) {
+        let (more, decodes) = (u64::from(iterations), u64::from(self.decodes));
+        self.decode_context_squares += more * (2 * self.decode_context + more * decodes);
+        self.decode_context += more * decodes;
+        self.decode_context_max += iterations;
+        self.decode_context_min += iterations;
     }
 
     /// Adds `count` decoding requests (at least one) by the sums over their contexts, as
@@ -229,16 +232,35 @@ pub struct StageTime {
 }
 
 impl StageTime {
-    /// Whether it says more than how long it takes.
-    pub(crate) fn has_parts(&self) -> bool {
-        let parts = [
+    fn parts(&self) -> [Nanos; 5] {
+        [
             self.attention_prefill,
             self.attention_decode,
             self.communication,
             self.transferred,
             self.extrapolated,
-        ];
-        parts != [Nanos::ZERO; 5]
+        ]
+    }
+
+    /// Whether it says more than how long it takes.
+    pub(crate) fn has_parts(&self) -> bool {
+        self.parts() != [Nanos::ZERO; 5]
+    }
+
+    /// Whether it says the same but for how long it takes.
+    pub(crate) fn has_parts_of(&self, other: &StageTime) -> bool {
+        self.parts() == other.parts()
+    }
+
+    /// Adds the whole nanoseconds of `times` times another one.
+    pub(crate) fn add_times(&mut self, other: &StageTime, times: u64) {
+        let sum = |sum: &mut Nanos, one: Nanos| *sum += Nanos(one.0.saturating_mul(times));
+        sum(&mut self.total, other.total);
+        sum(&mut self.attention_prefill, other.attention_prefill);
+        sum(&mut self.attention_decode, other.attention_decode);
+        sum(&mut self.communication, other.communication);
+        sum(&mut self.transferred, other.transferred);
+        sum(&mut self.extrapolated, other.extrapolated);
     }
 }
 
@@ -273,6 +295,16 @@ pub struct TimingNote {
 pub trait Predictor: Send + Sync {
     /// The time of `batch` on stage `stage`.
     fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime;
+
+    /// Prices iterations of a batch that only decodes, as [`Predictor::stage_time`] of each would. To be
+    /// overridden where a predictor knows for how many iterations a time stays what it is.
+    fn price_run(&self, run: &mut RunPricing<'_>) {
+        let stage = run.stage();
+        while let Some(batch) = run.next_batch() {
+            let time = self.stage_time(batch, stage);
+            run.take(time);
+        }
+    }
 
     /// What the times rest on.
     fn note(&self) -> TimingNote;

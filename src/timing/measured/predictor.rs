@@ -10,7 +10,9 @@ use crate::profile::Profile;
 use crate::profile::format::{self, NetworkTables, RankTables, Transferred};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
-use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote};
+use crate::timing::{
+    BatchShape, Predictor, RunPricing, StagePosition, StageTime, TimingContext, TimingNote,
+};
 
 /// Times from a profile, composed as Vidur does.
 ///
@@ -187,6 +189,17 @@ impl Predictor for MeasuredPredictor {
             communication: nanos(collectives * blocks + transfer),
             transferred: nanos(transferred * blocks),
             extrapolated: nanos(extrapolated * blocks + beyond(transfer, outside.send_recv)),
+        }
+    }
+
+    fn price_run(&self, run: &mut RunPricing<'_>) {
+        let stage = run.stage();
+        while let Some(batch) = run.next_batch() {
+            let time = self.stage_time(batch, stage);
+            // The time depends on the mean context alone, which is rounded up and then down.
+            let mean = batch.decode_context / u64::from(batch.decodes.max(1));
+            let same = self.round_context(mean) - mean + 1;
+            run.take_for(time, same.try_into().unwrap_or(u32::MAX));
         }
     }
 
