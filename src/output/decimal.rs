@@ -21,23 +21,30 @@ const PAIRS: [[u8; 2]; 100] = {
 /// written, and no trailing zeros beyond it.
 pub fn push_seconds(row: &mut Vec<u8>, nanos: u64) {
     let (whole, fraction) = (nanos / 1_000_000_000, (nanos % 1_000_000_000) as u32);
-    match whole {
-        0..10 => row.push(b'0' + whole as u8),
-        _ => push_integer(row, whole),
+    // Up to six digits, the point and nine digits; more before the point is rare.
+    let mut text = [b'.'; 16];
+    let mut start = 6;
+    if whole < 1_000_000 {
+        let whole = whole as u32;
+        text[0..2].copy_from_slice(&PAIRS[(whole / 10_000) as usize]);
+        text[2..4].copy_from_slice(&PAIRS[(whole / 100 % 100) as usize]);
+        text[4..6].copy_from_slice(&PAIRS[(whole % 100) as usize]);
+        let more = [10, 100, 1_000, 10_000, 100_000].map(|power| usize::from(whole >= power));
+        start = 5 - more.iter().sum::<usize>();
+    } else {
+        push_integer(row, whole);
     }
-    // The point and nine digits.
     let (first, last) = (fraction / 100_000, fraction % 100_000);
-    let mut text = [b'.'; 10];
-    text[1..3].copy_from_slice(&PAIRS[(first / 100) as usize]);
-    text[3..5].copy_from_slice(&PAIRS[(first % 100) as usize]);
-    text[5..7].copy_from_slice(&PAIRS[(last / 1_000) as usize]);
-    text[7..9].copy_from_slice(&PAIRS[(last / 10 % 100) as usize]);
-    text[9] = b'0' + (last % 10) as u8;
-    let mut length = text.len();
-    while length > 2 && text[length - 1] == b'0' {
-        length -= 1;
+    text[7..9].copy_from_slice(&PAIRS[(first / 100) as usize]);
+    text[9..11].copy_from_slice(&PAIRS[(first % 100) as usize]);
+    text[11..13].copy_from_slice(&PAIRS[(last / 1_000) as usize]);
+    text[13..15].copy_from_slice(&PAIRS[(last / 10 % 100) as usize]);
+    text[15] = b'0' + (last % 10) as u8;
+    let mut end = text.len();
+    while end > 8 && text[end - 1] == b'0' {
+        end -= 1;
     }
-    row.extend_from_slice(&text[..length]);
+    row.extend_from_slice(&text[start..end]);
 }
 
 /// Appends the shortest text that reads back as the same number; nothing for what is not finite,
@@ -68,6 +75,8 @@ mod tests {
             (1_000_000_000, "1.0"),
             (100_000_000, "0.1"),
             (12_300_000_045, "12.300000045"),
+            (999_999_999_999_999, "999999.999999999"),
+            (1_000_000_000_000_000, "1000000.0"),
             (u64::MAX, "18446744073.709551615"),
         ] {
             assert_eq!(seconds(nanos), text);

@@ -110,7 +110,11 @@ impl Arrivals {
     }
 
     /// When an engine gets the next request, if one will without anything else happening.
+    #[inline]
     pub fn next_time(&self, now: Nanos) -> Option<Nanos> {
+        if let [only] = self.streams.as_slice() {
+            return only.next_time(now);
+        }
         self.streams.iter().filter_map(|stream| stream.next_time(now)).min()
     }
 
@@ -166,8 +170,11 @@ impl Stream {
 
     /// When the next request is sent, if one will be without anything else happening.
     fn next_sent(&self) -> Option<Nanos> {
-        let following = self.following.first_key_value().map(|(&key, _)| key);
-        let (at, _) = [self.next_new(), following].into_iter().flatten().min()?;
+        let new = self.next_new().map(|(at, _)| at);
+        let at = match self.following.first_key_value() {
+            None => new?,
+            Some((&(following, _), _)) => new.map_or(following, |new| new.min(following)),
+        };
         self.until.is_none_or(|until| at < until).then_some(at)
     }
 

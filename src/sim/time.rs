@@ -102,13 +102,17 @@ impl Instant {
     #[inline]
     pub fn after(self, span: Nanos, rest_ns: f64) -> Instant {
         let rest = self.rest_ns + rest_ns;
+        let tick = self.tick + span;
         // A sum of two roundings is at most one nanosecond; which way, no processor can guess.
-        let whole = match rest.abs() < 1.5 {
-            true => i64::from(rest >= 0.5) - i64::from(rest <= -0.5),
-            false => rest.round() as i64,
-        };
-        let tick = (self.tick + span).0.saturating_add_signed(whole);
-        Instant { tick: self.tick.max(Nanos(tick)), rest_ns: rest - whole as f64 }
+        if rest.abs() < 1.5 {
+            let (up, down) = (rest >= 0.5, rest <= -0.5);
+            let tick = Nanos(tick.0.saturating_sub(u64::from(down))) + Nanos(u64::from(up));
+            let rest_ns = rest - f64::from(i8::from(up) - i8::from(down));
+            return Instant { tick: self.tick.max(tick), rest_ns };
+        }
+        let whole = rest.round();
+        let tick = Nanos(tick.0.saturating_add_signed(whole as i64));
+        Instant { tick: self.tick.max(tick), rest_ns: rest - whole }
     }
 }
 

@@ -59,17 +59,17 @@ impl TimingSettings for FormulaSettings {
 impl FormulaSettings {
     /// The time for `T` tokens and a sum `S` of products.
     #[inline(always)] // of each iteration
-    fn time(&self, tokens: u32, products: f64, stage: StagePosition) -> StageTime {
+    fn time(&self, tokens: u32, products: f64, stage: StagePosition) -> (Nanos, f64) {
         let (tokens, stages) = (f64::from(tokens), f64::from(stage.count));
         let seconds = self.base + (self.per_token * tokens + self.per_context * products) / stages;
-        let (total, rest_ns) = Nanos::from_secs_f64_with_rest(seconds);
-        StageTime { total, rest_ns, ..StageTime::default() }
+        Nanos::from_secs_f64_with_rest(seconds)
     }
 }
 
 impl Predictor for FormulaSettings {
     fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime {
-        self.time(batch.tokens, batch.context_products() as f64, stage)
+        let (total, rest_ns) = self.time(batch.tokens, batch.context_products() as f64, stage);
+        StageTime { total, rest_ns, ..StageTime::default() }
     }
 
     fn price_run(&self, run: &mut RunPricing<'_>) {

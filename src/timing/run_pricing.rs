@@ -4,6 +4,9 @@ use super::{BatchShape, StagePosition, StageTime};
 use crate::batch::Run;
 use crate::sim::{Instant, Nanos};
 
+/// Iterations for which there is a place before they are priced.
+const PLACES: u32 = 32;
+
 /// Iterations of one batch that are priced one after the other. In each, every request has one token
 /// more in its context than in the one before; there are no prompts and no drafts. A predictor is
 /// handed it by [`super::Predictor::price_run`].
@@ -56,22 +59,38 @@ impl<'a> RunPricing<'a> {
     }
 
     /// The times of the batch that [`RunPricing::next_batch`] gave last and of those that follow it, one
-    /// after the other, as many as are wanted.
+    /// after the other, as many as are wanted: times of which only the whole is known, as
+    /// [`Nanos::from_secs_f64_with_rest`] gives them.
     #[inline(always)] // as `take`
-    pub fn take_each(&mut self, mut time: impl FnMut() -> StageTime) {
-        let mut taken = 0;
-        loop {
-            let time = time();
-            if !self.add(&time) {
-                break;
+    pub fn take_each(&mut self, mut time: impl FnMut() -> (Nanos, f64)) {
+        let before = self.run.iterations();
+        let (mut end, mut left, stop, limit) = (self.end, self.left, self.stop, self.limit);
+        let ends = &mut self.run.ends;
+        while left > 0 && end.tick < stop {
+            // Places for a few at once, so that the loop does nothing but price.
+            let from = ends.len();
+            ends.resize(from + left.min(PLACES) as usize, end);
+            let mut filled = 0;
+            for place in &mut ends[from..] {
+                let (total, rest_ns) = time();
+                let next = end.after(total, rest_ns);
+                if next.tick > limit {
+                    left = filled;
+                    break;
+                }
+                (*place, end) = (next, next);
+                filled += 1;
+                if end.tick >= stop {
+                    break;
+                }
             }
-            self.run.note_parts(&time);
-            if !self.goes_on() {
-                break;
-            }
-            taken += 1;
+            ends.truncate(from + filled as usize);
+            left -= filled;
         }
-        self.run.shape.next_decodes(taken);
+        (self.end, self.left) = (end, left);
+        let taken = self.run.iterations() - before;
+        self.run.shape.next_decodes(taken.saturating_sub(1));
+        self.run.note_parts(&StageTime::default());
     }
 
     /// The time of the batch that [`RunPricing::next_batch`] gave last, if it is exactly the time of
