@@ -79,7 +79,7 @@ fn write(out: &mut impl Write, requests: u64, qps: f64) -> io::Result<f64> {
             let drawn = random.uniform() * all;
             documents[popularity.partition_point(|&sum| sum <= drawn)].clone()
         };
-        let prompt = talk.tokens + lognormal(&mut random, 1320.0, 1.2, LONGEST_PROMPT / 2);
+        let prompt = talk.tokens + lognormal(&mut random, 1240.0, 1.2, LONGEST_PROMPT / 2);
         let answer = lognormal(&mut random, 130.0, 0.9, 2_000);
         // A block that is not full is nobody else's, so it has a hash of its own each time.
         let full = (prompt / BLOCK) as usize;
