@@ -85,7 +85,7 @@ fn write(out: &mut impl Write, requests: u64, qps: f64) -> io::Result<f64> {
         let full = (prompt / BLOCK) as usize;
         let missing = full.saturating_sub(talk.blocks.len());
         talk.blocks.extend(hashes.by_ref().take(missing));
-        let rest = (prompt % BLOCK > 0).then(|| hashes.next()).flatten();
+        let rest = (!prompt.is_multiple_of(BLOCK)).then(|| hashes.next()).flatten();
         let ids: Vec<String> =
             talk.blocks.iter().copied().chain(rest).map(|h| h.to_string()).collect();
         writeln!(
