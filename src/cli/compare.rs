@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
+use rayon::prelude::*;
 
 use super::failure::{self, Failure};
 use super::progress;
@@ -11,8 +12,9 @@ use crate::compare::{Comparison, Side, SideError, csv, json, text};
 use crate::metrics::names;
 use crate::output::write_file;
 use crate::registry::Registry;
-use crate::run;
+use crate::run::{self, RunError};
 use crate::scenario::sweep;
+use crate::timing::SharedTables;
 
 /// What the table shows unless metrics are named.
 const METRICS: [&str; 16] = [
@@ -74,11 +76,12 @@ impl CompareArgs {
         settings.extend(self.seed.map(|seed| format!("seed={seed}")));
         settings.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
         // What is wrong with any of them shows before anything runs.
+        let tables = SharedTables::default();
         let mut inputs = Vec::new();
         for path in &self.sides {
             inputs.push(match path.is_dir() {
                 true => Input::Read(Side::read(path)?),
-                false => Input::Run(path, sweep::load(path, &settings, registry)?),
+                false => Input::Run(path, sweep::load(path, &settings, (registry, &tables))?),
             });
         }
         let count = inputs.iter().map(Input::len).sum::<usize>();
@@ -151,27 +154,14 @@ impl CompareArgs {
             .build()
             .map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))?;
         let bar = progress::bar("compare", expected, expected == Some(0));
-        let sides = pool.install(|| {
-            let mut sides = Vec::new();
-            for input in inputs {
-                match input {
-                    Input::Read(read) => sides.extend(read),
-                    Input::Run(path, points) => {
-                        for point in points {
-                            let label = [path.display().to_string(), point.label()];
-                            let label: Vec<String> =
-                                label.into_iter().filter(|part| !part.is_empty()).collect();
-                            let result =
-                                run::results(&point.scenario, &|requests| bar.inc(requests))?;
-                            sides.extend(Side::of_results(&label.join(", "), &result));
-                        }
-                    }
-                }
-            }
-            Ok(sides)
+        let done: Vec<Result<Vec<Side>, RunError>> = pool.install(|| {
+            let progress = |requests| bar.inc(requests);
+            inputs.into_par_iter().map(|input| input.sides(&progress)).collect()
         });
         bar.finish_and_clear();
-        sides
+        // In the order of the arguments, so that the same error is reported whatever the threads did.
+        let sides: Vec<Vec<Side>> = done.into_iter().collect::<Result<_, _>>()?;
+        Ok(sides.into_iter().flatten().collect())
     }
 }
 
@@ -187,6 +177,25 @@ impl Input<'_> {
             Input::Read(_) => &[],
             Input::Run(_, points) => points,
         }
+    }
+
+    /// The sides, for which scenarios are run side by side.
+    fn sides(self, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Side>, RunError> {
+        let (path, points) = match self {
+            Input::Read(sides) => return Ok(sides),
+            Input::Run(path, points) => (path.display().to_string(), points),
+        };
+        let of_point = |point: &sweep::Point| {
+            let label = match point.label().as_str() {
+                "" => path.clone(),
+                label => format!("{path}, {label}"),
+            };
+            let result = run::results(&point.scenario, progress)?;
+            Ok(Side::of_results(&label, &result))
+        };
+        let done: Vec<Result<_, RunError>> = points.par_iter().map(of_point).collect();
+        let sides: Vec<Vec<Side>> = done.into_iter().collect::<Result<_, _>>()?;
+        Ok(sides.into_iter().flatten().collect())
     }
 
     /// Number of sides.

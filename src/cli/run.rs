@@ -17,6 +17,7 @@ use crate::registry::Registry;
 use crate::run;
 use crate::scenario::sweep::{self, Point};
 use crate::scenario::{Scenario, suggest};
+use crate::timing::SharedTables;
 use crate::workload::Arrivals;
 
 /// Arguments of `run`.
@@ -115,9 +116,10 @@ impl RunArgs {
     fn plan(&self, registry: &Registry) -> Result<Vec<(PathBuf, PathBuf, Vec<Point>)>, Failure> {
         let mut planned = Vec::new();
         let mut targets = BTreeSet::new();
+        let tables = SharedTables::default();
         for file in &self.files {
             suggest_subcommand(file)?;
-            let mut points = sweep::load(file, &self.all_settings(), registry)?;
+            let mut points = sweep::load(file, &self.all_settings(), (registry, &tables))?;
             for point in &mut points {
                 point.scenario.exact_steps = self.exact_steps;
             }

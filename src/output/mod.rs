@@ -46,7 +46,7 @@ pub mod tables;
 pub use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES};
 pub use error::OutputError;
 pub use folder::{Place, ResultFolder, file_name, write_file};
-pub use run_log::{RunLog, cpu_seconds, peak_memory_mib};
+pub use run_log::{RunLog, Work, cpu_seconds, peak_memory_mib};
 
 use crate::metrics::ExperimentResult;
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::AddAssign;
 
 /// What the log tells.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +29,28 @@ pub struct RunLog {
     pub cpu_seconds: Option<f64>,
     /// Largest resident memory of the process so far in MiB, if known ([`peak_memory_mib`]).
     pub peak_memory_mib: Option<f64>,
-    /// Batch iterations of all runs together.
+    /// What all runs together did.
+    pub work: Work,
+}
+
+/// What runs did, to compare with the time they took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Batch iterations.
     pub iterations: u64,
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Steps of the simulation: times at which something happened. With fast-forward a step may
+    /// stand for many iterations.
+    pub events: u64,
+}
+
+impl AddAssign for Work {
+    fn add_assign(&mut self, other: Work) {
+        self.iterations += other.iterations;
+        self.requests += other.requests;
+        self.events += other.events;
+    }
 }
 
 impl RunLog {
@@ -62,15 +83,17 @@ impl RunLog {
         if let Some(peak) = self.peak_memory_mib {
             line("peak memory", &format!("{peak:.1} MiB"));
         }
-        line("iterations", &self.iterations.to_string());
+        line("iterations", &self.work.iterations.to_string());
         for (seconds, of) in
             [(Some(self.wall_seconds), "wall time"), (self.cpu_seconds, "CPU time")]
         {
             if let Some(seconds) = seconds.filter(|&seconds| seconds > 0.0) {
-                let rate = self.iterations as f64 / seconds;
+                let rate = self.work.iterations as f64 / seconds;
                 line("", &format!("{rate:.0} per second of {of}"));
             }
         }
+        line("requests", &self.work.requests.to_string());
+        line("events", &self.work.events.to_string());
         for timing in &self.timing {
             line("timing", timing);
         }
@@ -121,7 +144,7 @@ mod tests {
             wall_seconds: 2.0,
             cpu_seconds: Some(1.6),
             peak_memory_mib: Some(17.25),
-            iterations: 1_000_000,
+            work: Work { iterations: 1_000_000, requests: 5_000, events: 20_000 },
         };
         let text = log.render();
         for wanted in [
@@ -136,6 +159,8 @@ mod tests {
             "timing        an ESTIMATE: a data sheet\n",
             "              500000 per second of wall time\n",
             "              625000 per second of CPU time\n",
+            "requests      5000\n",
+            "events        20000\n",
             "              extrapolated beyond 4096 tokens\n",
         ] {
             assert!(text.contains(wanted), "no {wanted:?} in\n{text}");

@@ -20,7 +20,7 @@ use crate::metrics::{
     BatchRecords, ByClass, ByPool, Completions, ExperimentResult, Load, RunSink, RunSummary,
     RunTotals, StatsSink, expect,
 };
-use crate::output::{OutputError, Place, RunLog, cpu_seconds, peak_memory_mib};
+use crate::output::{OutputError, Place, RunLog, Work, cpu_seconds, peak_memory_mib};
 use crate::scenario::{Configuration, Diagnostic, Scenario};
 use crate::sim::{Nanos, SimError, SimSpec, Simulation};
 
@@ -75,7 +75,7 @@ pub fn run(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Finished, RunError> {
     let started = Instant::now();
-    let (result, warnings, iterations) = simulate_all(scenario, Some(folder), progress)?;
+    let (result, warnings, work) = simulate_all(scenario, Some(folder), progress)?;
     let log = RunLog {
         scenario: scenario.name.clone(),
         scenario_hash: scenario.hash(),
@@ -88,7 +88,7 @@ pub fn run(
         wall_seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: cpu_seconds(),
         peak_memory_mib: peak_memory_mib(),
-        iterations,
+        work,
     };
     let files = write_files(scenario, folder, &result, &log)?;
     Ok(Finished { result, files, warnings })
@@ -105,19 +105,19 @@ pub fn results(
     simulate_all(scenario, None, progress).map(|(result, ..)| result)
 }
 
-/// The results, the warnings and the number of iterations. Rows are written where there is a folder.
+/// The results, the warnings and what was done for them. Rows are written where there is a folder.
 fn simulate_all(
     scenario: &Scenario,
     folder: Option<&Place>,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<(ExperimentResult, Vec<String>, u64), RunError> {
+) -> Result<(ExperimentResult, Vec<String>, Work), RunError> {
     let outcomes: Vec<Outcome> = jobs(scenario)
         .into_par_iter()
         .map(|job| job.run(scenario, folder, progress))
         .collect::<Result<_, _>>()?;
     let mut outcomes = outcomes.into_iter();
     let mut variants = Vec::new();
-    let mut iterations = 0;
+    let mut work = Work::default();
     let mut warnings: Vec<String> = scenario.warnings.iter().map(|w| w.title.clone()).collect();
     for configuration in &scenario.configurations {
         let mut result = empty_result(configuration);
@@ -129,8 +129,8 @@ fn simulate_all(
             result.capacity = capacity;
         }
         for outcome in outcomes.by_ref().take(seeds(scenario)) {
-            if let Outcome::Run(summary, batches) = outcome {
-                iterations += batches;
+            if let Outcome::Run(summary, done) = outcome {
+                work += done;
                 result.runs.push(*summary);
             }
         }
@@ -149,7 +149,7 @@ fn simulate_all(
         exact_steps: scenario.exact_steps,
         outcomes,
     };
-    Ok((result, warnings, iterations))
+    Ok((result, warnings, work))
 }
 
 /// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
@@ -209,8 +209,8 @@ enum Job<'a> {
 
 enum Outcome {
     Capacity(Option<f64>),
-    /// The summary and the number of iterations.
-    Run(Box<RunSummary>, u64),
+    /// The summary, and what was done for it.
+    Run(Box<RunSummary>, Work),
 }
 
 fn jobs(scenario: &Scenario) -> Vec<Job<'_>> {
@@ -298,7 +298,7 @@ impl Job<'_> {
                 if let Some(csv) = csv {
                     csv.finish()?;
                 }
-                let (all, by_pool) = totals;
+                let (all, by_pool, work) = totals;
                 let mut summary = stats.finish(&all, &context_of_all(configuration, seed));
                 if let Some(by_class) = by_class {
                     summary.classes = by_class.finish(summary.get("duration"));
@@ -312,18 +312,20 @@ impl Job<'_> {
                         ((*name).to_owned(), summary.metrics)
                     })
                     .collect();
-                Ok(Outcome::Run(Box::new(summary), all.batches))
+                Ok(Outcome::Run(Box::new(summary), work))
             }
         }
     }
 }
 
-/// The totals of a run, and those of each pool.
+/// The totals of a run, those of each pool, and what was done for them.
 fn simulate(
     spec: SimSpec,
     sink: &mut dyn RunSink,
-) -> Result<(RunTotals, Vec<RunTotals>), SimError> {
+) -> Result<(RunTotals, Vec<RunTotals>, Work), SimError> {
     let mut simulation = Simulation::new(spec)?;
     let totals = simulation.run(sink)?;
-    Ok((totals, simulation.totals_by_pool()))
+    let events = simulation.steps();
+    let work = Work { iterations: totals.batches, requests: totals.arrived, events };
+    Ok((totals, simulation.totals_by_pool(), work))
 }

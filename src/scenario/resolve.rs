@@ -23,7 +23,7 @@ use crate::registry::{AnyAdmission, AnyPolicy, AnyRouter, AnyTiming, Registry};
 use crate::scheduling::EngineLimits;
 use crate::sim::Nanos;
 use crate::speculation::{self, Speculation};
-use crate::timing::{Predictor, TimingContext, check_network};
+use crate::timing::{Predictor, SharedTables, TimingContext, check_network};
 use crate::workload::{Workload, WorkloadSpec};
 
 /// More replicas than this are a slip of the pen.
@@ -216,12 +216,12 @@ pub(super) fn resolve(
     name: &str,
     document: &Document,
     base_dir: &Path,
-    registry: &Registry,
+    (registry, tables): (&Registry, &SharedTables),
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<(Configuration, Common), Box<Diagnostic>> {
     let one = |document: &Document, warnings: &mut Vec<Diagnostic>| {
         let raw: RawScenario = document.read(document.root())?;
-        let checker = Checker { document, base_dir, registry };
+        let checker = Checker { document, base_dir, registry, tables };
         let common = checker.common(&raw)?;
         let configuration = checker.configuration(name, &raw, warnings)?;
         let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
@@ -266,6 +266,7 @@ pub(super) struct Checker<'a> {
     pub(super) document: &'a Document,
     base_dir: &'a Path,
     registry: &'a Registry,
+    tables: &'a SharedTables,
 }
 
 impl Checker<'_> {
@@ -406,8 +407,12 @@ impl Checker<'_> {
             network: raw.cluster.network.as_deref(),
             base_dir: self.base_dir,
             step_overhead_ms: policy.step_overhead_ms(),
+            tables: self.tables,
         };
-        let predictor = timing.build(&context).map_err(|error| self.settings("timing", &error))?;
+        let predictor = self
+            .tables
+            .predictor(timing.as_ref(), &context)
+            .map_err(|error| self.settings("timing", &error))?;
         let (predictor, speculative) = match &drafter {
             None => (predictor, None),
             Some((settings, checked)) => {

@@ -12,6 +12,7 @@ use super::{plugins, resolved_text};
 use crate::metrics::{Expectation, expect};
 use crate::output::file_name;
 use crate::registry::Registry;
+use crate::timing::SharedTables;
 
 /// A checked scenario: its configurations, and what holds for all of them.
 pub struct Scenario {
@@ -63,6 +64,21 @@ impl Scenario {
         settings: &[String],
         registry: &Registry,
     ) -> Result<Scenario, Box<Diagnostic>> {
+        let tables = SharedTables::default();
+        Scenario::with_tables(source, name, base_dir, settings, (registry, &tables))
+    }
+
+    /// The same, sharing what other scenarios with the same `tables` have read and built.
+    ///
+    /// # Errors
+    /// As [`Scenario::load`].
+    pub fn with_tables(
+        source: &Arc<Source>,
+        name: String,
+        base_dir: &Path,
+        settings: &[String],
+        shared: (&Registry, &SharedTables),
+    ) -> Result<Scenario, Box<Diagnostic>> {
         let base = settings
             .iter()
             .try_fold(Document::parse(source)?, |d, setting| d.with_setting(setting))?;
@@ -76,11 +92,11 @@ impl Scenario {
                 name => diagnostic.note(format!("in variant `{name}`")),
             };
             let one =
-                resolve(variant, document, base_dir, registry, &mut noticed).map_err(|error| {
+                resolve(variant, document, base_dir, shared, &mut noticed).map_err(|error| {
                     // What is wrong with the whole scenario is not about this variant.
                     let other = documents.iter().enumerate().find(|(other, _)| *other != index);
                     let everywhere = other.is_some_and(|(_, (name, document))| {
-                        resolve(name, document, base_dir, registry, &mut Vec::new()).err().as_ref()
+                        resolve(name, document, base_dir, shared, &mut Vec::new()).err().as_ref()
                             == Some(&error)
                     });
                     if everywhere { error } else { Box::new(note(*error)) }

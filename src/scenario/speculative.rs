@@ -112,9 +112,10 @@ pub(super) fn build(
         (Draft::Model(_), Some(model)) => {
             // The engine's work per step is done once, not once per draft.
             let context = TimingContext { model, step_overhead_ms: 0.0, ..*context };
+            let build = |timing: &dyn AnyTiming| context.tables.predictor(timing, &context);
             let predictor = match &own {
-                Some(own) => own.build(&context).map_err(|error| complain(OWN, &error))?,
-                None => timing.build(&context).map_err(|error| {
+                Some(own) => build(own.as_ref()).map_err(|error| complain(OWN, &error))?,
+                None => build(timing).map_err(|error| {
                     let help = "give the draft model a timing of its own: draft_timing: Roofline()";
                     Box::new((*complain("timing", &error)).help(help))
                 })?,

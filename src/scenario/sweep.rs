@@ -9,6 +9,7 @@ use super::scenario::source_of;
 use super::{Diagnostic, Scenario};
 use crate::output::file_name;
 use crate::registry::Registry;
+use crate::timing::SharedTables;
 
 /// More combinations than this are a slip of the pen.
 const MOST_POINTS: usize = 10_000;
@@ -29,18 +30,19 @@ impl Point {
 }
 
 /// Reads a scenario file with `--set` arguments, of which some may sweep. The last one varies
-/// fastest.
+/// fastest. Points with the same times share their tables, and those of other files with the same
+/// `tables`.
 ///
 /// # Errors
 /// As [`Scenario::load`] for the first point that is wrong.
 pub fn load(
     path: &Path,
     settings: &[String],
-    registry: &Registry,
+    shared: (&Registry, &SharedTables),
 ) -> Result<Vec<Point>, Box<Diagnostic>> {
     let (source, name, base_dir) = source_of(path)?;
     let read = |settings: &[String]| {
-        Scenario::from_source(&source, name.clone(), base_dir, settings, registry)
+        Scenario::with_tables(&source, name.clone(), base_dir, settings, shared)
     };
     let axes = axes(&source, settings, &read)?;
     let count = axes.iter().try_fold(1_usize, |count, axis| count.checked_mul(axis.len()));
@@ -197,7 +199,7 @@ mod tests {
         let path = folder.path().join("s.ron");
         std::fs::write(&path, SCENARIO).expect("written");
         let settings: Vec<String> = settings.iter().map(|&s| s.to_owned()).collect();
-        load(&path, &settings, &Registry::with(&[]))
+        load(&path, &settings, (&Registry::with(&[]), &SharedTables::default()))
             .map(|points| points.iter().map(Point::label).collect())
             .map_err(|error| error.render(false))
     }

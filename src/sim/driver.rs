@@ -30,6 +30,7 @@ pub struct Simulation {
     time_limit: Option<Nanos>,
     /// How often the phase Observe has run.
     observed: u64,
+    steps: u64,
 }
 
 /// So many steps in which requests ended are remembered as changes of the world.
@@ -139,7 +140,14 @@ impl Simulation {
             ledger,
         };
         phases.initialize(&mut world);
-        Ok(Simulation { world, control, phases, time_limit: spec.time_limit, observed: 0 })
+        Ok(Simulation {
+            world,
+            control,
+            phases,
+            time_limit: spec.time_limit,
+            observed: 0,
+            steps: 0,
+        })
     }
 
     /// Runs to the end and hands every record to `sink`.
@@ -172,6 +180,7 @@ impl Simulation {
         }
         agenda.advance_to(time);
         ledger.advance(time);
+        self.steps += 1;
         self.run_phases(event == Some(time), arrival == Some(time))
             .map_err(|message| SimError::Failed { time, message })?;
         Ok(Some(StepDigest { time, digest: self.deliver(sink) }))
@@ -293,6 +302,11 @@ impl Simulation {
             ledger.totals.kv_allocated_peak = peak;
         }
         Ok(ledger.totals_of_all())
+    }
+
+    /// Steps so far: times at which something happened.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// The totals of each pool, after [`Simulation::run`].

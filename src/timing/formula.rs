@@ -106,7 +106,7 @@ mod tests {
     use super::*;
     use crate::cluster::{Parallelism, find_device};
     use crate::model::find;
-    use crate::timing::PrefillPart;
+    use crate::timing::{PrefillPart, SharedTables};
 
     fn build(base: f64, per_token: f64, per_context: f64) -> Result<(), SettingError> {
         let context = TimingContext {
@@ -117,6 +117,7 @@ mod tests {
             network: None,
             step_overhead_ms: 0.0,
             base_dir: Path::new("."),
+            tables: &SharedTables::default(),
         };
         FormulaSettings { base, per_token, per_context }.build(&context).map(drop)
     }

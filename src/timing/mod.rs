@@ -11,6 +11,9 @@ mod measured;
 mod partition;
 mod run_pricing;
 mod settings;
+mod shared;
+#[cfg(test)]
+mod shared_tests;
 
 pub use formula::FormulaSettings;
 pub use full::{
@@ -24,8 +27,10 @@ pub(crate) use partition::Partition;
 pub use run_pricing::RunPricing;
 pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};
+pub use shared::SharedTables;
 
 use std::ops::AddAssign;
+use std::sync::Arc;
 
 use crate::sim::Nanos;
 
@@ -312,5 +317,11 @@ pub trait Predictor: Send + Sync {
     /// Warnings gathered so far (each once), such as "extrapolated beyond the measured range".
     fn warnings(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// The same times for another configuration: tables are shared, and no warnings are gathered
+    /// yet. `None` if every configuration has to build its own.
+    fn afresh(&self) -> Option<Arc<dyn Predictor>> {
+        None
     }
 }

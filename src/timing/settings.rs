@@ -11,7 +11,7 @@ use crate::model::ModelSpec;
 use crate::profile::{self, Shipped};
 use crate::scenario::{SettingError, suggest};
 
-use super::Predictor;
+use super::{Predictor, SharedTables};
 
 /// The rest of the scenario, as far as execution time depends on it.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +31,8 @@ pub struct TimingContext<'a> {
     pub step_overhead_ms: f64,
     /// The folder that relative paths in the settings start from.
     pub base_dir: &'a Path,
+    /// Where profiles are read from, so that each is read once.
+    pub tables: &'a SharedTables,
 }
 
 /// Whether a network that a scenario names at `setting` exists: it may matter only to some variants,

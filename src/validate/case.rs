@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::cluster::{Parallelism, find_device};
 use crate::model::{self, ModelSpec};
-use crate::timing::{LayerwiseSettings, TimingContext, TimingSettings};
+use crate::timing::{LayerwiseSettings, SharedTables, TimingContext, TimingSettings};
 
 /// Why a case cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -302,6 +302,7 @@ impl Case {
                 network: None,
                 step_overhead_ms: 0.0,
                 base_dir: &self.folder,
+                tables: &SharedTables::default(),
             };
             LayerwiseSettings::default().build(&context).is_ok()
         });

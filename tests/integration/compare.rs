@@ -33,6 +33,12 @@ fn folders_and_scenarios_side_by_side() {
     let swept = room.must("compare s.ron --set workload.arrivals.qps=[1,8]");
     assert!(swept.out.contains("compared   s.ron, qps=8, max"), "{}", swept.out);
     assert!(swept.out.contains("one seed: no interval"), "{}", swept.out);
+    // However many run at once.
+    for jobs in [1, 3] {
+        let again =
+            room.must(&format!("compare s.ron --set workload.arrivals.qps=[1,8] --jobs {jobs}"));
+        assert!(again.out == swept.out, "{jobs} jobs: {}", again.out);
+    }
     // Other seeds do not pair.
     room.must("s.ron --quiet --seed 100 --seeds 4 --out other");
     let other = room.must("compare a other");

@@ -29,6 +29,7 @@ mod refusals;
 mod room;
 mod scenarios;
 mod several_models;
+mod sharing;
 mod slo_classes;
 mod speculative;
 mod techniques;

@@ -20,7 +20,7 @@ use vidur_ecs::scenario::Quantization;
 use vidur_ecs::scheduling::EngineLimits;
 use vidur_ecs::sim::{HandOver, Nanos, PoolSpec, RandomStream, Traffic};
 use vidur_ecs::speculation::{Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor};
-use vidur_ecs::timing::{RooflineSettings, TimingContext, TimingSettings};
+use vidur_ecs::timing::{RooflineSettings, SharedTables, TimingContext, TimingSettings};
 use vidur_ecs::workload::WorkloadSpec;
 
 use crate::records::nobody;
@@ -92,6 +92,7 @@ fn quantisation(pools: &mut Vec<PoolSpec>, random: &mut RandomStream) -> bool {
         network: None,
         step_overhead_ms: pool.policy.step_overhead_ms(),
         base_dir: Path::new("."),
+        tables: &SharedTables::default(),
     };
     pool.predictor = RooflineSettings::default().build(&context).unwrap();
     true

@@ -55,8 +55,8 @@ struct Points {
 pub fn calibrate(devices: &[&DeviceSpec]) -> Result<Efficiencies, String> {
     let mut points = Points::default();
     for device in devices {
-        let Some(profile) = profile::shipped_operators(device.name) else { continue };
-        let profile = profile.map_err(|error| error.to_string())?;
+        let Some(shipped) = profile::shipped_operators(device.name) else { continue };
+        let profile = shipped.load().map_err(|error| error.to_string())?;
         points.add(device, &profile)?;
     }
     let start = START;

@@ -302,7 +302,7 @@ pub(in crate::timing) fn build_full(
         estimate: false,
     };
     Ok(Arc::new(ComposedPredictor {
-        pass,
+        pass: Arc::new(pass),
         overhead_us: settings.overhead_ms * 1e3,
         decode_skew: settings.decode_skew,
         note,

@@ -1,5 +1,6 @@
 //! A pass as a predictor.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::basis::{Basis, Cost};
@@ -9,7 +10,7 @@ use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote}
 
 /// Times of a composed pass and a fixed overhead.
 pub(super) struct ComposedPredictor {
-    pub(super) pass: Pass,
+    pub(super) pass: Arc<Pass>,
     /// Microseconds per step and stage that the GPU waits for the CPU.
     pub(super) overhead_us: f64,
     pub(super) decode_skew: f64,
@@ -78,5 +79,15 @@ impl Predictor for ComposedPredictor {
             .filter(|(flag, _)| flag.load(Ordering::Relaxed))
             .map(|(_, what)| format!("{what}: extrapolated by work"));
         self.mismatches.iter().cloned().chain(extrapolated).collect()
+    }
+
+    fn afresh(&self) -> Option<Arc<dyn Predictor>> {
+        Some(Arc::new(ComposedPredictor {
+            pass: self.pass.clone(),
+            note: self.note.clone(),
+            mismatches: self.mismatches.clone(),
+            seen: Seen::default(),
+            ..*self
+        }))
     }
 }

@@ -16,7 +16,7 @@ const INT4: Weights = Weights::Int4(Groups { size: Some(128), zero_points: false
 type Build<'a> = Box<dyn Fn(&ModelSpec) -> Pass + 'a>;
 
 fn operators(device: &str) -> Profile {
-    shipped_operators(find_device(device).unwrap().name).unwrap().unwrap()
+    shipped_operators(find_device(device).unwrap().name).unwrap().load().unwrap()
 }
 
 fn served(model: &str, weights: Weights, kv_cache: KvCache) -> ModelSpec {
@@ -133,7 +133,7 @@ fn every_combination_has_a_time() {
     let awq = Weights::Int4(Groups { size: Some(128), zero_points: true });
     for name in ["Llama-2-7B", "Llama-3.1-70B", "Qwen3-30B-A3B"] {
         for device in device_names() {
-            let profile = shipped_operators(device).map(Result::unwrap);
+            let profile = shipped_operators(device).map(|shipped| shipped.load().unwrap());
             let mut sources: Vec<Build> = vec![Box::new(|model| roofline(device, model, 4))];
             if let Some(profile) = &profile {
                 sources.push(Box::new(|model| measured(profile, model, 4)));

@@ -317,7 +317,7 @@ impl TimingSettings for RooflineSettings {
             estimate: true,
         };
         Ok(Arc::new(ComposedPredictor {
-            pass,
+            pass: Arc::new(pass),
             overhead_us: overhead_ms * 1e3,
             decode_skew,
             note,

@@ -98,7 +98,7 @@ mod tests {
     /// Rows end where the tables do, and the points are those of the composition in full.
     #[test]
     fn points_are_the_tables() {
-        let profile = crate::profile::shipped_operators("H100-SXM-80G").unwrap().unwrap();
+        let profile = crate::profile::shipped_operators("H100-SXM-80G").unwrap().load().unwrap();
         let tables = profile.operators.as_ref().unwrap();
         let found = attention_surfaces(tables, 32, 32, 128).unwrap();
         assert!(found.decode_transferred && found.decode_source.contains("vLLM"));

@@ -17,13 +17,14 @@ use crate::model::{ModelSpec, Weights};
 use crate::profile::operators::Dtype;
 use crate::profile::{Profile, shipped_operators};
 use crate::timing::{
-    BatchShape, LayerwiseSettings, PrefillPart, StagePosition, TimingContext, TimingSettings,
+    BatchShape, LayerwiseSettings, PrefillPart, SharedTables, StagePosition, TimingContext,
+    TimingSettings,
 };
 
 const WHOLE: StagePosition = StagePosition { index: 0, count: 1 };
 
 fn operators(device: &str) -> Profile {
-    shipped_operators(device).unwrap().unwrap()
+    shipped_operators(device).unwrap().load().unwrap()
 }
 
 fn tp(tensor: u32) -> Parallelism {
@@ -243,6 +244,7 @@ fn operators_of_the_rtx_4090_are_those_of_its_layers() {
         network: None,
         step_overhead_ms: 0.0,
         base_dir: std::path::Path::new("."),
+        tables: &SharedTables::default(),
     };
     let layers = LayerwiseSettings::default().build(&context).unwrap();
     let mut errors = Vec::new();

@@ -1,5 +1,6 @@
 //! From a batch to its time: the layers' operators one after the other.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attention::{Attention, Lengths};
@@ -26,8 +27,8 @@ use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingConte
 /// which that chunk has as many (query, key) pairs as they have together; its decoding requests
 /// enter by their mean context, corrected towards the longest as `skew` measured it.
 pub(super) struct LayerwisePredictor {
-    operators: Operators,
-    attention: Attention,
+    operators: Arc<Operators>,
+    attention: Arc<Attention>,
     layers_per_stage: f64,
     /// All-reduces per layer.
     all_reduces: f64,
@@ -68,8 +69,13 @@ impl LayerwisePredictor {
         };
         let kv_heads = context.model.kv_heads.div_ceil(tensor);
         Ok(LayerwisePredictor {
-            operators: Operators::new(rank, experts(tables, tensor), all_reduce, send_recv),
-            attention: Attention::new(rank, straggler, kv_heads),
+            operators: Arc::new(Operators::new(
+                rank,
+                experts(tables, tensor),
+                all_reduce,
+                send_recv,
+            )),
+            attention: Arc::new(Attention::new(rank, straggler, kv_heads)),
             layers_per_stage: f64::from(context.model.layers_per_stage(context.parallel)),
             all_reduces: if tensor > 1 { 2.0 } else { 0.0 },
             graph_tokens: settings.graph_tokens,
@@ -172,6 +178,19 @@ impl Predictor for LayerwisePredictor {
         let extrapolated =
             extrapolated.into_iter().filter(|(flag, _)| flag.load(Ordering::Relaxed));
         self.mismatches.iter().cloned().chain(extrapolated.map(|(_, text)| text)).collect()
+    }
+
+    fn afresh(&self) -> Option<Arc<dyn Predictor>> {
+        Some(Arc::new(LayerwisePredictor {
+            operators: self.operators.clone(),
+            attention: self.attention.clone(),
+            note: self.note.clone(),
+            mismatches: self.mismatches.clone(),
+            tokens_beyond: AtomicBool::new(false),
+            requests_beyond: AtomicBool::new(false),
+            attention_beyond: AtomicBool::new(false),
+            ..*self
+        }))
     }
 }
 

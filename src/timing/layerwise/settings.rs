@@ -86,7 +86,7 @@ impl TimingSettings for LayerwiseSettings {
         }
         let profile = source::profile(self, context)?;
         let network = source::network(self, context)?;
-        Ok(Arc::new(LayerwisePredictor::new(self, context, &profile, network.as_ref())?))
+        Ok(Arc::new(LayerwisePredictor::new(self, context, &profile, network.as_deref())?))
     }
 }
 

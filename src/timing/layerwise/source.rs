@@ -1,18 +1,20 @@
 //! The profiles that a scenario's settings name.
 
+use std::sync::Arc;
+
 use super::settings::LayerwiseSettings;
 use crate::model::ModelSpec;
 use crate::profile::layerwise::LayerShape;
 use crate::profile::{self, Profile};
 use crate::scenario::SettingError;
 use crate::timing::TimingContext;
-use crate::timing::measured::settings::{load, shipped_names, unreadable};
+use crate::timing::measured::settings::{load, shipped_names, shipped_profile};
 
 /// The layers of the scenario's model on its device.
 pub(super) fn profile(
     settings: &LayerwiseSettings,
     context: &TimingContext,
-) -> Result<Profile, SettingError> {
+) -> Result<Arc<Profile>, SettingError> {
     let wanted = format!("layers of {} on {}", context.model.label(), context.device.name);
     let fits = |profile: &Profile| {
         profile.device == context.device.name
@@ -30,8 +32,7 @@ pub(super) fn profile(
     }
     let folder = format!("{}/layers-", context.device.name.to_ascii_lowercase());
     for shipped in profile::shipped().iter().filter(|s| s.name.starts_with(&folder)) {
-        let profile =
-            shipped.load().map_err(|error| unreadable("profile", shipped.name, &error))?;
+        let profile = shipped_profile("profile", shipped, context)?;
         if fits(&profile) {
             return Ok(profile);
         }
@@ -61,7 +62,7 @@ fn stored_as(variant: &str, model: &ModelSpec) -> bool {
 pub(super) fn network(
     settings: &LayerwiseSettings,
     context: &TimingContext,
-) -> Result<Option<Profile>, SettingError> {
+) -> Result<Option<Arc<Profile>>, SettingError> {
     let parallel = context.parallel;
     let reduces = parallel.tensor > 1 && settings.all_reduce.is_none();
     let sends = parallel.pipeline > 1 && settings.send_recv.is_none();
@@ -77,7 +78,7 @@ pub(super) fn network(
             .help(format!("{what} are in no layerwise profile; {}", shipped_names())));
     };
     let source = match profile::shipped_network(name) {
-        Some(shipped) => shipped.load().map_err(|error| unreadable("network", name, &error))?,
+        Some(shipped) => shipped_profile("network", shipped, context)?,
         None => load("network", name, context)?,
     };
     match source.network {

@@ -12,7 +12,7 @@ use super::LayerwiseSettings;
 use crate::cluster::{Parallelism, find_device};
 use crate::model::find;
 use crate::timing::{
-    BatchShape, Predictor, PrefillPart, StagePosition, TimingContext, TimingSettings,
+    BatchShape, Predictor, PrefillPart, SharedTables, StagePosition, TimingContext, TimingSettings,
 };
 
 #[derive(Deserialize)]
@@ -62,6 +62,7 @@ fn predictor(model: &str, tensor: u32) -> std::sync::Arc<dyn Predictor> {
         network: None,
         step_overhead_ms: 0.0,
         base_dir: Path::new("."),
+        tables: &SharedTables::default(),
     };
     LayerwiseSettings::default().build(&context).unwrap()
 }

@@ -6,7 +6,8 @@ use crate::cluster::{Parallelism, find_device};
 use crate::model::find;
 use crate::scenario::SettingError;
 use crate::timing::{
-    BatchShape, Predictor, PrefillPart, StagePosition, StageTime, TimingContext, TimingSettings,
+    BatchShape, Predictor, PrefillPart, SharedTables, StagePosition, StageTime, TimingContext,
+    TimingSettings,
 };
 
 /// Builds a predictor for a model on GPUs of one kind.
@@ -23,6 +24,7 @@ fn build(
         network: None,
         step_overhead_ms: 0.0,
         base_dir: Path::new("."),
+        tables: &SharedTables::default(),
     };
     settings.build(&context)
 }

@@ -15,8 +15,8 @@ use flate2::read::GzDecoder;
 use crate::cluster::{Parallelism, find_device};
 use crate::model::find;
 use crate::timing::{
-    BatchShape, MeasuredSettings, Predictor, PrefillPart, StagePosition, TimingContext,
-    TimingSettings,
+    BatchShape, MeasuredSettings, Predictor, PrefillPart, SharedTables, StagePosition,
+    TimingContext, TimingSettings,
 };
 
 /// The folder of a run of Vidur, if it is there.
@@ -163,6 +163,7 @@ fn check(name: &str, median_limit: f64, total_limit: f64) {
         network: None,
         step_overhead_ms: 0.0,
         base_dir: Path::new("."),
+        tables: &SharedTables::default(),
     };
     let predictor = MeasuredSettings::default().build(&context).unwrap();
     let shapes = rebuild(&folder);

@@ -1,5 +1,6 @@
 //! Vidur's composition: from a batch to its time on a stage.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::attention::{DecodeAttention, PrefillAttention};
@@ -27,10 +28,10 @@ use crate::timing::{
 /// where `G` rounds up to the granularity of contexts. A stage has layers / PP blocks, and all but
 /// the last send their result on.
 pub(super) struct MeasuredPredictor {
-    tokens: TokenCosts,
-    decode: DecodeAttention,
-    prefill: PrefillAttention,
-    kv_cache_save: Option<Curve>,
+    tokens: Arc<TokenCosts>,
+    decode: Arc<DecodeAttention>,
+    prefill: Arc<PrefillAttention>,
+    kv_cache_save: Option<Arc<Curve>>,
     /// Factor of decode attention if there are several requests.
     decode_batching: f64,
     /// Factor of prefill attention if there are several chunks.
@@ -75,7 +76,7 @@ impl MeasuredPredictor {
         settings: &MeasuredSettings,
         context: &TimingContext,
         profile: &Profile,
-        network: Option<&(NetworkTables, Profile)>,
+        network: Option<&(NetworkTables, Arc<Profile>)>,
     ) -> Result<MeasuredPredictor, SettingError> {
         let rank = rank(context, profile)?;
         let tables = network.map(|(tables, _)| tables);
@@ -83,13 +84,19 @@ impl MeasuredPredictor {
         let send_recv = tables.map(|tables| send_recv(context, tables)).transpose()?.flatten();
         // Only where query heads share KV heads does Vidur add this.
         let batching = |fraction: f64| if context.model.is_gqa() { 1.0 + fraction } else { 1.0 };
+        let save = rank.attention.kv_cache_save.as_ref();
         let skew = settings.nccl_cpu_skew_overhead_per_device_ms
             * libm::pow(f64::from(context.parallel.tensor), 1.25);
         Ok(MeasuredPredictor {
-            tokens: TokenCosts::new(rank, context.model.post_attn_norm, all_reduce, send_recv),
-            decode: DecodeAttention::new(&rank.attention.decode),
-            prefill: PrefillAttention::new(&rank.attention.prefill),
-            kv_cache_save: rank.attention.kv_cache_save.as_ref().map(|curve| scaled(curve, 1.0)),
+            tokens: Arc::new(TokenCosts::new(
+                rank,
+                context.model.post_attn_norm,
+                all_reduce,
+                send_recv,
+            )),
+            decode: Arc::new(DecodeAttention::new(&rank.attention.decode)),
+            prefill: Arc::new(PrefillAttention::new(&rank.attention.prefill)),
+            kv_cache_save: save.map(|curve| Arc::new(scaled(curve, 1.0))),
             decode_batching: batching(settings.attention_decode_batching_overhead_fraction),
             prefill_batching: batching(settings.attention_prefill_batching_overhead_fraction),
             computed: rank.attention.transferred.unwrap_or(NOTHING),
@@ -97,7 +104,7 @@ impl MeasuredPredictor {
             tensor_parallel: context.parallel.tensor > 1,
             kv_granularity: settings.kv_granularity,
             blocks_per_stage: f64::from(context.model.layers_per_stage(context.parallel)),
-            note: note(profile, network.map(|(_, source)| source)),
+            note: note(profile, network.map(|(_, source)| &**source)),
             mismatches: mismatches(context, profile, rank),
             seen: Seen::default(),
         })
@@ -248,6 +255,19 @@ impl Predictor for MeasuredPredictor {
         let extrapolated =
             extrapolated.into_iter().filter(|(flag, _)| flag.load(Ordering::Relaxed));
         self.mismatches.iter().cloned().chain(extrapolated.map(|(_, text)| text)).collect()
+    }
+
+    fn afresh(&self) -> Option<Arc<dyn Predictor>> {
+        Some(Arc::new(MeasuredPredictor {
+            tokens: self.tokens.clone(),
+            decode: self.decode.clone(),
+            prefill: self.prefill.clone(),
+            kv_cache_save: self.kv_cache_save.clone(),
+            note: self.note.clone(),
+            mismatches: self.mismatches.clone(),
+            seen: Seen::default(),
+            ..*self
+        }))
     }
 }
 

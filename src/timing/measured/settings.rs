@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::predictor::MeasuredPredictor;
 use crate::profile::format::{NetworkTables, Shape};
-use crate::profile::{self, Profile};
+use crate::profile::{self, Profile, Shipped};
 use crate::scenario::{SettingError, suggest};
 use crate::timing::full::build_full;
 use crate::timing::{FullSettings, Predictor, TimingContext, TimingSettings, check_network};
@@ -130,9 +130,7 @@ impl MeasuredSettings {
         let profile = match &self.profile {
             Some(name) => load("profile", name, context)?,
             None => match profile::shipped_operators(context.device.name) {
-                Some(profile) => {
-                    profile.map_err(|error| unreadable("profile", context.device.name, &error))?
-                }
+                Some(shipped) => shipped_profile("profile", shipped, context)?,
                 None => {
                     let wanted = format!("operators of {}", context.device.name);
                     let help = format!(
@@ -224,7 +222,7 @@ impl MeasuredSettings {
     }
 
     /// The profile named, or the shipped one that fits.
-    fn load_profile(&self, context: &TimingContext) -> Result<Profile, SettingError> {
+    fn load_profile(&self, context: &TimingContext) -> Result<Arc<Profile>, SettingError> {
         let Some(name) = &self.profile else {
             return shipped_for(context);
         };
@@ -245,8 +243,8 @@ impl MeasuredSettings {
     fn load_network(
         &self,
         context: &TimingContext,
-        profile: &Profile,
-    ) -> Result<Option<(NetworkTables, Profile)>, SettingError> {
+        profile: &Arc<Profile>,
+    ) -> Result<Option<(NetworkTables, Arc<Profile>)>, SettingError> {
         if context.parallel.gpus() <= 1 {
             return Ok(None);
         }
@@ -261,7 +259,7 @@ impl MeasuredSettings {
                 .help(shipped_names()));
         };
         let source = match profile::shipped_network(name) {
-            Some(shipped) => shipped.load().map_err(|error| unreadable("network", name, &error))?,
+            Some(shipped) => shipped_profile("network", shipped, context)?,
             None => load("network", name, context)?,
         };
         match source.network.clone() {
@@ -289,9 +287,9 @@ pub(in crate::timing) fn load(
     setting: &str,
     name: &str,
     context: &TimingContext,
-) -> Result<Profile, SettingError> {
+) -> Result<Arc<Profile>, SettingError> {
     if let Some(shipped) = profile::shipped().iter().find(|shipped| shipped.name == name) {
-        return shipped.load().map_err(|error| unreadable(setting, name, &error));
+        return shipped_profile(setting, shipped, context);
     }
     let path = context.base_dir.join(name);
     if !path.exists() {
@@ -303,14 +301,19 @@ pub(in crate::timing) fn load(
             None => shipped_names(),
         }));
     }
-    profile::read(&path).map_err(|error| unreadable(setting, name, &error))
+    context.tables.file(&path).map_err(|error| unreadable(setting, name, &error))
 }
 
-pub(in crate::timing) fn unreadable(
+/// A shipped profile.
+pub(in crate::timing) fn shipped_profile(
     setting: &str,
-    name: &str,
-    error: &profile::ProfileError,
-) -> SettingError {
+    shipped: &'static Shipped,
+    context: &TimingContext,
+) -> Result<Arc<Profile>, SettingError> {
+    context.tables.shipped(shipped).map_err(|error| unreadable(setting, shipped.name, &error))
+}
+
+fn unreadable(setting: &str, name: &str, error: &profile::ProfileError) -> SettingError {
     SettingError::new(setting, format!("`{name}`"), "a profile").help(error.to_string())
 }
 
@@ -320,7 +323,7 @@ pub(in crate::timing) fn shipped_names() -> String {
 }
 
 /// The shipped profile of the device whose shape is the model's.
-fn shipped_for(context: &TimingContext) -> Result<Profile, SettingError> {
+fn shipped_for(context: &TimingContext) -> Result<Arc<Profile>, SettingError> {
     let folder = format!("{}/", context.device.name.to_ascii_lowercase());
     // Layers and operators of a device are large, and of no use here.
     let models = profile::shipped().iter().filter(|shipped| {
@@ -329,8 +332,7 @@ fn shipped_for(context: &TimingContext) -> Result<Profile, SettingError> {
         })
     });
     for shipped in models {
-        let profile =
-            shipped.load().map_err(|error| unreadable("profile", shipped.name, &error))?;
+        let profile = shipped_profile("profile", shipped, context)?;
         if profile.model.as_ref().is_some_and(|model| model.shape == shape(context)) {
             return Ok(profile);
         }

@@ -10,7 +10,7 @@ use crate::model::{ModelSpec, find};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 use crate::timing::{
-    BatchShape, Predictor, PrefillPart, StagePosition, TimingContext, TimingSettings,
+    BatchShape, Predictor, PrefillPart, SharedTables, StagePosition, TimingContext, TimingSettings,
 };
 
 /// A profile small enough to compute with. The operators of a block take 52.5 us for 8 tokens and
@@ -76,6 +76,7 @@ fn build(
         network: None,
         step_overhead_ms: 0.0,
         base_dir: folder.path(),
+        tables: &SharedTables::default(),
     };
     MeasuredSettings { profile: Some("small.ron".to_owned()), ..settings }.build(&context)
 }
@@ -210,6 +211,7 @@ fn shipped(
         network: None,
         step_overhead_ms: 0.0,
         base_dir: Path::new("."),
+        tables: &SharedTables::default(),
     })
 }
 
