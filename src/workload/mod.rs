@@ -1,7 +1,9 @@
 //! What arrives, and when: arrival processes, length distributions, trace readers.
 //!
 //! A [`WorkloadSpec`] is what a scenario says; [`WorkloadSpec::check`] reads its files and turns
-//! it into a [`Workload`], which cannot fail any more and yields a [`RequestSource`] per seed.
+//! it into a [`Workload`], which yields a [`RequestSource`] per seed. All that can go wrong
+//! afterwards is that a long trace, which a source reads again row by row, is no longer the file
+//! that was checked: [`RequestSource::failure`].
 //! Each arrival process, length distribution and trace format has a file of its own and one line
 //! in [`Arrivals`], [`Lengths`], [`TraceFormat`] or [`Prefix`]. [`Conversations`] make closed loops of
 //! turns.
@@ -15,7 +17,9 @@ pub mod lengths;
 mod plan;
 mod prefix;
 mod ranks;
+mod recording;
 mod replay;
+mod replayed;
 mod shared;
 mod source;
 mod spec;
@@ -75,6 +79,13 @@ pub trait RequestSource: Send {
     /// it, which arrives now or later, if this is one of a chain such as a conversation.
     fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
         let _ = (id, finished, now);
+        None
+    }
+
+    /// Why the requests ended before their time, if they did: a trace that is read while the run
+    /// goes on has gone or changed. A run with such a source fails when nothing is left to do. A
+    /// source made of another one hands on what that says.
+    fn failure(&self) -> Option<&str> {
         None
     }
 }
