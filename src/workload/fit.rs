@@ -2,9 +2,8 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::LengthPair;
 use super::lengths::{EmpiricalTable, TableSource};
 use super::traces::{TraceFormat, TraceSettings};
 use crate::scenario::SettingError;

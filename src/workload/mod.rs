@@ -103,6 +103,8 @@ mod recorded_tests;
 #[cfg(test)]
 mod refusal_tests;
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod trace_tests;
 #[cfg(test)]
 mod workload_tests;

@@ -148,8 +148,7 @@ impl<C: Convert> Recording<C> {
         Items { recording: self.clone(), next: 0, reading: None }
     }
 
-    /// Opens the file at the first item, reads the next row, and sees at the last that nobody
-    /// changed the file meanwhile.
+    /// Opens the file at the first item and reads the next row.
     fn read_next(
         &self,
         reading: &mut Option<(TraceReader, C)>,
@@ -160,14 +159,19 @@ impl<C: Convert> Recording<C> {
             Some(reading) => reading,
             None => reading.insert((file.open()?, fresh.clone())),
         };
-        let Some(row) = reader.next()? else {
-            let found = format!("the end after {index} of {} rows", self.count);
-            return Err(SettingError::new("file", found, "as many rows as before"));
-        };
-        if index + 1 == self.count {
+        let row = reader.next();
+        let last = index + 1 == self.count;
+        if last || !matches!(row, Ok(Some(_))) {
+            // If somebody changed it meanwhile, that is what is wrong.
             file.check_unchanged()?;
         }
-        Ok(Some(convert.convert(row)))
+        match row? {
+            Some(row) => Ok(Some(convert.convert(row))),
+            None => {
+                let found = format!("the end after {index} of {} rows", self.count);
+                Err(SettingError::new("file", found, "as many rows as before"))
+            }
+        }
     }
 }
 
