@@ -35,6 +35,7 @@ pub(super) fn read(trace: &TraceReplay, base_dir: &Path) -> Result<Arc<Replayed>
         .find(|one| one.trace == *trace && one.base_dir == base_dir && one.stamps == stamps);
     if let Some(one) = same
         && let Some(replayed) = one.replayed.upgrade()
+        && replayed.failure().is_none()
     {
         return Ok(replayed);
     }
