@@ -118,4 +118,8 @@ impl RequestSource for First {
         self.left = self.left.checked_sub(1)?;
         Some(following)
     }
+
+    fn failure(&self) -> Option<&str> {
+        self.source.failure()
+    }
 }

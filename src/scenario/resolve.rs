@@ -288,7 +288,7 @@ impl Checker<'_> {
         ))
     }
 
-    fn settings(&self, base: &str, error: &SettingError) -> Box<Diagnostic> {
+    pub(super) fn settings(&self, base: &str, error: &SettingError) -> Box<Diagnostic> {
         Box::new(plugins::setting_error(self.document, base, error))
     }
 

@@ -18,6 +18,7 @@ impl Checker<'_> {
             return Ok(());
         }
         let survey = workload.survey(raw.seed, max_model_len);
+        workload.check_files().map_err(|error| self.settings("workload", &error))?;
         let path = if raw.workload.trace.is_some() { "workload.trace" } else { "workload.lengths" };
         let place = self.document.place(&self.span(path));
         let (over, all) = (survey.over_limit, survey.requests);

@@ -123,6 +123,11 @@ impl Arrivals {
         self.streams[request.pool as usize].release(request.source_id, how, now);
     }
 
+    /// Why requests of some stream ended before their time, if they did.
+    pub fn failure(&mut self) -> Option<String> {
+        self.streams.iter_mut().find_map(|stream| Some(stream.source().failure()?.to_owned()))
+    }
+
     /// The next request that arrives now; of several pools' the first pool's.
     fn pop(&mut self, now: Nanos) -> Option<Arrival> {
         let several = self.streams.len() > 1;

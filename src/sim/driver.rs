@@ -153,7 +153,8 @@ impl Simulation {
     /// Runs to the end and hands every record to `sink`.
     ///
     /// # Errors
-    /// [`SimError::Failed`] if a system or a plug-in fails.
+    /// [`SimError::Failed`] if a system or a plug-in fails, [`SimError::Workload`] if the requests
+    /// ended before their time.
     pub fn run(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
         while self.step(sink)?.is_some() {}
         self.finish(sink)
@@ -164,6 +165,16 @@ impl Simulation {
     /// # Errors
     /// As [`Simulation::run`].
     pub fn step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
+        let digest = self.try_step(sink)?;
+        if digest.is_none()
+            && let Some(failure) = self.control.arrivals.failure()
+        {
+            return Err(SimError::Workload(failure));
+        }
+        Ok(digest)
+    }
+
+    fn try_step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
         if self.time_limit.is_some() {
             self.drop_stale_events();
         }

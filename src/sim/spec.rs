@@ -162,6 +162,10 @@ pub enum SimError {
     /// The pools do not belong together.
     #[error("the cluster is not well defined: {0}")]
     Cluster(String),
+    /// The requests ended before their time: a trace that is read while the run goes on has gone or
+    /// changed.
+    #[error("the requests ended too early: {0}")]
+    Workload(String),
     /// The listener gave up, for example because a disk is full.
     #[error("{0}")]
     Sink(String),

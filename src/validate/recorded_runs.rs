@@ -37,6 +37,10 @@ impl RequestSource for WithPrefixes {
         let request = self.source.next_request()?;
         Some(NewRequest { content: self.prefixes.get(&request.id).cloned(), ..request })
     }
+
+    fn failure(&self) -> Option<&str> {
+        self.source.failure()
+    }
 }
 
 fn prefixes(case: &Case) -> BTreeMap<u64, Arc<Content>> {

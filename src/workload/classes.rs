@@ -169,6 +169,11 @@ impl Classes {
         self.lengths.iter().map(of).try_fold(0, |most, one| Some(one?.max(most)))
     }
 
+    /// Why lengths of a class ended early, if a file of them has gone or changed since.
+    pub fn failure(&self) -> Option<&str> {
+        self.lengths.iter().flatten().find_map(|lengths| lengths.failure())
+    }
+
     /// `source`, its requests dealt out to the classes under `seed`. `follows` says whether
     /// requests of it follow others, whose class they have then.
     pub fn deal(
@@ -203,7 +208,7 @@ impl Classes {
             if let Some(priority) = priorities[place] {
                 request.priority = priority;
             }
-            // They have no end: that was checked.
+            // They have no end unless their file has gone, with which the source ends too.
             if let Some(pair) = pairs[place].as_mut().and_then(Iterator::next) {
                 (request.prompt_tokens, request.output_tokens) = (pair.prompt, pair.output);
             }

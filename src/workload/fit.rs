@@ -2,11 +2,10 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::LengthPair;
 use super::lengths::{EmpiricalTable, TableSource};
-use super::traces::{Need, TraceFormat, TraceSettings};
+use super::traces::{TraceFormat, TraceSettings};
 use crate::scenario::SettingError;
 
 /// Fits the joint distribution of prompt and output lengths in a CSV file, for
@@ -52,8 +51,7 @@ impl FitArgs {
                 rebase: false,
             },
         };
-        let trace = TraceSettings::new(&self.file, &format).read(Path::new(""), Need::LENGTHS)?;
-        let pairs: Vec<LengthPair> = trace.rows.iter().map(|row| row.lengths).collect();
+        let pairs = TraceSettings::new(&self.file, &format).lengths()?;
         let name = self.name.clone().unwrap_or_else(|| {
             self.file.file_name().unwrap_or_default().to_string_lossy().into_owned()
         });

@@ -1,7 +1,9 @@
 //! What arrives, and when: arrival processes, length distributions, trace readers.
 //!
 //! A [`WorkloadSpec`] is what a scenario says; [`WorkloadSpec::check`] reads its files and turns
-//! it into a [`Workload`], which cannot fail any more and yields a [`RequestSource`] per seed.
+//! it into a [`Workload`], which yields a [`RequestSource`] per seed. All that can go wrong
+//! afterwards is that a long trace, which a source reads again row by row, is no longer the file
+//! that was checked: [`RequestSource::failure`].
 //! Each arrival process, length distribution and trace format has a file of its own and one line
 //! in [`Arrivals`], [`Lengths`], [`TraceFormat`] or [`Prefix`]. [`Conversations`] make closed loops of
 //! turns.
@@ -15,7 +17,9 @@ pub mod lengths;
 mod plan;
 mod prefix;
 mod ranks;
+mod recording;
 mod replay;
+mod replayed;
 mod shared;
 mod source;
 mod spec;
@@ -77,6 +81,13 @@ pub trait RequestSource: Send {
         let _ = (id, finished, now);
         None
     }
+
+    /// Why the requests ended before their time, if they did: a trace that is read while the run
+    /// goes on has gone or changed. A run with such a source fails when nothing is left to do. A
+    /// source made of another one hands on what that says.
+    fn failure(&self) -> Option<&str> {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +102,8 @@ mod prefix_tests;
 mod recorded_tests;
 #[cfg(test)]
 mod refusal_tests;
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod trace_tests;
 #[cfg(test)]

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use super::arrivals::{AllAtOnce, ArrivalProcess};
 use super::classes::Classes;
-use super::conversations::{Chained, Chains, Chats, Think};
+use super::conversations::{Chained, Chats};
 use super::lengths::LengthDistribution;
 use super::prefix::SharedPrefix;
-use super::source::{Generated, Replay};
+use super::replayed::Replayed;
+use super::source::{Generated, Replay, Watched};
 use super::spec::nothing_left;
 use super::tagged::Changed;
 use super::window::Window;
-use super::{Conversations, Margin, NewRequest, RequestSource};
+use super::{Conversations, Margin, RequestSource};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 
@@ -19,7 +20,7 @@ use crate::sim::Nanos;
 /// of its users.
 const SATURATED_PER_USER: u64 = 16;
 
-/// A checked workload: cannot fail, cheap to clone, the same requests for the same seed.
+/// A checked workload: cheap to clone, the same requests for the same seed.
 #[derive(Clone, Debug)]
 pub struct Workload {
     plan: Arc<Plan>,
@@ -50,9 +51,8 @@ pub(super) enum Requests {
         arrivals: Arc<dyn ArrivalProcess>,
         lengths: Arc<dyn LengthDistribution>,
     },
-    Replay(Arc<[NewRequest]>),
-    /// A trace whose conversations are closed loops.
-    Chained(Arc<[NewRequest]>, Chains),
+    /// A trace, whose conversations are closed loops if it has chains.
+    Replay(Arc<Replayed>),
 }
 
 impl Requests {
@@ -60,9 +60,7 @@ impl Requests {
     pub fn have_content(&self) -> bool {
         match self {
             Requests::Generated { .. } => false,
-            Requests::Replay(requests) | Requests::Chained(requests, _) => {
-                requests.iter().any(|r| r.content.is_some())
-            }
+            Requests::Replay(replayed) => replayed.has_content,
         }
     }
 }
@@ -75,42 +73,46 @@ impl Plan {
             Requests::Generated { arrivals, lengths } => {
                 [self.limit, arrivals.count(), lengths.count()].into_iter().flatten().min()
             }
-            Requests::Replay(requests) | Requests::Chained(requests, _) => {
-                Some(requests.len() as u64)
-            }
+            Requests::Replay(replayed) => Some(replayed.count()),
         }
     }
 
     /// Whether requests follow others that have ended.
     pub fn has_followers(&self) -> bool {
-        self.conversations.is_some() || matches!(self.requests, Requests::Chained(..))
+        let chained = matches!(&self.requests, Requests::Replay(r) if r.chains().is_some());
+        self.conversations.is_some() || chained
     }
 
     /// Requests in flight, if it is a closed loop.
     pub fn concurrency(&self) -> Option<u32> {
         match &self.requests {
             Requests::Generated { arrivals, .. } => arrivals.concurrency(),
-            Requests::Replay(_) | Requests::Chained(..) => None,
+            Requests::Replay(_) => None,
         }
     }
 
     /// Whether arrivals depend on when other requests end.
     pub fn is_closed_loop(&self) -> bool {
-        self.concurrency().is_some()
-            || self.conversations.is_some()
-            || matches!(self.requests, Requests::Chained(..))
+        self.concurrency().is_some() || self.has_followers()
     }
 
-    /// Whether all requests arrive at the same time.
+    /// Whether all requests arrive at the same time, but for those that follow others.
     pub fn is_burst(&self) -> bool {
         match &self.requests {
             Requests::Generated { arrivals, .. } => {
                 arrivals.rate().is_none() && arrivals.concurrency().is_none()
             }
-            Requests::Replay(requests) | Requests::Chained(requests, _) => {
-                requests.first().map(|r| r.arrived_at) == requests.last().map(|r| r.arrived_at)
-            }
+            Requests::Replay(replayed) => replayed.first == replayed.last,
         }
+    }
+
+    /// What went wrong with a file when it was read again, if anything did.
+    pub fn failure(&self) -> Option<&str> {
+        let failure = match &self.requests {
+            Requests::Generated { arrivals, lengths } => arrivals.failure().or(lengths.failure()),
+            Requests::Replay(replayed) => replayed.failure(),
+        };
+        failure.or_else(|| self.classes.as_ref()?.failure())
     }
 }
 
@@ -119,8 +121,13 @@ impl Workload {
     /// Warm-up and drain leave nothing of a replayed trace.
     pub(super) fn new(plan: Plan) -> Result<Workload, SettingError> {
         let workload = Workload { plan: Arc::new(plan) };
-        if !matches!(workload.plan.requests, Requests::Generated { .. }) {
+        if let Requests::Replay(_) = &workload.plan.requests {
+            let plan = &workload.plan;
+            if plan.duration.is_none() && plan.warmup.is_none() && plan.drain.is_none() {
+                return Ok(workload);
+            }
             let survey = workload.survey(0, u32::MAX);
+            workload.check_files()?;
             if survey.counted == 0 {
                 let found = match survey.requests {
                     0 => {
@@ -152,20 +159,27 @@ impl Workload {
                     let prefix = self.plan.prefix.as_ref();
                     let limits = (limit, duration);
                     let chats = Chats::new(conversations, draws, prefix, limits, seed);
-                    return self.deal(Box::new(chats), seed);
+                    return self.watch(self.deal(Box::new(chats), seed));
                 }
                 Box::new(Generated::new(draws.0, draws.1, limit, duration))
             }
-            Requests::Replay(requests) => Box::new(Replay::new(requests.clone(), duration)),
-            Requests::Chained(requests, chains) => {
-                Box::new(Chained::new(requests.clone(), chains.clone(), duration, seed))
-            }
+            Requests::Replay(replayed) => match replayed.chains() {
+                None => Box::new(Replay::new(replayed.requests(), duration)),
+                Some(chains) => {
+                    Box::new(Chained::new(replayed.clone(), chains.clone(), duration, seed))
+                }
+            },
         };
         let source = self.deal(source, seed);
-        match &self.plan.prefix {
+        self.watch(match &self.plan.prefix {
             None => source,
             Some(prefix) => prefix.before(source, seed),
-        }
+        })
+    }
+
+    /// The same source, which ends when a file of the workload has gone or changed.
+    fn watch(&self, source: Box<dyn RequestSource>) -> Box<dyn RequestSource> {
+        Box::new(Watched { source, plan: self.plan.clone() })
     }
 
     /// The same source, its requests dealt out to the classes if there are any.
@@ -187,6 +201,20 @@ impl Workload {
     /// Whether requests follow others that have ended, as the turns of a conversation do.
     pub fn has_followers(&self) -> bool {
         self.plan.has_followers()
+    }
+
+    /// Complains if a source of this workload found that a file had gone or changed since it was
+    /// checked, whereupon all its sources end.
+    ///
+    /// # Errors
+    /// One did.
+    pub fn check_files(&self) -> Result<(), SettingError> {
+        match self.plan.failure() {
+            None => Ok(()),
+            Some(failure) => {
+                Err(SettingError::new("", failure, "files that nobody changes meanwhile"))
+            }
+        }
     }
 
     /// In a closed loop: after which a client whose request was refused by admission control sends
@@ -222,14 +250,7 @@ impl Workload {
     pub fn offered_rate(&self) -> Option<f64> {
         match &self.plan.requests {
             Requests::Generated { arrivals, .. } => Some(arrivals.rate()? * self.turns_mean()),
-            Requests::Chained(requests, chains) => {
-                let mut first = (0..requests.len()).filter(|&index| chains.is_first(index));
-                let last = first.next_back()?;
-                rate_of(requests.len(), requests.first()?.arrived_at, requests[last].arrived_at)
-            }
-            Requests::Replay(requests) => {
-                rate_of(requests.len(), requests.first()?.arrived_at, requests.last()?.arrived_at)
-            }
+            Requests::Replay(replayed) => rate_of(replayed.count(), replayed.first, replayed.last),
         }
     }
 
@@ -271,9 +292,7 @@ impl Workload {
                     None => lengths.max_total(),
                 },
             },
-            Requests::Replay(requests) | Requests::Chained(requests, _) => {
-                requests.iter().map(|r| r.prompt_tokens + r.output_tokens).max()
-            }
+            Requests::Replay(replayed) => replayed.longest,
         }?;
         Some(most + self.plan.prefix.as_ref().map_or(0, |prefix| prefix.tokens))
     }
@@ -294,11 +313,7 @@ impl Workload {
             Requests::Generated { lengths, .. } => {
                 Requests::Generated { arrivals: Arc::new(AllAtOnce), lengths: lengths.clone() }
             }
-            Requests::Chained(requests, chains) => {
-                let think = Think::Fixed(0.0);
-                Requests::Chained(at_once(requests, limit), chains.with_think(think))
-            }
-            Requests::Replay(requests) => Requests::Replay(at_once(requests, limit)),
+            Requests::Replay(replayed) => Requests::Replay(Arc::new(replayed.at_once(limit))),
         };
         Workload {
             plan: Arc::new(Plan {
@@ -327,16 +342,8 @@ impl Workload {
     }
 }
 
-/// The first requests, all at time 0.
-fn at_once(requests: &[NewRequest], limit: Option<u64>) -> Arc<[NewRequest]> {
-    let requests = requests.iter().zip(0..limit.unwrap_or(u64::MAX));
-    let at_once =
-        requests.map(|(request, id)| NewRequest { id, arrived_at: Nanos::ZERO, ..request.clone() });
-    at_once.collect()
-}
-
 /// Gaps per second between `first` and `last`; `None` without a span.
-pub(super) fn rate_of(count: usize, first: Nanos, last: Nanos) -> Option<f64> {
+pub(super) fn rate_of(count: u64, first: Nanos, last: Nanos) -> Option<f64> {
     let span = last.since(first).as_secs_f64();
     (span > 0.0).then(|| (count - 1) as f64 / span)
 }

@@ -97,4 +97,8 @@ impl RequestSource for Prefixed {
         request.content = Some(self.prefix.draw_content(&mut self.stream));
         Some(request)
     }
+
+    fn failure(&self) -> Option<&str> {
+        self.source.failure()
+    }
 }

@@ -1,20 +1,17 @@
 //! An exact replay of a trace: arrival times and lengths from one file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::conversations::{Chains, Think};
-use super::lengths::trim;
-use super::shared::Rows;
+use super::checks;
+use super::conversations::Think;
+use super::recording::Recorder;
+use super::replayed::{Look, Replayed, ToRequests};
 use super::traces::{
-    ClassName, Histories, Identity, Need, Row, TOKENS_PER_HASH, TraceFormat, TraceSettings,
-    join_prefixes,
+    Clock, Identity, Need, TOKENS_PER_HASH, TraceFormat, TraceSettings, join_prefixes,
 };
-use super::{LengthPair, NewRequest, checks};
 use crate::scenario::SettingError;
-use crate::sim::Nanos;
 
 /// A trace replayed as it is.
 ///
@@ -23,6 +20,9 @@ use crate::sim::Nanos;
 /// `id` (or `request_id`) column gives the requests their ids; without one they are numbered from 0.
 /// Scaling and `max_total` change a prompt at its end, so that what it has in common with others
 /// stays; in conversations they apply to what each turn adds, and `max_total` to the whole.
+///
+/// The file is read once to check it, and a long one again in each run, row by row, so that it takes
+/// no memory; `sort`, `think` and `prefixes` keep its requests in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceReplay {
@@ -68,11 +68,11 @@ pub(super) fn one() -> f64 {
 }
 
 impl TraceReplay {
-    /// Reads the file, and what the user should know of it.
+    /// Reads the file to its end, row by row, and what the user should know of it.
     ///
     /// # Errors
     /// A setting or a row that makes no sense.
-    pub(super) fn check(&self, base_dir: &Path) -> Result<Rows, SettingError> {
+    pub(super) fn check(&self, base_dir: &Path) -> Result<Replayed, SettingError> {
         if let Some(think) = &self.think {
             think.check().map_err(|error| error.within("think"))?;
         }
@@ -84,76 +84,51 @@ impl TraceReplay {
         }
         let tokens_per_hash = self.tokens_per_hash.unwrap_or(TOKENS_PER_HASH);
         checks::tokens("tokens_per_hash", tokens_per_hash)?;
+        let clock = Clock::new(self.time_scale)?;
         let settings = TraceSettings {
-            file: &self.file,
-            format: &self.format,
             sort: self.sort,
             tokens_per_hash,
+            ..TraceSettings::new(&self.file, &self.format)
         };
-        let mut trace = settings.read(base_dir, Need::REPLAY)?;
-        if let Some(file) = &self.prefixes {
-            if trace.rows.iter().any(|row| !matches!(row.identity, Identity::Unique)) {
-                let found = "given for a trace that has its own";
-                return Err(SettingError::new("prefixes", found, "one source of prefixes"));
-            }
-            join_prefixes(&mut trace, file, base_dir, tokens_per_hash)
-                .map_err(|error| SettingError { path: "prefixes".to_owned(), ..error })?;
-        }
-        let rows = trace.rows.len() as u64;
-        let taken = self.limit.unwrap_or(rows);
-        if taken > rows {
-            return Err(SettingError::new(
-                "limit",
-                taken,
-                format!("at most the {rows} rows of {}", self.file.display()),
-            ));
-        }
-        let chains = self.chains(&trace.rows[..taken as usize])?;
-        let times: Vec<Nanos> = trace.times(self.time_scale)?.collect();
-        let classes: Arc<[ClassName]> = trace.classes.into();
-        let mut histories = Histories::default();
-        let limit =
-            |pair: LengthPair| self.max_total.map_or(pair, |most| trim::off_prompt(pair, most));
-        let scale = |pair: LengthPair| pair.scaled(self.prompt_scale, self.output_scale);
-        let requests = trace.rows.into_iter().zip(times).enumerate().take(taken as usize);
-        let requests = requests.map(|(index, (row, arrived_at))| {
-            let (pair, content) = match row.identity {
-                Identity::Unique => (limit(scale(row.lengths)), None),
-                Identity::Named(content) => (limit(scale(row.lengths)), Some(content)),
-                Identity::Turn(turn) => {
-                    let added = scale(LengthPair { prompt: turn.added, ..row.lengths });
-                    let (pair, content) = histories.turn(&turn.conversation, added, limit);
-                    (pair, Some(content))
+        let file = settings.find(base_dir, Need::REPLAY)?;
+        let mut reader = file.open()?;
+        // What follows an answer, or stands in another file, is looked up by the row's number.
+        let keep_all = self.think.is_some() || self.prefixes.is_some() || file.must_be_kept();
+        let requests = ToRequests::new(self, clock.clone());
+        let mut look = Look::new(self.limit, self.think, Recorder::new(requests, keep_all));
+        match &self.prefixes {
+            None => {
+                while let Some(row) = reader.next()? {
+                    look.at(row);
                 }
-            };
-            NewRequest {
-                id: row.id.unwrap_or(index as u64),
-                arrived_at,
-                prompt_tokens: pair.prompt,
-                output_tokens: pair.output,
-                priority: row.priority,
-                // By the names of the trace, until it is known which classes there are.
-                class: row.class,
-                adapter: None,
-                content,
             }
-        });
-        Ok(Rows { requests: requests.collect(), chains, classes, warnings: trace.warnings })
-    }
-
-    /// Which rows follow others, if they are to wait for them.
-    fn chains(&self, rows: &[Row]) -> Result<Option<Chains>, SettingError> {
-        let Some(think) = self.think else { return Ok(None) };
-        let conversations = rows.iter().map(|row| match &row.identity {
-            Identity::Turn(turn) => Some(&*turn.conversation),
-            _ => None,
-        });
-        let chains = Chains::new(think, conversations);
-        if !chains.any() {
+            Some(prefixes) => {
+                let mut rows = Vec::new();
+                while let Some(row) = reader.next()? {
+                    rows.push(row);
+                }
+                if rows.iter().any(|row| !matches!(row.identity, Identity::Unique)) {
+                    let found = "given for a trace that has its own";
+                    return Err(SettingError::new("prefixes", found, "one source of prefixes"));
+                }
+                join_prefixes(&mut rows, prefixes, base_dir, tokens_per_hash)
+                    .map_err(|error| SettingError { path: "prefixes".to_owned(), ..error })?;
+                rows.into_iter().for_each(|row| look.at(row));
+            }
+        }
+        if let Some(limit) = self.limit
+            && limit > look.rows()
+        {
+            let most = format!("at most the {} rows of {}", look.rows(), self.file.display());
+            return Err(SettingError::new("limit", limit, most));
+        }
+        let replayed = look.done(file, &reader);
+        if self.think.is_some() && !replayed.has_followers() {
             let found = "given for a trace in which no request follows another";
             return Err(SettingError::new("think", found, "a file with conversations")
                 .help("`format: ShareGpt` has them"));
         }
-        Ok(Some(chains))
+        clock.check_end(reader.last_time())?;
+        Ok(replayed)
     }
 }

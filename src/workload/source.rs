@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::arrivals::ArrivalTimes;
 use super::lengths::LengthPairs;
+use super::plan::Plan;
+use super::replayed::Replaying;
 use super::{NewRequest, RequestSource};
 use crate::sim::Nanos;
 
@@ -60,21 +62,38 @@ impl RequestSource for Generated {
 
 /// The rows of a trace.
 pub(super) struct Replay {
-    requests: Arc<[NewRequest]>,
-    next: usize,
+    requests: Replaying,
     end: Nanos,
 }
 
 impl Replay {
-    pub fn new(requests: Arc<[NewRequest]>, duration: Option<Nanos>) -> Replay {
-        Replay { requests, next: 0, end: duration.unwrap_or(Nanos::MAX) }
+    pub fn new(requests: Replaying, duration: Option<Nanos>) -> Replay {
+        Replay { requests, end: duration.unwrap_or(Nanos::MAX) }
     }
 }
 
 impl RequestSource for Replay {
     fn next_request(&mut self) -> Option<NewRequest> {
-        let request = self.requests.get(self.next)?.clone();
-        self.next += 1;
-        (request.arrived_at < self.end).then_some(request)
+        self.requests.next().filter(|request| request.arrived_at < self.end)
+    }
+}
+
+/// The requests of a plan, which end when one of its files turns out to have gone or changed.
+pub(super) struct Watched {
+    pub source: Box<dyn RequestSource>,
+    pub plan: Arc<Plan>,
+}
+
+impl RequestSource for Watched {
+    fn next_request(&mut self) -> Option<NewRequest> {
+        self.source.next_request().filter(|_| self.plan.failure().is_none())
+    }
+
+    fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
+        self.source.ended(id, finished, now).filter(|_| self.plan.failure().is_none())
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.plan.failure()
     }
 }

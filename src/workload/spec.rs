@@ -87,7 +87,8 @@ type Checked = (Requests, Vec<String>);
 
 impl WorkloadSpec {
     /// Reads every file the workload names (paths are relative to `base_dir`) and checks every
-    /// setting, so that nothing can fail later.
+    /// setting, so that nothing can fail later but that somebody changes a long trace, which is
+    /// read again while it runs.
     ///
     /// # Errors
     /// The first setting that makes no sense, its path relative to `workload`. A complaint about
@@ -168,12 +169,9 @@ impl WorkloadSpec {
         if self.requests.is_some() {
             return Err(excess("requests").help("`trace: (limit: N)` takes its first N requests"));
         }
-        let rows = shared::read(trace, dir).map_err(|e| e.within("trace"))?;
-        let requests = match rows.chains {
-            Some(chains) => Requests::Chained(rows.requests, chains),
-            None => Requests::Replay(rows.requests),
-        };
-        Ok(((requests, rows.warnings), rows.classes))
+        let replayed = shared::read(trace, dir).map_err(|e| e.within("trace"))?;
+        let (classes, warnings) = (replayed.classes.clone(), replayed.warnings.clone());
+        Ok(((Requests::Replay(replayed), warnings), classes))
     }
 
     fn check_generated(

@@ -53,6 +53,10 @@ where
             None => Some(following),
         }
     }
+
+    fn failure(&self) -> Option<&str> {
+        self.source.failure()
+    }
 }
 
 /// A source whose requests are changed each for itself.
@@ -79,5 +83,9 @@ impl<A: FnMut(&mut NewRequest) + Send> RequestSource for Changed<A> {
         let mut request = self.source.ended(id, finished, now)?;
         (self.apply)(&mut request);
         Some(request)
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.source.failure()
     }
 }

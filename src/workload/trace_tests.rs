@@ -4,17 +4,56 @@ use std::io::Write;
 use std::path::Path;
 
 use super::distribution_tests::{requests, spec};
+use super::recording::streaming;
 use super::*;
 use crate::scenario::SettingError;
 
-/// Checks a workload beside files of the given names and contents.
+/// Checks a workload beside files of the given names and contents: one that keeps what it reads,
+/// and one that reads its files again for each source, which must be the same in every way.
 pub(super) fn check(ron: &str, files: &[(&str, &str)]) -> Result<Workload, SettingError> {
-    let dir = tempfile::tempdir().unwrap();
-    for (name, text) in files {
-        write(&dir.path().join(name), text);
+    // Two folders, as a trace that is in use is not read again.
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    for folder in &folders {
+        for (name, text) in files {
+            write(&folder.path().join(name), text);
+        }
     }
-    // The files are gone afterwards: a checked workload needs them no more.
-    spec(ron).check(dir.path())
+    let kept = spec(ron).check(folders[0].path());
+    match (&kept, streaming(|| spec(ron).check(folders[1].path()))) {
+        (Ok(kept), Ok(streamed)) => assert_alike(kept, &streamed),
+        (kept, streamed) => {
+            assert_eq!(kept.as_ref().err(), streamed.as_ref().err(), "{ron}");
+        }
+    }
+    // The files are gone afterwards: a short trace needs them no more.
+    kept
+}
+
+/// What two workloads tell of themselves, and their requests.
+pub(super) fn assert_alike(a: &Workload, b: &Workload) {
+    let facts = |w: &Workload| {
+        let window = [w.window(0), w.window(7)];
+        let hints = (w.request_count(), w.max_total_hint(), w.offered_rate(), w.concurrency());
+        (window, hints, w.warnings().to_vec(), w.classes().to_vec(), w.survey(7, 400))
+    };
+    assert_eq!(facts(a), facts(b));
+    assert_eq!(facts(&a.saturated()), facts(&b.saturated()));
+    for (a, b) in [(a, b), (&a.saturated(), &b.saturated())] {
+        for seed in [0, 7] {
+            let (mut a, mut b) = (a.source(seed), b.source(seed));
+            for number in 0..100_000 {
+                let next = a.next_request();
+                assert_eq!(next, b.next_request(), "request {number}");
+                let Some(next) = next else { break };
+                let mut under_way = Some(next);
+                while let Some(NewRequest { id, arrived_at, .. }) = under_way {
+                    under_way = a.ended(id, true, arrived_at);
+                    assert_eq!(under_way, b.ended(id, true, arrived_at));
+                }
+            }
+            assert_eq!((a.failure(), b.failure()), (None, None));
+        }
+    }
 }
 
 pub(super) fn write(path: &Path, text: &str) {

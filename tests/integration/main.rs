@@ -16,6 +16,7 @@ mod hugging_face;
 mod import;
 mod kv_offload;
 mod kv_offload_scenarios;
+mod long_traces;
 mod lora;
 mod many_runs;
 mod policies;

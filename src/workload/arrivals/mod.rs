@@ -99,6 +99,11 @@ pub trait ArrivalProcess: Debug + Send + Sync {
     fn warnings(&self) -> &[String] {
         &[]
     }
+
+    /// Why times ended early, if a file that they are read from has gone or changed since.
+    fn failure(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl Arrivals {

@@ -7,13 +7,24 @@ use super::{ArrivalProcess, ArrivalTimes};
 use crate::scenario::SettingError;
 use crate::sim::Nanos;
 use crate::workload::plan::rate_of;
-use crate::workload::traces::{Need, TraceSettings};
+use crate::workload::recording::{Convert, Recording};
+use crate::workload::traces::{Clock, Need, Row, TraceSettings};
 
 /// Recorded arrival times.
 #[derive(Clone, Debug)]
 pub struct RecordedTimes {
-    times: Arc<[Nanos]>,
+    times: Arc<Recording<Clock>>,
+    first: Nanos,
+    last: Nanos,
     warnings: Vec<String>,
+}
+
+impl Convert for Clock {
+    type Item = Nanos;
+
+    fn convert(&mut self, row: Row) -> Nanos {
+        self.time(&row)
+    }
 }
 
 impl RecordedTimes {
@@ -26,27 +37,41 @@ impl RecordedTimes {
         time_scale: f64,
         base_dir: &Path,
     ) -> Result<RecordedTimes, SettingError> {
-        let trace = trace.read(base_dir, Need::TIMES)?;
-        let times = trace.times(time_scale)?.collect();
-        Ok(RecordedTimes { times, warnings: trace.warnings })
+        let clock = Clock::new(time_scale)?;
+        let file = trace.find(base_dir, Need::TIMES)?;
+        let (mut first, mut last) = (None, Nanos::ZERO);
+        let (times, reader) = Recording::read(file, clock.clone(), false, |&time| {
+            first.get_or_insert(time);
+            last = time;
+        })?;
+        clock.check_end(reader.last_time())?;
+        Ok(RecordedTimes {
+            times: Arc::new(times),
+            first: first.unwrap_or(last),
+            last,
+            warnings: reader.warnings(),
+        })
     }
 }
 
 impl ArrivalProcess for RecordedTimes {
     fn times(&self, _seed: u64) -> ArrivalTimes {
-        let times = self.times.clone();
-        Box::new((0..times.len()).map(move |index| times[index]))
+        Box::new(self.times.items())
     }
 
     fn rate(&self) -> Option<f64> {
-        rate_of(self.times.len(), *self.times.first()?, *self.times.last()?)
+        rate_of(self.times.count(), self.first, self.last)
     }
 
     fn count(&self) -> Option<u64> {
-        Some(self.times.len() as u64)
+        Some(self.times.count())
     }
 
     fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.times.failure()
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Think;
 use crate::sim::{Nanos, RandomStream};
+use crate::workload::replayed::Replayed;
 use crate::workload::{NewRequest, RequestSource};
 
 /// Which requests of a trace follow others.
@@ -17,15 +18,6 @@ pub(in crate::workload) struct Chains {
 }
 
 impl Chains {
-    /// Chains of the requests whose conversations these are, in the order of the trace.
-    pub fn new<'a>(think: Think, conversations: impl Iterator<Item = Option<&'a str>>) -> Chains {
-        let mut last: BTreeMap<&str, u32> = BTreeMap::new();
-        let after = conversations.zip(0..).map(|(conversation, index)| {
-            conversation.and_then(|conversation| last.insert(conversation, index))
-        });
-        Chains { think, after: after.collect() }
-    }
-
     /// The same with another time of thought.
     pub fn with_think(&self, think: Think) -> Chains {
         Chains { think, after: self.after.clone() }
@@ -37,16 +29,39 @@ impl Chains {
     }
 
     /// Whether the request at `index` follows none.
-    pub fn is_first(&self, index: usize) -> bool {
+    fn is_first(&self, index: usize) -> bool {
         self.after[index].is_none()
+    }
+}
+
+/// Finds the chains while a trace is read.
+#[derive(Debug, Default)]
+pub(in crate::workload) struct Linked {
+    last: BTreeMap<Arc<str>, u32>,
+    after: Vec<Option<u32>>,
+}
+
+impl Linked {
+    /// The next request is of this conversation. Returns whether it follows another.
+    pub fn add(&mut self, conversation: Option<&Arc<str>>) -> bool {
+        let index = self.after.len() as u32;
+        let after = conversation.and_then(|name| self.last.insert(name.clone(), index));
+        self.after.push(after);
+        after.is_some()
+    }
+
+    /// The chains of all requests, with a time of thought.
+    pub fn done(self, think: Think) -> Chains {
+        Chains { think, after: self.after.into() }
     }
 }
 
 /// The rows of a trace: those that follow none arrive at their time, the others when the one
 /// before has been answered.
 pub(in crate::workload) struct Chained {
-    requests: Arc<[NewRequest]>,
+    replayed: Arc<Replayed>,
     chains: Chains,
+    count: usize,
     /// For each request the one that follows it.
     followers: Vec<Option<u32>>,
     thinks: Vec<Nanos>,
@@ -58,45 +73,46 @@ pub(in crate::workload) struct Chained {
 
 impl Chained {
     pub fn new(
-        requests: Arc<[NewRequest]>,
+        replayed: Arc<Replayed>,
         chains: Chains,
         duration: Option<Nanos>,
         seed: u64,
     ) -> Chained {
-        let mut followers = vec![None; requests.len()];
-        for (after, index) in chains.after[..requests.len()].iter().zip(0..) {
+        let count = replayed.count() as usize;
+        let mut followers = vec![None; count];
+        for (after, index) in chains.after[..count].iter().zip(0..) {
             if let Some(before) = after {
                 followers[*before as usize] = Some(index);
             }
         }
         // All at once, so that they do not depend on how fast anything is answered.
         let mut stream = RandomStream::new(seed, "think time");
-        let thinks = requests.iter().map(|_| chains.think.draw(&mut stream)).collect();
+        let thinks = (0..count).map(|_| chains.think.draw(&mut stream)).collect();
         let end = duration.unwrap_or(Nanos::MAX);
         let under_way = BTreeMap::new();
-        Chained { requests, chains, followers, thinks, under_way, next: 0, end }
+        Chained { replayed, chains, count, followers, thinks, under_way, next: 0, end }
     }
 
-    fn request(&mut self, index: usize) -> NewRequest {
-        let request = self.requests[index].clone();
+    fn request(&mut self, index: usize) -> Option<NewRequest> {
+        let request = self.replayed.kept(index)?;
         if let Some(follower) = self.followers[index] {
             self.under_way.insert(request.id, follower);
         }
-        request
+        Some(request)
     }
 }
 
 impl RequestSource for Chained {
     fn next_request(&mut self) -> Option<NewRequest> {
-        while self.next < self.requests.len() && !self.chains.is_first(self.next) {
+        while self.next < self.count && !self.chains.is_first(self.next) {
             self.next += 1;
         }
         let index = self.next;
-        if self.requests.get(index)?.arrived_at >= self.end {
+        if index >= self.count || self.replayed.kept(index)?.arrived_at >= self.end {
             return None;
         }
         self.next += 1;
-        Some(self.request(index))
+        self.request(index)
     }
 
     fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
@@ -105,6 +121,6 @@ impl RequestSource for Chained {
             return None;
         }
         let arrived_at = now + self.thinks[index];
-        Some(NewRequest { arrived_at, ..self.request(index) })
+        Some(NewRequest { arrived_at, ..self.request(index)? })
     }
 }

@@ -4,7 +4,7 @@ mod chains;
 mod chats;
 mod draws;
 
-pub(super) use chains::{Chained, Chains};
+pub(super) use chains::{Chained, Chains, Linked};
 pub(super) use chats::Chats;
 pub use draws::{Think, Turns};
 

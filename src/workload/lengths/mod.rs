@@ -150,6 +150,11 @@ pub trait LengthDistribution: Debug + Send + Sync {
     fn warnings(&self) -> &[String] {
         &[]
     }
+
+    /// Why lengths ended early, if a file that they are read from has gone or changed since.
+    fn failure(&self) -> Option<&str> {
+        None
+    }
 }
 
 impl Lengths {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::workload::fit::FitArgs;
-use crate::workload::traces::{Need, TraceFormat, TraceSettings};
+use crate::workload::traces::{TraceFormat, TraceSettings};
 
 /// Name, file it was fitted from, name and licence of the data.
 const SOURCES: [(&str, &str, &str, &str); 3] = [
@@ -108,9 +108,7 @@ fn closeness(expected: f64) -> f64 {
 fn draws_have_the_statistics_of_their_traces() {
     for (name, file, ..) in SOURCES {
         let Some(file) = trace(file) else { continue };
-        let settings = TraceSettings::new(&file, &TraceFormat::Auto);
-        let rows = settings.read(std::path::Path::new(""), Need::LENGTHS).unwrap().rows;
-        let measured: Vec<LengthPair> = rows.iter().map(|row| row.lengths).collect();
+        let measured = TraceSettings::new(&file, &TraceFormat::Auto).lengths().unwrap();
         let drawn = drawn(name);
         let prompt = |pair: &LengthPair| pair.prompt;
         let output = |pair: &LengthPair| pair.output;

@@ -9,7 +9,8 @@ use super::{LengthDistribution, LengthPair, LengthPairs, Lengths, trim};
 use crate::scenario::SettingError;
 use crate::sim::RandomStream;
 use crate::workload::checks;
-use crate::workload::traces::{Need, TraceSettings};
+use crate::workload::recording::{Convert, Recording};
+use crate::workload::traces::{Need, Row, TraceSettings};
 
 /// What happens when a workload asks for more lengths than a file has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +27,28 @@ pub enum OnEnd {
 /// The rows of a file, in order or shuffled by the seed.
 #[derive(Clone, Debug)]
 pub struct FromRows {
-    rows: Arc<[LengthPair]>,
+    rows: Arc<Recording<Trimmed>>,
+    longest: Option<u32>,
     shuffle: bool,
     on_end: OnEnd,
     warnings: Arc<[String]>,
+}
+
+/// Lengths of rows, scaled and cut.
+#[derive(Clone, Copy, Debug)]
+struct Trimmed {
+    prompt_scale: f64,
+    output_scale: f64,
+    max_total: Option<u32>,
+}
+
+impl Convert for Trimmed {
+    type Item = LengthPair;
+
+    fn convert(&mut self, row: Row) -> LengthPair {
+        let pair = row.lengths.scaled(self.prompt_scale, self.output_scale);
+        self.max_total.map_or(pair, |most| trim::in_proportion(pair, most))
+    }
 }
 
 /// Reads the file of [`Lengths::Trace`].
@@ -42,47 +61,60 @@ pub(super) fn read(settings: &Lengths, base_dir: &Path) -> Result<FromRows, Sett
     checks::scale("prompt_scale", *prompt_scale)?;
     checks::scale("output_scale", *output_scale)?;
     checks::max_total("max_total", *max_total)?;
-    let trace = TraceSettings::new(file, format).read(base_dir, Need::LENGTHS)?;
-    let trimmed = |pair: LengthPair| {
-        let pair = pair.scaled(*prompt_scale, *output_scale);
-        max_total.map_or(pair, |most| trim::in_proportion(pair, most))
-    };
-    let rows = trace.rows.iter().map(|row| trimmed(row.lengths)).collect();
-    let warnings = trace.warnings.into();
-    Ok(FromRows { rows, shuffle: *shuffle, on_end: *on_end, warnings })
+    let trimmed =
+        Trimmed { prompt_scale: *prompt_scale, output_scale: *output_scale, max_total: *max_total };
+    let file = TraceSettings::new(file, format).find(base_dir, Need::LENGTHS)?;
+    let mut longest = None;
+    // Any row can be the next of shuffled ones.
+    let (rows, reader) =
+        Recording::read(file, trimmed, *shuffle, |pair| longest = longest.max(Some(pair.total())))?;
+    let (rows, warnings) = (Arc::new(rows), reader.warnings().into());
+    Ok(FromRows { rows, longest, shuffle: *shuffle, on_end: *on_end, warnings })
 }
 
 impl LengthDistribution for FromRows {
     fn pairs(&self, seed: u64) -> LengthPairs {
         let rows = self.rows.clone();
         let passes = if self.on_end == OnEnd::Repeat { usize::MAX } else { 1 };
-        if !self.shuffle {
-            return Box::new((0..passes).flat_map(move |_| {
-                let rows = rows.clone();
-                (0..rows.len()).map(move |index| rows[index])
-            }));
-        }
         let mut stream = RandomStream::new(seed, "shuffle");
-        Box::new((0..passes).flat_map(move |_| {
-            let rows = rows.clone();
-            shuffled(rows.len(), &mut stream).into_iter().map(move |index| rows[index])
-        }))
+        match self.rows.kept() {
+            Some(kept) if self.shuffle => {
+                let count = kept.len();
+                Box::new((0..passes).flat_map(move |_| {
+                    let rows = rows.clone();
+                    let order = shuffled(count, &mut stream).into_iter();
+                    order.filter_map(move |index| rows.kept()?.get(index).copied())
+                }))
+            }
+            _ => {
+                let passes = (0..passes).map_while(move |_| match rows.failure() {
+                    None => Some(rows.items()),
+                    // A file that has gone would otherwise be tried for ever.
+                    Some(_) => None,
+                });
+                Box::new(passes.flatten())
+            }
+        }
     }
 
     fn max_total(&self) -> Option<u32> {
-        self.rows.iter().map(|pair| pair.total()).max()
+        self.longest
     }
 
     fn count(&self) -> Option<u64> {
-        (self.on_end == OnEnd::Stop).then_some(self.rows.len() as u64)
+        (self.on_end == OnEnd::Stop).then_some(self.rows.count())
     }
 
     fn rows_required(&self) -> Option<u64> {
-        (self.on_end == OnEnd::Error).then_some(self.rows.len() as u64)
+        (self.on_end == OnEnd::Error).then_some(self.rows.count())
     }
 
     fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    fn failure(&self) -> Option<&str> {
+        self.rows.failure()
     }
 }
 

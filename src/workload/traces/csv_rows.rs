@@ -1,13 +1,14 @@
 //! Rows of a CSV trace.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use csv::{StringRecord, Trim};
 
 use super::reader::TraceSettings;
 use super::rows::{ClassNames, Identity, Row};
-use super::text::Text;
-use super::{Need, TimeUnit, Trace, bad_cell, position};
+use super::text::{BUFFER, Bytes, Text};
+use super::{Need, TimeUnit, bad_cell, position};
 use crate::scenario::SettingError;
 use crate::workload::LengthPair;
 use crate::workload::checks::MAX_TOKENS;
@@ -15,63 +16,108 @@ use crate::workload::checks::MAX_TOKENS;
 /// Other values of a filtered column that a complaint shows.
 const SHOWN: usize = 8;
 
-/// Reads the rows, and says whether their times count from the first.
-///
-/// # Errors
-/// The header or a row that does not fit.
-pub(super) fn read(
-    settings: &TraceSettings<'_>,
-    text: &Text,
-    need: Need,
-) -> Result<(Trace, bool), SettingError> {
-    let mut csv = csv::ReaderBuilder::new().trim(Trim::All).from_reader(text.bytes());
-    let header = csv.headers().map_err(|e| text.complaint(&e))?.clone();
-    let columns = find_columns(settings, &header, need)?;
-    let mut rows = Vec::new();
-    let mut failed = 0_u64;
-    let mut others = BTreeSet::new();
-    let mut classes = ClassNames::default();
-    let mut record = StringRecord::new();
-    while csv.read_record(&mut record).map_err(|e| text.complaint(&e))? {
-        match columns.skipped(&record) {
-            None => {
-                let mut row = columns.row(&record, text)?;
-                if let Some(column) = &columns.class {
-                    row.class = classes.number(column.cell(&record), || text.place(row.at));
+/// The rows of a file, one at a time.
+pub(super) struct CsvRows {
+    csv: csv::Reader<Bytes>,
+    columns: Columns,
+    record: StringRecord,
+    classes: ClassNames,
+    /// Rows that are used, and those left out since they failed.
+    used: u64,
+    failed: u64,
+    /// Some values of a filtered column that are left out.
+    others: BTreeSet<String>,
+}
+
+impl CsvRows {
+    /// # Errors
+    /// The file cannot be read, or its header does not fit.
+    pub fn open(
+        settings: &TraceSettings,
+        text: &Text,
+        need: Need,
+    ) -> Result<CsvRows, SettingError> {
+        let mut csv = csv::ReaderBuilder::new();
+        let mut csv = csv.trim(Trim::Headers).buffer_capacity(BUFFER).from_reader(text.open()?);
+        let header = csv.headers().map_err(|e| text.complaint(&e))?.clone();
+        Ok(CsvRows {
+            csv,
+            columns: find_columns(settings, &header, need)?,
+            record: StringRecord::new(),
+            classes: ClassNames::default(),
+            used: 0,
+            failed: 0,
+            others: BTreeSet::new(),
+        })
+    }
+
+    /// Whether times count from the first one.
+    pub fn rebase(&self) -> bool {
+        self.columns.rebase
+    }
+
+    /// The next row that is not left out.
+    ///
+    /// # Errors
+    /// A row that does not fit.
+    pub fn next(&mut self, text: &Text) -> Result<Option<Row>, SettingError> {
+        let CsvRows { csv, columns, record, .. } = self;
+        while csv.read_record(record).map_err(|e| text.complaint(&e))? {
+            match columns.skipped(record) {
+                None => {
+                    let mut row = columns.row(record, text)?;
+                    if let Some(column) = &columns.class {
+                        row.class = self.classes.number(column.cell(record), row.at);
+                    }
+                    self.used += 1;
+                    return Ok(Some(row));
                 }
-                rows.push(row);
-            }
-            Some(Skipped::Failed) => failed += 1,
-            Some(Skipped::Other(value)) => {
-                if others.len() < SHOWN {
-                    others.insert(value);
+                Some(Skipped::Failed) => self.failed += 1,
+                Some(Skipped::Other(value)) => {
+                    if self.others.len() < SHOWN && !self.others.contains(value) {
+                        self.others.insert(value.to_owned());
+                    }
                 }
             }
         }
+        Ok(None)
     }
-    let file = settings.file.display();
-    if rows.is_empty() && (failed > 0 || !others.is_empty()) {
-        let mut error = SettingError::new(
-            "format",
-            format!("nothing left of {file}: {failed} failed requests, the others filtered out"),
-            "at least one row",
-        );
-        if let Some((column, _)) = &columns.only {
-            let others: Vec<String> = others.into_iter().collect();
+
+    /// Complains about `file`, which is read to its end, if every row was left out.
+    ///
+    /// # Errors
+    /// It has rows, and none is used.
+    pub fn check_any(&self, file: &Path) -> Result<(), SettingError> {
+        if self.used > 0 || (self.failed == 0 && self.others.is_empty()) {
+            return Ok(());
+        }
+        let (file, failed) = (file.display(), self.failed);
+        let found =
+            format!("nothing left of {file}: {failed} failed requests, the others filtered out");
+        let mut error = SettingError::new("format", found, "at least one row");
+        if let Some((column, _)) = &self.columns.only {
+            let others: Vec<&str> = self.others.iter().map(String::as_str).collect();
             error = error.help(format!("other values of {}: {}", column.name, others.join(", ")));
         }
-        return Err(error);
+        Err(error)
     }
-    let mut warnings = Vec::new();
-    if failed > 0 {
-        let all = failed + rows.len() as u64;
-        warnings.push(format!("{failed} of {all} requests in {file} failed and are left out"));
+
+    /// What the user should know of `file`, as far as it is read.
+    pub fn warnings(&self, file: &Path) -> Vec<String> {
+        let (failed, all) = (self.failed, self.failed + self.used);
+        let warning =
+            || format!("{failed} of {all} requests in {} failed and are left out", file.display());
+        (failed > 0).then(warning).into_iter().collect()
     }
-    Ok((Trace { rows, start: 0, classes: classes.done(), warnings }, columns.rebase))
+
+    /// Names of the classes so far.
+    pub fn classes(&self) -> &ClassNames {
+        &self.classes
+    }
 }
 
 fn find_columns(
-    settings: &TraceSettings<'_>,
+    settings: &TraceSettings,
     header: &StringRecord,
     need: Need,
 ) -> Result<Columns, SettingError> {
@@ -123,11 +169,11 @@ fn find_columns(
 }
 
 /// Why a row is left out.
-enum Skipped {
+enum Skipped<'a> {
     /// The request failed.
     Failed,
     /// It is not the one that the scenario asks for.
-    Other(String),
+    Other(&'a str),
 }
 
 /// A column that is there.
@@ -138,7 +184,8 @@ struct Column {
 
 impl Column {
     fn cell<'a>(&self, record: &'a StringRecord) -> &'a str {
-        record.get(self.index).unwrap_or("")
+        // The CSV reader's own trimming copies each row, which takes longer than all else.
+        record.get(self.index).unwrap_or("").trim()
     }
 }
 
@@ -203,11 +250,11 @@ impl Columns {
     }
 
     /// Whether the scenario or the format leaves the row out.
-    fn skipped(&self, record: &StringRecord) -> Option<Skipped> {
+    fn skipped<'a>(&self, record: &'a StringRecord) -> Option<Skipped<'a>> {
         if let Some((column, wanted)) = &self.only
             && column.cell(record) != wanted
         {
-            return Some(Skipped::Other(column.cell(record).to_owned()));
+            return Some(Skipped::Other(column.cell(record)));
         }
         let failed =
             self.failures.as_ref().is_some_and(|c| whole_number(c.cell(record)) == Some(0));

@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::rows::ClassNames;
-use super::text::Text;
-use super::{Need, TimeUnit, Trace, mooncake, share_gpt};
+use super::rows::{ClassNames, Row};
+use super::text::{Lines, Text};
+use super::{Need, TimeUnit, mooncake, share_gpt};
 use crate::scenario::SettingError;
 use crate::workload::checks::MAX_TOKENS;
 
@@ -20,39 +20,57 @@ pub(super) enum JsonFormat {
 /// # Errors
 /// The first line is no JSON object.
 pub(super) fn detect(text: &Text) -> Result<JsonFormat, SettingError> {
-    let Some((at, line)) = text.lines().next() else { return Ok(JsonFormat::ShareGpt) };
+    let mut lines = text.lines()?;
+    let Some((at, line)) = lines.next(text)? else { return Ok(JsonFormat::ShareGpt) };
     let object = Object::parse(at, line, text)?;
     let mooncake = ["input_length", "hash_ids"].iter().any(|key| object.value(key).is_some());
     Ok(if mooncake { JsonFormat::Mooncake } else { JsonFormat::ShareGpt })
 }
 
-/// Reads the rows.
-///
-/// # Errors
-/// The first line that is no JSON object, or that lacks a key or has nonsense in one.
-pub(super) fn read(
-    text: &Text,
+/// The rows of a file, one at a time.
+pub(super) struct JsonRows {
+    lines: Lines,
     format: JsonFormat,
     need: Need,
     tokens_per_hash: u32,
-) -> Result<Trace, SettingError> {
-    let mut rows = Vec::new();
-    let mut classes = ClassNames::default();
-    for (at, line) in text.lines() {
+    classes: ClassNames,
+}
+
+impl JsonRows {
+    /// # Errors
+    /// The file cannot be read.
+    pub fn open(
+        text: &Text,
+        format: JsonFormat,
+        need: Need,
+        tokens_per_hash: u32,
+    ) -> Result<JsonRows, SettingError> {
+        let lines = text.lines()?;
+        Ok(JsonRows { lines, format, need, tokens_per_hash, classes: ClassNames::default() })
+    }
+
+    /// # Errors
+    /// A line that is no JSON object, or that lacks a key or has nonsense in one.
+    pub fn next(&mut self, text: &Text) -> Result<Option<Row>, SettingError> {
+        let Some((at, line)) = self.lines.next(text)? else { return Ok(None) };
         let object = Object::parse(at, line, text)?;
-        let mut row = match format {
-            JsonFormat::Mooncake => mooncake::row(&object, need, tokens_per_hash)?,
-            JsonFormat::ShareGpt => share_gpt::row(&object, need)?,
+        let mut row = match self.format {
+            JsonFormat::Mooncake => mooncake::row(&object, self.need, self.tokens_per_hash)?,
+            JsonFormat::ShareGpt => share_gpt::row(&object, self.need)?,
         };
         row.at = at;
-        if need.replay() {
+        if self.need.replay() {
             row.id = object.whole(&["request_id"])?;
             row.priority = object.priority()?;
-            row.class = classes.number(object.class()?, || object.place());
+            row.class = self.classes.number(object.class()?, at);
         }
-        rows.push(row);
+        Ok(Some(row))
     }
-    Ok(Trace { rows, start: 0, classes: classes.done(), warnings: Vec::new() })
+
+    /// Names of the classes so far.
+    pub fn classes(&self) -> &ClassNames {
+        &self.classes
+    }
 }
 
 /// One line.

@@ -1,12 +1,14 @@
 //! Trace formats, one per file. To add a CSV format: a file that maps its columns to a `ColumnMap`,
 //! a variant of [`TraceFormat`], and its line in `TraceFormat::column_map`. To add a format of JSON
 //! objects: a file that makes a row of one, a variant, and its lines in `TraceFormat::json` and in
-//! `jsonl::read`.
+//! `JsonRows::next`.
 
 mod azure;
 mod burst_gpt;
+mod clock;
 mod csv_rows;
 mod datetime;
+mod ids;
 mod jsonl;
 mod lengths_only;
 mod mooncake;
@@ -18,10 +20,12 @@ mod text;
 mod time_unit;
 mod vidur;
 
+pub(crate) use clock::Clock;
 pub(crate) use prefixes::join_prefixes;
-pub(crate) use reader::TraceSettings;
-pub(crate) use rows::{ClassName, Identity, Need, Row, Trace};
+pub(crate) use reader::{TraceFile, TraceReader, TraceSettings};
+pub(crate) use rows::{ClassName, Identity, Need, Row};
 pub(crate) use share_gpt::Histories;
+pub(crate) use text::Stamp;
 pub use time_unit::TimeUnit;
 
 use csv::StringRecord;
@@ -124,12 +128,12 @@ impl TraceFormat {
     /// The format of JSON objects to read this text in; `None` if it is to be read as CSV.
     ///
     /// # Errors
-    /// `Auto`, and the first line is no JSON object.
+    /// `Auto`, and the file cannot be read or its first line is no JSON object.
     fn json(&self, text: &Text) -> Result<Option<JsonFormat>, SettingError> {
         Ok(match self {
             TraceFormat::Mooncake => Some(JsonFormat::Mooncake),
             TraceFormat::ShareGpt => Some(JsonFormat::ShareGpt),
-            TraceFormat::Auto if text.is_json() => Some(jsonl::detect(text)?),
+            TraceFormat::Auto if text.is_json()? => Some(jsonl::detect(text)?),
             _ => None,
         })
     }

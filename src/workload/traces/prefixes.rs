@@ -6,33 +6,33 @@ use std::sync::Arc;
 
 use super::jsonl::Object;
 use super::mooncake;
-use super::rows::{Identity, Trace};
+use super::rows::{Identity, Row};
 use super::text::Text;
 use crate::kv::Content;
 use crate::scenario::SettingError;
 
 /// Reads JSON objects, one a line, with `request_id`, `hash_ids` and perhaps `input_length`, and
-/// joins them to the rows of `trace`: by id, or by the row's number from 0 if the trace has none.
+/// joins them to the rows of a trace: by id, or by the row's number from 0 if the trace has none.
 /// Rows that the file does not name are like no other.
 ///
 /// # Errors
 /// A line that makes no sense, whose request the trace does not have, that names a request again,
 /// or whose `input_length` is not the request's prompt length. The path is relative to `prefixes`.
 pub(crate) fn join_prefixes(
-    trace: &mut Trace,
+    rows: &mut [Row],
     file: &Path,
     base_dir: &Path,
     tokens_per_hash: u32,
 ) -> Result<(), SettingError> {
-    let text = Text::load(file, base_dir)?;
-    let places: BTreeMap<u64, usize> = trace
-        .rows
+    let text = Text::find(file, base_dir)?;
+    let places: BTreeMap<u64, usize> = rows
         .iter()
         .enumerate()
         .map(|(index, row)| (row.id.unwrap_or(index as u64), index))
         .collect();
-    let mut named = vec![false; trace.rows.len()];
-    for (at, line) in text.lines() {
+    let mut named = vec![false; rows.len()];
+    let mut lines = text.lines()?;
+    while let Some((at, line)) = lines.next(&text)? {
         let object = Object::parse(at, line, &text)?;
         let id = object
             .whole(&["request_id"])?
@@ -43,7 +43,7 @@ pub(crate) fn join_prefixes(
         if std::mem::replace(&mut named[index], true) {
             return Err(object.refuse("request_id", "each request once"));
         }
-        let row = &mut trace.rows[index];
+        let row = &mut rows[index];
         let prompt = row.lengths.prompt;
         if object.tokens(&["input_length"])?.is_some_and(|length| length != prompt) {
             let expected = format!("{prompt}, the prompt of request {id} in the trace");

@@ -1,14 +1,12 @@
-//! What a trace holds once it is read.
+//! What is read from a trace, row by row.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::share_gpt::Turn;
+use super::text::Text;
 use crate::kv::Content;
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
-use crate::workload::ticks::Ticks;
-use crate::workload::{LengthPair, checks};
+use crate::workload::LengthPair;
 
 /// What a reader must find. A replay needs both, and only a replay keeps ids, priorities, classes and
 /// what prompts have in common.
@@ -34,13 +32,13 @@ pub(crate) struct Row {
     /// Where it starts in the text, in bytes.
     pub at: u64,
     pub id: Option<u64>,
-    /// Nanoseconds on the file's own clock.
+    /// Nanoseconds: on the file's own clock while a row is read, then from the trace's start.
     pub time: i64,
     /// The time as it is written, in the file's unit; 0 for dates.
     pub written: f64,
     pub lengths: LengthPair,
     pub priority: i32,
-    /// Index of the name of its class in [`Trace::classes`].
+    /// Index of the name of its class among those of the trace.
     pub class: u32,
     pub identity: Identity,
 }
@@ -58,25 +56,31 @@ pub(crate) struct ClassName {
 #[derive(Debug, Default)]
 pub(super) struct ClassNames {
     numbers: BTreeMap<String, u32>,
-    names: Vec<ClassName>,
+    /// Each name, and the byte at which the first row with it starts.
+    names: Vec<(String, u64)>,
 }
 
 impl ClassNames {
-    /// The number of a class that a row names.
-    pub fn number(&mut self, name: &str, place: impl FnOnce() -> String) -> u32 {
+    /// The number of a class that the row at a byte names.
+    pub fn number(&mut self, name: &str, at: u64) -> u32 {
         if let Some(&number) = self.numbers.get(name) {
             return number;
         }
         let number = self.names.len() as u32;
         self.numbers.insert(name.to_owned(), number);
-        self.names.push(ClassName { name: name.to_owned(), place: place() });
+        self.names.push((name.to_owned(), at));
         number
     }
 
-    /// All names; none if no row names any.
-    pub fn done(self) -> Vec<ClassName> {
-        let any = self.names.iter().any(|class| !class.name.is_empty());
-        if any { self.names } else { Vec::new() }
+    /// All names in `text`; none if no row names any.
+    pub fn named(&self, text: &Text) -> Vec<ClassName> {
+        if self.names.iter().all(|(name, _)| name.is_empty()) {
+            return Vec::new();
+        }
+        let at: Vec<u64> = self.names.iter().map(|&(_, at)| at).collect();
+        let places = text.places(&at).into_iter();
+        let named = self.names.iter().zip(places);
+        named.map(|((name, _), place)| ClassName { name: name.clone(), place }).collect()
     }
 }
 
@@ -88,47 +92,5 @@ pub(crate) enum Identity {
     /// Spans that the file names.
     Named(Arc<Content>),
     /// A turn of a conversation: the prompt begins with the turns before it and their answers.
-    Turn(Turn),
-}
-
-/// The rows of a trace, at least one, in order of time where times were asked for.
-#[derive(Clone, Debug)]
-pub(crate) struct Trace {
-    pub rows: Vec<Row>,
-    /// The time on the file's clock that is time 0 of the simulation.
-    pub start: i64,
-    /// Names of the classes of its rows, in the order in which they come; none if the file has none.
-    pub classes: Vec<ClassName>,
-    /// What the user should know of it.
-    pub warnings: Vec<String>,
-}
-
-impl Trace {
-    /// Arrival times, each multiplied by `scale`.
-    ///
-    /// # Errors
-    /// The scale makes no sense, or makes the trace longer than any run.
-    pub fn times(&self, scale: f64) -> Result<impl Iterator<Item = Nanos>, SettingError> {
-        checks::scale("time_scale", scale)?;
-        let start = self.start;
-        let last = self.rows.last().map_or(0.0, |row| (row.time - start) as f64 / 1e9);
-        if last * scale > checks::MAX_SECONDS {
-            return Err(SettingError::new(
-                "time_scale",
-                format!("{scale} for a trace of {last} s"),
-                "arrivals within 1e9 seconds",
-            ));
-        }
-        let mut ticks = Ticks::default();
-        Ok(self.rows.iter().map(move |row| {
-            let nanos = row.time - start;
-            // A scale of 1 leaves even those times alone that a float cannot hold.
-            let nanos = if scale == 1.0 {
-                Nanos(nanos as u64)
-            } else {
-                Nanos((nanos as f64 * scale).round_ties_even() as u64)
-            };
-            ticks.next(row.written, nanos)
-        }))
-    }
+    Turn(Box<Turn>),
 }

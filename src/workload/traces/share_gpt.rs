@@ -75,7 +75,8 @@ pub(super) fn row(object: &Object<'_>, need: Need) -> Result<Row, SettingError> 
             Some(Value::Number(number)) => number.to_string().into(),
             _ => return Err(object.refuse(key, "a text or a number")),
         };
-        row.identity = Identity::Turn(Turn { conversation, number, added: added.unwrap_or(0) });
+        let turn = Turn { conversation, number, added: added.unwrap_or(0) };
+        row.identity = Identity::Turn(Box::new(turn));
     } else if number.is_some() {
         return Err(object.lacks(&CONVERSATION, "the conversation, as there is a `turn`,"));
     }
@@ -84,14 +85,20 @@ pub(super) fn row(object: &Object<'_>, need: Need) -> Result<Row, SettingError> 
 
 /// Finds out, in the order of the rows, what each turn adds to its conversation and how long its
 /// whole prompt is.
-///
-/// # Errors
-/// A prompt that is no longer than the conversation before it, or turns out of order.
-pub(super) fn join_turns(rows: &mut [Row], text: &Text) -> Result<(), SettingError> {
-    let mut before: BTreeMap<Arc<str>, (u32, Option<u64>)> = BTreeMap::new();
-    for row in rows {
-        let Identity::Turn(turn) = &mut row.identity else { continue };
-        let (history, last) = before.entry(turn.conversation.clone()).or_insert((0, None));
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    /// Length of each conversation so far, and the number of its last turn.
+    before: BTreeMap<Arc<str>, (u32, Option<u64>)>,
+}
+
+impl Joined {
+    /// Joins the next row, which starts at its place in `text`.
+    ///
+    /// # Errors
+    /// A prompt that is no longer than the conversation before it, or turns out of order.
+    pub fn join(&mut self, row: &mut Row, text: &Text) -> Result<(), SettingError> {
+        let Identity::Turn(turn) = &mut row.identity else { return Ok(()) };
+        let (history, last) = self.before.entry(turn.conversation.clone()).or_insert((0, None));
         if let (Some(last), Some(number)) = (*last, turn.number)
             && last.checked_add(1) != Some(number)
         {
@@ -132,12 +139,12 @@ pub(super) fn join_turns(rows: &mut [Row], text: &Text) -> Result<(), SettingErr
         }
         *history = row.lengths.prompt + row.lengths.output;
         *last = turn.number.or(*last);
+        Ok(())
     }
-    Ok(())
 }
 
 /// The texts of conversations, turn by turn.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Histories {
     spans: BTreeMap<Arc<str>, Vec<Span>>,
     next: u64,

@@ -1,96 +1,245 @@
-//! The text of a trace file, and where in it something stands.
+//! The text of a trace file, which is read from its start as often as it is asked for, and where in
+//! it something stands.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use csv::ErrorKind;
 use flate2::read::MultiGzDecoder;
 
 use crate::scenario::SettingError;
 
-/// A file in memory, unpacked. Line numbers are counted when something is wrong: those of the
-/// CSV reader are too small after empty lines.
-pub(super) struct Text {
-    name: String,
-    bytes: Vec<u8>,
+/// Bytes that are read at a time.
+pub(super) const BUFFER: usize = 1 << 16;
+
+/// A byte order mark would be part of the first column's name.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Length and time of change of a file, by which it is known again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp(u64, Option<SystemTime>);
+
+impl Stamp {
+    fn new(about: &Metadata) -> Stamp {
+        Stamp(about.len(), about.modified().ok())
+    }
+
+    /// `None` if there is no such file.
+    pub fn of(path: &Path) -> Option<Stamp> {
+        Some(Stamp::new(&std::fs::metadata(path).ok()?))
+    }
 }
 
+/// A file that is there, unpacked on the fly. Nothing of it is kept. Line numbers are counted when
+/// something is wrong: those of the CSV reader are too small after empty lines.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    name: String,
+    path: PathBuf,
+    /// As it was at first.
+    stamp: Option<Stamp>,
+    /// The whole of what can be read only once, such as a pipe.
+    piped: Option<Arc<[u8]>>,
+}
+
+/// The bytes of a text.
+pub(super) type Bytes = Box<dyn Read + Send>;
+
 impl Text {
-    /// Reads a file, through gzip if its name ends in `.gz`.
+    /// A file, which is unpacked if its name ends in `.gz`.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn load(file: &Path, base_dir: &Path) -> Result<Text, SettingError> {
-        let path = base_dir.join(file);
-        let unreadable = |what: String| {
-            SettingError::new("file", format!("{}: {what}", path.display()), "a readable file")
-                .help("paths are relative to the scenario")
-        };
-        if path.is_dir() {
-            return Err(unreadable("a directory".to_owned()));
+    pub fn find(file: &Path, base_dir: &Path) -> Result<Text, SettingError> {
+        let (name, path) = (file.display().to_string(), base_dir.join(file));
+        let mut text = Text { name, path, stamp: None, piped: None };
+        if text.path.is_dir() {
+            return Err(text.unreadable("a directory"));
         }
-        let mut bytes = Vec::new();
-        let zipped = path.extension().is_some_and(|extension| extension == "gz");
-        File::open(&path)
-            .and_then(|mut file| match zipped {
-                true => MultiGzDecoder::new(file).read_to_end(&mut bytes),
-                false => file.read_to_end(&mut bytes),
-            })
-            .map_err(|error| unreadable(error.to_string()))?;
-        // A byte order mark would be part of the first column's name.
-        if bytes.starts_with(b"\xef\xbb\xbf") {
-            bytes.drain(..3);
+        let found = File::open(&text.path).and_then(|mut file| {
+            let about = file.metadata()?;
+            if about.is_file() {
+                text.stamp = Some(Stamp::new(&about));
+            } else {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes)?;
+                text.piped = Some(bytes.into());
+            }
+            Ok(())
+        });
+        match found {
+            Ok(()) => Ok(text),
+            Err(error) => Err(text.unreadable(error)),
         }
-        Ok(Text { name: file.display().to_string(), bytes })
     }
 
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The complaint that it cannot be read, and why.
+    pub fn unreadable(&self, why: impl std::fmt::Display) -> SettingError {
+        SettingError::new("file", format!("{}: {why}", self.path.display()), "a readable file")
+            .help("paths are relative to the scenario")
+    }
+
+    /// Whether all rows must be kept, since they cannot be read again.
+    pub fn is_piped(&self) -> bool {
+        self.piped.is_some()
+    }
+
+    /// Complains if the file is no longer the one that was found at first.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_unchanged(&self) -> Result<(), SettingError> {
+        match Stamp::of(&self.path) {
+            _ if self.is_piped() => Ok(()),
+            None => Err(self.unreadable("gone since it was checked")),
+            now if now == self.stamp => Ok(()),
+            Some(_) => Err(SettingError::new(
+                "file",
+                format!("{}, which has changed since it was checked", self.path.display()),
+                "the same file until the end of the run",
+            )),
+        }
+    }
+
+    /// All bytes from the start on, without a byte order mark.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no longer the one that was found at first.
+    pub fn open(&self) -> Result<Bytes, SettingError> {
+        self.check_unchanged()?;
+        self.bytes().map_err(|error| self.unreadable(error))
+    }
+
+    fn bytes(&self) -> io::Result<Bytes> {
+        let packed: Bytes = match &self.piped {
+            Some(bytes) => Box::new(Cursor::new(bytes.clone())),
+            None => Box::new(File::open(&self.path)?),
+        };
+        let zipped = self.path.extension().is_some_and(|extension| extension == "gz");
+        let mut bytes: Bytes = match zipped {
+            true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, packed))),
+            false => packed,
+        };
+        let mut start = Vec::new();
+        bytes.by_ref().take(BYTE_ORDER_MARK.len() as u64).read_to_end(&mut start)?;
+        if start == BYTE_ORDER_MARK {
+            start.clear();
+        }
+        Ok(Box::new(Cursor::new(start).chain(bytes)))
     }
 
     /// Whether it looks like JSON Lines: it begins with an object.
-    pub fn is_json(&self) -> bool {
-        self.bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{')
+    ///
+    /// # Errors
+    /// As [`Text::open`].
+    pub fn is_json(&self) -> Result<bool, SettingError> {
+        for byte in BufReader::new(self.open()?).bytes() {
+            let byte = byte.map_err(|error| self.unreadable(error))?;
+            if !byte.is_ascii_whitespace() {
+                return Ok(byte == b'{');
+            }
+        }
+        Ok(false)
     }
 
-    /// The lines that are not empty, each with the byte at which it starts.
-    pub fn lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let mut at = 0;
-        self.bytes.split(|&byte| byte == b'\n').filter_map(move |line| {
-            let start = at;
-            at += line.len() as u64 + 1;
-            let trimmed = line.trim_ascii();
-            (!trimmed.is_empty()).then_some((start, trimmed))
-        })
+    /// The lines that are not empty.
+    ///
+    /// # Errors
+    /// As [`Text::open`].
+    pub fn lines(&self) -> Result<Lines, SettingError> {
+        let reader = BufReader::with_capacity(BUFFER, self.open()?);
+        Ok(Lines { reader, line: Vec::new(), next: 0 })
     }
 
     /// `requests.csv:17`: the line of the first text at or after a byte, from 1.
     pub fn place(&self, at: u64) -> String {
-        let at = (at as usize).min(self.bytes.len());
-        let empty = self.bytes[at..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        let line = 1 + self.bytes[..at + empty].iter().filter(|&&b| b == b'\n').count();
-        format!("{}:{line}", self.name)
+        self.places(&[at]).pop().unwrap_or_else(|| self.name.clone())
+    }
+
+    /// The same of several bytes in rising order.
+    pub fn places(&self, at: &[u64]) -> Vec<String> {
+        // If the file has gone since, only its name is left to say.
+        let lines = self.lines_of(at).unwrap_or_default().into_iter().map(Some);
+        let all = lines.chain(std::iter::repeat(None)).take(at.len());
+        all.map(|line| match line {
+            Some(line) => format!("{}:{line}", self.name),
+            None => self.name.clone(),
+        })
+        .collect()
+    }
+
+    /// Reads the file up to there once more, to count the lines: places are hardly ever asked for,
+    /// and remembering where lines start would cost memory.
+    fn lines_of(&self, at: &[u64]) -> io::Result<Vec<u64>> {
+        let mut lines = Vec::new();
+        let mut line = 1;
+        for (byte, here) in BufReader::with_capacity(BUFFER, self.bytes()?).bytes().zip(0..) {
+            let byte = byte?;
+            if !matches!(byte, b'\r' | b'\n') {
+                while at.get(lines.len()).is_some_and(|&at| at <= here) {
+                    lines.push(line);
+                }
+            }
+            if lines.len() == at.len() {
+                break;
+            }
+            line += u64::from(byte == b'\n');
+        }
+        lines.resize(at.len(), line);
+        Ok(lines)
     }
 
     /// What the CSV reader found, with file and line.
     pub fn complaint(&self, error: &csv::Error) -> SettingError {
-        let place = match error.position() {
+        let place = || match error.position() {
             Some(position) => self.place(position.byte()),
             None => self.name.clone(),
         };
         match error.kind() {
+            ErrorKind::Io(error) => self.unreadable(error),
             ErrorKind::UnequalLengths { expected_len, len, .. } => SettingError::new(
                 "file",
-                format!("{len} fields at {place}"),
+                format!("{len} fields at {}", place()),
                 format!("{expected_len} fields, as in the header"),
             ),
             ErrorKind::Utf8 { err, .. } => SettingError::new(
                 "file",
-                format!("bytes that are no UTF-8 in field {} at {place}", err.field() + 1),
+                format!("bytes that are no UTF-8 in field {} at {}", err.field() + 1, place()),
                 "UTF-8 text",
             ),
-            _ => SettingError::new("file", format!("{place}: {error}"), "a readable CSV file"),
+            _ => SettingError::new("file", format!("{}: {error}", place()), "a readable CSV file"),
+        }
+    }
+}
+
+/// The lines of a text that are not empty, one at a time.
+pub(super) struct Lines {
+    reader: BufReader<Bytes>,
+    line: Vec<u8>,
+    next: u64,
+}
+
+impl Lines {
+    /// The next line without spaces around it, and the byte at which it starts.
+    ///
+    /// # Errors
+    /// `text`, whose lines these are, cannot be read any further.
+    pub fn next(&mut self, text: &Text) -> Result<Option<(u64, &[u8])>, SettingError> {
+        loop {
+            self.line.clear();
+            let read = self.reader.read_until(b'\n', &mut self.line);
+            let read = read.map_err(|error| text.unreadable(error))?;
+            let at = self.next;
+            self.next += read as u64;
+            if read == 0 {
+                return Ok(None);
+            }
+            if !self.line.trim_ascii().is_empty() {
+                return Ok(Some((at, self.line.trim_ascii())));
+            }
         }
     }
 }
