@@ -130,6 +130,7 @@ awk -F, -v ratio="$ratio" '
     function reached(name, quantity) {
         if (quantity == "ratio") return ratio
         if (quantity == "peak_of_1m") return peak["closed_qps8_1m"] > 0 ? peak[name] / peak["closed_qps8_1m"] : ""
+        if (quantity == "cost_of_16") return cpu["replicas_16_1m"] > 0 ? cpu[name] / cpu["replicas_16_1m"] : ""
         if (quantity == "cpu_ms") return 1000 * cpu[name]
         if (quantity == "cpu_s") return cpu[name]
         if (quantity == "peak_mib") return peak[name]

@@ -177,6 +177,8 @@ pub struct StageOf(pub Entity);
 pub struct Stage {
     /// Position in the pipeline, from 0.
     pub index: u32,
+    /// Number among the stages of the cluster, from 0.
+    pub number: u32,
     /// Number of stages of the pipeline.
     pub count: u32,
     /// Index of its replica's pool.
@@ -192,8 +194,6 @@ pub struct Stage {
 pub struct StageQueue {
     /// The batch that runs.
     pub(crate) current: Option<Entity>,
-    /// Number of launches so far; an event that ends an earlier one is stale.
-    pub(crate) launches: u32,
     /// Batches that wait for the stage.
     pub(crate) fifo: VecDeque<Entity>,
     /// When the last batch left it.

@@ -2,17 +2,23 @@
 
 use std::io::{self, Write};
 
-use super::decimal::{push_integer, push_ratio, push_seconds};
+use super::decimal::{Short, integer, ratio, seconds};
 use crate::sim::Nanos;
 
 /// Bytes gathered before they are written.
 const PIECE: usize = 256 * 1024;
 
+/// Room beyond them, for the rest of a row. It grows if texts are longer.
+const MORE: usize = 4096;
+
 /// Writes rows of fields. The first I/O error is kept and ends the writing; [`Rows::finish`]
 /// returns it.
 #[derive(Debug)]
 pub struct Rows<W> {
+    /// What is to be written, and room for more.
     buffer: Vec<u8>,
+    /// So much of it is written to.
+    filled: usize,
     out: W,
     error: Option<io::Error>,
 }
@@ -24,73 +30,93 @@ pub struct Cell(usize);
 impl<W: Write> Rows<W> {
     /// Starts a file with its header (without line end).
     pub fn new(out: W, header: &str) -> Rows<W> {
-        let mut buffer = Vec::with_capacity(PIECE + 4096);
-        buffer.extend_from_slice(header.as_bytes());
-        buffer.push(b'\n');
-        Rows { buffer, out, error: None }
+        let mut rows = Rows { buffer: vec![0; PIECE + MORE], filled: 0, out, error: None };
+        rows.more_columns(header);
+        rows
     }
 
     /// Adds columns to the header, before the first row.
     pub fn more_columns(&mut self, header: &str) {
-        self.buffer.pop();
-        self.buffer.push(b',');
-        self.buffer.extend_from_slice(header.as_bytes());
-        self.buffer.push(b'\n');
+        if let Some(end) = self.filled.checked_sub(1) {
+            self.buffer[end] = b',';
+        }
+        self.text(header);
+        self.buffer[self.filled - 1] = b'\n';
     }
 
     /// A whole number.
     pub fn integer(&mut self, value: impl itoa::Integer) {
-        push_integer(&mut self.buffer, value);
-        self.buffer.push(b',');
+        self.cell(&integer(value));
     }
 
     /// A time in seconds, exactly; an empty cell if there is none.
     pub fn time(&mut self, value: impl Into<Option<Nanos>>) {
-        if let Some(Nanos(nanos)) = value.into() {
-            push_seconds(&mut self.buffer, nanos);
-        }
-        self.buffer.push(b',');
+        self.cell(&value.into().map_or(Short::NONE, |Nanos(nanos)| seconds(nanos)));
     }
 
     /// A float, as short as it reads back the same; an empty cell if there is none.
     pub fn ratio(&mut self, value: impl Into<Option<f64>>) {
-        if let Some(value) = value.into() {
-            push_ratio(&mut self.buffer, value);
-        }
-        self.buffer.push(b',');
+        self.cell(&value.into().map_or(Short::NONE, ratio));
+    }
+
+    fn cell(&mut self, text: &Short) {
+        let bytes = match text.write_cell(&mut self.buffer[self.filled..]) {
+            Some(bytes) => bytes,
+            None => {
+                self.make_room(0);
+                text.write_cell(&mut self.buffer[self.filled..]).unwrap_or(0)
+            }
+        };
+        self.filled += bytes;
+    }
+
+    /// Makes room for so many bytes and some cells.
+    #[cold]
+    fn make_room(&mut self, bytes: usize) {
+        self.buffer.resize(self.filled + bytes + MORE, 0);
     }
 
     /// Where the next cell begins.
     pub fn here(&self) -> Cell {
-        Cell(self.buffer.len())
+        Cell(self.filled)
     }
 
     /// The cells from `from` to `to` of this row once more: copying is cheaper than formatting.
     pub fn again(&mut self, from: Cell, to: Cell) {
-        self.buffer.extend_from_within(from.0..to.0);
+        let length = to.0 - from.0;
+        if self.buffer.len() - self.filled < length {
+            self.make_room(length);
+        }
+        self.buffer.copy_within(from.0..to.0, self.filled);
+        self.filled += length;
     }
 
     /// Text that needs no quotes, or has them ([`quoted`]).
     pub fn text(&mut self, text: &str) {
-        self.buffer.extend_from_slice(text.as_bytes());
-        self.buffer.push(b',');
+        let length = text.len();
+        if self.buffer.len() - self.filled <= length {
+            self.make_room(length);
+        }
+        self.buffer[self.filled..self.filled + length].copy_from_slice(text.as_bytes());
+        self.buffer[self.filled + length] = b',';
+        self.filled += length + 1;
     }
 
     /// Ends the row that the last fields made.
     pub fn end_row(&mut self) {
-        if let Some(last) = self.buffer.last_mut() {
-            *last = b'\n';
+        if let Some(last) = self.filled.checked_sub(1) {
+            self.buffer[last] = b'\n';
         }
-        if self.buffer.len() >= PIECE {
+        if self.filled >= PIECE {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
         if self.error.is_none() {
-            self.error = self.out.write_all(&self.buffer).err();
+            self.error = self.out.write_all(&self.buffer[..self.filled]).err();
         }
-        self.buffer.clear();
+        self.filled = 0;
     }
 
     /// Writes what is left; returns the first error there was.
@@ -143,6 +169,25 @@ mod tests {
         rows.end_row();
         let bytes = rows.finish().unwrap();
         assert_eq!(String::from_utf8(bytes).unwrap(), "a,b,c,d\n7,,0.5,\"x, \"\"y\"\"\"\n");
+    }
+
+    #[test]
+    fn long_texts_and_cells_behind_them_find_room() {
+        let mut rows = Rows::new(Vec::new(), "a,b,c,d");
+        let long = "x".repeat(PIECE + 2 * MORE - 20);
+        for text in [&long, &long[..PIECE + MORE - 8], &long[..PIECE + MORE - 9], "short"] {
+            let start = rows.here();
+            rows.text(text);
+            rows.integer(1_234_567_890_u64);
+            rows.again(start, rows.here());
+            rows.end_row();
+        }
+        let text = String::from_utf8(rows.finish().unwrap()).unwrap();
+        let lengths: Vec<usize> = text.lines().map(str::len).collect();
+        let row = |length: usize| 2 * (length + 1 + 10 + 1) - 1;
+        let rows = [long.len(), PIECE + MORE - 8, PIECE + MORE - 9, 5].map(row);
+        assert_eq!(lengths, [&[7], &rows[..]].concat());
+        assert!(text.ends_with("short,1234567890,short,1234567890\n"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::metrics::names::Metric;
 use crate::metrics::unit::Unit;
 use crate::metrics::{ExperimentResult, VariantResult, names};
 
-use super::decimal::{push_integer, push_ratio};
+use super::decimal::{integer, ratio};
 
 /// File name of the table of runs.
 pub const SEEDS: &str = "seeds.csv";
@@ -106,9 +106,9 @@ fn cell(unit: Unit, value: Option<f64>) -> String {
     let mut text = Vec::new();
     match value {
         Some(count) if unit == Unit::Count && count.fract() == 0.0 && count.abs() < 1e15 => {
-            push_integer(&mut text, count as i64);
+            text.extend_from_slice(integer(count as i64).as_bytes());
         }
-        Some(value) => push_ratio(&mut text, value),
+        Some(value) => text.extend_from_slice(ratio(value).as_bytes()),
         None => {}
     }
     String::from_utf8(text).unwrap_or_default()

@@ -9,7 +9,7 @@ use crate::cluster::{Replica, StageQueue, Stages};
 use crate::kv::{BlockQuery, BlockRows};
 use crate::metrics::RequestStatus;
 use crate::request::{RequestQuery, Sequence};
-use crate::sim::{Control, Event, Instant, Ready, depart, receive, send};
+use crate::sim::{Control, Instant, Ready, depart, receive, send};
 
 /// All that planning reads and writes, the policies themselves aside.
 #[derive(SystemParam)]
@@ -103,7 +103,7 @@ pub(crate) fn plan<P: Policy>(
                 && replica.wake.is_none_or(|earlier| time < earlier)
             {
                 replica.wake = Some(time);
-                agenda.push(time, Event::Wake(entity));
+                agenda.push_wake(time, entity);
             }
             if planned > 0 {
                 let mut batch = floor.batches.get_mut(slot)?;

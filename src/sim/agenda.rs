@@ -10,9 +10,8 @@ use super::Nanos;
 /// Something that will happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The batch that runs on this stage ends, unless its run was cut off since: the number is
-    /// that of the stage's launch.
-    StageEnd(Entity, u32),
+    /// The batch that runs on this stage ends.
+    StageEnd(Entity),
     /// A policy asked to be called for this replica.
     Wake(Entity),
     /// The KV content of the request with this id has come from one replica to another.
@@ -22,6 +21,7 @@ pub(crate) enum Event {
 /// What the queue holds of an event: little, since a heap moves its entries again and again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Entry {
+    /// The stage, and its number in the cluster.
     StageEnd(Entity, u32),
     Wake(Entity),
     /// Where from and to, and what, is in `Agenda::deliveries`.
@@ -37,6 +37,9 @@ pub(crate) struct Agenda {
     again: bool,
     heap: BinaryHeap<Reverse<(Nanos, u64, Entry)>>,
     pushed: u64,
+    /// By the number of a stage: that of the push of its next end. Those that were pushed before and are
+    /// still in the queue do not count: a run was cut off since.
+    ends: Vec<u64>,
     /// By the number of the push.
     deliveries: BTreeMap<u64, (Entity, Entity, u64)>,
 }
@@ -55,7 +58,7 @@ impl Agenda {
     }
 
     /// Whether an event is due now.
-    pub fn is_due(&self) -> bool {
+    pub fn is_due(&mut self) -> bool {
         self.next_time().is_some_and(|time| time <= self.now)
     }
 
@@ -65,44 +68,54 @@ impl Agenda {
         if self.again { self.now + Nanos(1) } else { self.now }
     }
 
-    pub fn push(&mut self, at: Nanos, event: Event) {
-        let entry = match event {
-            Event::StageEnd(stage, launch) => Entry::StageEnd(stage, launch),
-            Event::Wake(replica) => Entry::Wake(replica),
-            Event::Delivered(from, to, id) => {
-                self.deliveries.insert(self.pushed, (from, to, id));
-                Entry::Delivered
-            }
-        };
+    /// The batch that runs on a stage with this number in the cluster ends at that time, and not when it
+    /// would have ended before.
+    pub fn push_stage_end(&mut self, at: Nanos, (stage, number): (Entity, u32)) {
+        let number = number as usize;
+        if self.ends.len() <= number {
+            self.ends.resize(number + 1, 0);
+        }
+        self.ends[number] = self.pushed;
+        self.push(at, Entry::StageEnd(stage, number as u32));
+    }
+
+    /// A policy asked to be called for this replica at that time.
+    pub fn push_wake(&mut self, at: Nanos, replica: Entity) {
+        self.push(at, Entry::Wake(replica));
+    }
+
+    /// The KV content of the request with this id comes from one replica to another at that time.
+    pub fn push_delivery(&mut self, at: Nanos, (from, to, id): (Entity, Entity, u64)) {
+        self.deliveries.insert(self.pushed, (from, to, id));
+        self.push(at, Entry::Delivered);
+    }
+
+    fn push(&mut self, at: Nanos, entry: Entry) {
         self.heap.push(Reverse((at, self.pushed, entry)));
         self.pushed += 1;
     }
 
-    pub fn next_time(&self) -> Option<Nanos> {
-        self.heap.peek().map(|Reverse((at, _, _))| *at)
-    }
-
-    /// The stage that ends next, and the number of its launch, if that is the next event.
-    pub fn next_stage_end(&self) -> Option<(Entity, u32)> {
-        match self.heap.peek() {
-            Some(&Reverse((_, _, Entry::StageEnd(stage, launch)))) => Some((stage, launch)),
-            _ => None,
+    /// When the next event is.
+    pub fn next_time(&mut self) -> Option<Nanos> {
+        loop {
+            let &Reverse((at, number, entry)) = self.heap.peek()?;
+            match entry {
+                Entry::StageEnd(_, stage) if self.ends[stage as usize] != number => {
+                    self.heap.pop();
+                }
+                _ => return Some(at),
+            }
         }
-    }
-
-    /// Takes the next event off the queue, whenever it is due.
-    pub fn drop_next(&mut self) {
-        self.heap.pop();
     }
 
     /// Takes the next event that is due now off the queue.
     pub fn pop_due(&mut self) -> Option<Event> {
-        if self.next_time()? > self.now {
+        if !self.is_due() {
             return None;
         }
         let Reverse((_, number, entry)) = self.heap.pop()?;
         match entry {
-            Entry::StageEnd(stage, launch) => Some(Event::StageEnd(stage, launch)),
+            Entry::StageEnd(stage, _) => Some(Event::StageEnd(stage)),
             Entry::Wake(replica) => Some(Event::Wake(replica)),
             Entry::Delivered => {
                 let (from, to, id) = self.deliveries.remove(&number)?;
@@ -116,25 +129,47 @@ impl Agenda {
 mod tests {
     use super::*;
 
+    fn entities(count: usize) -> Vec<Entity> {
+        let mut world = World::new();
+        (0..count).map(|_| world.spawn_empty().id()).collect()
+    }
+
     #[test]
     fn equal_times_stay_first_in_first_out() {
-        let mut world = World::new();
-        let entities: Vec<Entity> = (0..50).map(|_| world.spawn_empty().id()).collect();
+        let entities = entities(50);
         let mut agenda = Agenda::default();
         for &entity in entities.iter().rev() {
-            agenda.push(Nanos(5), Event::Wake(entity));
+            agenda.push_wake(Nanos(5), entity);
         }
-        agenda.push(Nanos(4), Event::StageEnd(entities[0], 1));
-        agenda.push(Nanos(5), Event::Delivered(entities[1], entities[2], 7));
-        agenda.push(Nanos(6), Event::StageEnd(entities[0], 1));
+        agenda.push_stage_end(Nanos(4), (entities[0], 0));
+        agenda.push_delivery(Nanos(5), (entities[1], entities[2], 7));
+        agenda.push_stage_end(Nanos(6), (entities[1], 1));
         assert_eq!(agenda.next_time(), Some(Nanos(4)));
         agenda.advance_to(Nanos(5));
-        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[0], 1)));
+        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[0])));
         for &entity in entities.iter().rev() {
             assert_eq!(agenda.pop_due(), Some(Event::Wake(entity)));
         }
         let delivered = Event::Delivered(entities[1], entities[2], 7);
         assert_eq!(agenda.pop_due(), Some(delivered));
         assert_eq!(agenda.pop_due(), None);
+    }
+
+    #[test]
+    fn a_stage_ends_once_when_it_was_last_said_to() {
+        let entities = entities(2);
+        let mut agenda = Agenda::default();
+        agenda.push_stage_end(Nanos(9), (entities[0], 0));
+        agenda.push_stage_end(Nanos(7), (entities[1], 1));
+        agenda.push_stage_end(Nanos(5), (entities[0], 0));
+        agenda.advance_to(Nanos(5));
+        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[0])));
+        assert_eq!(agenda.pop_due(), None);
+        agenda.push_stage_end(Nanos(8), (entities[1], 1));
+        assert_eq!(agenda.next_time(), Some(Nanos(8)));
+        agenda.advance_to(Nanos(8));
+        assert!(agenda.is_due());
+        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[1])));
+        assert_eq!(agenda.next_time(), None);
     }
 }

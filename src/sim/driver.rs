@@ -15,7 +15,7 @@ use super::{
     SimError, SimSpec, Worklists,
 };
 use crate::batch::{Batch, Form};
-use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
+use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf};
 use crate::kv::{BlockPool, StagedBlocks, spawn_staged_blocks};
 use crate::lora::Adapters;
 use crate::metrics::{BatchRecords, OffloadTotals, RequestStatus, RunSink, RunTotals};
@@ -60,6 +60,7 @@ impl Simulation {
         let mut ledger = Ledger::new(&sizes);
         let mut shared: BTreeMap<(u32, u32, u32), Entity> = BTreeMap::new();
         let mut replicas = Vec::new();
+        let mut stages = 0;
         let mut pools = Vec::new();
         let mut traffic = Vec::new();
         let mut gates = Vec::new();
@@ -80,7 +81,8 @@ impl Simulation {
             let mut limits = pool.limits;
             limits.num_blocks = limits.num_blocks.saturating_sub(pool.policy.reserved_blocks());
             for number in 0..pool.replicas {
-                let place = Place { pool: index, replica: first_replica + number, form };
+                let replica = first_replica + number;
+                let place = Place { pool: index, replica, first_stage: stages, form };
                 let gpus = pool.shared_gpus.map_or(Vec::new(), |set| {
                     let stages = (0..limits.stages).map(|stage| (set, number, stage));
                     stages
@@ -88,6 +90,7 @@ impl Simulation {
                         .collect()
                 });
                 replicas.push(spawn_replica(&mut world, place, &limits, &pool, &gpus));
+                stages += limits.stages;
             }
             let purpose = match pool.name.as_str() {
                 "" => "routing".to_owned(),
@@ -175,9 +178,6 @@ impl Simulation {
     }
 
     fn try_step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
-        if self.time_limit.is_some() {
-            self.drop_stale_events();
-        }
         let Control { agenda, arrivals, ledger, .. } = &mut self.control;
         let event = agenda.next_time();
         let arrival = arrivals.next_time(agenda.now());
@@ -226,16 +226,6 @@ impl Simulation {
             }
         }
         Ok(())
-    }
-
-    /// Takes the ends of runs that were cut off since off the queue. Nothing happens then, and a run
-    /// that a time limit ends must not last until there.
-    fn drop_stale_events(&mut self) {
-        while let Some((stage, launch)) = self.control.agenda.next_stage_end()
-            && self.world.get::<StageQueue>(stage).is_some_and(|queue| queue.launches != launch)
-        {
-            self.control.agenda.drop_next();
-        }
     }
 
     /// Hands the records of this step to the sink. Returns the digest.
@@ -367,11 +357,13 @@ fn spawn_gpus(world: &mut World) -> Entity {
     world.spawn(SharedGpus::default()).id()
 }
 
-/// Where a replica belongs: its pool and its number in the cluster; the form of its running list.
+/// Where a replica belongs: its pool and its number in the cluster, that of its first stage; the form
+/// of its running list.
 #[derive(Clone, Copy)]
 struct Place {
     pool: u32,
     replica: u32,
+    first_stage: u32,
     form: Form,
 }
 
@@ -393,6 +385,7 @@ fn spawn_replica(
     let stages: Vec<Entity> = (0..limits.stages)
         .map(|index| Stage {
             index,
+            number: place.first_stage + index,
             count: limits.stages,
             pool: place.pool,
             gpus: gpus.get(index as usize).copied(),

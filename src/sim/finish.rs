@@ -40,8 +40,8 @@ pub(crate) fn finish(
     let mut rows = BlockRows::of(&mut blocks)?;
     let mut blocks = rows.with(&mut lists.staged);
     while let Some(event) = agenda.pop_due() {
-        let (ending, launch) = match event {
-            Event::StageEnd(stage, launch) => (stage, launch),
+        let ending = match event {
+            Event::StageEnd(stage) => stage,
             Event::Wake(entity) => {
                 let mut replica = replicas.get_mut(entity)?;
                 if replica.wake.is_some_and(|wake| wake <= now) {
@@ -57,9 +57,6 @@ pub(crate) fn finish(
             }
         };
         let (stage, mut queue) = stages.get_mut(ending)?;
-        if queue.launches != launch {
-            continue;
-        }
         let (index, next) = (stage.index, stage.next);
         let Some(slot) = queue.current else { continue };
         if let Ok((mut batch, _)) = batches.get_mut(slot)
@@ -68,7 +65,7 @@ pub(crate) fn finish(
             let end = go_on(&mut batch, queue.free, stage, engine, Nanos::MAX);
             if end != queue.free {
                 (queue.free, batch.ready) = (end, end);
-                agenda.push(end.tick, Event::StageEnd(ending, launch));
+                agenda.push_stage_end(end.tick, (ending, stage.number));
                 continue;
             }
         }

@@ -10,7 +10,7 @@ use bevy_ecs::prelude::*;
 
 use super::finish::Books;
 use super::link::{Link, Load};
-use super::{Agenda, Engine, Event, Nanos, Worklists};
+use super::{Agenda, Engine, Nanos, Worklists};
 use crate::cluster::Replica;
 use crate::kv::{BlockStore, BlockTable};
 use crate::request::{RequestQuery, RequestState, Sequence};
@@ -244,7 +244,7 @@ pub(crate) fn send(
         false => Load::whole(now, wire),
     };
     let sent = Link::send(&mut from.transfers.link, &mut to.transfers.link, load);
-    agenda.push(sent + hand_over.latency, Event::Delivered(ready.from, ready.to, ready.id));
+    agenda.push_delivery(sent + hand_over.latency, (ready.from, ready.to, ready.id));
 }
 
 impl Worklists {

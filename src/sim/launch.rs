@@ -3,7 +3,7 @@
 use bevy_ecs::prelude::*;
 
 use super::arrive::Arrivals;
-use super::{Control, Engine, Event, Instant, Nanos};
+use super::{Control, Engine, Instant, Nanos};
 use crate::batch::Batch;
 use crate::cluster::{Replica, SharedGpus, Stage, StageQueue, Stages};
 use crate::timing::{RunPricing, StagePosition, StageTime};
@@ -34,7 +34,6 @@ pub(crate) fn launch(
         }
         let Some(slot) = queue.fifo.pop_front() else { continue };
         queue.current = Some(slot);
-        queue.launches = queue.launches.wrapping_add(1);
         let batch = &mut *batches.get_mut(slot)?;
         let position = StagePosition { index: stage.index, count: stage.count };
         let predictor = &engine.pool(stage.pool).predictor;
@@ -71,7 +70,7 @@ pub(crate) fn launch(
         if let Some(gpus) = stage.gpus {
             shared.get_mut(gpus)?.free = end;
         }
-        agenda.push(end.tick, Event::StageEnd(entity, queue.launches));
+        agenda.push_stage_end(end.tick, (entity, stage.number));
     }
     Ok(())
 }
@@ -126,20 +125,19 @@ fn stop_at(engine: &Engine, arrivals: &Arrivals, now: Nanos) -> Nanos {
 pub(crate) fn cut_off_runs(
     InMut(control): InMut<Control>,
     replicas: Query<(&Replica, &Stages)>,
-    mut queues: Query<&mut StageQueue>,
+    mut stages: Query<(&Stage, &mut StageQueue)>,
     mut batches: Query<&mut Batch>,
 ) -> Result {
     let Control { agenda, lists, .. } = control;
     let boundary = agenda.first_boundary();
     for &(_, entity) in lists.touched.in_order() {
-        for &stage in replicas.get(entity)?.1.entities() {
-            let mut queue = queues.get_mut(stage)?;
+        for &entity in replicas.get(entity)?.1.entities() {
+            let (stage, mut queue) = stages.get_mut(entity)?;
             let Some(slot) = queue.current else { continue };
             let mut batch = batches.get_mut(slot)?;
             if let Some(end) = batch.run.cut_off(boundary) {
                 (queue.free, batch.ready) = (end, end);
-                queue.launches = queue.launches.wrapping_add(1);
-                agenda.push(end.tick, Event::StageEnd(stage, queue.launches));
+                agenda.push_stage_end(end.tick, (entity, stage.number));
             }
         }
     }
