@@ -132,3 +132,104 @@ impl<'a> RunPricing<'a> {
         self.left > 0 && self.end.tick < self.stop
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::{Arc, LazyLock};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cluster::{Parallelism, find_device};
+    use crate::model::find;
+    use crate::timing::{
+        FormulaSettings, MeasuredSettings, Predictor, SharedTables, TimingContext, TimingSettings,
+    };
+
+    static PREDICTORS: LazyLock<[Arc<dyn Predictor>; 2]> = LazyLock::new(|| {
+        let context = TimingContext {
+            model: find("Llama-2-7B").unwrap(),
+            device: find_device("a100").unwrap(),
+            parallel: Parallelism::default(),
+            block_size: 16,
+            network: None,
+            step_overhead_ms: 0.0,
+            base_dir: Path::new("."),
+            tables: &SharedTables::default(),
+        };
+        let formula = FormulaSettings { base: 0.005, per_token: 2.5e-5, per_context: 1e-8 };
+        [formula.build(&context).unwrap(), MeasuredSettings::default().build(&context).unwrap()]
+    });
+
+    const STAGE: StagePosition = StagePosition { index: 0, count: 1 };
+
+    /// A run that began with `shape`.
+    fn begun(predictor: &dyn Predictor, shape: &BatchShape, start: Instant) -> (Run, Instant) {
+        let time = predictor.stage_time(shape, STAGE);
+        let end = start.after(time.total, time.rest_ns);
+        let mut run = Run::default();
+        run.shape.clone_from(shape);
+        run.begin(end, time);
+        (run, end)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        /// Ends, remains below a nanosecond, sums of parts and the shape to go on with are those of
+        /// iterations that are priced one by one, wherever the run stops or is cut off.
+        #[test]
+        fn a_run_is_priced_as_its_iterations_are(
+            contexts in prop::collection::vec(1..4_500_u32, 1..140),
+            left in 0..100_u32,
+            stop in 0..700_000_000_u64,
+            limit in prop_oneof![Just(u64::MAX), 0..700_000_000_u64],
+            start in (0..50_000_000_u64, -0.5..0.5_f64),
+            pieces in 1..4_u32,
+            cut in 0..700_000_000_u64,
+        ) {
+            let shape = BatchShape::of(&[], &contexts);
+            let start = Instant { tick: Nanos(start.0), rest_ns: start.1 };
+            for predictor in PREDICTORS.iter() {
+                let (mut run, mut end) = begun(&**predictor, &shape, start);
+                for _ in 0..pieces {
+                    let ends = (end, Nanos(stop), Nanos(limit));
+                    let mut pricing = RunPricing::new(&mut run, STAGE, ends, left);
+                    predictor.price_run(&mut pricing);
+                    end = pricing.end();
+                }
+                let (mut single, mut now) = begun(&**predictor, &shape, start);
+                let mut times = Vec::new();
+                while times.len() < (pieces * left) as usize && now.tick < Nanos(stop) {
+                    single.shape.next_decodes(1);
+                    let time = predictor.stage_time(&single.shape, STAGE);
+                    let next = now.after(time.total, time.rest_ns);
+                    if next.tick > Nanos(limit) {
+                        break;
+                    }
+                    now = next;
+                    single.ends.push(next);
+                    times.push(time);
+                }
+                prop_assert_eq!(&run.ends, &single.ends);
+                prop_assert_eq!(end, now);
+                let sum = |times: &[StageTime], ends: &[Instant]| {
+                    let mut sum = StageTime::default();
+                    times.iter().for_each(|&time| sum += time);
+                    let last = ends.last().map_or(Nanos::ZERO, |end| end.tick);
+                    StageTime { total: last.since(ends[0].tick), rest_ns: 0.0, ..sum }
+                };
+                prop_assert_eq!(run.rest(), sum(&times, &single.ends));
+                if run.ends.len() == 1 + (pieces * left) as usize && left > 0 {
+                    let shape = run.shape.clone();
+                    prop_assert_eq!(shape, single.shape);
+                }
+                if run.cut_off(Nanos(cut)).is_some() {
+                    let kept = run.ends.len();
+                    prop_assert_eq!(&run.ends[..], &single.ends[..kept]);
+                    prop_assert_eq!(run.rest(), sum(&times[..kept - 1], &single.ends[..kept]));
+                }
+            }
+        }
+    }
+}

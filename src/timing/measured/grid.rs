@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use ordered_float::OrderedFloat;
+
 use super::axis::Axis;
 use super::curve::Curve;
 use crate::profile::format::Surface;
@@ -46,7 +48,10 @@ impl Grid {
         let columns: Vec<f64> = columns.into_iter().map(f64::from).collect();
         let values = rows
             .iter()
-            .flat_map(|row| columns.iter().map(|column| filled(&rows, row, *column)))
+            .flat_map(|row| {
+                let nearest = by_distance(&rows, row);
+                columns.iter().map(move |column| filled(&nearest, row, *column))
+            })
             .collect();
         let mut reach: Vec<f64> = rows.iter().map(|row| row.curve.limit()).collect();
         for index in (1..reach.len()).rev() {
@@ -88,21 +93,25 @@ impl Grid {
     }
 }
 
-/// The value of `row` at `column`: measured, or filled in as [`Grid`] says.
-fn filled(rows: &[MeasuredRow], row: &MeasuredRow, column: f64) -> f64 {
+/// All rows, those first whose ratio to `row` is the least.
+fn by_distance<'a>(rows: &'a [MeasuredRow], row: &MeasuredRow) -> Vec<&'a MeasuredRow> {
+    let mut nearest: Vec<&MeasuredRow> = rows.iter().collect();
+    nearest.sort_by_cached_key(|other| OrderedFloat((other.at / row.at).ln().abs()));
+    nearest
+}
+
+/// The value of `row` at `column`: measured, or filled in as [`Grid`] says. `nearest` are all rows by
+/// their distance.
+fn filled(nearest: &[&MeasuredRow], row: &MeasuredRow, column: f64) -> f64 {
     let end = row.curve.limit();
     if column <= end {
         return row.curve.within(column);
     }
-    let distance = |other: &&MeasuredRow| (other.at / row.at).ln().abs();
-    let nearest = rows
-        .iter()
-        .filter(|other| other.curve.limit() >= column)
-        .min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    let increase = nearest.map_or(0.0, |other| {
-        let increase = other.curve.within(column) - other.curve.within(end);
-        increase * row.at / other.at
-    });
+    let increase =
+        nearest.iter().find(|other| other.curve.limit() >= column).map_or(0.0, |other| {
+            let increase = other.curve.within(column) - other.curve.within(end);
+            increase * row.at / other.at
+        });
     row.curve.within(end) + increase
 }
 
