@@ -257,9 +257,8 @@ mod tests {
     use super::*;
 
     fn run(ends: &[u64]) -> Run {
-        let mut run = Run::default();
-        run.ends = ends.iter().map(|&end| Instant::at(Nanos(end))).collect();
-        run
+        let ends = ends.iter().map(|&end| Instant::at(Nanos(end))).collect();
+        Run { ends, ..Run::default() }
     }
 
     #[test]
