@@ -112,7 +112,8 @@ impl<'a> RunPricing<'a> {
     #[inline(always)]
     fn add(&mut self, time: &StageTime) -> bool {
         let next = self.end.after(time.total, time.rest_ns);
-        if next.tick > self.limit {
+        // Whoever takes more than was asked for changes nothing.
+        if next.tick > self.limit || self.left == 0 {
             self.left = 0;
             return false;
         }
