@@ -19,11 +19,12 @@ impl BlockId {
     pub(super) const NONE: BlockId = BlockId(u32::MAX);
 }
 
-/// A KV block: `block_size` tokens of one replica's KV cache. As small as can be: handing out a block
-/// touches its row, and a cluster has millions of them.
+/// A KV block: `block_size` tokens of one replica's KV cache. As small as can be: a cluster has
+/// millions of them.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KvBlock {
-    /// Number of block tables that hold it; 0 when free.
+    /// Number of block tables that hold it in a pool that caches prefixes; 0 when free. In a pool that
+    /// does not, a block has one holder or none, and nobody counts: its row is not even touched.
     pub references: u32,
 }
 
@@ -63,6 +64,8 @@ pub(crate) struct StagedBlocks {
     /// Of each of them, if a pool of the cluster caches prefixes.
     cached: Vec<CachedBlock>,
     caching: bool,
+    /// Blocks that have their entities.
+    spawned: u32,
 }
 
 impl StagedBlocks {
@@ -81,11 +84,18 @@ pub(crate) struct BlockRows<'w>(
 );
 
 impl<'w> BlockRows<'w> {
-    pub fn of(query: &'w mut BlockQuery<'_, '_>) -> Result<BlockRows<'w>, BevyError> {
+    /// None where no pool of the cluster caches prefixes.
+    pub fn of(
+        query: &'w mut BlockQuery<'_, '_>,
+        staged: &StagedBlocks,
+    ) -> Result<BlockRows<'w>, BevyError> {
+        if !staged.caching {
+            return Ok(BlockRows(None));
+        }
         Ok(BlockRows(query.contiguous_iter_mut().map_err(|e| e.to_string())?.next()))
     }
 
-    /// Every block there is, with those of this step.
+    /// Its blocks, with those of this step.
     pub fn with<'a>(&'a mut self, staged: &'a mut StagedBlocks) -> BlockStore<'a> {
         let (spawned, cached): (&mut [_], &mut [_]) = match &mut self.0 {
             None => (&mut [], &mut []),
@@ -98,7 +108,7 @@ impl<'w> BlockRows<'w> {
     }
 }
 
-/// Every block there is, by id.
+/// Every block there is, by id, where a pool of the cluster caches prefixes; elsewhere just new ones.
 pub(crate) struct BlockStore<'a> {
     spawned: &'a mut [KvBlock],
     cached: &'a mut [CachedBlock],
@@ -123,16 +133,6 @@ impl<'a> BlockStore<'a> {
         }
     }
 
-    /// Sets the number of tables that hold each of these blocks.
-    pub fn set_references(&mut self, ids: &[BlockId], references: u32) {
-        for &id in ids {
-            match self.spawned.get_mut(id.0 as usize) {
-                Some(block) => block.references = references,
-                None => self.get_mut(id).references = references,
-            }
-        }
-    }
-
     /// What prefix caching knows of a block of a pool that caches.
     pub fn cached_mut(&mut self, id: BlockId) -> &mut CachedBlock {
         let row = id.0 as usize;
@@ -144,7 +144,7 @@ impl<'a> BlockStore<'a> {
 
     /// A block that no replica has used before.
     pub fn mint(&mut self) -> BlockId {
-        let id = (self.spawned.len() + self.staged.blocks.len()) as u32;
+        let id = self.staged.spawned + self.staged.blocks.len() as u32;
         self.staged.blocks.push(KvBlock::default());
         if self.staged.caching {
             self.staged.cached.push(CachedBlock::default());
@@ -164,6 +164,7 @@ pub(crate) fn spawn_staged_blocks(InMut(control): InMut<Control>, world: &mut Wo
     if staged.is_empty() {
         return;
     }
+    staged.spawned += staged.blocks.len() as u32;
     match staged.caching {
         false => _ = world.spawn_batch(staged.blocks.drain(..)),
         true => _ = world.spawn_batch(staged.blocks.drain(..).zip(staged.cached.drain(..))),

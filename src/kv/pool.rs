@@ -110,16 +110,11 @@ impl BlockPool {
         if self.prefixes.is_none() {
             let left = self.spare.len().saturating_sub(count as usize);
             let reused = &self.spare[left..];
-            blocks.set_references(reused, 1);
             table.0.extend_from_slice(reused);
             let new = count - reused.len() as u32;
             self.spare.truncate(left);
             self.minted += new;
-            for _ in 0..new {
-                let id = blocks.mint();
-                blocks.get_mut(id).references = 1;
-                table.0.push(id);
-            }
+            table.0.extend((0..new).map(|_| blocks.mint()));
             return;
         }
         for _ in 0..count {
@@ -151,7 +146,6 @@ impl BlockPool {
     ) -> Moved {
         if self.prefixes.is_none() {
             let freed = table.0.len() as u32;
-            blocks.set_references(&table.0, 0);
             self.spare.append(&mut table.0);
             self.allocated -= freed;
             return Moved { blocks: freed, tokens };
@@ -181,17 +175,14 @@ impl BlockPool {
     ) {
         let first = table.0.len().saturating_sub(count as usize);
         let ids = &table.0[first..];
-        debug_assert!(
-            ids.iter().all(|&id| blocks.get_mut(id).references == 1),
-            "not shared blocks"
-        );
         self.allocated -= ids.len() as u32;
-        blocks.set_references(ids, 0);
         match self.prefixes {
             None => self.spare.extend_from_slice(ids),
             Some(_) => {
                 for &id in ids.iter().rev() {
+                    debug_assert_eq!(blocks.get_mut(id).references, 1, "not a shared block");
                     debug_assert_eq!(blocks.cached_mut(id).hash, None, "not a cached block");
+                    blocks.get_mut(id).references = 0;
                     self.link_most_recent(id, blocks);
                 }
             }

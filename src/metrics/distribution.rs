@@ -22,15 +22,15 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Describes the values, sorting them in place; `None` without values.
+    /// Describes the values, changing their order; `None` without values.
     pub fn of(values: &mut [f64]) -> Option<Distribution> {
         if values.is_empty() {
             return None;
         }
-        values.sort_unstable_by(f64::total_cmp);
         let count = values.len();
         let mean = values.iter().sum::<f64>() / count as f64;
         let squares = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>();
+        sort_for(values, [50.0, 90.0, 95.0, 99.0, 100.0]);
         Some(Distribution {
             count,
             mean,
@@ -54,16 +54,53 @@ impl Distribution {
 /// `request_metrics.csv`. NaN without values.
 pub fn percentile(sorted: &[f64], p: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let (below, above, share) = place(last, p);
+    let (low, high) = (sorted[below], sorted[above]);
+    low + (high - low) * share
+}
+
+/// The order statistics between which percentile `p` lies, of values of which the last has this index,
+/// and how far it is from the first of them to the second.
+fn place(last: usize, p: f64) -> (usize, usize, f64) {
     let position = (p / 100.0).clamp(0.0, 1.0) * last as f64;
     let below = position.floor() as usize;
-    let above = (below + 1).min(last);
-    let (low, high) = (sorted[below], sorted[above]);
-    low + (high - low) * (position - below as f64)
+    (below, (below + 1).min(last), position - below as f64)
+}
+
+/// Sorts values as far as these percentiles, in ascending order, need it: in O(values).
+fn sort_for<const N: usize>(values: &mut [f64], percentiles: [f64; N]) {
+    let Some(last) = values.len().checked_sub(1) else { return };
+    // What comes before is in its place, or will not be looked at.
+    let mut from = 0;
+    for p in percentiles {
+        let (below, above, _) = place(last, p);
+        for index in [below, above] {
+            if index >= from {
+                values[from..].select_nth_unstable_by(index - from, f64::total_cmp);
+                from = index + 1;
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn percentiles_need_no_full_sort(
+            values in prop::collection::vec(0..50_u32, 1..200),
+        ) {
+            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            let got = Distribution::of(&mut values.clone()).unwrap();
+            let want = [50.0, 90.0, 95.0, 99.0, 100.0].map(|p| percentile(&sorted, p));
+            prop_assert_eq!([got.p50, got.p90, got.p95, got.p99, got.max], want);
+        }
+    }
 
     #[test]
     fn percentiles_are_numpys() {

@@ -371,6 +371,25 @@ pub struct TokenGaps {
     max: Nanos,
 }
 
+/// Gaps that the histogram does not tell from each other.
+#[derive(Clone, Copy)]
+struct SameGaps {
+    /// The lengths for which this holds.
+    least: u64,
+    most: u64,
+    /// How many there are.
+    number: u64,
+    /// The histogram holds nothing so long that this could overflow.
+    sum: u128,
+    squares: u128,
+    longest: u64,
+}
+
+impl SameGaps {
+    const NONE: SameGaps =
+        SameGaps { least: 1, most: 0, number: 0, sum: 0, squares: 0, longest: 0 };
+}
+
 impl Default for TokenGaps {
     fn default() -> TokenGaps {
         TokenGaps {
@@ -399,35 +418,37 @@ impl TokenGaps {
     /// Records `count` gaps of each of these lengths: as [`TokenGaps::record`] of one after the
     /// other, but faster where they are near each other, as those of a run are.
     pub fn record_each(&mut self, gaps: impl Iterator<Item = Nanos>, count: u64) {
-        let (mut sum, mut squares, mut max) = (0_u128, 0_u128, 0);
-        // The lengths that the histogram does not tell from the last one, and how many they were.
-        let (mut least, mut most, mut same) = (1, 0, 0);
-        for Nanos(gap) in gaps {
-            let square = u128::from(gap) * u128::from(gap);
-            sum += u128::from(gap);
-            squares = squares.saturating_add(square);
-            max = max.max(gap);
-            if gap < least || gap > most {
-                self.record_same(most, same * count);
-                (least, most, same) = (gap, gap, 0);
-                if gap <= self.histogram.high() {
-                    least = self.histogram.lowest_equivalent(gap);
-                    most = self.histogram.highest_equivalent(gap);
+        let mut same = SameGaps::NONE;
+        for gap in gaps {
+            if gap.0 < same.least || gap.0 > same.most {
+                self.record_same(&same, count);
+                if gap.0 > self.histogram.high() {
+                    self.record(gap, count);
+                    same = SameGaps::NONE;
+                    continue;
                 }
+                same = SameGaps {
+                    least: self.histogram.lowest_equivalent(gap.0),
+                    most: self.histogram.highest_equivalent(gap.0),
+                    ..SameGaps::NONE
+                };
             }
-            same += 1;
+            same.number += 1;
+            same.sum += u128::from(gap.0);
+            same.squares += u128::from(gap.0) * u128::from(gap.0);
+            same.longest = same.longest.max(gap.0);
         }
-        self.record_same(most, same * count);
-        self.max = self.max.max(Nanos(max));
-        self.sum += sum * u128::from(count);
-        self.sum_of_squares =
-            self.sum_of_squares.saturating_add(squares.saturating_mul(u128::from(count)));
+        self.record_same(&same, count);
     }
 
-    fn record_same(&mut self, gap: u64, count: u64) {
-        if count > 0 {
-            self.histogram.saturating_record_n(gap, count);
+    fn record_same(&mut self, same: &SameGaps, count: u64) {
+        if same.number > 0 && count > 0 {
+            self.histogram.saturating_record_n(same.most, same.number * count);
         }
+        self.sum += same.sum * u128::from(count);
+        self.sum_of_squares =
+            self.sum_of_squares.saturating_add(same.squares.saturating_mul(u128::from(count)));
+        self.max = self.max.max(Nanos(same.longest));
     }
 
     /// Number of gaps.

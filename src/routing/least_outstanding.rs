@@ -25,11 +25,12 @@ impl Router for LeastOutstanding {
 }
 
 /// Replicas by a load: a tournament, in which each inner node holds the lesser of its two children.
+/// No branch depends on the loads, which no processor could guess.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoadOrder {
     /// The root at 1, the children of `n` at `2 n` and `2 n + 1`, the replicas last: loads with the
-    /// replica's index below them.
-    nodes: Vec<(u32, u32)>,
+    /// replica's index in the lower half.
+    nodes: Vec<u64>,
 }
 
 impl LoadOrder {
@@ -37,7 +38,7 @@ impl LoadOrder {
     pub fn update(&mut self, loads: &mut Loads, load: impl Fn(&Loads, u32) -> u32) {
         if self.nodes.is_empty() {
             let leaves = loads.replicas().next_power_of_two();
-            self.nodes = vec![(u32::MAX, u32::MAX); 2 * leaves as usize];
+            self.nodes = vec![u64::MAX; 2 * leaves as usize];
             for replica in 0..loads.replicas() {
                 self.set(replica, load(loads, replica));
             }
@@ -47,20 +48,18 @@ impl LoadOrder {
 
     fn set(&mut self, replica: u32, load: u32) {
         let mut node = self.nodes.len() / 2 + replica as usize;
-        self.nodes[node] = (load, replica);
+        let mut least = u64::from(load) << 32 | u64::from(replica);
         while node > 1 {
-            let least = self.nodes[node].min(self.nodes[node ^ 1]);
-            node /= 2;
-            if self.nodes[node] == least {
-                return;
-            }
             self.nodes[node] = least;
+            least = least.min(self.nodes[node ^ 1]);
+            node /= 2;
         }
+        self.nodes[1] = least;
     }
 
     /// The replica with the least load, the lowest index on a tie.
     pub fn least(&self) -> u32 {
-        self.nodes.get(1).map_or(0, |&(_, replica)| replica)
+        self.nodes.get(1).map_or(0, |&least| least as u32)
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn plan<P: Policy>(
     if touched.is_empty() {
         return Ok(());
     }
-    let mut rows = BlockRows::of(&mut floor.blocks)?;
+    let mut rows = BlockRows::of(&mut floor.blocks, &lists.staged)?;
     let mut blocks = rows.with(&mut lists.staged);
     let now = agenda.now();
     let scratch = &mut *scratch;

@@ -18,15 +18,19 @@ pub(crate) enum Event {
     Delivered(Entity, Entity, u64),
 }
 
-/// What the queue holds of an event: little, since a heap moves its entries again and again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Entry {
-    /// The stage, and its number in the cluster.
-    StageEnd(Entity, u32),
-    Wake(Entity),
-    /// Where from and to, and what, is in `Agenda::deliveries`.
-    Delivered,
-}
+/// When an event is, the number of its push, and the number of the stage if it is a stage's end, in
+/// this order of significance: the earliest event has the least one, of equally early ones that which was
+/// pushed first. One number, since a heap compares and moves its entries again and again.
+type Rank = u128;
+
+/// Bits of a [`Rank`] for the number of a stage. The 40 above them number more pushes than any run makes.
+const STAGE_BITS: u32 = 24;
+
+/// In their place, of an event that is no stage's end.
+const NO_STAGE: u32 = (1 << STAGE_BITS) - 1;
+
+/// Most stages of a cluster.
+pub(super) const MOST_STAGES: u64 = NO_STAGE as u64;
 
 /// The clock and the future events, first in first out at equal times. Arrivals are not among
 /// them: they are a stream that is looked at one ahead.
@@ -35,13 +39,13 @@ pub(crate) struct Agenda {
     now: Nanos,
     /// Whether this step is not the first one at this time.
     again: bool,
-    heap: BinaryHeap<Reverse<(Nanos, u64, Entry)>>,
+    heap: BinaryHeap<Reverse<Rank>>,
     pushed: u64,
-    /// By the number of a stage: that of the push of its next end. Those that were pushed before and are
-    /// still in the queue do not count: a run was cut off since.
-    ends: Vec<u64>,
-    /// By the number of the push.
-    deliveries: BTreeMap<u64, (Entity, Entity, u64)>,
+    /// By the number of a stage: its entity, and its next end. Ends that were pushed before and are still
+    /// in the queue do not count: a run was cut off since.
+    stages: Vec<(Entity, Rank)>,
+    /// All other events.
+    others: BTreeMap<Rank, Event>,
 }
 
 impl Agenda {
@@ -71,40 +75,47 @@ impl Agenda {
     /// The batch that runs on a stage with this number in the cluster ends at that time, and not when it
     /// would have ended before.
     pub fn push_stage_end(&mut self, at: Nanos, (stage, number): (Entity, u32)) {
-        let number = number as usize;
-        if self.ends.len() <= number {
-            self.ends.resize(number + 1, 0);
+        let rank = self.push(at, number);
+        let index = number as usize;
+        if self.stages.len() <= index {
+            self.stages.resize(index + 1, (Entity::PLACEHOLDER, 0));
         }
-        self.ends[number] = self.pushed;
-        self.push(at, Entry::StageEnd(stage, number as u32));
+        self.stages[index] = (stage, rank);
     }
 
     /// A policy asked to be called for this replica at that time.
     pub fn push_wake(&mut self, at: Nanos, replica: Entity) {
-        self.push(at, Entry::Wake(replica));
+        let rank = self.push(at, NO_STAGE);
+        self.others.insert(rank, Event::Wake(replica));
     }
 
     /// The KV content of the request with this id comes from one replica to another at that time.
     pub fn push_delivery(&mut self, at: Nanos, (from, to, id): (Entity, Entity, u64)) {
-        self.deliveries.insert(self.pushed, (from, to, id));
-        self.push(at, Entry::Delivered);
+        let rank = self.push(at, NO_STAGE);
+        self.others.insert(rank, Event::Delivered(from, to, id));
     }
 
-    fn push(&mut self, at: Nanos, entry: Entry) {
-        self.heap.push(Reverse((at, self.pushed, entry)));
+    fn push(&mut self, at: Nanos, stage: u32) -> Rank {
+        let below = self.pushed << STAGE_BITS | u64::from(stage);
+        let rank = Rank::from(at.0) << 64 | Rank::from(below);
         self.pushed += 1;
+        self.heap.push(Reverse(rank));
+        rank
     }
 
     /// When the next event is.
     pub fn next_time(&mut self) -> Option<Nanos> {
         loop {
-            let &Reverse((at, number, entry)) = self.heap.peek()?;
-            match entry {
-                Entry::StageEnd(_, stage) if self.ends[stage as usize] != number => {
+            let &Reverse(rank) = self.heap.peek()?;
+            match stage_of(rank) {
+                NO_STAGE => {}
+                stage if self.stages[stage as usize].1 == rank => {}
+                _ => {
                     self.heap.pop();
+                    continue;
                 }
-                _ => return Some(at),
             }
+            return Some(Nanos((rank >> 64) as u64));
         }
     }
 
@@ -113,16 +124,16 @@ impl Agenda {
         if !self.is_due() {
             return None;
         }
-        let Reverse((_, number, entry)) = self.heap.pop()?;
-        match entry {
-            Entry::StageEnd(stage, _) => Some(Event::StageEnd(stage)),
-            Entry::Wake(replica) => Some(Event::Wake(replica)),
-            Entry::Delivered => {
-                let (from, to, id) = self.deliveries.remove(&number)?;
-                Some(Event::Delivered(from, to, id))
-            }
+        let Reverse(rank) = self.heap.pop()?;
+        match stage_of(rank) {
+            NO_STAGE => self.others.remove(&rank),
+            stage => Some(Event::StageEnd(self.stages[stage as usize].0)),
         }
     }
+}
+
+fn stage_of(rank: Rank) -> u32 {
+    rank as u32 & NO_STAGE
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bevy_ecs::prelude::*;
 
 use super::admit::{Gates, admit};
+use super::agenda::MOST_STAGES;
 use super::arrive::{Arrivals, arrive};
 use super::finish::finish;
 use super::launch::{cut_off_runs, launch};
@@ -36,6 +37,10 @@ pub struct Simulation {
 /// So many steps in which requests ended are remembered as changes of the world.
 const CLEAR_EVERY: u64 = 256;
 
+/// So many records of requests a run hands to the sink at once: what that does with one is more code than
+/// a processor keeps at hand beside a step's.
+const HANDED_AT_ONCE: usize = 32;
+
 /// The rolling hash of a run after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepDigest {
@@ -49,7 +54,8 @@ impl Simulation {
     /// Builds the world of `spec`.
     ///
     /// # Errors
-    /// [`SimError::Cluster`] if a pool hands over to one that does not exist.
+    /// [`SimError::Cluster`] if a pool hands over to one that does not exist, or there are more than
+    /// 2^24 pipeline stages.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
         check_pools(&spec.pools)?;
         let mut world = World::new();
@@ -159,15 +165,27 @@ impl Simulation {
     /// [`SimError::Failed`] if a system or a plug-in fails, [`SimError::Workload`] if the requests
     /// ended before their time.
     pub fn run(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
-        while self.step(sink)?.is_some() {}
+        while self.advance(sink)?.is_some() {
+            if self.control.ledger.requests.len() >= HANDED_AT_ONCE {
+                self.deliver_requests(sink);
+            }
+        }
         self.finish(sink)
     }
 
-    /// Runs the next step. `None` if there is nothing left to do within the time limit.
+    /// Runs the next step and hands its records to `sink`. `None` if there is nothing left to do within
+    /// the time limit.
     ///
     /// # Errors
     /// As [`Simulation::run`].
     pub fn step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
+        let digest = self.advance(sink)?;
+        self.deliver_requests(sink);
+        Ok(digest)
+    }
+
+    /// Runs the next step and hands the records of its batches to `sink`.
+    fn advance(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
         let digest = self.try_step(sink)?;
         if digest.is_none()
             && let Some(failure) = self.control.arrivals.failure()
@@ -228,20 +246,24 @@ impl Simulation {
         Ok(())
     }
 
-    /// Hands the records of this step to the sink. Returns the digest.
+    /// Hands the records of this step's batches to the sink. Returns the digest.
     fn deliver(&mut self, sink: &mut dyn RunSink) -> u64 {
         let ledger = &mut self.control.ledger;
         for record in ledger.batches.drain(..) {
             sink.batch(&record);
-        }
-        for record in ledger.requests.drain(..) {
-            sink.request(&record);
         }
         let digest = ledger.digest;
         if ledger.series.as_ref().is_some_and(Series::is_long) {
             self.deliver_series(sink);
         }
         digest
+    }
+
+    /// Hands the records of requests to the sink.
+    fn deliver_requests(&mut self, sink: &mut dyn RunSink) {
+        for record in self.control.ledger.requests.drain(..) {
+            sink.request(&record);
+        }
     }
 
     /// Hands on the rows of the time series that no run under way can change any more.
@@ -281,6 +303,7 @@ impl Simulation {
             }
         }
         unfinished.sort_by_key(|sequence| sequence.id);
+        self.deliver_requests(sink);
         let mut left = vec![0; pools];
         for sequence in &unfinished {
             let Some(request) = self.world.get::<Request>(sequence.entity) else { continue };
@@ -316,8 +339,15 @@ impl Simulation {
     }
 }
 
-/// Whether every pool that hands over does so to another one.
+/// Whether every pool that hands over does so to another one, and the agenda can number all stages.
 fn check_pools(pools: &[PoolSpec]) -> Result<(), SimError> {
+    let stages_of = |pool: &PoolSpec| u64::from(pool.replicas) * u64::from(pool.limits.stages);
+    let stages: u64 = pools.iter().map(stages_of).sum();
+    if stages > MOST_STAGES {
+        return Err(SimError::Cluster(format!(
+            "the cluster has {stages} pipeline stages; {MOST_STAGES} are possible"
+        )));
+    }
     for (pool, index) in pools.iter().zip(0..) {
         if let Some(HandOver { to, .. }) = pool.hand_over
             && (to == index || to as usize >= pools.len())

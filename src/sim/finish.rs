@@ -37,7 +37,7 @@ pub(crate) fn finish(
     let (requests, changes) = (&mut requests, &mut *changes);
     let mut books = Books { requests, ledger, gaps: (Nanos::ZERO, 0), changes };
     let now = agenda.now();
-    let mut rows = BlockRows::of(&mut blocks)?;
+    let mut rows = BlockRows::of(&mut blocks, &lists.staged)?;
     let mut blocks = rows.with(&mut lists.staged);
     while let Some(event) = agenda.pop_due() {
         let ending = match event {

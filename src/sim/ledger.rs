@@ -38,7 +38,7 @@ pub(crate) struct Ledger {
     pub planned: u64,
     /// Rolling hash over everything that was planned and when it ended.
     pub digest: u64,
-    /// Records of this step, for the driver to hand to the sink.
+    /// Records for the driver to hand to the sink.
     pub requests: Vec<RequestRecord>,
     pub batches: Vec<BatchRecord>,
     /// The time series, if one is wanted.

@@ -179,7 +179,7 @@ impl Workload {
 
     /// The same source, which ends when a file of the workload has gone or changed.
     fn watch(&self, source: Box<dyn RequestSource>) -> Box<dyn RequestSource> {
-        Box::new(Watched { source, plan: self.plan.clone() })
+        Box::new(Watched::new(source, self.plan.clone()))
     }
 
     /// The same source, its requests dealt out to the classes if there are any.

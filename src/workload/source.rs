@@ -80,13 +80,33 @@ impl RequestSource for Replay {
 
 /// The requests of a plan, which end when one of its files turns out to have gone or changed.
 pub(super) struct Watched {
-    pub source: Box<dyn RequestSource>,
-    pub plan: Arc<Plan>,
+    source: Box<dyn RequestSource>,
+    plan: Arc<Plan>,
+    /// So many are made at once: what makes one is more code than a processor keeps at hand beside a
+    /// simulation's. One where requests follow others, since what ends may decide on the next one.
+    at_once: usize,
+    /// Those that are made, the last one first.
+    made: Vec<NewRequest>,
+}
+
+/// Requests that are made at once where none follows another.
+const MADE_AT_ONCE: usize = 32;
+
+impl Watched {
+    pub fn new(source: Box<dyn RequestSource>, plan: Arc<Plan>) -> Watched {
+        let at_once = if plan.has_followers() { 1 } else { MADE_AT_ONCE };
+        Watched { source, plan, at_once, made: Vec::new() }
+    }
 }
 
 impl RequestSource for Watched {
     fn next_request(&mut self) -> Option<NewRequest> {
-        self.source.next_request().filter(|_| self.plan.failure().is_none())
+        if self.made.is_empty() {
+            let source = std::iter::from_fn(|| self.source.next_request());
+            self.made.extend(source.take(self.at_once));
+            self.made.reverse();
+        }
+        self.made.pop().filter(|_| self.plan.failure().is_none())
     }
 
     fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
