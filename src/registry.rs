@@ -13,7 +13,7 @@ use crate::admission::{self, Admission, AdmissionClass, AdmissionRequest, PoolSt
 use crate::routing::{self, Router};
 use crate::scenario::SettingError;
 use crate::scheduling::{self, BatchLimits, EngineLimits, Policy};
-use crate::sim::{RandomStream, StepSystem};
+use crate::sim::{RandomStream, StepSystem, TurnPart, turn};
 use crate::timing::{
     FormulaSettings, LayerwiseSettings, MeasuredSettings, Predictor, RooflineSettings,
     TimingContext, TimingSettings,
@@ -62,8 +62,8 @@ pub trait AnyPolicy: Send + Sync {
     fn boxed(&self) -> Box<dyn AnyPolicy>;
     /// Puts the component on a replica.
     fn insert(&self, world: &mut World, replica: Entity);
-    /// The system that runs it.
-    fn plan_system(&self) -> StepSystem;
+    /// The system that runs it and all others of its type.
+    fn turn_system(&self, part: TurnPart) -> StepSystem;
     /// Its type: one system serves all pools whose policies are of the same.
     fn kind(&self) -> TypeId;
 }
@@ -114,8 +114,8 @@ impl<P: Policy> AnyPolicy for P {
     fn insert(&self, world: &mut World, replica: Entity) {
         world.entity_mut(replica).insert(self.clone());
     }
-    fn plan_system(&self) -> StepSystem {
-        StepSystem::new(scheduling::plan::<P>)
+    fn turn_system(&self, part: TurnPart) -> StepSystem {
+        turn::<P>(part)
     }
     fn kind(&self) -> TypeId {
         TypeId::of::<P>()

@@ -185,18 +185,6 @@ impl Growth<'_> {
         })
     }
 
-    /// The iterations after the first, counted from there, and of `iterations` at most, in which members
-    /// need a block, with how many do; they need one again every [`Growth::period`] iterations.
-    pub fn each_need(&self, iterations: usize) -> impl Iterator<Item = (usize, u32)> {
-        let needs = self.each().take(iterations.min(self.period()));
-        needs.enumerate().filter(|&(_, needed)| needed > 0)
-    }
-
-    /// After so many iterations the same members need a block again.
-    pub fn period(&self) -> usize {
-        self.due.len()
-    }
-
     /// Whether iteration `number` fits into `free` blocks.
     /// `last_room` is the room of the last member in batch order.
     fn fits(&self, number: u32, free: u32, fit: Fit, last_room: u32) -> bool {

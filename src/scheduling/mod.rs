@@ -39,7 +39,7 @@ pub use sarathi::Sarathi;
 pub use sg_lang::{SchedulePolicy, SgLang};
 pub use swap::ResumeRule;
 pub(crate) use swap::Swapped;
-pub(crate) use system::plan;
+pub(crate) use system::{Scratch, plan};
 pub use view::PlanView;
 pub use vllm_v0::VllmV0;
 pub use vllm_v1::{Queueing, VllmV1};

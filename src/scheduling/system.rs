@@ -1,43 +1,31 @@
-//! The systems of the Schedule phase: call the policies, turn their plans into batches.
+//! Calls the policies and turns their plans into batches.
 
 use bevy_ecs::prelude::*;
-use bevy_ecs::system::SystemParam;
 
 use super::{EngineLimits, Fit, PlanView, Policy};
-use crate::batch::{Batch, BlockChange};
-use crate::cluster::{Replica, StageQueue, Stages};
-use crate::kv::{BlockQuery, BlockRows};
+use crate::batch::BlockChange;
+use crate::kv::BlockRows;
 use crate::metrics::RequestStatus;
-use crate::request::{RequestQuery, Sequence};
-use crate::sim::{Control, Instant, Ready, depart, receive, send};
+use crate::request::Sequence;
+use crate::sim::{Control, Floor, Instant, Ready, depart, receive, send};
 
-/// All that planning reads and writes, the policies themselves aside.
-#[derive(SystemParam)]
-pub(crate) struct Floor<'w, 's> {
-    replicas: Query<'w, 's, (&'static mut Replica, &'static Stages)>,
-    queues: Query<'w, 's, &'static mut StageQueue>,
-    batches: Query<'w, 's, &'static mut Batch>,
-    requests: RequestQuery<'w, 's>,
-    blocks: BlockQuery<'w, 's>,
-}
-
-/// Memory that plans reuse.
+/// Memory that commits and plans reuse.
 #[derive(Default)]
 pub(crate) struct Scratch {
     planned: Vec<Sequence>,
     chunks: Vec<Sequence>,
     refused: Vec<(Sequence, String)>,
-    changes: Vec<BlockChange>,
+    pub changes: Vec<BlockChange>,
     ready: Vec<Ready>,
 }
 
-/// Schedule phase: lets the replicas that use policy `P` and were touched plan batches, as long
-/// as slots are free and something is planned.
+/// Lets the replicas that use policy `P` and were touched plan batches, as long as slots are free and
+/// something is planned.
 pub(crate) fn plan<P: Policy>(
-    InMut(control): InMut<Control>,
-    mut floor: Floor,
-    mut policies: Query<&mut P>,
-    mut scratch: Local<Scratch>,
+    control: &mut Control,
+    floor: &mut Floor<'_, '_>,
+    policies: &mut Query<&mut P>,
+    scratch: &mut Scratch,
 ) -> Result {
     let Control { engine, agenda, lists, ledger, .. } = control;
     let touched = lists.touched.in_order();
@@ -47,7 +35,6 @@ pub(crate) fn plan<P: Policy>(
     let mut rows = BlockRows::of(&mut floor.blocks, &lists.staged)?;
     let mut blocks = rows.with(&mut lists.staged);
     let now = agenda.now();
-    let scratch = &mut *scratch;
     for &(_, entity) in touched {
         let Ok(mut policy) = policies.get_mut(entity) else { continue };
         let (mut replica, stages) = floor.replicas.get_mut(entity)?;
@@ -106,7 +93,7 @@ pub(crate) fn plan<P: Policy>(
                 agenda.push_wake(time, entity);
             }
             if planned > 0 {
-                let mut batch = floor.batches.get_mut(slot)?;
+                let (mut batch, _) = floor.batches.get_mut(slot)?;
                 // A plan that the end of a batch sets off begins exactly then.
                 let exactly = match replica.last_end.tick == now {
                     true => replica.last_end,
@@ -125,7 +112,7 @@ pub(crate) fn plan<P: Policy>(
                 ledger.planned += 1;
                 replica.free_slots.pop();
                 let Some(&first) = stages.entities().first() else { break };
-                floor.queues.get_mut(first)?.fifo.push_back(slot);
+                floor.stages.get_mut(first)?.1.fifo.push_back(slot);
                 lists.to_serve.push(first);
                 replica.note_peak();
             } else if !again && replica.horizon.is_none() {
@@ -140,7 +127,7 @@ pub(crate) fn plan<P: Policy>(
                 depart(&member, &mut replica, &mut table, limits.block_size, &mut blocks, ledger);
             }
             if hold > 1 && pool.fast_forward && replica.repeats() {
-                let batch = &mut *floor.batches.get_mut(slot)?;
+                let batch = &mut *floor.batches.get_mut(slot)?.0;
                 if batch.shape.prefills.is_empty() && batch.size > 0 {
                     batch.allow_run(hold, fit, &replica, limits.block_size);
                 }

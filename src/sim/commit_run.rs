@@ -2,8 +2,8 @@
 
 use bevy_ecs::prelude::*;
 
+use super::Nanos;
 use super::finish::{Books, Commit};
-use super::{Instant, Nanos};
 use crate::batch::{Batch, Growth};
 use crate::cluster::Replica;
 use crate::kv::PrefixHashes;
@@ -53,11 +53,10 @@ impl Books<'_, '_, '_> {
         // What an iteration adds is held until the run ends.
         let (mut spans, mut allocated) = (0_u128, 0_u128);
         if let [starts @ .., end] = batch.run.ends.as_slice() {
-            let span = |start: &Instant| u128::from(end.tick.since(start.tick).0);
-            spans = starts.iter().map(span).sum();
-            for (first, needed) in growth.each_need(starts.len()) {
-                let held: u128 = starts[first..].iter().step_by(growth.period()).map(span).sum();
-                allocated += held * u128::from(needed);
+            for (start, blocks) in starts.iter().zip(growth.each()) {
+                let span = end.tick.since(start.tick).0;
+                spans += u128::from(span);
+                allocated += u128::from(span) * u128::from(blocks);
             }
         }
         let used = spans * u128::from(batch.size);

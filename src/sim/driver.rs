@@ -7,13 +7,12 @@ use bevy_ecs::prelude::*;
 use super::admit::{Gates, admit};
 use super::agenda::MOST_STAGES;
 use super::arrive::{Arrivals, arrive};
-use super::finish::finish;
-use super::launch::{cut_off_runs, launch};
 use super::observe::{record, record_ended};
 use super::phase::Phases;
+use super::turn::finish_first;
 use super::{
     Agenda, Control, Engine, HandOver, Ledger, Nanos, Phase, Pool, PoolSpec, RandomStream, Series,
-    SimError, SimSpec, Worklists,
+    SimError, SimSpec, TurnPart, Worklists,
 };
 use crate::batch::{Batch, Form};
 use crate::cluster::{BatchOf, Replica, SharedGpus, Stage, StageOf};
@@ -28,6 +27,8 @@ pub struct Simulation {
     pub(crate) world: World,
     pub(crate) control: Control,
     phases: Phases,
+    /// Whether what is handed over is routed again in the same step.
+    hands_over: bool,
     time_limit: Option<Nanos>,
     /// How often the phase Observe has run.
     observed: u64,
@@ -133,6 +134,7 @@ impl Simulation {
             world.insert_resource(Gates(gates));
         }
         ledger.series = spec.time_series.map(Series::new);
+        let hands_over = pools.iter().any(|pool: &Pool| pool.hand_over.is_some());
         let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
         let lists = Worklists { staged: StagedBlocks::new(caching), ..Worklists::default() };
         let engine = Engine {
@@ -153,6 +155,7 @@ impl Simulation {
             world,
             control,
             phases,
+            hands_over,
             time_limit: spec.time_limit,
             observed: 0,
             steps: 0,
@@ -219,22 +222,16 @@ impl Simulation {
     /// to do.
     fn run_phases(&mut self, events: bool, arrivals: bool) -> Result<(), String> {
         let Simulation { world, control, phases, .. } = self;
-        if events {
+        if events && (arrivals || self.hands_over) {
             phases.run(Phase::Finish, control, world)?;
         }
-        if arrivals || control.lists.is_to_route() {
-            for phase in [Phase::Arrive, Phase::Admit, Phase::Route, Phase::CutOff] {
+        control.lists.routed = arrivals || control.lists.is_to_route();
+        if control.lists.routed {
+            for phase in [Phase::Arrive, Phase::Admit, Phase::Route] {
                 phases.run(phase, control, world)?;
             }
-            // A run was cut off at a boundary that is now.
-            if control.agenda.is_due() {
-                phases.run(Phase::Finish, control, world)?;
-            }
         }
-        if control.lists.is_to_plan() {
-            phases.run(Phase::Schedule, control, world)?;
-            phases.run(Phase::Launch, control, world)?;
-        }
+        phases.run(Phase::Turn, control, world)?;
         if control.lists.is_to_observe() {
             phases.run(Phase::Observe, control, world)?;
             self.observed += 1;
@@ -364,20 +361,22 @@ fn check_pools(pools: &[PoolSpec]) -> Result<(), SimError> {
 /// The systems of a cluster with these pools.
 fn phases_of(pools: &[PoolSpec]) -> Phases {
     let mut phases = Phases::default();
-    phases.add(Phase::Finish, finish);
+    phases.add(Phase::Finish, finish_first);
     phases.add(Phase::Arrive, arrive);
     // One system runs all routers or policies of a type; several take turns in the order of pools.
-    let (mut routers, mut policies) = (BTreeSet::new(), BTreeSet::new());
+    let (mut kinds, mut policies) = (BTreeSet::new(), Vec::new());
     for pool in pools {
-        if routers.insert(pool.router.kind()) {
+        if kinds.insert(pool.router.kind()) {
             phases.push(Phase::Route, pool.router.route_system());
         }
-        if policies.insert(pool.policy.kind()) {
-            phases.push(Phase::Schedule, pool.policy.plan_system());
+        if kinds.insert(pool.policy.kind()) {
+            policies.push(&pool.policy);
         }
     }
-    phases.add(Phase::CutOff, cut_off_runs);
-    phases.add(Phase::Launch, launch);
+    for (index, policy) in policies.iter().enumerate() {
+        let part = TurnPart { first: index == 0, last: index + 1 == policies.len() };
+        phases.push(Phase::Turn, policy.turn_system(part));
+    }
     phases.add(Phase::Observe, spawn_staged_blocks);
     phases.add(Phase::Observe, record_ended);
     phases

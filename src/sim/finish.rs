@@ -1,13 +1,13 @@
-//! Finish phase: commits the iterations that end now.
+//! Commits the iterations that end now.
 
 use bevy_ecs::prelude::*;
 
 use super::launch::go_on;
 use super::speculate::Verified;
-use super::{Control, Event, Ledger, Nanos};
+use super::{Control, Event, Floor, Ledger, Nanos};
 use crate::batch::{Batch, BlockChange};
-use crate::cluster::{BatchOf, Replica, Stage, StageQueue};
-use crate::kv::{BlockQuery, BlockRows, BlockStore, BlockTable};
+use crate::cluster::{BatchOf, Replica};
+use crate::kv::{BlockRows, BlockStore, BlockTable};
 use crate::metrics::{BatchRecord, BatchRecords, RequestStatus};
 use crate::request::{RequestQuery, Sequence};
 use crate::speculation::Speculation;
@@ -21,29 +21,24 @@ pub(crate) struct Books<'a, 'w, 's> {
     pub(super) changes: &'a mut Vec<BlockChange>,
 }
 
-/// Finish phase: takes what is due off the event queue. A stage that ends hands its batch to the next stage; the last stage's batch is
-/// committed: tokens, first tokens, completions, freed blocks.
-#[allow(clippy::too_many_arguments)] // a system's parameters are its data dependencies
-pub(crate) fn finish(
-    InMut(control): InMut<Control>,
-    mut stages: Query<(&Stage, &mut StageQueue)>,
-    mut batches: Query<(&mut Batch, &BatchOf)>,
-    mut replicas: Query<&mut Replica>,
-    mut blocks: BlockQuery,
-    mut requests: RequestQuery,
-    mut changes: Local<Vec<BlockChange>>,
+/// Takes what is due off the event queue. A stage that ends hands its batch to the next stage; the last
+/// stage's batch is committed: tokens, first tokens, completions, freed blocks.
+pub(super) fn finish(
+    control: &mut Control,
+    floor: &mut Floor<'_, '_>,
+    changes: &mut Vec<BlockChange>,
 ) -> Result {
     let Control { engine, agenda, lists, ledger, .. } = control;
-    let (requests, changes) = (&mut requests, &mut *changes);
+    let Floor { replicas, stages, batches, requests, blocks, .. } = floor;
     let mut books = Books { requests, ledger, gaps: (Nanos::ZERO, 0), changes };
     let now = agenda.now();
-    let mut rows = BlockRows::of(&mut blocks, &lists.staged)?;
+    let mut rows = BlockRows::of(blocks, &lists.staged)?;
     let mut blocks = rows.with(&mut lists.staged);
     while let Some(event) = agenda.pop_due() {
         let ending = match event {
             Event::StageEnd(stage) => stage,
             Event::Wake(entity) => {
-                let mut replica = replicas.get_mut(entity)?;
+                let (mut replica, _) = replicas.get_mut(entity)?;
                 if replica.wake.is_some_and(|wake| wake <= now) {
                     replica.wake = None;
                 }
@@ -52,7 +47,7 @@ pub(crate) fn finish(
             }
             Event::Delivered(from, to, id) => {
                 let rest = (&mut blocks, &mut lists.touched);
-                books.deliver((from, to, id), engine, &mut replicas, rest, now)?;
+                books.deliver((from, to, id), engine, replicas, rest, now)?;
                 continue;
             }
         };
@@ -77,7 +72,7 @@ pub(crate) fn finish(
             continue;
         }
         let (mut batch, &BatchOf(entity)) = batches.get_mut(slot)?;
-        let mut replica = replicas.get_mut(entity)?;
+        let (mut replica, _) = replicas.get_mut(entity)?;
         let pool = engine.pool(replica.pool_index);
         let block_size = pool.limits.block_size;
         books.ledger.open(replica.pool_index);

@@ -11,7 +11,7 @@ use bevy_ecs::prelude::*;
 use super::finish::Books;
 use super::link::{Link, Load};
 use super::{Agenda, Engine, Nanos, Worklists};
-use crate::cluster::Replica;
+use crate::cluster::{Replica, Stages};
 use crate::kv::{BlockStore, BlockTable};
 use crate::request::{RequestQuery, RequestState, Sequence};
 use crate::scheduling::EngineLimits;
@@ -137,11 +137,11 @@ impl Books<'_, '_, '_> {
         &mut self,
         (from, to, id): (Entity, Entity, u64),
         engine: &Engine,
-        replicas: &mut Query<&mut Replica>,
+        replicas: &mut Query<(&mut Replica, &Stages)>,
         (blocks, touched): (&mut BlockStore<'_>, &mut super::lists::Touched),
         now: Nanos,
     ) -> Result {
-        let mut sender = replicas.get_mut(from)?;
+        let (mut sender, _) = replicas.get_mut(from)?;
         let sender = &mut *sender;
         if let Some(index) = sender.transfers.sending.iter().position(|sent| sent.id == id) {
             let Sent { mut table, tokens, .. } = sender.transfers.sending.remove(index);
@@ -153,7 +153,7 @@ impl Books<'_, '_, '_> {
             self.ledger.counts.running -= 1;
         }
         touched.add(sender.index, from);
-        let mut receiver = replicas.get_mut(to)?;
+        let (mut receiver, _) = replicas.get_mut(to)?;
         let transfers = &mut receiver.transfers;
         if let Some(index) = transfers.receiving.iter().position(|sequence| sequence.id == id) {
             let sequence = transfers.receiving.remove(index);

@@ -1,21 +1,17 @@
-//! Launch phase: idle stages take the next batch of their queue.
+//! Idle stages take the next batch of their queue.
 
 use bevy_ecs::prelude::*;
 
 use super::arrive::Arrivals;
-use super::{Control, Engine, Instant, Nanos};
+use super::{Control, Engine, Floor, Instant, Nanos};
 use crate::batch::Batch;
-use crate::cluster::{Replica, SharedGpus, Stage, StageQueue, Stages};
+use crate::cluster::{Replica, Stage, Stages};
 use crate::timing::{RunPricing, StagePosition, StageTime};
 
-/// Launch phase: prices the next batch of each stage that can start one, and pushes its end.
-pub(crate) fn launch(
-    InMut(control): InMut<Control>,
-    mut stages: Query<(&Stage, &mut StageQueue)>,
-    mut shared: Query<&mut SharedGpus>,
-    mut batches: Query<&mut Batch>,
-) -> Result {
+/// Prices the next batch of each stage that can start one, and pushes its end.
+pub(super) fn launch(control: &mut Control, floor: &mut Floor<'_, '_>) -> Result {
     let Control { engine, agenda, arrivals, lists, ledger } = control;
+    let Floor { stages, shared, batches, .. } = floor;
     lists.touched.clear();
     let now = agenda.now();
     for entity in lists.to_serve.drain(..) {
@@ -34,7 +30,7 @@ pub(crate) fn launch(
         }
         let Some(slot) = queue.fifo.pop_front() else { continue };
         queue.current = Some(slot);
-        let batch = &mut *batches.get_mut(slot)?;
+        let batch = &mut *batches.get_mut(slot)?.0;
         let position = StagePosition { index: stage.index, count: stage.count };
         let predictor = &engine.pool(stage.pool).predictor;
         let mut time = predictor.stage_time(&batch.shape, position);
@@ -120,21 +116,17 @@ fn stop_at(engine: &Engine, arrivals: &Arrivals, now: Nanos) -> Nanos {
     }
 }
 
-/// Route phase, after the router: an arrival at a replica cuts its run off at the first iteration
-/// boundary, where the policy may plan anew. Replicas without a free slot need no plan now.
-pub(crate) fn cut_off_runs(
-    InMut(control): InMut<Control>,
-    replicas: Query<(&Replica, &Stages)>,
-    mut stages: Query<(&Stage, &mut StageQueue)>,
-    mut batches: Query<&mut Batch>,
-) -> Result {
+/// An arrival at a replica cuts its run off at the first iteration boundary, where the policy may plan
+/// anew. Replicas without a free slot need no plan now.
+pub(super) fn cut_off_runs(control: &mut Control, floor: &mut Floor<'_, '_>) -> Result {
     let Control { agenda, lists, .. } = control;
+    let Floor { replicas, stages, batches, .. } = floor;
     let boundary = agenda.first_boundary();
     for &(_, entity) in lists.touched.in_order() {
         for &entity in replicas.get(entity)?.1.entities() {
             let (stage, mut queue) = stages.get_mut(entity)?;
             let Some(slot) = queue.current else { continue };
-            let mut batch = batches.get_mut(slot)?;
+            let (mut batch, _) = batches.get_mut(slot)?;
             if let Some(end) = batch.run.cut_off(boundary) {
                 (queue.free, batch.ready) = (end, end);
                 agenda.push_stage_end(end.tick, (entity, stage.number));

@@ -11,6 +11,8 @@ use crate::request::Sequence;
 pub(crate) struct Worklists {
     /// Requests that arrived and are not routed yet, with the pool that is to serve them.
     pub incoming: Vec<(u32, Sequence)>,
+    /// Whether requests were routed in this step.
+    pub routed: bool,
     /// Replicas that may plan.
     pub touched: Touched,
     /// Blocks handed out in this step whose entities are not spawned yet.

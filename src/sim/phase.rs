@@ -8,7 +8,8 @@ use super::Control;
 /// The phases of a step, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Takes what is due off the event queue; commits iterations that end: progress, completions, freed blocks.
+    /// Where requests arrive or are handed over in the same step, before that: commits the iterations that
+    /// end now, as in [`Phase::Turn`].
     Finish,
     /// Brings in the requests that arrive now.
     Arrive,
@@ -16,28 +17,18 @@ pub enum Phase {
     Admit,
     /// Picks a replica for each.
     Route,
-    /// Cuts off the runs of replicas that got one.
-    CutOff,
-    /// Policies plan batches of the touched replicas; blocks move in the same transaction.
-    Schedule,
-    /// Idle stages take the next batch of their queue, at its execution time.
-    Launch,
+    /// Cuts off the runs of replicas that got one; commits iterations that end now: progress, completions,
+    /// freed blocks; policies plan batches of the touched replicas, and blocks move in the same
+    /// transaction; idle stages take the next batch of their queue, at its execution time.
+    Turn,
     /// Records what ended; despawns it.
     Observe,
 }
 
 impl Phase {
     /// All phases, in order.
-    pub const ALL: [Phase; 8] = [
-        Phase::Finish,
-        Phase::Arrive,
-        Phase::Admit,
-        Phase::Route,
-        Phase::CutOff,
-        Phase::Schedule,
-        Phase::Launch,
-        Phase::Observe,
-    ];
+    pub const ALL: [Phase; 6] =
+        [Phase::Finish, Phase::Arrive, Phase::Admit, Phase::Route, Phase::Turn, Phase::Observe];
 }
 
 /// A system of a step. It works on the world and on what lies beside it, `Control`. Nobody applies

@@ -49,8 +49,7 @@ impl Nanos {
     pub fn round_each<const N: usize>(seconds: &[f64; N]) -> ([Nanos; N], [f64; N]) {
         let values = seconds.map(|seconds| seconds * 1e9);
         if !values.iter().all(|value| (0.0..WHOLE / 2.0).contains(value)) {
-            let each = seconds.map(Nanos::from_secs_f64_with_rest);
-            return (each.map(|(nanos, _)| nanos), each.map(|(_, rest)| rest));
+            return Nanos::round_odd(seconds);
         }
         let sums = values.map(|value| value + WHOLE);
         let mut rests = values;
@@ -58,6 +57,12 @@ impl Nanos {
             *rest -= sum - WHOLE;
         }
         (sums.map(|sum| Nanos(sum.to_bits() - WHOLE.to_bits())), rests)
+    }
+
+    #[cold]
+    fn round_odd<const N: usize>(seconds: &[f64; N]) -> ([Nanos; N], [f64; N]) {
+        let each = seconds.map(Nanos::from_secs_f64_with_rest);
+        (each.map(|(nanos, _)| nanos), each.map(|(_, rest)| rest))
     }
 
     /// Milliseconds to the nearest nanosecond, rounded as in [`Nanos::from_secs_f64`].
@@ -83,6 +88,12 @@ impl Nanos {
 
 /// From here on to its double a number has no digits behind the point: adding it rounds.
 const WHOLE: f64 = (1_u64 << 52) as f64;
+
+/// The same for small numbers of either sign.
+const WHOLE_OR_BELOW: f64 = WHOLE * 1.5;
+
+/// Longer times than any simulation's, in nanoseconds: two of them can be added.
+const LONG: u64 = 1 << 62;
 
 /// Rounds to the nearest whole number, ties to the even one. Each iteration is rounded, and the
 /// standard library's function is a call on processors without SSE 4.1.
@@ -118,15 +129,21 @@ impl Instant {
     #[inline]
     pub fn after(self, span: Nanos, rest_ns: f64) -> Instant {
         let rest = self.rest_ns + rest_ns;
-        let tick = self.tick + span;
-        // A sum of two roundings is at most one nanosecond; which way, no processor can guess.
-        if rest.abs() < 1.5 {
-            let (up, down) = (rest >= 0.5, rest <= -0.5);
-            let tick = Nanos(tick.0.saturating_sub(u64::from(down))) + Nanos(u64::from(up));
-            let whole = if up { 1.0 } else { 0.0 } - if down { 1.0 } else { 0.0 };
-            let rest_ns = rest - whole;
-            return Instant { tick: self.tick.max(tick), rest_ns };
+        let times = 0 < self.tick.0 | span.0 && (self.tick.0 | span.0) < LONG;
+        if rest.abs() < 1.5 && rest.abs() != 0.5 && times {
+            // Which way a sum of two roundings is rounded, no processor can guess: so no branch decides.
+            let sum = rest + WHOLE_OR_BELOW;
+            let whole = sum.to_bits().wrapping_sub(WHOLE_OR_BELOW.to_bits());
+            let tick = Nanos((self.tick.0 + span.0).wrapping_add(whole));
+            return Instant { tick: self.tick.max(tick), rest_ns: rest - (sum - WHOLE_OR_BELOW) };
         }
+        self.after_odd(span, rest)
+    }
+
+    /// Where `rest` is halfway between two nanoseconds, or times are none or no simulation's.
+    #[cold]
+    fn after_odd(self, span: Nanos, rest: f64) -> Instant {
+        let tick = self.tick + span;
         let whole = rest.round();
         let tick = Nanos(tick.0.saturating_add_signed(whole as i64));
         Instant { tick: self.tick.max(tick), rest_ns: rest - whole }
@@ -191,6 +208,25 @@ mod tests {
             value *= 1.37;
         }
         assert!(round_ties_even(f64::NAN).is_nan());
+    }
+
+    #[test]
+    fn later_is_rounded_whichever_way_it_is_computed() {
+        let rests = [0.0, -0.0, 0.25, 0.499, -0.3, 0.5, -0.5, 1.0 / 3.0, 0.999, -0.75, 7.5, 1e20];
+        let times = [0, 1, 2, 5_000_001, (1 << 62) - 1, 1 << 62, u64::MAX];
+        for (tick, span) in times.iter().flat_map(|&tick| times.map(|span| (tick, span))) {
+            for (&before, more) in rests.iter().flat_map(|before| rests.map(|more| (before, more)))
+            {
+                let from = Instant { tick: Nanos(tick), rest_ns: before };
+                let later = from.after(Nanos(span), more);
+                let whole = (before + more).round();
+                let exact = i128::from(tick) + i128::from(span);
+                let exact = (exact.min(u64::MAX.into()) + whole as i64 as i128).max(0);
+                let exact = exact.min(u64::MAX.into()) as u64;
+                assert_eq!(later.tick, Nanos(exact.max(tick)), "{tick} {span} {before} {more}");
+                assert_eq!(later.rest_ns, before + more - whole, "{tick} {span} {before} {more}");
+            }
+        }
     }
 
     #[test]
