@@ -338,7 +338,7 @@ impl DecodeGroup {
 
     /// Drops what is left of members that are gone, now and then.
     fn forget_who_left(&mut self) {
-        let most = 2 * self.len + 32;
+        let most = 2 * self.len + 8;
         let slots = &self.slots;
         let there = |&(slot, generation): &Handle| slots[slot as usize].generation == generation;
         if self.order.len() > most {
