@@ -7,7 +7,7 @@ use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash};
 
 /// The blocks of one replica.
 ///
-/// Without prefix caching the free blocks are a stack, and one of them is reused before a new one is
+/// Without prefix caching the free blocks lie on stacks, and one of them is reused before a new one is
 /// minted. With it they form a list from the least to the most recently used, linked through the
 /// blocks themselves: blocks that were never used come first and the least recently used one next,
 /// so that cached prefixes live as long as they can.
