@@ -56,7 +56,7 @@ impl Simulation {
     ///
     /// # Errors
     /// [`SimError::Cluster`] if a pool hands over to one that does not exist, or there are more than
-    /// 2^24 pipeline stages.
+    /// 16,777,215 pipeline stages.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
         check_pools(&spec.pools)?;
         let mut world = World::new();

@@ -226,3 +226,16 @@ fn a_pool_that_hands_over_to_nowhere_is_an_error() {
         }
     }
 }
+
+#[test]
+fn more_stages_than_the_agenda_can_number_are_an_error() {
+    let mut spec = RandomScenario::new(3).spec(Box::new(VllmV0::default()));
+    spec.pools[0].limits.stages = 4;
+    spec.pools[0].replicas = 1 << 22;
+    match Simulation::new(spec).map(|_| ()) {
+        Err(SimError::Cluster(text)) => {
+            assert_eq!(text, "the cluster has 16777216 pipeline stages; 16777215 are possible");
+        }
+        other => panic!("{other:?}"),
+    }
+}
