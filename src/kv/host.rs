@@ -174,7 +174,6 @@ impl HostTier {
     }
 
     /// The copies that go with the batch that begins now.
-    #[cold] // few clusters do: its code is not to lie between that of all
     pub fn take_copies(&mut self) -> Copies {
         let due = std::mem::take(&mut self.due);
         let time = |blocks| self.memory.copy_time(blocks);

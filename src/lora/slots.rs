@@ -65,7 +65,6 @@ impl Adapters {
 
     /// Loads what the members of a batch need, in the order of the adapters' numbers, and returns
     /// what that and the adapters' products take. The least recently used make room.
-    #[cold] // few clusters do: its code is not to lie between that of all
     pub fn prepare(&mut self, lora: &Lora, members: &[Sequence]) -> AdapterTime {
         let with = members.iter().filter(|member| member.adapter != 0);
         let tokens = with.clone().map(|member| member.tokens.max(1)).sum();

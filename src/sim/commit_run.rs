@@ -1,4 +1,4 @@
-//! Finish phase, for runs: commits the iterations after the first as single steps would have done.
+//! Commits the iterations of a run after the first, as single steps would have done.
 
 use bevy_ecs::prelude::*;
 

@@ -108,7 +108,6 @@ pub struct HandedOver {
 impl Books<'_, '_, '_> {
     /// A request whose prompt is processed leaves its replica `from`, which keeps the blocks. The
     /// iteration lasted from `begin` to `end`.
-    #[cold] // few clusters do: its code is not to lie between that of all
     pub(super) fn hand_over(
         &mut self,
         mut member: Sequence,
@@ -132,7 +131,6 @@ impl Books<'_, '_, '_> {
     }
 
     /// The content of request `id` has arrived at `to`: its blocks at `from` are free.
-    #[cold] // few clusters do: its code is not to lie between that of all
     pub(super) fn deliver(
         &mut self,
         (from, to, id): (Entity, Entity, u64),
@@ -172,7 +170,6 @@ impl Books<'_, '_, '_> {
 /// their order, as long as there are enough of them and places; preempted requests go first, and
 /// one whose LoRA adapter would be one too many is passed over. Those whose content has arrived join the running list; an asynchronous plan sees only what had
 /// arrived when it was made.
-#[cold] // few clusters do: its code is not to lie between that of all
 pub(crate) fn receive(
     (to, replica): (Entity, &mut Replica),
     (limits, max_num_seqs): (&EngineLimits, u32),
@@ -233,7 +230,6 @@ pub(crate) fn receive(
 ///
 /// Layer by layer only what got its blocks when its prompt was done: these count as there since its
 /// last iteration began. Who had to wait for blocks had nowhere to send to meanwhile.
-#[cold] // few clusters do: its code is not to lie between that of all
 pub(crate) fn send(
     ready: Ready,
     (from, to): (&mut Replica, &mut Replica),

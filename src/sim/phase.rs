@@ -8,7 +8,7 @@ use super::Control;
 /// The phases of a step, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Where requests arrive or are handed over in the same step, before that: commits the iterations that
+    /// Where requests arrive in the same step or pools hand over, before that: commits the iterations that
     /// end now, as in [`Phase::Turn`].
     Finish,
     /// Brings in the requests that arrive now.

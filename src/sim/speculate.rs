@@ -28,7 +28,6 @@ impl Books<'_, '_, '_> {
     /// Commits the step of a decoding request that ended at `now`: draws which of its drafts are
     /// accepted, gives it these and one token more, as far as it needs them, and takes the blocks
     /// back that only refused drafts were in.
-    #[cold] // few clusters do: its code is not to lie between that of all
     pub(super) fn verify(
         &mut self,
         member: &mut Sequence,
@@ -85,7 +84,6 @@ impl Books<'_, '_, '_> {
     }
 
     /// What a batch that has ended says about drafts: the speed-up, and how many to make from now on.
-    #[cold] // few clusters do: its code is not to lie between that of all
     pub(super) fn learn(
         &mut self,
         batch: &Batch,

@@ -44,27 +44,6 @@ impl Nanos {
         (Nanos(sum.to_bits() - WHOLE.to_bits()), value - (sum - WHOLE))
     }
 
-    /// [`Nanos::from_secs_f64_with_rest`] of each, faster than one after the other.
-    #[inline]
-    pub fn round_each<const N: usize>(seconds: &[f64; N]) -> ([Nanos; N], [f64; N]) {
-        let values = seconds.map(|seconds| seconds * 1e9);
-        if !values.iter().all(|value| (0.0..WHOLE / 2.0).contains(value)) {
-            return Nanos::round_odd(seconds);
-        }
-        let sums = values.map(|value| value + WHOLE);
-        let mut rests = values;
-        for (rest, sum) in rests.iter_mut().zip(&sums) {
-            *rest -= sum - WHOLE;
-        }
-        (sums.map(|sum| Nanos(sum.to_bits() - WHOLE.to_bits())), rests)
-    }
-
-    #[cold]
-    fn round_odd<const N: usize>(seconds: &[f64; N]) -> ([Nanos; N], [f64; N]) {
-        let each = seconds.map(Nanos::from_secs_f64_with_rest);
-        (each.map(|(nanos, _)| nanos), each.map(|(_, rest)| rest))
-    }
-
     /// Milliseconds to the nearest nanosecond, rounded as in [`Nanos::from_secs_f64`].
     pub fn from_millis_f64(millis: f64) -> Nanos {
         Nanos(round_ties_even(millis * 1e6) as u64)
@@ -226,18 +205,6 @@ mod tests {
                 assert_eq!(later.tick, Nanos(exact.max(tick)), "{tick} {span} {before} {more}");
                 assert_eq!(later.rest_ns, before + more - whole, "{tick} {span} {before} {more}");
             }
-        }
-    }
-
-    #[test]
-    fn several_are_rounded_as_each_is() {
-        let usual = [0.0, 1.5e-9, 2.5e-9, 1.0 / 3.0, 0.0123, 1e6, -0.0, 7e-10];
-        for odd in [1.0, -1e-9, 1e9, f64::NAN, f64::INFINITY] {
-            let mut seconds = usual;
-            seconds[5] = odd;
-            let each = seconds.map(Nanos::from_secs_f64_with_rest);
-            let want = (each.map(|(nanos, _)| nanos), each.map(|(_, rest)| rest));
-            assert_eq!(Nanos::round_each(&seconds), want, "{odd}");
         }
     }
 

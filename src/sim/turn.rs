@@ -49,7 +49,7 @@ pub(crate) fn turn<P: Policy>(part: TurnPart) -> StepSystem {
     )
 }
 
-/// Finish phase, where requests arrive or are handed over in the same step: commits the iterations that
+/// Finish phase, where requests arrive in the same step or pools hand over: commits the iterations that
 /// end now.
 pub(super) fn finish_first(
     InMut(control): InMut<Control>,

@@ -57,18 +57,18 @@ impl TimingSettings for FormulaSettings {
 }
 
 impl FormulaSettings {
-    /// Seconds for `T` tokens and a sum `S` of products.
+    /// The time for `T` tokens and a sum `S` of products.
     #[inline(always)] // of each iteration
-    fn seconds(&self, tokens: u32, products: f64, stage: StagePosition) -> f64 {
+    fn time(&self, tokens: u32, products: f64, stage: StagePosition) -> (Nanos, f64) {
         let (tokens, stages) = (f64::from(tokens), f64::from(stage.count));
-        self.base + (self.per_token * tokens + self.per_context * products) / stages
+        let seconds = self.base + (self.per_token * tokens + self.per_context * products) / stages;
+        Nanos::from_secs_f64_with_rest(seconds)
     }
 }
 
 impl Predictor for FormulaSettings {
     fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime {
-        let seconds = self.seconds(batch.tokens, batch.context_products() as f64, stage);
-        let (total, rest_ns) = Nanos::from_secs_f64_with_rest(seconds);
+        let (total, rest_ns) = self.time(batch.tokens, batch.context_products() as f64, stage);
         StageTime { total, rest_ns, ..StageTime::default() }
     }
 
@@ -78,11 +78,10 @@ impl Predictor for FormulaSettings {
         let (tokens, more) = (batch.tokens, f64::from(batch.decodes));
         // A float counts exactly up to 2^53.
         let mut products = batch.context_products() as f64;
-        run.take_each(|seconds| {
-            for (seconds, ahead) in seconds.iter_mut().zip(0_u32..) {
-                *seconds = self.seconds(tokens, products + f64::from(ahead) * more, stage);
-            }
-            products += seconds.len() as f64 * more;
+        run.take_each(|| {
+            let time = self.time(tokens, products, stage);
+            products += more;
+            time
         });
     }
 

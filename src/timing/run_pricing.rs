@@ -4,8 +4,8 @@ use super::{BatchShape, StagePosition, StageTime};
 use crate::batch::Run;
 use crate::sim::{Instant, Nanos};
 
-/// Iterations that [`RunPricing::take_each`] prices at once.
-const AT_ONCE: usize = 8;
+/// Iterations for which there is a place before they are priced.
+const PLACES: u32 = 32;
 
 /// Iterations of one batch that are priced one after the other. In each, every request has one token
 /// more in its context than in the one before; there are no prompts and no drafts. A predictor is
@@ -58,35 +58,34 @@ impl<'a> RunPricing<'a> {
         }
     }
 
-    /// The times of the batch that [`RunPricing::next_batch`] gave last and of those that follow it, as
-    /// many as are wanted: times in seconds of which only the whole is known. `seconds` writes the next
-    /// few, and may be asked for more than are wanted.
+    /// The times of the batch that [`RunPricing::next_batch`] gave last and of those that follow it, one
+    /// after the other, as many as are wanted: times of which only the whole is known, as
+    /// [`Nanos::from_secs_f64_with_rest`] gives them.
     #[inline(always)] // as `take`
-    pub fn take_each(&mut self, mut seconds: impl FnMut(&mut [f64])) {
+    pub fn take_each(&mut self, mut time: impl FnMut() -> (Nanos, f64)) {
         let before = self.run.iterations();
         let (mut end, mut left, stop, limit) = (self.end, self.left, self.stop, self.limit);
         let ends = &mut self.run.ends;
         while left > 0 && end.tick < stop {
-            let mut next = [0.0; AT_ONCE];
-            seconds(&mut next);
-            let (totals, rests) = Nanos::round_each(&next);
-            let (mut chain, mut last) = ([end; AT_ONCE], end);
-            for index in 0..AT_ONCE {
-                last = last.after(totals[index], rests[index]);
-                chain[index] = last;
-            }
-            let mut wanted = &chain[..AT_ONCE.min(left as usize)];
-            left -= wanted.len() as u32;
-            if last.tick >= stop || last.tick > limit {
-                let begun = wanted.partition_point(|end| end.tick < stop) + 1;
-                wanted = &wanted[..begun.min(wanted.len())];
-                let ended = wanted.partition_point(|end| end.tick <= limit);
-                if ended < wanted.len() {
-                    (wanted, left) = (&wanted[..ended], 0);
+            // Places for a few at once, so that the loop does nothing but price.
+            let from = ends.len();
+            ends.resize(from + left.min(PLACES) as usize, end);
+            let mut filled = 0;
+            for place in &mut ends[from..] {
+                let (total, rest_ns) = time();
+                let next = end.after(total, rest_ns);
+                if next.tick > limit {
+                    left = filled;
+                    break;
+                }
+                (*place, end) = (next, next);
+                filled += 1;
+                if end.tick >= stop {
+                    break;
                 }
             }
-            ends.extend_from_slice(wanted);
-            end = wanted.last().copied().unwrap_or(end);
+            ends.truncate(from + filled as usize);
+            left -= filled;
         }
         (self.end, self.left) = (end, left);
         let taken = self.run.iterations() - before;
