@@ -1,6 +1,5 @@
-use std::path::Path;
-
 use super::*;
+use crate::recorded::shared;
 use crate::scenario::document::{Document, Source};
 
 fn import(config: &str) -> Result<Imported, Box<Diagnostic>> {
@@ -224,11 +223,8 @@ fn every_generator_is_read() {
 
 #[test]
 fn golden_configs_give_vidurs_blocks() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/golden/vidur");
-    let Ok(cases) = std::fs::read_dir(&golden) else {
-        eprintln!("skipped: {} is not there", golden.display());
-        return;
-    };
+    let Some(golden) = shared("data/golden/vidur") else { return };
+    let cases = std::fs::read_dir(&golden).unwrap();
     for case in cases.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
         let import = VidurImport {
             config: case.join("config.json"),
