@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{RequestRecord, RequestStatus, RunContext, RunSink, RunTotals, StatsSink, TokenGaps};
+use super::{RunContext, StatsSink};
+use crate::base::Nanos;
 use crate::recorded::shared;
-use crate::sim::Nanos;
+use crate::records::{RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
 
 /// Those of the repository, and those beside it.
 fn cases() -> Vec<PathBuf> {
