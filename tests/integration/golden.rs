@@ -32,11 +32,6 @@ impl Table {
         Table(header.iter().map(str::to_owned).zip(columns).collect())
     }
 
-    /// A column as it was written.
-    pub(crate) fn column(&self, name: &str) -> &[String] {
-        &self.0[name]
-    }
-
     /// A column of numbers, `NaN` where there is none, in the order of `id`.
     pub(crate) fn by_id(&self, id: &str, column: &str) -> Vec<f64> {
         let numbers =
