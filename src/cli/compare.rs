@@ -12,6 +12,7 @@ use crate::compare::{Comparison, Side, SideError, csv, json, text};
 use crate::metrics::names;
 use crate::output::write_file;
 use crate::registry::Registry;
+use crate::report::width;
 use crate::run;
 use crate::run::RunError;
 use crate::scenario::sweep;
@@ -107,7 +108,7 @@ impl CompareArgs {
         if let Some(path) = &self.json {
             write_file(path, &json(&baseline.label, &comparisons))?;
         }
-        failure::say(&text(&baseline.label, &comparisons, &metrics));
+        failure::say(&text(&baseline.label, &comparisons, &metrics, width()));
         Ok(ExitCode::SUCCESS)
     }
 

@@ -42,9 +42,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Validates a scenario and shows it with every default and what follows from it
     Check(check::CheckArgs),
-    /// Lists what scenarios can name: policies, routers, timings, models, devices, profiles,
-    /// lengths, metrics, and the scenarios in ./scenarios
-    List,
+    /// Lists what scenarios can name, all of it or by topic: `list models`, `list metrics`
+    List(list::ListArgs),
     /// Turns another simulator's configuration into a scenario
     Import(import::ImportArgs),
     /// Makes and lists profiles of measured kernel times
@@ -92,7 +91,7 @@ fn dispatch(cli: Cli, registry: &Registry) -> Result<ExitCode, Failure> {
         Some(Command::Run(args)) => args.run(registry),
         Some(Command::Compare(args)) => args.run(registry),
         Some(Command::Check(args)) => args.run(registry),
-        Some(Command::List) => list::run(registry),
+        Some(Command::List(args)) => args.run(registry),
         Some(Command::Import(args)) => args.run(),
         Some(Command::Profile(args)) => args.run(),
         Some(Command::Validate(args)) => args.run(registry),

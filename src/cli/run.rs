@@ -12,10 +12,10 @@ use super::{progress, subcommands};
 use crate::base::paths::file_name;
 use crate::base::suggest;
 use crate::metrics::{ExperimentResult, Verdict};
-use crate::output::tables::{RUNS, VARIANTS};
+use crate::output::tables::RUNS;
 use crate::output::{ResultFolder, write_file};
 use crate::registry::Registry;
-use crate::report::{ReportInput, report, use_colour};
+use crate::report::{ReportInput, report, use_colour, width};
 use crate::run;
 use crate::scenario::sweep::Point;
 use crate::scenario::{Scenario, sweep};
@@ -52,6 +52,9 @@ pub(super) struct RunArgs {
     /// Makes every iteration a step of its own: slower, and the same results
     #[arg(long)]
     exact_steps: bool,
+    /// Lists admissions, preemptions and completions of every seed in run.log
+    #[arg(long)]
+    log_events: bool,
     /// Shows nothing but errors
     #[arg(short, long)]
     quiet: bool,
@@ -124,6 +127,7 @@ impl RunArgs {
             let mut points = sweep::load(file, &self.all_settings(), (registry, &tables))?;
             for point in &mut points {
                 point.scenario.exact_steps = self.exact_steps;
+                point.scenario.log_events = self.log_events;
             }
             let Some(first) = points.first() else { continue };
             let target = self.target(&first.scenario);
@@ -179,13 +183,10 @@ impl RunArgs {
             [FileDone { file, target, points }] if points.len() == 1 => {
                 let (point, done) = &points[0];
                 report(&ReportInput {
-                    result: &done.result,
-                    folder: Some(target.display().to_string()),
-                    files: done.files.clone(),
-                    table: VARIANTS,
                     next: next_step(file, &point.scenario, &done.result),
-                    warnings: done.warnings.clone(),
+                    width: width(),
                     colour: use_colour(),
+                    ..ReportInput::of(done, target)
                 })
             }
             many => run_many::report(many, table),

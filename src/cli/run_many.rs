@@ -7,11 +7,12 @@ use rayon::prelude::*;
 use super::failure::Failure;
 use crate::base::paths::file_name;
 use crate::metrics::{ExperimentResult, Outcome, VariantResult};
-use crate::output::ResultFolder;
 use crate::output::tables::{RUNS, runs_csv};
+use crate::output::{Place, ResultFolder};
 use crate::report::{ReportInput, use_colour};
 use crate::run::{Finished, RunError};
-use crate::scenario::sweep::Point;
+use crate::scenario::Scenario;
+use crate::scenario::sweep::{Point, short_names};
 use crate::{report, run};
 
 /// A scenario file, the scenarios that it and the sweeps make, and the folder of their results.
@@ -51,8 +52,8 @@ fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, 
     let finished: Vec<Result<Finished, RunError>> = points
         .par_iter()
         .map(|point| match point.label().as_str() {
-            "" => run::run(&point.scenario, &folder, progress),
-            label => run::run(&point.scenario, &folder.subfolder(label)?, progress),
+            "" => run_one(&point.scenario, &folder, progress),
+            label => run_one(&point.scenario, &folder.subfolder(label)?, progress),
         })
         .collect();
     let finished: Vec<Finished> = finished.into_iter().collect::<Result<_, _>>()?;
@@ -62,6 +63,16 @@ fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, 
         folder.write(RUNS, runs_csv(&rows(&points)))?;
     }
     Ok(FileDone { file, target: folder.commit()?, points })
+}
+
+/// Runs one scenario, with its report in the log.
+fn run_one(
+    scenario: &Scenario,
+    place: &Place,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Finished, RunError> {
+    let log = |done: &Finished| report::report(&ReportInput::of(done, place.target()));
+    run::run_with_report(scenario, place, progress, &log)
 }
 
 fn rows(points: &[(Point, Finished)]) -> Vec<crate::output::tables::Swept<'_>> {
@@ -76,26 +87,26 @@ pub(super) fn csv(all: &[FileDone]) -> String {
 /// The table of all runs for the terminal, with their expectations. `table` is where the table of
 /// several files was written.
 pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
+    let points: Vec<&Point> = all.iter().flat_map(|one| &one.points).map(|(p, _)| p).collect();
+    let axes = Axes::of(&points, all.len() > 1);
     let mut variants: Vec<VariantResult> = Vec::new();
+    let mut met: Vec<Option<bool>> = Vec::new();
     let mut outcomes = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
     let mut files = vec![RUNS.to_owned()];
     for one in all {
         for (point, done) in &one.points {
             let file = if all.len() > 1 { done.result.name.as_str() } else { "" };
+            let name = |variant: &str| axes.row(file, point, variant);
+            for variant in &done.result.variants {
+                met.push(reached(variant, &done.result.outcomes));
+                variants.push(VariantResult { name: name(&variant.name), ..variant.clone() });
+            }
             let label = point.label();
-            let name = |variant: &str| {
-                let parts = [file, &label, variant];
-                parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
-            };
-            variants.extend(
-                done.result
-                    .variants
-                    .iter()
-                    .map(|variant| VariantResult { name: name(&variant.name), ..variant.clone() }),
-            );
+            let of = [file, &label].into_iter().filter(|part| !part.is_empty());
+            let of = of.collect::<Vec<_>>().join(", ");
             outcomes.extend(done.result.outcomes.iter().map(|outcome| Outcome {
-                expected: format!("{}: {}", name(""), outcome.expected),
+                expected: format!("{of}: {}", outcome.expected),
                 ..outcome.clone()
             }));
             for warning in &done.warnings {
@@ -104,7 +115,7 @@ pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
                 }
             }
             if all.len() == 1 {
-                files.push(format!("{}/", file_name(&label)));
+                files.push(format!("{}/", file_name(&point.label())));
             }
         }
         if all.len() > 1 {
@@ -134,11 +145,70 @@ pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
             exact_steps,
             outcomes,
         },
+        swept: axes.heading(),
+        met,
         folder,
         files,
         table: RUNS,
         next: None,
         warnings,
+        width: report::width(),
         colour: use_colour(),
     })
+}
+
+/// Whether a variant keeps its own objectives and the scenario its expectations; `None` without any.
+fn reached(variant: &VariantResult, outcomes: &[Outcome]) -> Option<bool> {
+    let by_slo = || {
+        let attained = variant.mean("slo_attainment")?;
+        Some(variant.slo.as_ref()?.met(attained, variant.mean("itl.p99")))
+    };
+    let expected = (!outcomes.is_empty()).then(|| outcomes.iter().all(|outcome| outcome.met));
+    match (by_slo(), expected) {
+        (Some(slo), Some(expected)) => Some(slo && expected),
+        (one, other) => one.or(other),
+    }
+}
+
+/// What tells the runs of sweeps apart.
+struct Axes {
+    /// Last parts of the swept paths of which values differ, or whole ones where that is ambiguous.
+    names: Vec<String>,
+    /// These paths.
+    paths: Vec<String>,
+    several_files: bool,
+    variants: bool,
+}
+
+impl Axes {
+    fn of(points: &[&Point], several_files: bool) -> Axes {
+        let mut paths: Vec<String> = Vec::new();
+        for (path, value) in points.iter().flat_map(|point| &point.values) {
+            let differs = points.iter().any(|other| other.value(path) != Some(value));
+            if differs && !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+        let variants = points.iter().any(|point| point.scenario.has_variants());
+        Axes { names: short_names(&paths), paths, several_files, variants }
+    }
+
+    /// What the names of the rows consist of.
+    fn heading(&self) -> String {
+        let mut parts: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        if self.several_files {
+            parts.insert(0, "scenario");
+        }
+        if self.variants {
+            parts.push("variant");
+        }
+        parts.join(", ")
+    }
+
+    /// The name of a row.
+    fn row(&self, file: &str, point: &Point, variant: &str) -> String {
+        let values = self.paths.iter().map(|path| point.value(path).unwrap_or("-"));
+        let parts = [file].into_iter().chain(values).chain([variant]);
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
 }

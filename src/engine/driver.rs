@@ -135,6 +135,7 @@ impl Simulation {
             world.insert_resource(Gates(gates));
         }
         ledger.series = spec.time_series.map(Series::new);
+        ledger.events = spec.events.then(Vec::new);
         let hands_over = pools.iter().any(|pool: &Pool| pool.hand_over.is_some());
         let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
         let lists = Worklists { staged: StagedBlocks::new(caching), ..Worklists::default() };
@@ -249,6 +250,9 @@ impl Simulation {
         let ledger = &mut self.control.ledger;
         for record in ledger.batches.drain(..) {
             sink.batch(&record);
+        }
+        for event in ledger.events.iter_mut().flat_map(|events| events.drain(..)) {
+            sink.event(&event);
         }
         let digest = ledger.digest;
         if ledger.series.as_ref().is_some_and(Series::is_long) {

@@ -32,6 +32,7 @@ pub mod batch_csv;
 mod csv_sink;
 pub mod decimal;
 mod error;
+mod event_log;
 #[cfg(test)]
 pub(crate) mod examples;
 mod folder;
@@ -41,11 +42,13 @@ mod run_log;
 mod series_csv;
 pub mod summary_json;
 pub mod tables;
+pub mod text_table;
 
-pub use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES};
+pub use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES, join_seeds};
 pub use error::OutputError;
+pub use event_log::EventLog;
 pub use folder::{Place, ResultFolder, write_file};
-pub use run_log::{RunLog, Work, cpu_seconds, peak_memory_mib};
+pub use run_log::{RUN_LOG, RunLog, SeedCounts, Work, command_line, cpu_seconds, peak_memory_mib};
 
 use crate::metrics::ExperimentResult;
 

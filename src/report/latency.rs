@@ -82,7 +82,7 @@ impl Row {
                 .map(|max| format!("longest {}", Unit::Seconds.show(max.max)))
                 .unwrap_or_default(),
             _ => unsteady(of("p99"))
-                .map(|ci95| format!("P99 +- {}: bursts decide it", show(ci95)))
+                .map(|ci95| format!("P99 +- {}: add seeds", show(ci95)))
                 .unwrap_or_default(),
         };
         Some(Row {
@@ -96,7 +96,8 @@ impl Row {
     }
 }
 
-/// The half width of an interval that is wider than a quarter of its mean.
+/// The half width of an interval that is wider than a quarter of its mean: a few bursts drive such a
+/// figure, and more seeds make it narrower.
 fn unsteady(spread: Option<Spread>) -> Option<f64> {
     let spread = spread?;
     spread.ci95.filter(|ci95| *ci95 > 0.25 * spread.mean)

@@ -9,6 +9,7 @@ pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
     VariantResult {
         name: configuration.name.clone(),
         what: configuration.what(),
+        gpus: configuration.num_gpus(),
         runs: Vec::new(),
         load: load_of_all(configuration),
         capacity: None,

@@ -153,11 +153,11 @@ impl Configuration {
         }
     }
 
-    /// GPUs of all models together.
-    fn num_gpus(&self) -> u64 {
+    /// GPUs of all models, or of both sides, together.
+    pub fn num_gpus(&self) -> u64 {
         let of = |one: &Configuration| u64::from(one.replicas) * u64::from(one.parallel.gpus());
         match self.gpus {
-            GpuSharing::Own => self.models().map(of).sum(),
+            GpuSharing::Own => self.pools().map(of).sum(),
             // All lie on the same.
             GpuSharing::TimeSliced | GpuSharing::Spatial(_) => of(self),
         }

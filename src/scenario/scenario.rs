@@ -33,6 +33,8 @@ pub struct Scenario {
     /// Whether every iteration is a step of its own. It is no setting of the file: the results
     /// are the same without, only sooner there.
     pub exact_steps: bool,
+    /// Whether `run.log` lists what happens to each request. It is no setting of the file either.
+    pub log_events: bool,
     /// What the user should know.
     pub warnings: Vec<Diagnostic>,
     resolved: String,
@@ -125,6 +127,7 @@ impl Scenario {
             expectations: common.expect,
             output: common.output,
             exact_steps: false,
+            log_events: false,
             warnings,
             resolved: String::new(),
         };
