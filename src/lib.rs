@@ -113,6 +113,10 @@ pub mod timing;
 pub mod validate;
 pub mod workload;
 
+#[cfg(test)]
+#[path = "../tests/integration/recorded.rs"]
+mod recorded;
+
 // The Rust code in the documents compiles, and what it asserts holds.
 #[cfg(doctest)]
 mod documents {
