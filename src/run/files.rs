@@ -8,7 +8,7 @@ use crate::output::{
     summary_json, tables,
 };
 use crate::records::BatchRecords;
-use crate::scenario::{Configuration, OutputSettings, Scenario};
+use crate::scenario::{Configuration, OutputSettings, PoolConfig, Scenario, Tie};
 
 /// The folder of a variant.
 fn place(configuration: &Configuration, folder: &Place) -> Result<Place, OutputError> {
@@ -31,9 +31,10 @@ pub(super) fn create_csv(
         return Ok(None);
     }
     let place = place(configuration, folder)?;
-    let names: Vec<&str> = match configuration.served_as.as_str() {
-        "" => vec![&configuration.model.name],
-        _ => configuration.models().map(|model| model.served_as.as_str()).collect(),
+    let cluster = &configuration.cluster;
+    let names: Vec<&str> = match cluster.tie {
+        Tie::Models(_) => cluster.pools.iter().map(|model| model.served_as.as_str()).collect(),
+        Tie::Single | Tie::Disaggregated(_) => vec![&cluster.first().model.name],
     };
     let sink = match (seeds(scenario), is_first) {
         (1, _) => CsvSink::create(place.path(), &names, &scenario.output)?,
@@ -43,23 +44,23 @@ pub(super) fn create_csv(
             CsvSink::create_for_seed(place.path(), &names, &output, seed)?
         }
     };
-    let sink = match configuration.pools().any(|pool| pool.speculative.is_some()) {
+    let sink = match cluster.pools.iter().any(|pool| pool.speculative.is_some()) {
         true => sink.with_drafts(),
         false => sink,
     };
-    let sink = match configuration.pools().any(|pool| pool.offload.is_some()) {
+    let sink = match cluster.pools.iter().any(|pool| pool.offload.is_some()) {
         true => sink.with_offload(),
         false => sink,
     };
-    let sink = match configuration.decode() {
-        Some(_) => sink.with_transfers(),
-        None => sink,
+    let sink = match cluster.sides().is_some() {
+        true => sink.with_transfers(),
+        false => sink,
     };
-    let sink = match configuration.models().any(|model| model.lora.is_some()) {
+    let sink = match cluster.entry_pools().iter().any(|model| model.lora.is_some()) {
         true => sink.with_adapters(),
         false => sink,
     };
-    let sink = match configuration.class_names().as_slice() {
+    let sink = match cluster.class_names().as_slice() {
         [] => sink,
         classes => sink.with_classes(classes),
     };
@@ -67,11 +68,11 @@ pub(super) fn create_csv(
     match scenario.output.time_series().filter(|_| is_first) {
         None => Ok(Some(sink)),
         Some(interval) => {
-            let blocks = |model: &Configuration| {
+            let blocks = |model: &PoolConfig| {
                 let own = model.limits.num_blocks.saturating_sub(model.policy.reserved_blocks());
                 u64::from(own) * u64::from(model.replicas)
             };
-            let blocks = configuration.pools().map(blocks).sum();
+            let blocks = cluster.pools.iter().map(blocks).sum();
             sink.with_time_series(interval, blocks).map(Some)
         }
     }
@@ -149,9 +150,9 @@ pub(super) fn write_files(
 /// The models that are described by files, each once.
 pub(super) fn described_models(scenario: &Scenario) -> Vec<String> {
     let mut models = Vec::new();
-    for configuration in scenario.configurations.iter().flat_map(Configuration::models) {
-        let Some(file) = &configuration.model_config else { continue };
-        let model = format!("{} from {file}", configuration.model.about());
+    for pool in scenario.configurations.iter().flat_map(|one| one.cluster.entry_pools()) {
+        let Some(file) = &pool.model_config else { continue };
+        let model = format!("{} from {file}", pool.model.about());
         if !models.contains(&model) {
             models.push(model);
         }

@@ -83,9 +83,9 @@ fn simulate(name: &str, skip: usize) -> Option<ErrorTable> {
     let scenario =
         Scenario::from_source(&source, case.name.clone(), &folder, &[], &registry).ok().unwrap();
     let configuration = &scenario.configurations[0];
-    let source =
-        WithPrefixes { source: configuration.workload.source(0), prefixes: prefixes(&case) };
-    let mut spec = run::spec(configuration, &configuration.workload, 0);
+    let pool = configuration.cluster.first();
+    let source = WithPrefixes { source: pool.workload.source(0), prefixes: prefixes(&case) };
+    let mut spec = run::spec(configuration, &pool.workload, 0);
     spec.pools[0].traffic.source = Box::new(source);
     let mut times = Times::default();
     Simulation::new(spec).unwrap().run(&mut times).unwrap();
