@@ -91,7 +91,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
         Failure::unexpected(format!("cannot write {}: {error}", path.display()))
     };
     let Some(name) = path.file_name() else {
-        return Err(Failure::bad_argument(format!("{} is no name of a file", path.display())));
+        return Err(Failure::bad_argument(format!("{} is not a file name", path.display())));
     };
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(failed)?;
@@ -111,7 +111,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 fn formula(text: &str) -> Result<FormulaSettings, String> {
     let wrong = || {
         format!(
-            "`{text}` is no formula:BASE,PER_TOKEN,PER_CONTEXT, such as formula:0.005,2.5e-5,1e-8"
+            "`{text}` is not a formula:BASE,PER_TOKEN,PER_CONTEXT, such as formula:0.005,2.5e-5,1e-8"
         )
     };
     let numbers = text.strip_prefix("formula:").ok_or_else(wrong)?;

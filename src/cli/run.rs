@@ -28,40 +28,40 @@ pub(super) struct RunArgs {
     /// Scenario files
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Result folder; with several files, the folder of the result folders [default:
+    /// Result folder, or with several files the parent of their result folders [default:
     /// results/<name of the file>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Replaces the result folder if it is there already
     #[arg(long)]
     force: bool,
-    /// First seed (or only one), instead of the scenario's
+    /// First seed; overrides the scenario's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Number of seeds, instead of the scenario's
+    /// Number of seeds; overrides the scenario's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seeds: Option<u32>,
-    /// Changes a setting in every variant, for example engine.policy.max_num_seqs=64; a list of
-    /// values, such as workload.arrivals.qps=[1,2,4], runs each of them
+    /// Changes a setting in every variant, for example engine.policy.max_num_seqs=64. A list of
+    /// values runs each of them: 'workload.arrivals.qps=[1,2,4]'
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub settings: Vec<String>,
-    /// Runs at most N simulations at once [default: one per processor]; the results do not depend on
-    /// it
+    /// Runs at most N simulations in parallel; the results do not depend on it [default: one per
+    /// processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Makes every iteration a step of its own: slower, and the same results
+    /// Simulates every iteration as a separate step: slower, with the same results
     #[arg(long)]
     exact_steps: bool,
     /// Lists admissions, preemptions and completions of every seed in run.log
     #[arg(long)]
     log_events: bool,
-    /// Shows nothing but errors
+    /// Prints nothing but errors
     #[arg(short, long)]
     quiet: bool,
-    /// Exits with 1 if an expectation of the scenario is not met
+    /// Exits with code 1 if an expectation of the scenario is not met
     #[arg(long)]
     strict: bool,
-    /// Runs everything twice first, and names the time where the two part, if they do
+    /// First runs everything twice, and reports when the two runs diverge
     #[arg(long)]
     check_determinism: bool,
 }
@@ -193,7 +193,7 @@ impl RunArgs {
         };
         failure::say(&text);
         if self.check_determinism {
-            failure::say("deterministic: two runs of every seed took the same course");
+            failure::say("deterministic: two runs of every seed were identical");
         }
     }
 }
@@ -224,7 +224,7 @@ fn suggest_subcommand(file: &Path) -> Result<(), Failure> {
     let written = file.to_string_lossy();
     match suggest::closest(&written, names.iter().map(String::as_str)) {
         Some(name) => Err(Failure::bad_argument(format!(
-            "there is no file {written}; did you mean the subcommand `{name}`?"
+            "there is no file `{written}`; did you mean the subcommand `{name}`?"
         ))),
         None => Ok(()),
     }

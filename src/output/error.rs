@@ -9,7 +9,7 @@ pub enum OutputError {
     /// The result folder is there already and holds something.
     #[error("{} exists and is not empty; choose another with --out, or replace it with --force", .0.display())]
     Exists(PathBuf),
-    /// The result folder is there, and is no result folder: not even force replaces it.
+    /// The result folder is there, and is not a result folder: not even force replaces it.
     #[error("{} exists and does not look like a result folder (no summary.json or run.log in it); it is not replaced", .0.display())]
     NotResults(PathBuf),
     /// The path names no folder of its own, such as `/` or `..`.

@@ -75,7 +75,7 @@ fn load(v: &VariantResult) -> Vec<Line> {
     }];
     if v.verdict() == Verdict::Overloaded {
         let warning = "more arrives than can be served, so queues grow until arrivals stop: TTFT, E2E \
-                       and queue only measure the length of the run. Throughput and TPOT hold.";
+                       and queue time only measure the length of the run. Throughput and TPOT are valid.";
         lines.push(wrapped("", warning));
     }
     lines
@@ -94,12 +94,12 @@ fn counts(v: &VariantResult) -> Vec<Line> {
     let (counted, finished) = (sum("counted"), sum("finished"));
     if counted < finished {
         let counted = fixed(counted, 0);
-        text.push_str(&format!(" | {counted} counted, the rest is warm-up or drain"));
+        text.push_str(&format!(" | {counted} counted, the others are warm-up or drain"));
     }
     let not_admitted = sum("not_admitted");
     if not_admitted > 0.0 {
         let number = fixed(not_admitted, 0);
-        text.push_str(&format!(" | {number} of the rejected by admission control"));
+        text.push_str(&format!(" | {number} of those rejected by admission control"));
     }
     vec![wrapped("", &text)]
 }
@@ -168,7 +168,7 @@ fn objectives(v: &VariantResult) -> Vec<Line> {
         None => String::new(),
     };
     let text = format!(
-        "{}: {}{interval} % of requests (want {} %)",
+        "{}: {}{interval} % of requests (target {} %)",
         slo_limits(slo),
         percent(attained.mean),
         number(slo.attain * 100.0, 2),

@@ -51,7 +51,7 @@ pub enum RunError {
     #[error("{0}")]
     Scenario(Box<Diagnostic>),
     /// Two runs of the same configuration and seed took different courses.
-    #[error("{run} is not deterministic: two runs with the same seed part at {time} s")]
+    #[error("{run} is not deterministic: two runs with the same seed diverge at {time} s")]
     NotDeterministic {
         /// Which run.
         run: String,

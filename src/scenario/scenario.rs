@@ -194,7 +194,7 @@ fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
             .into_owned();
         let end = good.len();
         let place = Place { source: Source::new(path.display().to_string(), good), span: end..end };
-        Box::new(Diagnostic::error("the file is no UTF-8 text").at(place, "not UTF-8 from here on"))
+        Box::new(Diagnostic::error("the file is not UTF-8 text").at(place, "not UTF-8 from here on"))
     })
 }
 
@@ -267,7 +267,7 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
             || field.value.name.is_some()
         {
             return Err(Box::new(
-                Diagnostic::error(format!("variant `{name}` is no group of fields"))
+                Diagnostic::error(format!("variant `{name}` is not a group of fields"))
                     .at(base.place(&field.value.span), "expected `( field: value, ... )`"),
             ));
         }

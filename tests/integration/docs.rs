@@ -78,9 +78,7 @@ fn clone() -> Room {
         }
     }
     let count = 30;
-    let each = |value: &dyn Fn(u32) -> String| {
-        (0..count).map(value).collect::<Vec<_>>().join(", ")
-    };
+    let each = |value: &dyn Fn(u32) -> String| (0..count).map(value).collect::<Vec<_>>().join(", ");
     let bench = format!(
         r#"{{"model_id": "meta-llama/Llama-3.1-8B", "request_rate": 2.0,
             "input_lens": [{}], "output_lens": [{}], "ttfts": [{}], "itls": [{}],
