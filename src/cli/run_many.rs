@@ -102,7 +102,7 @@ pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
                 met.push(reached(variant, &done.result.outcomes));
                 variants.push(VariantResult { name: name(&variant.name), ..variant.clone() });
             }
-            let label = point.label();
+            let label = axes.label(point);
             let of = [file, &label].into_iter().filter(|part| !part.is_empty());
             let of = of.collect::<Vec<_>>().join(", ");
             outcomes.extend(done.result.outcomes.iter().map(|outcome| Outcome {
@@ -203,6 +203,14 @@ impl Axes {
             parts.push("variant");
         }
         parts.join(", ")
+    }
+
+    /// What tells a point apart: `qps=2, replicas=1`.
+    fn label(&self, point: &Point) -> String {
+        let value =
+            |(name, path): (&String, &String)| Some(format!("{name}={}", point.value(path)?));
+        let parts = self.names.iter().zip(&self.paths).filter_map(value);
+        parts.collect::<Vec<_>>().join(", ")
     }
 
     /// The name of a row.

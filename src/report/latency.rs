@@ -76,7 +76,7 @@ impl Row {
         let percentile =
             |statistic: &&str| of(statistic).map_or(String::new(), |spread| show(spread.mean));
         let note = match key {
-            "tpot" => "per token after the first".to_owned(),
+            "tpot" => "after the first token".to_owned(),
             "kv_transfer" => "from prefill to decode replica".to_owned(),
             "itl" => of("max")
                 .map(|max| format!("longest {}", Unit::Seconds.show(max.max)))

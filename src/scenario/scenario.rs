@@ -194,7 +194,9 @@ fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
             .into_owned();
         let end = good.len();
         let place = Place { source: Source::new(path.display().to_string(), good), span: end..end };
-        Box::new(Diagnostic::error("the file is not UTF-8 text").at(place, "not UTF-8 from here on"))
+        Box::new(
+            Diagnostic::error("the file is not UTF-8 text").at(place, "not UTF-8 from here on"),
+        )
     })
 }
 

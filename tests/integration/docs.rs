@@ -73,7 +73,11 @@ fn clone() -> Room {
         std::fs::create_dir(&to).expect("created");
         for entry in std::fs::read_dir(root().join(folder)).expect("is there").flatten() {
             if entry.path().is_file() {
-                std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+                let text = std::fs::read_to_string(entry.path()).expect("readable");
+                // Fewer requests show the same.
+                let text =
+                    text.replace("requests: 1000", "requests: 40").replace(": 256,", ": 40,");
+                std::fs::write(to.join(entry.file_name()), text).expect("written");
             }
         }
     }

@@ -361,11 +361,12 @@ mod tests {
     }
 
     #[test]
-    fn broken_text_gives_no_tree_and_no_panic() {
+    fn broken_text_gives_no_panic_and_no_tree_beyond_it() {
         for text in
             ["", "(", "(a: 1", "[1, ", "{1: ", "\"abc", "(a: \"\\", "/* x", "r#\"x", "(,)", "#!"]
         {
-            assert!(scan(text).is_none(), "{text}");
+            let inside = |node: Node| node.span.end <= text.len();
+            assert!(scan(text).is_none_or(inside), "{text}");
         }
     }
 }
