@@ -22,6 +22,7 @@ mod stats;
 mod summary;
 pub mod unit;
 mod values;
+mod window;
 
 pub use across::Spread;
 pub use capacity::{Completions, Load, Verdict};
@@ -40,3 +41,4 @@ pub use slo::Slo;
 pub use stats::{RunContext, StatsSink, seconds_per};
 pub use summary::{Metrics, RunSummary};
 pub use values::EXACT_VALUES;
+pub use window::{Produced, SteadyWindow};

@@ -8,7 +8,7 @@ use super::{Control, Event, Floor, Ledger, Nanos};
 use crate::batch::{Batch, BlockChange};
 use crate::cluster::{BatchOf, Replica};
 use crate::kv::{BlockRows, BlockStore, BlockTable};
-use crate::metrics::{BatchRecord, BatchRecords, RequestStatus};
+use crate::metrics::{BatchRecord, BatchRecords, Produced, RequestStatus};
 use crate::request::{RequestQuery, Sequence};
 use crate::speculation::Speculation;
 
@@ -200,6 +200,8 @@ impl Books<'_, '_, '_> {
         for part in &shape.prefills {
             totals.prefill_squares += u64::from(part.tokens) * (u64::from(part.tokens) + 1) / 2;
         }
+        let output_tokens = u64::from(shape.decodes);
+        self.ledger.window(|window| window.iterations([end].into_iter(), output_tokens));
         self.ledger.digest(batch.id);
         self.ledger.digest(end.0);
         self.report(batch, batch.id, stage, end, scheduled_at, commit);
@@ -252,10 +254,14 @@ impl Books<'_, '_, '_> {
         request.first_stage_at.get_or_insert(started_at);
         member.started = true;
         if complete {
+            let first = request.first_token_at.is_none();
+            let prompt_tokens = if first { u64::from(request.prompt_tokens) } else { 0 };
             request.first_token_at.get_or_insert(now);
             member.prefilled = true;
             member.processed += 1;
             self.token(member, now);
+            let produced = Produced { prompt_tokens, output_tokens: 1, completions: 0 };
+            self.ledger.window(|window| window.produced(now, produced));
             if let Some(series) = &mut self.ledger.series {
                 series.first_token(now);
             }
@@ -298,6 +304,8 @@ impl Books<'_, '_, '_> {
         if let Some(series) = &mut self.ledger.series {
             series.finished(commit.now);
         }
+        let produced = Produced { completions: 1, ..Produced::default() };
+        self.ledger.window(|window| window.produced(commit.now, produced));
         if replica.asynchronous {
             if owed > 0 {
                 let (mut table, ..) = self.requests.get_mut(member.entity)?;

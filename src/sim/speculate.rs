@@ -8,6 +8,7 @@ use crate::batch::Batch;
 use crate::cluster::Replica;
 use crate::kv::PrefixHashes;
 use crate::request::Sequence;
+use crate::metrics::Produced;
 use crate::speculation::Speculation;
 use crate::timing::StagePosition;
 
@@ -79,6 +80,8 @@ impl Books<'_, '_, '_> {
             if let Some(series) = &mut self.ledger.series {
                 series.more_tokens(now, more);
             }
+            let produced = Produced { output_tokens: more, ..Produced::default() };
+            self.ledger.window(|window| window.produced(now, produced));
         }
         Ok(())
     }
