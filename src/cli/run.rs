@@ -207,7 +207,7 @@ fn next_step(file: &Path, scenario: &Scenario, result: &ExperimentResult) -> Opt
         configuration.workload_spec.arrivals,
         Some(Arrivals::Poisson { .. } | Arrivals::Gamma { .. } | Arrivals::Uniform { .. })
     );
-    let capacity = variant.capacity.filter(|_| too_high && has_rate)?;
+    let capacity = variant.capacity.rate().filter(|_| too_high && has_rate)?;
     // 75 % of the capacity is a load that an operator would plan for; two digits will do.
     let digits = (1.0 - (0.75 * capacity).log10().floor()).max(0.0) as usize;
     let qps = format!("{:.digits$}", 0.75 * capacity);

@@ -229,6 +229,11 @@ pub fn is_shown(metric: &Metric, runs: &[&RunSummary]) -> bool {
     }
 }
 
+/// Whether files show the metric of that name of these runs.
+pub fn is_shown_by(name: &str, runs: &[&RunSummary]) -> bool {
+    find(name).is_some_and(|metric| is_shown(metric, runs))
+}
+
 /// The metric of that exact name.
 pub fn find(name: &str) -> Option<&'static Metric> {
     REGISTRY.get(name)

@@ -4,6 +4,7 @@ use super::distribution::Distribution;
 use super::flops::FlopsModel;
 use super::names::{FAMILIES, STATISTICS};
 use super::summary::{Metrics, RunSummary};
+use super::trend::WaitingCells;
 use super::values::Values;
 use crate::base::Nanos;
 use crate::records::{
@@ -51,12 +52,14 @@ pub struct StatsSink {
     good_ttft: u64,
     good_tpot: u64,
     good_e2e: u64,
+    waiting: WaitingCells,
     first_arrival: Option<Nanos>,
     last_completion: Nanos,
 }
 
 impl RunSink for StatsSink {
     fn request(&mut self, record: &RequestRecord) {
+        self.waiting.count(record);
         if !record.in_window {
             self.out_of_window += 1;
             return;
@@ -147,7 +150,8 @@ impl StatsSink {
         let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
         let histograms = self.ttft.is_histogram();
-        RunSummary { seed: context.seed, metrics: out, histograms, ..RunSummary::default() }
+        let trend = self.waiting.trend();
+        RunSummary { seed: context.seed, metrics: out, histograms, trend, ..RunSummary::default() }
     }
 
     fn families(&mut self, gaps: &TokenGaps, out: &mut Metrics) {

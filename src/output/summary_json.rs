@@ -134,6 +134,14 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "counted": mean("counted"),
         }),
     );
+    if names::is_shown_by("window_duration", &runs) {
+        let rates = ["arrival_rate", "request_throughput", "output_throughput"];
+        let names = ["duration", "arrived", "finished", "input_tokens", "output_tokens"];
+        let more = ["total_token_throughput", "goodput"];
+        let all = names.iter().chain(&rates).chain(&more);
+        let value = |key: &&str| ((*key).to_owned(), mean(&format!("window_{key}")));
+        put("window", all.map(value).collect());
+    }
     put("load", load(v));
     put("slo", v.slo.as_ref().map_or(Value::Null, |slo| objectives(v, slo)));
     put(
@@ -222,15 +230,19 @@ fn load(v: &VariantResult) -> Value {
         Load::AllAtOnce => ("all at once", None, None),
         Load::ClosedLoop { concurrency } => ("closed loop", None, Some(concurrency)),
     };
-    json!({
+    let mut load = json!({
         "kind": kind,
         "offered_rate": offered,
         "measured_rate": v.mean("offered_rate"),
         "concurrency": concurrency,
-        "capacity": v.capacity,
+        "capacity": v.capacity.rate(),
         "ratio": v.load_ratio(),
         "verdict": v.verdict().key(),
-    })
+    });
+    if let Some(why) = v.capacity.unknown() {
+        load["capacity_not_known"] = json!(why);
+    }
+    load
 }
 
 fn objectives(v: &VariantResult, slo: &Slo) -> Value {

@@ -82,7 +82,7 @@ const MEANS: [&str; 4] = ["seeds", "capacity", "load_ratio", "verdict"];
 fn means(variant: &VariantResult, shown: &[&Metric]) -> Vec<String> {
     let mut row = vec![
         variant.runs.len().to_string(),
-        cell(Unit::Number, variant.capacity),
+        cell(Unit::Number, variant.capacity.rate()),
         cell(Unit::Number, variant.load_ratio()),
         variant.verdict().key().to_owned(),
     ];

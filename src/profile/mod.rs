@@ -1,6 +1,7 @@
 //! Profiles: measured kernel times, in a compact format of our own, and importers of others'.
 
 mod check;
+mod checked;
 mod error;
 pub(crate) mod file;
 pub mod format;
@@ -14,6 +15,7 @@ mod text;
 mod text_operators;
 mod view;
 
+pub use checked::{CheckedWith, NOT_CHECKED};
 pub use error::ProfileError;
 pub use file::{read, write};
 pub use format::Profile;

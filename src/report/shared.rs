@@ -3,6 +3,7 @@
 use super::line::{Line, Tone, room_for, wrapped};
 use crate::metrics::unit::{TimeScale, fixed};
 use crate::metrics::{Outcome, VariantResult};
+use crate::profile::NOT_CHECKED;
 use crate::timing::TimingNote;
 use crate::workload::Slo;
 
@@ -49,6 +50,9 @@ pub fn slo_limits(slo: &Slo) -> String {
     limits.join(", ")
 }
 
+/// What is said of times that nobody has compared with a run.
+const UNCHECKED: &str = "not checked against a real engine for this model and device";
+
 /// What the times rest on.
 pub fn timing(note: &TimingNote) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -59,7 +63,11 @@ pub fn timing(note: &TimingNote) -> Vec<Line> {
         ("checked against: ", &note.checked_against),
     ] {
         if !text.is_empty() {
-            lines.extend(wrapped(key, &format!("{what}{text}"), 0));
+            let said = match text.as_str() {
+                NOT_CHECKED => UNCHECKED.to_owned(),
+                text => format!("{what}{text}"),
+            };
+            lines.extend(wrapped(key, &said, 0));
             key = "";
         }
     }

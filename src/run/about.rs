@@ -1,6 +1,8 @@
 //! What the results say about a configuration, beside what was measured.
 
-use crate::metrics::{ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult};
+use crate::metrics::{
+    Capacity, ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult,
+};
 use crate::scenario::Configuration;
 use crate::timing::TimingNote;
 use crate::workload::Slo;
@@ -11,7 +13,7 @@ pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
         what: configuration.what(),
         runs: Vec::new(),
         load: load_of_all(configuration),
-        capacity: None,
+        capacity: Capacity::NotAsked,
         slo: common_slo(configuration),
         kv_blocks: u64::from(configuration.limits.num_blocks),
         block_size: configuration.limits.block_size,

@@ -89,6 +89,7 @@ fn the_pcie_network_is_what_was_inferred() {
         device: "RTX-PRO-6000".to_owned(),
         tool: format!("vidur-ecs {}", env!("CARGO_PKG_VERSION")),
         checked_against: String::new(),
+        checked_with: Vec::new(),
         provenance: vec![Provenance {
             covers: "network".to_owned(),
             device: "2 x RTX PRO 6000, PCIe, inferred:".to_owned(),
