@@ -7,9 +7,9 @@ use bevy_ecs::prelude::*;
 use super::admit::{Gates, admit};
 use super::agenda::MOST_STAGES;
 use super::arrive::{Arrivals, arrive};
+use super::ledger::busy_time;
 use super::observe::{record, record_ended};
 use super::phase::Phases;
-use super::ledger::busy_time;
 use super::turn::finish_first;
 use super::{
     Agenda, Control, Engine, HandOver, Ledger, Phase, Pool, PoolSpec, Series, SimError, SimSpec,

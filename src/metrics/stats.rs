@@ -442,7 +442,8 @@ mod tests {
         let mut window = SteadyWindow::default();
         for at in [500, 1_500, 2_500] {
             let what = Produced { completions: 1, prompt_tokens: 100, output_tokens: 8 };
-            window.produced(Nanos(1_000 * MS), if at == 1_500 { what } else { Produced::default() });
+            window
+                .produced(Nanos(1_000 * MS), if at == 1_500 { what } else { Produced::default() });
             window.arrived(Nanos(at * MS));
         }
         window

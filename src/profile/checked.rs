@@ -47,7 +47,7 @@ impl fmt::Display for CheckedWith {
 impl Profile {
     /// Against what the times of this model on the profile's device were checked; [`NOT_CHECKED`] unless
     /// a model of its family was, unquantised and on as many GPUs.
-    pub fn checked(&self, model: &ModelSpec, parallel: Parallelism) -> String {
+    pub fn checked_for(&self, model: &ModelSpec, parallel: Parallelism) -> String {
         let same = |with: &CheckedWith| {
             let alike = with.model == *model.name
                 || family(&with.model).is_some() && family(&with.model) == family(&model.name);
@@ -79,7 +79,7 @@ mod tests {
     fn checked(profile: &str, model: &str, tensor: u32, pipeline: u32) -> String {
         let profile: &Shipped = shipped().iter().find(|one| one.name == profile).unwrap();
         let model = model::find(model).unwrap();
-        profile.load().unwrap().checked(model, Parallelism { tensor, pipeline })
+        profile.load().unwrap().checked_for(model, Parallelism { tensor, pipeline })
     }
 
     #[test]
@@ -102,6 +102,8 @@ mod tests {
         assert_eq!(family("Llama-3.1-8B"), Some("Llama-3.1"));
         assert_eq!((family("Qwen3-30B-A3B"), family("Mixtral-8x7B")), (None, None));
         assert!("Llama-2-7B:1".parse::<CheckedWith>().is_ok());
-        assert!("Llama-2-7B".parse::<CheckedWith>().is_err() && ":1".parse::<CheckedWith>().is_err());
+        assert!(
+            "Llama-2-7B".parse::<CheckedWith>().is_err() && ":1".parse::<CheckedWith>().is_err()
+        );
     }
 }

@@ -90,7 +90,9 @@ fn growth(v: &VariantResult) -> String {
     let (trend, runs) = (v.trend(), v.runs.len().max(1) as f64);
     let mean = |waiting: f64| fixed(waiting / runs, 0);
     let [_, second, _, last] = trend.waiting.map(mean);
-    format!("the queue grew while requests arrived: {second} waited in the second quarter, {last} in the last")
+    format!(
+        "the queue grew while requests arrived: {second} waited in the second quarter, {last} in the last"
+    )
 }
 
 /// The counts of all seeds together, which must add up.

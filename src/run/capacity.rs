@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::about::load_of_all;
 use super::spec::{source, spec};
 use super::{RunError, simulate};
 use crate::base::{Nanos, RandomStream};
 use crate::engine::lora::LoraSettings;
 use crate::engine::{SimSpec, Traffic};
 use crate::metrics::{Capacity, Load, MeanTokens, Saturated};
-use crate::scenario::Configuration;
+use crate::scenario::{Cluster, Configuration, PoolConfig};
 use crate::workload::{Content, NewRequest, RequestSource, Span, Workload};
 
 /// Requests that are served for the estimate.
@@ -22,19 +23,25 @@ const DRAWS: u64 = 20_000;
 
 /// Whether the offered rate of a configuration is to be compared with its capacity.
 pub(super) fn is_asked(configuration: &Configuration) -> bool {
-    matches!(configuration.load(), Load::Open { .. })
-        && configuration.workload.request_count() != Some(1)
+    let cluster = &configuration.cluster;
+    matches!(load_of_all(cluster), Load::Open { .. })
+        && (cluster.has_several_models() || cluster.first().workload.request_count() != Some(1))
 }
 
 /// Why nobody can know the capacity without running the whole cluster under its own load.
-fn unknowable(configuration: &Configuration) -> Option<&'static str> {
+fn unknowable(cluster: &Cluster) -> Option<&'static str> {
+    let first = cluster.first();
     // Affinity decides which replica has what at hand, and the load decides on the affinity.
-    let affine = ["PrefixAffinity", "LoraAffinity"].contains(&configuration.router.name());
-    if !configuration.beside.is_empty() {
+    let affine = |pool: &PoolConfig| {
+        let name = pool.router.name();
+        pool.replicas > 1
+            && (name == "PrefixAffinity" && pool.prefix_caching || name == "LoraAffinity")
+    };
+    if cluster.has_several_models() {
         Some("it depends on the mix of the models")
-    } else if configuration.workload.is_closed_loop() {
-        Some("the turns of conversations follow each other's ends")
-    } else if affine && configuration.replicas > 1 {
+    } else if first.workload.is_closed_loop() {
+        Some("turns of conversations follow each other")
+    } else if cluster.pools.iter().any(affine) {
         Some("it depends on what the router keeps together")
     } else {
         None
@@ -44,19 +51,18 @@ fn unknowable(configuration: &Configuration) -> Option<&'static str> {
 /// The capacity of a configuration: what the smallest cluster of its kind serves (one replica, or as many
 /// on either side as keep their ratio), times its size. Replicas work side by side, so this scales.
 pub(super) fn estimate(configuration: &Configuration, seed: u64) -> Result<Capacity, RunError> {
-    if let Some(why) = unknowable(configuration) {
+    let cluster = &configuration.cluster;
+    if let Some(why) = unknowable(cluster) {
         return Ok(Capacity::Unknown(why));
     }
-    let size = configuration.pools().map(|pool| pool.replicas).fold(0, greatest_common_divisor);
-    let mean = Backlog::new(configuration, seed).mean_tokens();
+    let size = cluster.pools.iter().map(|pool| pool.replicas).fold(0, greatest_common_divisor);
+    let mean = Backlog::new(cluster.first(), seed).mean_tokens();
     let mut requests = REQUESTS;
     loop {
         let mut sink = Saturated::default();
         let spec = saturated(configuration, (seed, requests), size);
-        let (totals, ..) = simulate(spec, &mut sink).map_err(|error| RunError::Simulation {
-            run: "capacity estimate".to_owned(),
-            error,
-        })?;
+        let (totals, ..) = simulate(spec, &mut sink)
+            .map_err(|error| RunError::Simulation { run: "capacity estimate".to_owned(), error })?;
         let wanted = (WAVES * totals.running_peak).min(MOST_REQUESTS);
         if wanted > requests {
             requests = wanted;
@@ -73,13 +79,13 @@ fn greatest_common_divisor(a: u32, b: u32) -> u32 {
 
 /// The cluster made `size` times smaller, with so many requests at time 0.
 fn saturated(configuration: &Configuration, (seed, requests): (u64, u64), size: u32) -> SimSpec {
-    let mut spec = spec(configuration, &configuration.workload.saturated(), seed);
+    let mut spec = spec(configuration, &configuration.cluster.first().workload.saturated(), seed);
     for pool in &mut spec.pools {
         pool.replicas /= size;
         // What could be served is the question, not what is let in.
         pool.admission = None;
     }
-    let mut backlog = Backlog::new(configuration, seed);
+    let mut backlog = Backlog::new(configuration.cluster.first(), seed);
     backlog.left = requests;
     // Of a trace, a replica behind the router sees only every so many-th request, and finds less of it
     // in its cache.
@@ -104,15 +110,15 @@ struct Backlog {
 }
 
 impl Backlog {
-    fn new(configuration: &Configuration, seed: u64) -> Backlog {
-        let workload = configuration.workload.saturated();
-        let lora = configuration.lora.clone();
+    fn new(pool: &PoolConfig, seed: u64) -> Backlog {
+        let workload = pool.workload.saturated();
+        let lora = pool.lora.clone();
         Backlog {
             source: source(lora.as_ref(), &workload, seed),
             workload,
             lora,
             seed,
-            is_trace: configuration.workload_spec.trace.is_some(),
+            is_trace: pool.workload_spec.trace.is_some(),
             round: 0,
             next_id: 0,
             left: u64::MAX,
@@ -176,8 +182,5 @@ impl RequestSource for Backlog {
 fn apart(content: &Content, round: u64) -> Content {
     let other = |id: u64| id ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let span = |span: &Span| Span { id: other(span.id), tokens: span.tokens };
-    Content {
-        prompt: content.prompt.iter().map(span).collect(),
-        answer: content.answer.map(other),
-    }
+    Content { prompt: content.prompt.iter().map(span).collect(), answer: content.answer.map(other) }
 }

@@ -18,12 +18,10 @@ use self::listeners::{Deaf, Ticks};
 pub(crate) use self::spec::spec;
 use crate::base::{Diagnostic, Nanos};
 use crate::engine::{SimError, SimSpec, Simulation};
-use crate::metrics::{
-    ByClass, ByPool, Capacity, ExperimentResult, RunSummary, StatsSink, expect,
-};
+use crate::metrics::{ByClass, ByPool, Capacity, ExperimentResult, RunSummary, StatsSink, expect};
 use crate::output::{OutputError, Place, RunLog, Work, cpu_seconds, peak_memory_mib};
 use crate::records::{BatchRecords, RunSink, RunTotals};
-use crate::scenario::{Configuration, Scenario};
+use crate::scenario::{Configuration, PoolConfig, Scenario};
 
 /// Why a run came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +139,8 @@ fn simulate_all(
                 result.runs.push(*summary);
             }
         }
-        for warning in configuration.pools().flat_map(|model| model.predictor.warnings()) {
+        for warning in configuration.cluster.pools.iter().flat_map(|pool| pool.predictor.warnings())
+        {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -164,7 +163,7 @@ pub fn expected_requests(scenario: &Scenario) -> Option<u64> {
     let mut sum = 0_u64;
     for configuration in &scenario.configurations {
         let mut requests = 0_u64;
-        for model in configuration.models() {
+        for model in configuration.cluster.entry_pools() {
             requests = requests.saturating_add(model.workload.request_count()?);
         }
         sum = sum.saturating_add(requests.saturating_mul(seeds(scenario) as u64));
@@ -184,8 +183,10 @@ pub fn check_determinism(scenario: &Scenario) -> Result<(), RunError> {
         .collect();
     runs.into_par_iter().try_for_each(|(configuration, seed)| {
         let failed = |error| RunError::Simulation { run: label(configuration, seed), error };
-        let build =
-            || Simulation::new(spec(configuration, &configuration.workload, seed)).map_err(failed);
+        let build = || {
+            Simulation::new(spec(configuration, &configuration.cluster.first().workload, seed))
+                .map_err(failed)
+        };
         let (mut first, mut second) = (build()?, build()?);
         let mut last = Nanos::ZERO;
         loop {
@@ -235,10 +236,10 @@ fn seeds(scenario: &Scenario) -> usize {
 /// Whether what counts ends before the run does, or begins later: rates of the whole run are not those of
 /// the steady state then.
 fn has_window(configuration: &Configuration) -> bool {
-    let margin = |one: &Configuration| {
-        one.workload_spec.warmup.is_some() || one.workload_spec.drain.is_some()
+    let margin = |pool: &PoolConfig| {
+        pool.workload_spec.warmup.is_some() || pool.workload_spec.drain.is_some()
     };
-    configuration.time_limit_s.is_some() || configuration.models().any(margin)
+    configuration.time_limit_s.is_some() || configuration.cluster.entry_pools().iter().any(margin)
 }
 
 fn label(configuration: &Configuration, seed: u64) -> String {
@@ -266,12 +267,12 @@ impl Job<'_> {
                     }
                     _ => None,
                 };
-                let classes = classes(configuration);
-                let stats = StatsSink::new(common_slo(configuration))
-                    .with_classes(slos(configuration).into_iter());
+                let classes = classes(&configuration.cluster);
+                let stats = StatsSink::new(common_slo(&configuration.cluster))
+                    .with_classes(slos(&configuration.cluster).into_iter());
                 let by_class = (!classes.is_empty()).then(|| ByClass::new(&classes));
-                let pools = configuration.named_pools();
-                let by_model = ByPool(stats_by_pool(configuration));
+                let pools = configuration.cluster.named_pools();
+                let by_model = ByPool(stats_by_pool(&configuration.cluster));
                 let mut sinks =
                     ((csv, (stats, (by_model, by_class))), Ticks { progress, count: 0 });
                 let spec = SimSpec {
@@ -282,7 +283,7 @@ impl Job<'_> {
                     time_series: sinks.0.0.as_ref().and(scenario.output.time_series()),
                     exact_steps: scenario.exact_steps,
                     steady_window: has_window(configuration),
-                    ..spec(configuration, &configuration.workload, seed)
+                    ..spec(configuration, &configuration.cluster.first().workload, seed)
                 };
                 let totals = simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
                     run: label(configuration, seed),
@@ -293,11 +294,11 @@ impl Job<'_> {
                     csv.finish()?;
                 }
                 let (all, mut by_pool, work) = totals;
-                if configuration.decode().is_some() {
+                if configuration.cluster.sides().is_some() {
                     // Requests arrive at one side and finish at the other.
                     by_pool.iter_mut().for_each(|totals| totals.window = None);
                 }
-                let mut summary = stats.finish(&all, &context_of_all(configuration, seed));
+                let mut summary = stats.finish(&all, &context_of_all(&configuration.cluster, seed));
                 if let Some(by_class) = by_class {
                     summary.classes = by_class.finish(summary.get("duration"));
                 }

@@ -17,9 +17,9 @@ use std::path::PathBuf;
 
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{closest_device, find_device, model};
-use crate::profile::{CheckedWith, ProfileError};
 use crate::profile::format::{FORMAT, Profile, Provenance};
 use crate::profile::layerwise::{LayerShape, LayerwiseTables, Straggler};
+use crate::profile::{CheckedWith, ProfileError};
 use meta::Meta;
 
 /// What to import; the arguments of `vidur-ecs profile import layerwise`.

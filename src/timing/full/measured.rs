@@ -296,7 +296,7 @@ pub(in crate::timing) fn build_full(
              api_overhead_ms",
             settings.overhead_ms
         ),
-        checked_against: profile.checked(context.model, context.parallel),
+        checked_against: profile.checked_for(context.model, context.parallel),
         physical: true,
         estimate: false,
     };

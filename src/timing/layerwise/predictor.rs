@@ -337,7 +337,7 @@ fn note(
             "CPU beyond overhead_ms ({} ms per step), tokenizer and HTTP beyond api_overhead_ms",
             settings.overhead_ms.unwrap_or(context.step_overhead_ms)
         ),
-        checked_against: profile.checked(context.model, context.parallel),
+        checked_against: profile.checked_for(context.model, context.parallel),
         physical: true,
         estimate: false,
     }

@@ -343,7 +343,7 @@ fn note(context: &TimingContext, profile: &Profile, network: Option<&Profile>) -
     TimingNote {
         rests_on: format!("{}, composition Vidur", parts.join(" + ")),
         not_modelled: "embedding, LM head, sampling, CPU launch, HTTP".to_owned(),
-        checked_against: profile.checked(context.model, context.parallel),
+        checked_against: profile.checked_for(context.model, context.parallel),
         physical: true,
         estimate: false,
     }
