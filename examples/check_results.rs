@@ -53,7 +53,7 @@ fn random(count: u64, program: &Path) -> u64 {
         let what = format!("random scenario {seed}");
         match status {
             Ok(output) if output.status.success() => wrong += show(&what, &check_results(&out)),
-            Ok(output) if output.status.code() == Some(2) => refused += 1,
+            Ok(output) if matches!(output.status.code(), Some(2 | 3)) => refused += 1,
             Ok(output) => {
                 wrong += show(&what, &[String::from_utf8_lossy(&output.stderr).into_owned()])
             }

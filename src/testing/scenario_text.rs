@@ -36,7 +36,8 @@ pub fn random_scenario_text(seed: u64) -> String {
         timing(&mut dice),
         output(&mut dice),
     ];
-    let (policy, mut engine) = engine(&mut dice);
+    // Those that take blocks as they are needed go with most techniques.
+    let (policy, mut engine) = engine(&mut dice, (1..=6).contains(&technique));
     let mut workload = workload(&mut dice);
     let mut cluster = vec![format!("replicas: {}", dice.between(1, 3))];
     let routers = ["RoundRobin", "LeastOutstanding", "Random", "PowerOfTwo", "PrefixAffinity()"];
@@ -84,6 +85,7 @@ pub fn random_scenario_text(seed: u64) -> String {
         }
         8 => {
             let gpus = dice.pick(&["Own", "TimeSliced"]);
+            engine.push("gpu_memory_utilization: 0.4".to_owned());
             sections.push(format!("models: (first: (), second: ()), gpus: {gpus}"));
         }
         _ => {}
@@ -117,10 +119,11 @@ fn output(dice: &mut Dice) -> String {
     format!("output: (batch_metrics: {batches}, time_series_s: {interval})")
 }
 
-fn engine(dice: &mut Dice) -> (&'static str, Vec<String>) {
+fn engine(dice: &mut Dice, paged: bool) -> (&'static str, Vec<String>) {
     let seqs = dice.between(1, 16);
     let tokens = dice.between(700, 1500);
-    let (name, policy) = match dice.between(0, 6) {
+    let kind = if paged { [0, 1, 5][dice.between(0, 2) as usize] } else { dice.between(0, 6) };
+    let (name, policy) = match kind {
         0 => ("V0", format!("VllmV0(max_num_seqs: {seqs}, max_num_batched_tokens: {tokens})")),
         1 => (
             "Sarathi",

@@ -19,7 +19,7 @@ fn run(folder: &Path, text: &str) -> Result<Value, String> {
             let summary = std::fs::read_to_string(out.join("summary.json")).unwrap();
             Ok(serde_json::from_str(&summary).unwrap())
         }
-        Some(2) => Err(String::from_utf8(output.stderr).unwrap()),
+        Some(2 | 3) => Err(String::from_utf8(output.stderr).unwrap()),
         code => panic!("exit {code:?}: {}\n{text}", String::from_utf8_lossy(&output.stderr)),
     }
 }
