@@ -29,6 +29,7 @@ const SHIPPED: [(&str, &[&str]); 7] = [
             "--attention-source=Frontier",
             "--attention-device=A800",
             "--checked-against=Vidur (mean E2E within 1 %); real A100 engine: none",
+            "--checked-with=Llama-2-7B:1",
         ],
     ),
     ("a100-sxm-80g/llama-2-70b", &["--model=Llama-2-70B"]),
