@@ -17,7 +17,7 @@ pub fn relative(file: &Path, from: &Path) -> PathBuf {
 
 /// An absolute path without `.` and `..`. Links are followed as far as the path exists, because
 /// `link/..` is not where it seems.
-fn absolute(path: &Path) -> PathBuf {
+pub fn absolute(path: &Path) -> PathBuf {
     if let Ok(real) = path.canonicalize() {
         return real;
     }
