@@ -33,9 +33,9 @@ impl From<Box<Diagnostic>> for Failure {
 
 impl From<OutputError> for Failure {
     fn from(error: OutputError) -> Failure {
-        match error {
-            OutputError::Io { .. } => Failure::unexpected(error),
-            _ => Failure::bad_argument(error),
+        match error.is_argument() {
+            true => Failure::bad_argument(error),
+            false => Failure::unexpected(error),
         }
     }
 }
@@ -65,6 +65,13 @@ pub(super) fn complain(text: &str) {
 pub(super) fn warn<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) {
     for warning in warnings {
         complain(&warning.render(colours()));
+    }
+}
+
+/// Tells what was mended or left in a result folder.
+pub(super) fn note(notes: &[String]) {
+    for note in notes {
+        complain(&format!("note: {note}"));
     }
 }
 

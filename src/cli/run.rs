@@ -8,12 +8,12 @@ use clap::Args;
 
 use super::failure::{self, Failure};
 use super::run_many::{self, FileDone, FileRuns};
-use super::{progress, subcommands};
+use super::{progress, subcommands, threads};
 use crate::base::paths::file_name;
 use crate::base::suggest;
 use crate::metrics::{ExperimentResult, Verdict};
-use crate::output::tables::{RUNS, VARIANTS};
-use crate::output::{ResultFolder, write_file};
+use crate::output::tables::VARIANTS;
+use crate::output::{Claim, Collection, Replace, ResultFolder};
 use crate::registry::Registry;
 use crate::report::{ReportInput, report, use_colour};
 use crate::run;
@@ -21,6 +21,9 @@ use crate::scenario::sweep::Point;
 use crate::scenario::{Scenario, sweep};
 use crate::timing::SharedTables;
 use crate::workload::Arrivals;
+
+/// A file, where its results will be, and its scenarios.
+type Planned = (PathBuf, Claim, Vec<Point>);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -32,7 +35,8 @@ pub(super) struct RunArgs {
     /// results/<name of the file>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replaces the result folder if it is there already
+    /// Replaces results that are there already, but never files that the program did not write.
+    /// (Without --out, results of the same file with the same settings are replaced anyway.)
     #[arg(long)]
     force: bool,
     /// First seed (or only one), instead of the scenario's
@@ -72,8 +76,8 @@ impl RunArgs {
         let planned = self.plan(registry)?;
         let table = self.table(&planned)?;
         let mut all = Vec::new();
-        for (file, target, points) in planned {
-            all.push(FileRuns { file, points, folder: ResultFolder::create(&target, self.force)? });
+        for (file, claim, points) in planned {
+            all.push(FileRuns { file, points, folder: ResultFolder::claim(claim)? });
         }
         if !self.quiet {
             let mut said = BTreeSet::new();
@@ -81,10 +85,11 @@ impl RunArgs {
                 all.iter().flat_map(|one| &one.points).flat_map(|p| &p.scenario.warnings);
             failure::warn(warnings.filter(|warning| said.insert(warning.title.clone())));
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.jobs.map_or(0, usize::from))
-            .build()
-            .map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))?;
+        for one in all.iter().filter(|_| !self.quiet) {
+            failure::note(one.folder.notes());
+        }
+        let scenarios = all.iter().flat_map(|one| &one.points).map(|point| &point.scenario);
+        let pool = threads::pool(self.jobs, scenarios)?;
         if self.check_determinism {
             let scenarios = || all.iter().flat_map(|one| &one.points).map(|point| &point.scenario);
             pool.install(|| scenarios().try_for_each(run::check_determinism))?;
@@ -104,18 +109,19 @@ impl RunArgs {
             bar.finish_and_clear();
             finished?
         };
-        if let Some(path) = &table {
-            write_file(path, &run_many::csv(&finished))?;
+        let folder = table.is_some().then(|| self.folder());
+        if let Some(table) = table {
+            table.commit(&run_many::csv(&finished), run_many::folders(&finished))?;
         }
         if !self.quiet {
-            self.show(&finished, table.as_deref());
+            self.show(&finished, folder.as_deref());
         }
         let met = finished.iter().flat_map(FileDone::outcomes).all(|outcome| outcome.met);
         Ok(ExitCode::from(u8::from(self.strict && !met)))
     }
 
     /// Every file's scenarios and where its results will be.
-    fn plan(&self, registry: &Registry) -> Result<Vec<(PathBuf, PathBuf, Vec<Point>)>, Failure> {
+    fn plan(&self, registry: &Registry) -> Result<Vec<Planned>, Failure> {
         let mut planned = Vec::new();
         let mut targets = BTreeSet::new();
         let tables = SharedTables::default();
@@ -127,33 +133,41 @@ impl RunArgs {
             }
             let Some(first) = points.first() else { continue };
             let target = self.target(&first.scenario);
-            if !targets.insert(target.clone()) {
+            // Where the case of letters means nothing, these are one.
+            if !targets.insert(target.to_string_lossy().to_lowercase()) {
                 return Err(Failure::bad_argument(format!(
                     "two scenarios would write into {}",
                     target.display()
                 )));
             }
-            planned.push((file.clone(), target, points));
+            let hashes: Vec<String> = points.iter().map(|point| point.scenario.hash()).collect();
+            let inputs = points.iter().flat_map(|point| point.scenario.input_files());
+            let inputs: BTreeSet<PathBuf> = inputs.collect();
+            let claim = Claim {
+                target,
+                replace: Replace::of(self.force, self.out.is_some()),
+                command: "run",
+                settings: self.all_settings(),
+                scenario: (first.scenario.name.clone(), file.clone(), hashes.join(" ")),
+                inputs: inputs.into_iter().collect(),
+            };
+            planned.push((file.clone(), claim, points));
         }
         Ok(planned)
     }
 
-    /// Where the table of several files goes; that of a single one is in its result folder.
-    fn table(
-        &self,
-        planned: &[(PathBuf, PathBuf, Vec<Point>)],
-    ) -> Result<Option<PathBuf>, Failure> {
+    /// The table of several files; that of a single one is in its result folder.
+    fn table(&self, planned: &[Planned]) -> Result<Option<Collection>, Failure> {
         if planned.len() < 2 {
             return Ok(None);
         }
-        let path = self.out.clone().unwrap_or_else(|| PathBuf::from("results")).join(RUNS);
-        if path.exists() && !self.force {
-            return Err(Failure::bad_argument(format!(
-                "{} exists; choose another folder with --out, or replace it with --force",
-                path.display()
-            )));
-        }
-        Ok(Some(path))
+        let claims: Vec<Claim> = planned.iter().map(|(_, claim, _)| claim.clone()).collect();
+        Ok(Some(Collection::claim(&self.folder(), &claims)?))
+    }
+
+    /// The folder of the result folders of several files.
+    fn folder(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| PathBuf::from("results"))
     }
 
     /// `--set` arguments, those that have an option of their own included.
@@ -168,15 +182,14 @@ impl RunArgs {
         let name = file_name(&scenario.name);
         match &self.out {
             Some(out) if self.files.len() == 1 => out.clone(),
-            Some(out) => out.join(name),
-            None => Path::new("results").join(name),
+            _ => self.folder().join(name),
         }
     }
 
-    /// Shows the report on a single run, or the table of several.
-    fn show(&self, finished: &[FileDone], table: Option<&Path>) {
+    /// Shows the report on a single run, or the table of several, which lies in `folder`.
+    fn show(&self, finished: &[FileDone], folder: Option<&Path>) {
         let text = match finished {
-            [FileDone { file, target, points }] if points.len() == 1 => {
+            [FileDone { file, target, points, .. }] if points.len() == 1 => {
                 let (point, done) = &points[0];
                 report(&ReportInput {
                     result: &done.result,
@@ -188,9 +201,12 @@ impl RunArgs {
                     colour: use_colour(),
                 })
             }
-            many => run_many::report(many, table),
+            many => run_many::report(many, folder),
         };
         failure::say(&text);
+        for one in finished {
+            failure::note(&one.notes);
+        }
         if self.check_determinism {
             failure::say("deterministic: two runs of every seed took the same course");
         }

@@ -25,6 +25,8 @@ pub(super) struct FileRuns {
 pub(super) struct FileDone {
     pub file: PathBuf,
     pub target: PathBuf,
+    /// What the user should know about the folder.
+    pub notes: Vec<String>,
     pub points: Vec<(Point, Finished)>,
 }
 
@@ -61,7 +63,8 @@ fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, 
     if swept {
         folder.write(RUNS, runs_csv(&rows(&points)))?;
     }
-    Ok(FileDone { file, target: folder.commit()?, points })
+    let done = folder.commit()?;
+    Ok(FileDone { file, target: done.target, notes: done.notes, points })
 }
 
 fn rows(points: &[(Point, Finished)]) -> Vec<crate::output::tables::Swept<'_>> {
@@ -73,9 +76,15 @@ pub(super) fn csv(all: &[FileDone]) -> String {
     runs_csv(&all.iter().flat_map(|one| rows(&one.points)).collect::<Vec<_>>())
 }
 
-/// The table of all runs for the terminal, with their expectations. `table` is where the table of
+/// The names of the result folders of all files.
+pub(super) fn folders(all: &[FileDone]) -> Vec<String> {
+    let names = all.iter().filter_map(|one| one.target.file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// The table of all runs for the terminal, with their expectations. `folder` is where the table of
 /// several files was written.
-pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
+pub(super) fn report(all: &[FileDone], folder: Option<&Path>) -> String {
     let mut variants: Vec<VariantResult> = Vec::new();
     let mut outcomes = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
@@ -122,8 +131,8 @@ pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
         .filter_map(|one| one.points.first().map(|(_, done)| done.result.name.as_str()))
         .collect();
     let exact_steps = all.iter().flat_map(|one| &one.points).any(|(_, d)| d.result.exact_steps);
-    let folder = match table {
-        Some(path) => path.parent().map(|folder| folder.display().to_string()),
+    let folder = match folder {
+        Some(path) => Some(path.display().to_string()),
         None => all.first().map(|one| one.target.display().to_string()),
     };
     report::report(&ReportInput {

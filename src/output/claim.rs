@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::{OutputError, listed};
 use super::manifest::{Manifest, Origin, Source, State};
-use crate::scenario::paths;
+use super::names::MAX_TARGET_BYTES;
+use crate::base::paths;
 
 /// Links are followed so many times.
 const MAX_LINKS: usize = 40;
@@ -67,6 +68,7 @@ impl Claim {
         let unsuitable = |why: &str| {
             Err(OutputError::Unsuitable { path: self.target.clone(), why: why.to_owned() })
         };
+        check_length(&self.target, real)?;
         let inputs = self.inputs.iter().chain([&self.scenario.1]);
         for input in inputs.filter(|input| !input.as_os_str().is_empty()) {
             if input.canonicalize().is_ok_and(|input| input.starts_with(real)) {
@@ -85,7 +87,9 @@ impl Claim {
             return unsuitable("it is a mount point; name a folder in it, with --out");
         }
         if is_kept_by_others(real, &data) {
-            return unsuitable("it belongs to another user, in a folder where only the owner may rename it");
+            return unsuitable(
+                "it belongs to another user, in a folder where only the owner may rename it",
+            );
         }
         Ok(())
     }
@@ -97,8 +101,11 @@ impl Claim {
         match fs::read_dir(real) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(OutputError::io("read", &self.target)(error)),
-            Ok(mut entries) if entries.next().is_none() => return Ok(()),
-            Ok(_) => {}
+            Ok(mut entries) => {
+                if entries.next().is_none() {
+                    return Ok(());
+                }
+            }
         }
         let Some(manifest) = Manifest::read(real) else {
             return Err(OutputError::NotResults(path()));
@@ -128,6 +135,16 @@ impl Claim {
     }
 }
 
+/// Refuses a name beside which no hidden one has room.
+pub(super) fn check_length(target: &Path, real: &Path) -> Result<(), OutputError> {
+    let bytes = real.file_name().map_or(0, |name| name.len());
+    if bytes <= MAX_TARGET_BYTES {
+        return Ok(());
+    }
+    let why = format!("its name has {bytes} bytes, at most {MAX_TARGET_BYTES} are possible");
+    Err(OutputError::Unsuitable { path: target.to_owned(), why })
+}
+
 /// A scenario as a manifest in `folder` has it.
 pub(super) fn source(name: &str, file: &Path, hash: &str, folder: &Path) -> Source {
     let file = paths::relative(file, folder).to_string_lossy().replace('\\', "/");
@@ -142,7 +159,10 @@ pub(super) fn difference(found: &Origin, wanted: &Origin) -> String {
     let (theirs, ours) = (files(found), files(wanted));
     if theirs != ours {
         let names: Vec<PathBuf> = found.scenarios.iter().map(|s| PathBuf::from(&s.name)).collect();
-        return format!(" and holds results of another scenario ({})", listed(if theirs.is_empty() { &names } else { &theirs }));
+        return format!(
+            " and holds results of another scenario ({})",
+            listed(if theirs.is_empty() { &names } else { &theirs })
+        );
     }
     let settings = |origin: &Origin| match origin.settings.as_slice() {
         [] => "none".to_owned(),

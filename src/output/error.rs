@@ -50,6 +50,9 @@ pub enum OutputError {
         /// Why, and what to do.
         why: String,
     },
+    /// A file is to be written where a folder is.
+    #[error("{} is a folder; name a file", .0.display())]
+    NotAFile(PathBuf),
     /// Another process is writing there.
     #[error(
         "another run is writing {}{}; wait until it has ended, or choose another name with --out", .path.display(),

@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
@@ -110,31 +110,52 @@ impl Manifest {
     /// A manifest of nothing yet.
     pub fn new(origin: Origin, state: State) -> Manifest {
         let program = concat!("vidur-ecs ", env!("CARGO_PKG_VERSION")).to_owned();
-        Manifest { manifest: VERSION, program, state, origin, files: Vec::new(), folders: Vec::new() }
+        Manifest {
+            manifest: VERSION,
+            program,
+            state,
+            origin,
+            files: Vec::new(),
+            folders: Vec::new(),
+        }
     }
 
     /// Reads the manifest of a folder; `None` if there is none, or none that this program wrote.
     pub fn read(folder: &Path) -> Option<Manifest> {
         let text = fs::read(folder.join(MANIFEST)).ok()?;
-        serde_json::from_slice::<Manifest>(&text).ok().filter(|found| found.manifest <= VERSION)
+        let found = serde_json::from_slice::<Manifest>(&text).ok()?;
+        let names = found.files.iter().map(|entry| &entry.name).chain(&found.folders);
+        // A manifest that somebody else has written must not lead out of its folder.
+        let is_inside = |name: &String| {
+            let mut parts = Path::new(name).components();
+            !name.is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        let is_ours = found.manifest <= VERSION && names.into_iter().all(is_inside);
+        is_ours.then_some(found)
+    }
+
+    /// The text of the file.
+    pub(super) fn text(&self) -> String {
+        // Plain texts and numbers: this cannot fail.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 
     /// Writes it into a folder, at once: a reader sees the old or the new one.
     pub(super) fn write(&self, folder: &Path) -> Result<(), OutputError> {
         let path = folder.join(MANIFEST);
         let partial = folder.join(".manifest.json.partial");
-        let text = serde_json::to_string_pretty(self).unwrap_or_default();
-        fs::write(&partial, text + "\n")
+        fs::write(&partial, self.text())
             .and_then(|()| fs::rename(&partial, &path))
             .map_err(OutputError::io("write", &path))
     }
 
-    /// Seals the log and lists every file that is in a folder which the program alone has filled.
+    /// Seals the log and lists every file of a folder that the program alone has filled. Folders in it
+    /// that are empty are removed.
     pub(super) fn list(mut self, folder: &Path) -> Result<Manifest, OutputError> {
         for path in files_in(folder)? {
             let full = folder.join(&path);
             let name = slashed(&path);
-            if name == MANIFEST {
+            if name == MANIFEST || fs::remove_dir(&full).is_ok() {
                 continue;
             }
             let failed = OutputError::io("read", &full);
@@ -189,7 +210,12 @@ impl Manifest {
                 if path == Path::new(inner).join(MANIFEST) {
                     match Manifest::read(&folder.join(inner)) {
                         Some(own) => {
-                            own.compare(&folder.join(inner), &below.join(inner), contents, changes)?;
+                            own.compare(
+                                &folder.join(inner),
+                                &below.join(inner),
+                                contents,
+                                changes,
+                            )?;
                         }
                         None => changes.foreign.push(below.join(&path)),
                     }
@@ -370,14 +396,20 @@ mod tests {
         assert_eq!(text("1.5 s\n"), text("2.5 s\n"));
     }
 
+    /// Would have a file elsewhere removed.
+    const OUTSIDE: &str = r#"{"manifest": 1, "program": "", "state": "complete", "command": "",
+        "scenarios": [], "files": [{"name": "../x"}]}"#;
+
     #[test]
     fn what_is_no_manifest_is_none() {
         let room = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::read(room.path()), None);
-        for text in ["", "{}", "{\"manifest\": 99}", "{\"name\": \"package\"}"] {
+        for text in ["", "{}", "{\"manifest\": 99}", "{\"name\": \"package\"}", OUTSIDE] {
             fs::write(room.path().join(MANIFEST), text).unwrap();
             assert_eq!(Manifest::read(room.path()), None, "{text}");
         }
+        fs::write(room.path().join(MANIFEST), OUTSIDE.replace("../x", "x")).unwrap();
+        assert!(Manifest::read(room.path()).is_some());
     }
 
     #[test]

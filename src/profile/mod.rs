@@ -15,7 +15,7 @@ mod text_operators;
 mod view;
 
 pub use error::ProfileError;
-pub use file::{read, write};
+pub use file::read;
 pub use format::Profile;
 pub use shipped::{Shipped, shipped, shipped_network, shipped_operators};
 pub use view::{NamedRow, Quality, TableView};

@@ -153,6 +153,11 @@ fn simulate_all(
     Ok((result, warnings, work))
 }
 
+/// Simulations that can run side by side.
+pub fn simulations(scenario: &Scenario) -> usize {
+    jobs(scenario).len()
+}
+
 /// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
 pub fn expected_requests(scenario: &Scenario) -> Option<u64> {
     let mut sum = 0_u64;

@@ -151,6 +151,13 @@ impl Scenario {
         resolved_text::rebased(&self.resolved, &self.base_dir, folder)
     }
 
+    /// The files that the scenario names: traces, profiles, descriptions of models. Some may not be
+    /// there, if a plug-in does not need them.
+    pub fn input_files(&self) -> Vec<PathBuf> {
+        let files = resolved_text::files(&self.resolved);
+        files.into_iter().map(|file| self.base_dir.join(file)).collect()
+    }
+
     /// A hash of the resolved scenario that is the same on every machine and wherever the
     /// scenario and its files lie.
     pub fn hash(&self) -> String {
