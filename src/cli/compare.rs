@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::failure::{self, Failure};
 use super::{progress, threads};
+use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::compare::{Comparison, Side, SideError, csv, json, text};
 use crate::metrics::names;
 use crate::output::NewFile;
@@ -83,10 +84,17 @@ impl CompareArgs {
         // What is wrong with any of them shows before anything runs.
         let tables = SharedTables::default();
         let mut inputs = Vec::new();
+        let mut fits = true;
         for path in &self.sides {
             inputs.push(match path.is_dir() {
                 true => Input::Read(Side::read(path)?),
-                false => Input::Run(path, sweep::load(path, &settings, (registry, &tables))?),
+                false => {
+                    let sweep = sweep::load(path, &settings, (registry, &tables))?;
+                    failure::misfits(sweep.misfits.iter().map(|misfit| &misfit.error));
+                    fits &= sweep.misfits.is_empty()
+                        && sweep.points.iter().all(|point| point.scenario.misfits.is_empty());
+                    Input::Run(path, sweep.points)
+                }
             });
         }
         let count = inputs.iter().map(Input::len).sum::<usize>();
@@ -112,7 +120,7 @@ impl CompareArgs {
             file.commit(json(&baseline.label, &comparisons))?;
         }
         failure::say(&text(&baseline.label, &comparisons, &metrics));
-        Ok(ExitCode::SUCCESS)
+        Ok(ExitCode::from(if fits { 0 } else { DOES_NOT_FIT }))
     }
 
     /// Checks what needs no file to be read.

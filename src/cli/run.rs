@@ -9,6 +9,8 @@ use clap::Args;
 use super::failure::{self, Failure};
 use super::run_many::{self, FileDone, FileRuns};
 use super::{progress, subcommands, threads};
+use crate::base::Diagnostic;
+use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::paths::file_name;
 use crate::base::suggest;
 use crate::metrics::{ExperimentResult, Verdict};
@@ -17,13 +19,19 @@ use crate::output::{Claim, Collection, Replace, ResultFolder};
 use crate::registry::Registry;
 use crate::report::{ReportInput, report, use_colour};
 use crate::run;
-use crate::scenario::sweep::Point;
+use crate::scenario::sweep::Sweep;
 use crate::scenario::{Scenario, sweep};
 use crate::timing::SharedTables;
 use crate::workload::Arrivals;
 
-/// A file, where its results will be, and its scenarios.
-type Planned = (PathBuf, Claim, Vec<Point>);
+/// What is to be done.
+#[derive(Default)]
+struct Planned {
+    /// Files, where their results will be, and their scenarios.
+    runs: Vec<(PathBuf, Claim, Sweep)>,
+    /// Files of which nothing fits in memory.
+    misfits: Vec<(PathBuf, Box<Diagnostic>)>,
+}
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -74,11 +82,15 @@ impl RunArgs {
         }
         // Everything is checked before anything runs.
         let planned = self.plan(registry)?;
-        let table = self.table(&planned)?;
+        let table = self.table(&planned.runs)?;
         let mut all = Vec::new();
-        for (file, claim, points) in planned {
-            all.push(FileRuns { file, points, folder: ResultFolder::claim(claim)? });
+        for (file, claim, sweep) in planned.runs {
+            let Sweep { name, points, misfits } = sweep;
+            let folder = ResultFolder::claim(claim)?;
+            all.push(FileRuns { file, name, points, misfits, folder });
         }
+        failure::misfits(all.iter().flat_map(|one| &one.misfits).map(|misfit| &misfit.error));
+        failure::misfits(planned.misfits.iter().map(|(_, error)| error));
         if !self.quiet {
             let mut said = BTreeSet::new();
             let warnings =
@@ -111,28 +123,38 @@ impl RunArgs {
         };
         let folder = table.is_some().then(|| self.folder());
         if let Some(table) = table {
-            table.commit(&run_many::csv(&finished), run_many::folders(&finished))?;
+            let text = run_many::csv(&finished, &planned.misfits);
+            table.commit(&text, run_many::folders(&finished))?;
         }
         if !self.quiet {
-            self.show(&finished, folder.as_deref());
+            self.show(&finished, &planned.misfits, folder.as_deref());
+        }
+        // What fits has run, and its results are there; the code says that it is not all.
+        if !planned.misfits.is_empty() || finished.iter().any(FileDone::has_misfits) {
+            return Ok(ExitCode::from(DOES_NOT_FIT));
         }
         let met = finished.iter().flat_map(FileDone::outcomes).all(|outcome| outcome.met);
         Ok(ExitCode::from(u8::from(self.strict && !met)))
     }
 
     /// Every file's scenarios and where its results will be.
-    fn plan(&self, registry: &Registry) -> Result<Vec<Planned>, Failure> {
-        let mut planned = Vec::new();
+    fn plan(&self, registry: &Registry) -> Result<Planned, Failure> {
+        let mut planned = Planned::default();
         let mut targets = BTreeSet::new();
         let tables = SharedTables::default();
         for file in &self.files {
             suggest_subcommand(file)?;
-            let mut points = sweep::load(file, &self.all_settings(), (registry, &tables))?;
-            for point in &mut points {
+            let mut sweep = match sweep::load(file, &self.all_settings(), (registry, &tables)) {
+                Err(error) if error.exit_code == DOES_NOT_FIT && self.files.len() > 1 => {
+                    planned.misfits.push((file.clone(), error));
+                    continue;
+                }
+                sweep => sweep?,
+            };
+            for point in &mut sweep.points {
                 point.scenario.exact_steps = self.exact_steps;
             }
-            let Some(first) = points.first() else { continue };
-            let target = self.target(&first.scenario);
+            let target = self.target(&sweep.name);
             // Where the case of letters means nothing, these are one.
             if !targets.insert(target.to_string_lossy().to_lowercase()) {
                 return Err(Failure::bad_argument(format!(
@@ -140,25 +162,29 @@ impl RunArgs {
                     target.display()
                 )));
             }
-            let hashes: Vec<String> = points.iter().map(|point| point.scenario.hash()).collect();
-            let inputs = points.iter().flat_map(|point| point.scenario.input_files());
+            let scenarios = || sweep.points.iter().map(|point| &point.scenario);
+            let hashes: Vec<String> = scenarios().map(Scenario::hash).collect();
+            let inputs = scenarios().flat_map(Scenario::input_files);
             let inputs: BTreeSet<PathBuf> = inputs.collect();
             let claim = Claim {
                 target,
                 replace: Replace::of(self.force, self.out.is_some()),
                 command: "run",
                 settings: self.all_settings(),
-                scenario: (first.scenario.name.clone(), file.clone(), hashes.join(" ")),
+                scenario: (sweep.name.clone(), file.clone(), hashes.join(" ")),
                 inputs: inputs.into_iter().collect(),
             };
-            planned.push((file.clone(), claim, points));
+            planned.runs.push((file.clone(), claim, sweep));
         }
-        Ok(planned)
+        match planned.runs.is_empty().then(|| planned.misfits.pop()).flatten() {
+            Some((_, error)) => Err(error.into()),
+            None => Ok(planned),
+        }
     }
 
     /// The table of several files; that of a single one is in its result folder.
-    fn table(&self, planned: &[Planned]) -> Result<Option<Collection>, Failure> {
-        if planned.len() < 2 {
+    fn table(&self, planned: &[(PathBuf, Claim, Sweep)]) -> Result<Option<Collection>, Failure> {
+        if self.files.len() < 2 {
             return Ok(None);
         }
         let claims: Vec<Claim> = planned.iter().map(|(_, claim, _)| claim.clone()).collect();
@@ -178,8 +204,9 @@ impl RunArgs {
         settings
     }
 
-    fn target(&self, scenario: &Scenario) -> PathBuf {
-        let name = file_name(&scenario.name);
+    /// Where the results of that name go.
+    fn target(&self, name: &str) -> PathBuf {
+        let name = file_name(name);
         match &self.out {
             Some(out) if self.files.len() == 1 => out.clone(),
             _ => self.folder().join(name),
@@ -187,9 +214,16 @@ impl RunArgs {
     }
 
     /// Shows the report on a single run, or the table of several, which lies in `folder`.
-    fn show(&self, finished: &[FileDone], folder: Option<&Path>) {
+    fn show(
+        &self,
+        finished: &[FileDone],
+        misfits: &[(PathBuf, Box<Diagnostic>)],
+        folder: Option<&Path>,
+    ) {
         let text = match finished {
-            [FileDone { file, target, points, .. }] if points.len() == 1 => {
+            [FileDone { file, target, points, misfits: left_out, .. }]
+                if points.len() == 1 && left_out.is_empty() && misfits.is_empty() =>
+            {
                 let (point, done) = &points[0];
                 report(&ReportInput {
                     result: &done.result,
@@ -201,7 +235,7 @@ impl RunArgs {
                     colour: use_colour(),
                 })
             }
-            many => run_many::report(many, folder),
+            many => run_many::report(many, misfits, folder),
         };
         failure::say(&text);
         for one in finished {

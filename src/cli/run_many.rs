@@ -5,19 +5,24 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::failure::Failure;
+use crate::base::Diagnostic;
 use crate::base::paths::file_name;
-use crate::metrics::{ExperimentResult, Outcome, VariantResult};
+use crate::metrics::{ExperimentResult, Misfit, Outcome, VariantResult};
 use crate::output::ResultFolder;
-use crate::output::tables::{RUNS, runs_csv};
+use crate::output::tables::{RUNS, Swept, runs_csv};
 use crate::report::{ReportInput, use_colour};
 use crate::run::{Finished, RunError};
-use crate::scenario::sweep::Point;
+use crate::scenario::sweep::{MisfitPoint, Point};
 use crate::{report, run};
 
 /// A scenario file, the scenarios that it and the sweeps make, and the folder of their results.
 pub(super) struct FileRuns {
     pub file: PathBuf,
+    /// What its results are called.
+    pub name: String,
     pub points: Vec<Point>,
+    /// Points that do not fit in memory.
+    pub misfits: Vec<MisfitPoint>,
     pub folder: ResultFolder,
 }
 
@@ -28,11 +33,33 @@ pub(super) struct FileDone {
     /// What the user should know about the folder.
     pub notes: Vec<String>,
     pub points: Vec<(Point, Finished)>,
+    /// Points that do not fit in memory, and what is known of them.
+    pub misfits: Vec<(MisfitPoint, ExperimentResult)>,
 }
 
 impl FileDone {
     pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         self.points.iter().flat_map(|(_, done)| &done.result.outcomes)
+    }
+
+    /// Whether anything did not run because it does not fit in memory.
+    pub fn has_misfits(&self) -> bool {
+        !self.misfits.is_empty()
+            || self.points.iter().any(|(_, done)| !done.result.misfits.is_empty())
+    }
+
+    /// The rows of the table, in the order of the points.
+    fn rows(&self) -> Vec<Swept<'_>> {
+        let mut points =
+            self.points.iter().map(|(point, done)| (point.values.as_slice(), &done.result));
+        let mut rows: Vec<Swept<'_>> = Vec::new();
+        for (misfit, result) in &self.misfits {
+            let before = misfit.index - rows.len();
+            rows.extend(points.by_ref().take(before));
+            rows.push((misfit.values.as_slice(), result));
+        }
+        rows.extend(points);
+        rows
     }
 }
 
@@ -49,7 +76,7 @@ pub(super) fn run(
 }
 
 fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, RunError> {
-    let FileRuns { file, points, folder } = one;
+    let FileRuns { file, name, points, misfits, folder } = one;
     let finished: Vec<Result<Finished, RunError>> = points
         .par_iter()
         .map(|point| match point.label().as_str() {
@@ -59,21 +86,42 @@ fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, 
         .collect();
     let finished: Vec<Finished> = finished.into_iter().collect::<Result<_, _>>()?;
     let points: Vec<(Point, Finished)> = points.into_iter().zip(finished).collect();
-    let swept = points.iter().any(|(point, _)| !point.values.is_empty());
-    if swept {
-        folder.write(RUNS, runs_csv(&rows(&points)))?;
+    let misfits = misfits.into_iter().map(|misfit| {
+        let result = nothing_fits(&name, &misfit.error);
+        (misfit, result)
+    });
+    let target = folder.target().to_owned();
+    let mut done = FileDone { file, target, notes: Vec::new(), points, misfits: misfits.collect() };
+    if done.points.iter().any(|(point, _)| !point.values.is_empty()) {
+        folder.write(RUNS, runs_csv(&done.rows()))?;
     }
-    let done = folder.commit()?;
-    Ok(FileDone { file, target: done.target, notes: done.notes, points })
+    done.notes = folder.commit()?.notes;
+    Ok(done)
 }
 
-fn rows(points: &[(Point, Finished)]) -> Vec<crate::output::tables::Swept<'_>> {
-    points.iter().map(|(point, done)| (point.values.as_slice(), &done.result)).collect()
+/// The results of what does not fit in memory.
+fn nothing_fits(name: &str, error: &Diagnostic) -> ExperimentResult {
+    ExperimentResult {
+        name: name.to_owned(),
+        title: None,
+        variants: Vec::new(),
+        misfits: vec![Misfit { name: String::new(), why: error.in_one_line() }],
+        exact_steps: false,
+        outcomes: Vec::new(),
+    }
 }
 
-/// The table over all files.
-pub(super) fn csv(all: &[FileDone]) -> String {
-    runs_csv(&all.iter().flat_map(|one| rows(&one.points)).collect::<Vec<_>>())
+/// The table over all files. `misfits` are files of which nothing fits.
+pub(super) fn csv(all: &[FileDone], misfits: &[(PathBuf, Box<Diagnostic>)]) -> String {
+    let unfit: Vec<ExperimentResult> =
+        misfits.iter().map(|(file, error)| nothing_fits(&stem(file), error)).collect();
+    let rows = all.iter().flat_map(FileDone::rows);
+    let none: &[(String, String)] = &[];
+    runs_csv(&rows.chain(unfit.iter().map(|result| (none, result))).collect::<Vec<_>>())
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The names of the result folders of all files.
@@ -84,7 +132,12 @@ pub(super) fn folders(all: &[FileDone]) -> Vec<String> {
 
 /// The table of all runs for the terminal, with their expectations. `folder` is where the table of
 /// several files was written.
-pub(super) fn report(all: &[FileDone], folder: Option<&Path>) -> String {
+pub(super) fn report(
+    all: &[FileDone],
+    misfits: &[(PathBuf, Box<Diagnostic>)],
+    folder: Option<&Path>,
+) -> String {
+    let mut unfit: Vec<Misfit> = Vec::new();
     let mut variants: Vec<VariantResult> = Vec::new();
     let mut outcomes = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
@@ -107,6 +160,12 @@ pub(super) fn report(all: &[FileDone], folder: Option<&Path>) -> String {
                 expected: format!("{}: {}", name(""), outcome.expected),
                 ..outcome.clone()
             }));
+            unfit.extend(
+                done.result
+                    .misfits
+                    .iter()
+                    .map(|misfit| Misfit { name: name(&misfit.name), why: misfit.why.clone() }),
+            );
             for warning in &done.warnings {
                 if !warnings.contains(warning) {
                     warnings.push(warning.clone());
@@ -116,11 +175,20 @@ pub(super) fn report(all: &[FileDone], folder: Option<&Path>) -> String {
                 files.push(format!("{}/", file_name(&label)));
             }
         }
+        unfit.extend(
+            one.misfits.iter().map(|(misfit, _)| Misfit {
+                name: misfit.label(),
+                why: misfit.error.title.clone(),
+            }),
+        );
         if all.len() > 1 {
             files
                 .push(format!("{}/", one.target.file_name().unwrap_or_default().to_string_lossy()));
         }
     }
+    unfit.extend(
+        misfits.iter().map(|(file, error)| Misfit { name: stem(file), why: error.title.clone() }),
+    );
     let many = files.len() - 1;
     if many > 4 {
         files.truncate(1);
@@ -140,6 +208,7 @@ pub(super) fn report(all: &[FileDone], folder: Option<&Path>) -> String {
             name: names.join(", "),
             title: None,
             variants,
+            misfits: unfit,
             exact_steps,
             outcomes,
         },

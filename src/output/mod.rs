@@ -13,7 +13,7 @@
 //! # fn simulate(_: &mut (StatsSink, CsvSink)) -> RunTotals { RunTotals::default() }
 //! # fn collect(_: RunSummary) -> ExperimentResult {
 //! #     let (name, title, variants, outcomes) = ("i2_1".into(), None, vec![], vec![]);
-//! #     ExperimentResult { name, title, variants, exact_steps: false, outcomes }
+//! #     ExperimentResult { name, title, variants, misfits: vec![], exact_steps: false, outcomes }
 //! # }
 //! # fn run() -> Result<(), OutputError> {
 //! let folder = ResultFolder::create(Path::new("results/i2_1"), false)?;

@@ -147,6 +147,7 @@ fn simulate_all(
         name: scenario.name.clone(),
         title: scenario.title.clone(),
         variants,
+        misfits: scenario.misfits.clone(),
         exact_steps: scenario.exact_steps,
         outcomes,
     };
