@@ -89,6 +89,9 @@ impl RunArgs {
             let folder = ResultFolder::claim(claim)?;
             all.push(FileRuns { file, name, points, misfits, folder });
         }
+        for one in &all {
+            one.create_folders()?;
+        }
         failure::misfits(all.iter().flat_map(|one| &one.misfits).map(|misfit| &misfit.error));
         failure::misfits(planned.misfits.iter().map(|(_, error)| error));
         if !self.quiet {
@@ -176,9 +179,9 @@ impl RunArgs {
             };
             planned.runs.push((file.clone(), claim, sweep));
         }
-        match planned.runs.is_empty().then(|| planned.misfits.pop()).flatten() {
-            Some((_, error)) => Err(error.into()),
-            None => Ok(planned),
+        match planned.runs.is_empty() && !planned.misfits.is_empty() {
+            true => Err(planned.misfits.swap_remove(0).1.into()),
+            false => Ok(planned),
         }
     }
 

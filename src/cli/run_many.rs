@@ -8,8 +8,8 @@ use super::failure::Failure;
 use crate::base::Diagnostic;
 use crate::base::paths::file_name;
 use crate::metrics::{ExperimentResult, Misfit, Outcome, VariantResult};
-use crate::output::ResultFolder;
 use crate::output::tables::{RUNS, Swept, runs_csv};
+use crate::output::{OutputError, Place, ResultFolder};
 use crate::report::{ReportInput, use_colour};
 use crate::run::{Finished, RunError};
 use crate::scenario::sweep::{MisfitPoint, Point};
@@ -24,6 +24,28 @@ pub(super) struct FileRuns {
     /// Points that do not fit in memory.
     pub misfits: Vec<MisfitPoint>,
     pub folder: ResultFolder,
+}
+
+impl FileRuns {
+    /// Creates the folders of all points and variants, so that a run does not find out at its end that it
+    /// cannot.
+    pub fn create_folders(&self) -> Result<(), OutputError> {
+        for point in &self.points {
+            let place = self.place(point)?;
+            for variant in point.scenario.configurations.iter().filter(|c| !c.name.is_empty()) {
+                place.subfolder(&variant.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the results of a point go.
+    fn place(&self, point: &Point) -> Result<Place, OutputError> {
+        match point.label().as_str() {
+            "" => Ok((*self.folder).clone()),
+            label => self.folder.subfolder(label),
+        }
+    }
 }
 
 /// The same when all have run.
@@ -76,14 +98,12 @@ pub(super) fn run(
 }
 
 fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, RunError> {
-    let FileRuns { file, name, points, misfits, folder } = one;
-    let finished: Vec<Result<Finished, RunError>> = points
+    let finished: Vec<Result<Finished, RunError>> = one
+        .points
         .par_iter()
-        .map(|point| match point.label().as_str() {
-            "" => run::run(&point.scenario, &folder, progress),
-            label => run::run(&point.scenario, &folder.subfolder(label)?, progress),
-        })
+        .map(|point| run::run(&point.scenario, &one.place(point)?, progress))
         .collect();
+    let FileRuns { file, name, points, misfits, folder } = one;
     let finished: Vec<Finished> = finished.into_iter().collect::<Result<_, _>>()?;
     let points: Vec<(Point, Finished)> = points.into_iter().zip(finished).collect();
     let misfits = misfits.into_iter().map(|misfit| {
@@ -144,7 +164,7 @@ pub(super) fn report(
     let mut files = vec![RUNS.to_owned()];
     for one in all {
         for (point, done) in &one.points {
-            let file = if all.len() > 1 { done.result.name.as_str() } else { "" };
+            let file = if folder.is_some() { done.result.name.as_str() } else { "" };
             let label = point.label();
             let name = |variant: &str| {
                 let parts = [file, &label, variant];
@@ -171,7 +191,7 @@ pub(super) fn report(
                     warnings.push(warning.clone());
                 }
             }
-            if all.len() == 1 {
+            if folder.is_none() {
                 files.push(format!("{}/", file_name(&label)));
             }
         }
@@ -181,7 +201,7 @@ pub(super) fn report(
                 why: misfit.error.title.clone(),
             }),
         );
-        if all.len() > 1 {
+        if folder.is_some() {
             files
                 .push(format!("{}/", one.target.file_name().unwrap_or_default().to_string_lossy()));
         }

@@ -22,7 +22,8 @@ pub(super) struct Lock {
 impl Lock {
     /// Takes the lock at `path`, which protects `target`.
     pub(super) fn take(path: &Path, target: &Path) -> Result<Lock, OutputError> {
-        let failed = |source| OutputError::io("create", path)(source);
+        let parent = path.parent().unwrap_or(path);
+        let failed = |source| OutputError::io("write in", parent)(source);
         for _ in 0..ATTEMPTS {
             let (mut file, is_new) = match options().create_new(true).open(path) {
                 Ok(file) => (file, true),
