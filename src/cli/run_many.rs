@@ -140,6 +140,11 @@ pub(super) fn csv(all: &[FileDone], misfits: &[(PathBuf, Box<Diagnostic>)]) -> S
     runs_csv(&rows.chain(unfit.iter().map(|result| (none, result))).collect::<Vec<_>>())
 }
 
+/// What does not fit and what would: the rest is said before the run.
+fn in_short(error: &Diagnostic) -> String {
+    error.help.iter().fold(error.title.clone(), |line, help| format!("{line}; {help}"))
+}
+
 fn stem(file: &Path) -> String {
     file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
@@ -196,10 +201,9 @@ pub(super) fn report(
             }
         }
         unfit.extend(
-            one.misfits.iter().map(|(misfit, _)| Misfit {
-                name: misfit.label(),
-                why: misfit.error.title.clone(),
-            }),
+            one.misfits
+                .iter()
+                .map(|(misfit, _)| Misfit { name: misfit.label(), why: in_short(&misfit.error) }),
         );
         if folder.is_some() {
             files
@@ -207,7 +211,7 @@ pub(super) fn report(
         }
     }
     unfit.extend(
-        misfits.iter().map(|(file, error)| Misfit { name: stem(file), why: error.title.clone() }),
+        misfits.iter().map(|(file, error)| Misfit { name: stem(file), why: in_short(error) }),
     );
     let many = files.len() - 1;
     if many > 4 {
