@@ -292,7 +292,8 @@ mod tests {
         let load = |setting: &str| {
             load(&path, &[setting.to_owned()], (&Registry::with(&[]), &SharedTables::default()))
         };
-        let sweep = load("model=[Llama-2-70B,Llama-2-7B,CodeLlama-34B]").ok().expect("one fits");
+        let sweep = load("model=[Llama-2-70B,Llama-2-7B,CodeLlama-34B]")
+            .unwrap_or_else(|error| panic!("{}", error.render(false)));
         let labels = |points: &[Point]| points.iter().map(Point::label).collect::<Vec<_>>();
         assert_eq!(labels(&sweep.points), ["model=Llama-2-7B", "model=CodeLlama-34B"]);
         assert_eq!((sweep.misfits.len(), sweep.misfits[0].index), (1, 0));
