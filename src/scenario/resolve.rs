@@ -31,6 +31,9 @@ const MOST_SEEDS: u32 = 10_000;
 /// A longer API overhead is a slip of the pen.
 const MOST_API_OVERHEAD_MS: f64 = 60_000.0;
 
+/// What is needed beside the model if it is spread like this; `None` if it cannot be.
+type DraftAt<'a> = dyn Fn(Parallelism) -> Option<DraftMemory> + 'a;
+
 /// What holds for all variants together.
 pub(super) struct Common {
     pub name: Option<String>,
@@ -230,8 +233,27 @@ impl Checker<'_> {
         let mut draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
         // Slots of adapters are weights beside the model's, as a drafter's are.
         draft_memory.weight_bytes += lora::slot_bytes(raw, &model, parallel);
-        let (limits, memory) =
-            self.engine(raw, (&model, draft_memory), device, parallel, policy.as_ref(), warnings)?;
+        // The same, were the model spread over other GPUs.
+        let draft_at = |parallel: Parallelism| {
+            let mut memory = match &raw.engine.speculative {
+                None => DraftMemory::default(),
+                Some(settings) => {
+                    let longest = raw.engine.max_model_len.unwrap_or(model.max_position);
+                    let checked = speculation::check_settings(settings, &model, parallel, longest);
+                    checked.ok()?.memory
+                }
+            };
+            memory.weight_bytes += lora::slot_bytes(raw, &model, parallel);
+            Some(memory)
+        };
+        let (limits, memory) = self.engine(
+            raw,
+            (&model, draft_memory, &draft_at),
+            device,
+            parallel,
+            policy.as_ref(),
+            warnings,
+        )?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
         let timing = plugins::read(self.document, "timing", self.registry.timings(), None)?;
         let context = TimingContext {
@@ -321,7 +343,7 @@ impl Checker<'_> {
     fn engine(
         &self,
         raw: &RawScenario,
-        (model, draft): (&ModelSpec, DraftMemory),
+        (model, draft, draft_at): (&ModelSpec, DraftMemory, &DraftAt<'_>),
         device: &DeviceSpec,
         parallel: Parallelism,
         policy: &dyn AnyPolicy,
@@ -394,10 +416,16 @@ impl Checker<'_> {
         };
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));
+            let at = |parallel| Some(MemorySettings { draft: draft_at(parallel)?, ..settings });
+            let help = match memory::smallest_tensor_parallel(model, device, parallel, at) {
+                Some(tensor) => format!("the smallest tensor_parallel that fits is {tensor}"),
+                None => "no tensor_parallel up to 64 makes it fit".to_owned(),
+            };
             Box::new(
                 Diagnostic::error(format!("{} does not fit on {}", model.label(), device.name))
                     .at(place, "does not fit in memory")
                     .note(error.to_string())
+                    .help(help)
                     .exit(DOES_NOT_FIT),
             )
         })?;
