@@ -93,6 +93,7 @@ pub mod batch;
 pub mod cli;
 pub mod cluster;
 pub mod compare;
+pub mod json;
 pub mod kv;
 pub mod lora;
 pub mod metrics;
