@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::kv_offload::{KvOffloadSettings, PreemptionMode};
 use super::quantization::Quantization;
-use crate::lora::LoraSettings;
-use crate::metrics::{BatchRecords, Expectation, Slo};
-use crate::sim::Nanos;
-use crate::speculation::SpeculativeSettings;
-use crate::workload::WorkloadSpec;
+use crate::base::Nanos;
+use crate::engine::lora::LoraSettings;
+use crate::engine::speculation::SpeculativeSettings;
+use crate::metrics::Expectation;
+use crate::records::BatchRecords;
+use crate::workload::{Slo, WorkloadSpec};
 
 /// The whole file, or the whole of one variant.
 #[derive(Debug, Deserialize)]
@@ -23,6 +24,9 @@ pub(super) struct RawScenario {
     /// A model's name, or where it is described; read by [`super::model`].
     #[serde(rename = "model")]
     pub _model: IgnoredAny,
+    /// Keys of the model's config that may be left out although they mean something.
+    #[serde(default)]
+    pub allow_unmodelled: Vec<String>,
     /// In how many bits it is served.
     pub quantization: Option<Quantization>,
     /// Name of the GPU.
@@ -101,7 +105,7 @@ pub(super) struct RawEngine {
     /// Allows a `max_model_len` above the model's limit, as vLLM's environment variable does.
     #[serde(default)]
     pub allow_long_max_model_len: bool,
-    /// Vidur's handling of lengths; see [`crate::scheduling::EngineLimits::vidur_lengths`].
+    /// Vidur's handling of lengths; see [`crate::engine::policy::EngineLimits::vidur_lengths`].
     #[serde(default)]
     pub vidur_lengths: bool,
     #[serde(default = "default_utilization")]

@@ -11,7 +11,7 @@ use super::replayed::{Look, Replayed, ToRequests};
 use super::traces::{
     Clock, Identity, Need, TOKENS_PER_HASH, TraceFormat, TraceSettings, join_prefixes,
 };
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// A trace replayed as it is.
 ///

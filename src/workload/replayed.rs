@@ -7,7 +7,7 @@ use super::lengths::trim;
 use super::recording::{Convert, Items, Recorder, Recording};
 use super::traces::{ClassName, Clock, Histories, Identity, Row, TraceFile, TraceReader};
 use super::{LengthPair, NewRequest, TraceReplay};
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// What a trace yields.
 #[derive(Clone, Debug)]

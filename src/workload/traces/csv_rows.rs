@@ -9,7 +9,7 @@ use super::reader::TraceSettings;
 use super::rows::{ClassNames, Identity, Row};
 use super::text::{BUFFER, Bytes, Text};
 use super::{Need, TimeUnit, bad_cell, position};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::LengthPair;
 use crate::workload::checks::MAX_TOKENS;
 

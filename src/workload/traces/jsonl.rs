@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::rows::{ClassNames, Row};
 use super::text::{Lines, Text};
 use super::{Need, TimeUnit, mooncake, share_gpt};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::checks::MAX_TOKENS;
 
 /// The formats of JSON objects.

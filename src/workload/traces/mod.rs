@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use self::jsonl::JsonFormat;
 use self::text::Text;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Tokens that each hash id of a prompt stands for, unless a scenario says otherwise: Mooncake's.
 pub(crate) const TOKENS_PER_HASH: u32 = 512;

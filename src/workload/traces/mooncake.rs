@@ -6,9 +6,8 @@ use std::sync::Arc;
 use super::jsonl::{Object, whole_number};
 use super::rows::{Identity, Row};
 use super::{Need, TimeUnit};
-use crate::kv::{Content, Span};
-use crate::scenario::SettingError;
-use crate::workload::LengthPair;
+use crate::base::SettingError;
+use crate::workload::{Content, LengthPair, Span};
 
 /// Keys of the arrival time; a file has one of them.
 const TIMES: [(&str, TimeUnit); 2] =

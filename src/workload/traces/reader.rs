@@ -9,7 +9,7 @@ use super::rows::Row;
 use super::share_gpt::Joined;
 use super::text::Text;
 use super::{ClassName, Need, TraceFormat};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::LengthPair;
 
 /// What a scenario says about a trace file.

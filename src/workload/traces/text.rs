@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use csv::ErrorKind;
 use flate2::read::MultiGzDecoder;
 
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Bytes that are read at a time.
 pub(super) const BUFFER: usize = 1 << 16;

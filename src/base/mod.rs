@@ -1,0 +1,24 @@
+//! What everything else rests on: time, random streams, and messages about what a user wrote.
+
+pub mod diagnostic;
+mod fragment;
+mod json;
+pub mod paths;
+mod random;
+mod ron;
+mod setting_error;
+mod source;
+pub mod suggest;
+mod time;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use fragment::FragmentError;
+pub(crate) use fragment::{read as read_fragment, write as write_fragment};
+pub use json::{JsonDocument, shortened};
+pub use random::RandomStream;
+pub use ron::ron_options;
+pub use setting_error::SettingError;
+pub(crate) use source::offset_of;
+pub use source::{Place, Source, Span};
+pub(crate) use time::Instant;
+pub use time::Nanos;

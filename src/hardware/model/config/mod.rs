@@ -1,0 +1,406 @@
+//! Models from a HuggingFace `config.json`.
+
+mod context;
+mod keys;
+mod leftover;
+mod quantization;
+
+use std::borrow::Cow;
+use std::path::Path;
+
+pub(super) use keys::{Keys, WHOLE};
+use keys::Unmodelled;
+use serde_json::Value;
+
+use super::families::{self, Experts, Family, HeadNorms};
+use super::{ModelSpec, Moe};
+use crate::base::{Diagnostic, JsonDocument, suggest};
+
+/// What families call the number of experts.
+const EXPERTS: [&str; 4] = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"];
+/// What families call the number of experts of a token.
+const EXPERTS_PER_TOKEN: [&str; 3] = ["num_experts_per_tok", "experts_per_token", "moe_topk"];
+const LAYERS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
+const HIDDEN: [&str; 3] = ["hidden_size", "n_embd", "d_model"];
+const Q_HEADS: [&str; 3] = ["num_attention_heads", "n_head", "n_heads"];
+const KV_HEADS: [&str; 3] = ["num_key_value_heads", "num_kv_heads", "n_head_kv"];
+const INTERMEDIATE: [&str; 4] = ["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"];
+const VOCAB: [&str; 2] = ["vocab_size", "padded_vocab_size"];
+const WINDOWS: [&str; 3] = ["sliding_window", "sliding_window_size", "attention_window_size"];
+
+/// What is more than this is no model: ten times the largest ones, and no product overflows.
+const MOST_LAYERS: u64 = 1 << 10;
+const MOST_EXPERTS: u64 = 1 << 12;
+const MOST_WIDTH: u64 = 1 << 18;
+const MOST_TOKENS: u64 = 1 << 28;
+
+impl ModelSpec {
+    /// The model described by the HuggingFace `config.json` at `path` (or in that folder), named after
+    /// its `_name_or_path`, or after the folder of the file.
+    ///
+    /// What the config says and the simulation does not model is refused, unless its key is in
+    /// `allowed`: then it is left out, and named in [`ModelSpec::unmodelled`].
+    ///
+    /// # Errors
+    /// The file cannot be read, is no JSON, a key is missing or no number, or says something that is
+    /// not modelled; each with its place in the file.
+    pub fn from_hf_config(path: &Path, allowed: &[String]) -> Result<ModelSpec, Box<Diagnostic>> {
+        let path = if path.is_dir() { &path.join("config.json") } else { path };
+        let document = JsonDocument::read(path)?;
+        let mut keys = Keys::new(&document);
+        let family = family(&keys);
+        keys.set_defaults(family.defaults);
+        let mut spec = read(&keys, family)?;
+        quantization::read(&keys, path, &mut spec)?;
+        leftover::check(&keys, family.harmless);
+        spec.name = Cow::Owned(name(&keys, path));
+        let (allowed, refused): (Vec<Unmodelled>, Vec<Unmodelled>) =
+            keys.take_unmodelled().into_iter().partition(|one| allowed.contains(&one.key));
+        if !refused.is_empty() {
+            return Err(refusal(&refused, path));
+        }
+        plausible(&keys, &spec)?;
+        spec.unmodelled = allowed.into_iter().map(|one| one.key).collect();
+        Ok(spec)
+    }
+}
+
+/// One message for everything that is not modelled.
+fn refusal(refused: &[Unmodelled], path: &Path) -> Box<Diagnostic> {
+    let first = &refused[0];
+    let title = format!(
+        "{}: `{}` is not modelled: {}",
+        path.display(),
+        first.key,
+        first.why
+    );
+    let mut diagnostic = Diagnostic::error(title);
+    if let Some(place) = &first.place {
+        diagnostic = diagnostic.at(place.clone(), "would be simulated as something else");
+    }
+    for other in &refused[1..] {
+        let line = other.place.as_ref().map_or(0, |place| place.line_column().0);
+        diagnostic = diagnostic.note(format!("nor is `{}` (line {line}): {}", other.key, other.why));
+    }
+    let keys: Vec<String> = refused.iter().map(|one| format!("{:?}", one.key)).collect();
+    Box::new(diagnostic.help(format!(
+        "to simulate the model without them all the same: allow_unmodelled: [{}]",
+        keys.join(", ")
+    )))
+}
+
+/// The family by `model_type`, the language model's own first.
+fn family(keys: &Keys) -> &'static Family {
+    const KEY: &str = "model_type";
+    let own = keys.text(KEY);
+    let wrapper = keys.outer(KEY).and_then(Value::as_str);
+    let found = [own, wrapper].into_iter().flatten().find_map(families::find);
+    found.unwrap_or_else(|| {
+        let why = match own {
+            Some(own) => {
+                let near = suggest::closest(own, families::model_types());
+                let near = near.map_or(String::new(), |near| format!("; the nearest that is: {near}"));
+                format!("no known family is called `{own}`{near}")
+            }
+            None => format!("it is missing; known are {}", families::model_types().join(", ")),
+        };
+        keys.not_modelled(KEY, why);
+        &families::UNKNOWN
+    })
+}
+
+/// The shape of a model.
+fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
+    let hidden = keys.required(&HIDDEN)?;
+    let q_heads = keys.required(&Q_HEADS)?;
+    let head_dim = match keys.optional(&["head_dim", "attention_head_dim"])?.or(family.head_dim) {
+        Some(head_dim) => head_dim,
+        None if hidden.is_multiple_of(q_heads) => hidden / q_heads,
+        None => {
+            return Err(keys.wrong("head_dim", "a number: the heads do not divide the width"));
+        }
+    };
+    let experts = experts(keys, family)?;
+    let intermediate = match (keys.optional(&INTERMEDIATE)?, experts) {
+        (Some(width), _) => width,
+        (None, Some(moe)) => moe.moe_intermediate,
+        (None, None) if family.mlp_of_four => hidden.saturating_mul(4),
+        (None, None) => return Err(keys.wrong(INTERMEDIATE[0], WHOLE)),
+    };
+    let max_position = context::read(keys, !family.model_types.contains(&"gemma3"))?;
+    let vectors = &family.vectors;
+    let mut spec = ModelSpec {
+        name: Cow::Borrowed(""),
+        layers: keys.required(&LAYERS)?,
+        hidden,
+        q_heads,
+        kv_heads: keys.optional(&KV_HEADS)?.unwrap_or(q_heads),
+        head_dim,
+        intermediate,
+        gated_mlp: family.gated,
+        vocab: keys.required(&VOCAB)?,
+        tie_word_embeddings: keys.flag("tie_word_embeddings").unwrap_or(family.tied),
+        max_position,
+        post_attn_norm: vectors.block_norms > 1,
+        qk_norm: vectors.head_norms != HeadNorms::None,
+        qkv_bias: vectors.qkv_bias.read(keys),
+        experts,
+        other_layer_params: 0,
+        other_params: 0,
+        dtype_bytes: dtype_bytes(keys)?,
+        weights: super::Weights::Half,
+        weight_block: None,
+        kv_cache: super::KvCache::Fp16,
+        unmodelled: Vec::new(),
+    };
+    add_vectors(keys, family, &mut spec);
+    (family.adjust)(keys, &mut spec)?;
+    windows(keys, family, &spec);
+    Ok(spec)
+}
+
+/// Counts what is no matrix and no flag of the shape.
+fn add_vectors(keys: &Keys, family: &Family, spec: &mut ModelSpec) {
+    let vectors = &family.vectors;
+    let (hidden, head_dim) = (u64::from(spec.hidden), u64::from(spec.head_dim));
+    let norms = u64::from(vectors.block_norms);
+    // Up to two norms are in the shape.
+    let mut block = norms.saturating_sub(2) * hidden;
+    if vectors.norm_bias {
+        block += norms * hidden;
+        spec.other_params += hidden;
+    }
+    if vectors.head_norms == HeadNorms::Whole {
+        let width = head_dim * (u64::from(spec.q_heads) + u64::from(spec.kv_heads));
+        block += width - 2 * head_dim;
+    }
+    if vectors.output_bias.read(keys) {
+        block += hidden;
+    }
+    if vectors.mlp_bias.read(keys) && spec.experts.is_none() {
+        let inputs = if spec.gated_mlp { 2 } else { 1 };
+        block += inputs * u64::from(spec.intermediate) + hidden;
+    }
+    if vectors.head_bias.read(keys) {
+        spec.other_params += u64::from(spec.vocab);
+    }
+    if let Some(more) = family.position_rows {
+        spec.other_params += (u64::from(spec.max_position) + u64::from(more)) * hidden;
+    }
+    spec.other_layer_params = block;
+}
+
+/// Notes windows that hide something, and what the family has without a key of its own.
+fn windows(keys: &Keys, family: &Family, spec: &ModelSpec) {
+    for (key, why) in family.unmodelled {
+        keys.not_modelled(key, *why);
+    }
+    let on = keys.flag("use_sliding_window").unwrap_or(!family.window_is_off);
+    let hides = |window: u64| on && window < u64::from(spec.max_position);
+    for key in WINDOWS {
+        let window = match (keys.outer(key), keys.get(key)) {
+            (_, Some(_)) => context::window(keys, key),
+            // A null says that there is none, an absent key leaves it to the class.
+            (None, None) if key == WINDOWS[0] => family.window.map(u64::from),
+            _ => None,
+        };
+        if let Some(window) = window.filter(|window| hides(*window)) {
+            keys.not_modelled(key, format!("attention within the last {window} tokens"));
+        }
+    }
+}
+
+/// Whether numbers are those of a model, and small enough to be multiplied with one another.
+fn plausible(keys: &Keys, spec: &ModelSpec) -> Result<(), Box<Diagnostic>> {
+    let width = |heads: u32| u64::from(heads) * u64::from(spec.head_dim);
+    let most = [
+        (&LAYERS[..], u64::from(spec.layers), MOST_LAYERS),
+        (&HIDDEN, u64::from(spec.hidden), MOST_WIDTH),
+        (&Q_HEADS, u64::from(spec.q_heads), MOST_WIDTH),
+        (&["head_dim"], width(spec.q_heads), MOST_WIDTH),
+        (&INTERMEDIATE, u64::from(spec.intermediate), MOST_WIDTH),
+        (&VOCAB, u64::from(spec.vocab), MOST_TOKENS),
+        (&context::POSITIONS, spec.max_position.into(), MOST_TOKENS),
+    ];
+    for (names, value, limit) in most {
+        if value > limit {
+            return Err(keys.wrong(keys.written(names), &format!("at most {limit}")));
+        }
+    }
+    if spec.kv_heads > spec.q_heads || !spec.q_heads.is_multiple_of(spec.kv_heads) {
+        let expected = format!("a divisor of the {} query heads", spec.q_heads);
+        return Err(keys.wrong(keys.written(&KV_HEADS), &expected));
+    }
+    let Some(moe) = spec.experts else { return Ok(()) };
+    if u64::from(moe.experts) > MOST_EXPERTS {
+        return Err(keys.wrong(keys.written(&EXPERTS), &format!("at most {MOST_EXPERTS}")));
+    }
+    if u64::from(moe.moe_intermediate) > MOST_WIDTH {
+        let expected = format!("at most {MOST_WIDTH}");
+        return Err(keys.wrong(keys.written(&["moe_intermediate_size"]), &expected));
+    }
+    if moe.experts_per_token > moe.experts {
+        let expected = format!("at most the {} experts", moe.experts);
+        return Err(keys.wrong(keys.written(&EXPERTS_PER_TOKEN), &expected));
+    }
+    Ok(())
+}
+
+fn experts(keys: &Keys, family: &Family) -> Result<Option<Moe>, Box<Diagnostic>> {
+    if family.experts == Experts::Never {
+        return Ok(None);
+    }
+    let Some(experts) = keys.optional(&EXPERTS)?.filter(|experts| *experts > 1) else {
+        return Ok(None);
+    };
+    Ok(Some(Moe {
+        experts,
+        experts_per_token: keys.required(&EXPERTS_PER_TOKEN)?,
+        moe_intermediate: keys.required(&["moe_intermediate_size", "intermediate_size"])?,
+    }))
+}
+
+fn dtype_bytes(keys: &Keys) -> Result<f64, Box<Diagnostic>> {
+    let key = keys.written(&["dtype", "torch_dtype"]);
+    // Both may be there.
+    keys.get("torch_dtype");
+    match keys.text(key) {
+        // Engines serve fp32 checkpoints in half precision.
+        None | Some("bfloat16" | "float16" | "auto" | "float32") => Ok(2.0),
+        Some(_) => Err(keys.wrong(key, "bfloat16, float16 or float32")),
+    }
+}
+
+fn name(keys: &Keys, path: &Path) -> String {
+    let written = keys.outer("_name_or_path").and_then(Value::as_str).unwrap_or("");
+    let printable = !written.is_empty() && !written.contains(char::is_control);
+    if printable && !Path::new(written).is_absolute() {
+        return written.to_owned();
+    }
+    let folder = path.parent().and_then(Path::file_name);
+    folder.or(path.file_stem()).unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hardware::model::find;
+
+    fn read(json: &str) -> Result<ModelSpec, HfConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, json).unwrap();
+        ModelSpec::from_hf_config(&path)
+    }
+
+    /// The named built-in model's shape comes out of its config.
+    fn same(json: &str, name: &str) {
+        let spec = ModelSpec { name: Cow::Borrowed("x"), ..read(json).unwrap() };
+        assert_eq!(spec, ModelSpec { name: Cow::Borrowed("x"), ..find(name).unwrap().clone() });
+    }
+
+    #[test]
+    fn dense_models_are_read() {
+        same(
+            r#"{"model_type": "llama", "num_hidden_layers": 32, "hidden_size": 4096,
+            "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
+            "vocab_size": 128256, "max_position_embeddings": 131072, "torch_dtype": "bfloat16",
+            "tie_word_embeddings": false, "attention_bias": false}"#,
+            "Llama-3.1-8B",
+        );
+        same(
+            r#"{"model_type": "qwen2", "num_hidden_layers": 28, "hidden_size": 3584,
+            "num_attention_heads": 28, "num_key_value_heads": 4, "intermediate_size": 18944,
+            "vocab_size": 152064, "max_position_embeddings": 32768, "torch_dtype": "bfloat16"}"#,
+            "Qwen2.5-7B",
+        );
+    }
+
+    #[test]
+    fn experts_are_read_under_each_familys_keys() {
+        same(
+            r#"{"model_type": "qwen3_moe", "num_hidden_layers": 48, "hidden_size": 2048,
+            "num_attention_heads": 32, "num_key_value_heads": 4, "intermediate_size": 6144,
+            "moe_intermediate_size": 768, "num_experts": 128, "num_experts_per_tok": 8,
+            "head_dim": 128, "vocab_size": 151936, "max_position_embeddings": 40960,
+            "attention_bias": false, "dtype": "bfloat16"}"#,
+            "Qwen3-30B-A3B",
+        );
+        same(
+            r#"{"model_type": "mixtral", "num_hidden_layers": 32, "hidden_size": 4096,
+            "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
+            "num_local_experts": 8, "num_experts_per_tok": 2, "head_dim": null,
+            "vocab_size": 32000, "max_position_embeddings": 32768}"#,
+            "Mixtral-8x7B",
+        );
+    }
+
+    #[test]
+    fn quantised_weights_are_smaller() {
+        let spec = read(
+            r#"{"_name_or_path": "a/b", "text_config": {"num_hidden_layers": 2,
+            "hidden_size": 64, "num_attention_heads": 2, "vocab_size": 10,
+            "max_position_embeddings": 100, "intermediate_size": 128},
+            "quantization_config": {"quant_method": "fp8"}}"#,
+        )
+        .unwrap();
+        assert_eq!((spec.name.as_ref(), spec.head_dim, spec.kv_heads), ("a/b", 32, 2));
+        assert_eq!(
+            (spec.dtype_bytes, spec.weights, spec.kv_cache),
+            (2.0, Weights::Fp8, KvCache::Fp16)
+        );
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let message = |json: &str| read(json).unwrap_err().to_string();
+        assert!(
+            message("{}").ends_with("`hidden_size` is missing, expected a whole number, 1 or more")
+        );
+        assert!(message(r#"{"hidden_size": "x"}"#).contains("`hidden_size` is \"x\""));
+        assert!(message("{").contains("config.json: EOF"));
+        assert!(message(r#"{"kv_lora_rank": 512}"#).contains("latent attention"));
+        assert!(message("[1]").contains("`hidden_size` is missing"));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        let with = |from: &str, to: &str| {
+            let good = r#"{"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4,
+                "num_key_value_heads": 2, "vocab_size": 10, "max_position_embeddings": 100,
+                "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8}"#;
+            read(good).unwrap();
+            assert!(good.contains(from), "{from}");
+            read(&good.replace(from, to)).unwrap_err().to_string()
+        };
+        for (from, to, expected) in [
+            (
+                "\"hidden_size\": 64",
+                "\"hidden_size\": -64",
+                "`hidden_size` is -64, expected a whole",
+            ),
+            ("\"hidden_size\": 64", "\"hidden_size\": 66", "the heads do not divide the width"),
+            (
+                "_layers\": 2",
+                "_layers\": 4000000000",
+                "`num_hidden_layers` is 4000000000, expected at most",
+            ),
+            ("_value_heads\": 2", "_value_heads\": 3", "expected a divisor of the 4 query heads"),
+            ("per_tok\": 2", "per_tok\": 5", "expected at most the 4 experts"),
+            ("experts\": 4", "experts\": 5000", "`num_experts` is 5000, expected at most 4096"),
+            (
+                "\"vocab",
+                "\"head_dim\": 1000000, \"vocab",
+                "`head_dim` is 1000000, expected at most",
+            ),
+            (
+                "\"vocab",
+                "\"quantization_config\": {\"bits\": 1e300}, \"vocab",
+                "expected weights of 4 or 8 bits",
+            ),
+        ] {
+            let message = with(from, to);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+}
