@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Diagnostic, Place, Source};
+use super::{Diagnostic, Place, Source, suggest};
 
 /// A JSON text with its values.
 ///
@@ -41,17 +42,9 @@ impl JsonDocument {
         match serde_json::from_str(&masked) {
             Ok(value) => Ok(JsonDocument { source, value }),
             Err(error) => {
-                let offset = offset_of(&masked, error.line(), error.column());
-                // Two quotes stand around each number that JSON does not have.
-                let before = quoted.iter().filter(|start| **start < offset).count();
-                let offset = (offset - 2 * before).min(source.text.len());
-                let message = error.to_string();
-                let reason = message.split(" at line ").next().unwrap_or(&message).to_owned();
+                let place = place_of(&source, &masked, &quoted, &error);
                 let title = format!("{} is no JSON", source.name);
-                let text = &source.text;
-                let near = (0..=offset).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-                let place = Place { source, span: near..near };
-                Err(Box::new(Diagnostic::error(title).at(place, reason)))
+                Err(Box::new(Diagnostic::error(title).at(place, reason(&error))))
             }
         }
     }
@@ -59,6 +52,25 @@ impl JsonDocument {
     /// The values.
     pub fn value(&self) -> &Value {
         &self.value
+    }
+
+    /// The values as a type. A field that the type does not have is named, with the nearest that it
+    /// has.
+    ///
+    /// # Errors
+    /// The values are not those of the type, with the place.
+    pub fn to<T: DeserializeOwned>(&self) -> Result<T, Box<Diagnostic>> {
+        let (masked, quoted) = quote_non_finite(&self.source.text);
+        serde_json::from_str(&masked).map_err(|error| {
+            let diagnostic = explained(&self.source.name, &error);
+            let place = self.place_of(&masked, &quoted, &error);
+            Box::new(diagnostic.at(place, "here"))
+        })
+    }
+
+    /// Where an error in the text with quotes is in the one without.
+    fn place_of(&self, masked: &str, quoted: &[usize], error: &serde_json::Error) -> Place {
+        place_of(&self.source, masked, quoted, error)
     }
 
     /// The text.
@@ -72,6 +84,36 @@ impl JsonDocument {
         let span = scan.find(path, 0..0).unwrap_or(0..0);
         Place { source: self.source.clone(), span }
     }
+}
+
+/// Where an error in a text with quotes is in the one without.
+fn place_of(source: &Arc<Source>, masked: &str, quoted: &[usize], error: &serde_json::Error) -> Place {
+    let offset = offset_of(masked, error.line(), error.column());
+    // Two quotes stand around each number that JSON does not have.
+    let before = quoted.iter().filter(|start| **start < offset).count();
+    let offset = offset.saturating_sub(2 * before).min(source.text.len());
+    let near = (0..=offset).rev().find(|&at| source.text.is_char_boundary(at)).unwrap_or(0);
+    Place { source: source.clone(), span: near..near }
+}
+
+/// What is wrong, without the place.
+fn reason(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let reason = message.rsplit_once(" at line ").map_or(message.as_str(), |(reason, _)| reason);
+    shortened_text(reason, 160)
+}
+
+/// What is wrong with a value; a field that is not known gets suggestions.
+fn explained(file: &str, error: &serde_json::Error) -> Diagnostic {
+    let message = error.to_string();
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
+    let Some((found, rest)) = unknown else {
+        return Diagnostic::error(format!("{file}: {}", reason(error)));
+    };
+    // serde names what it knows in backticks.
+    let known = rest.split('`').skip(1).step_by(2);
+    Diagnostic::error(format!("{file}: unknown key `{}`", shortened_text(found, 80)))
+        .helps(suggest::help(found, known))
 }
 
 /// `text` with quotes around the numbers that JSON does not have, and where these quotes are.
@@ -139,7 +181,11 @@ struct Scan<'a> {
 impl Scan<'_> {
     /// The span of the key at the end of `path` in the value that comes next; `near` if this has none.
     /// Where a key is there twice the last one counts, as it does for readers of JSON.
-    fn find(&mut self, path: &[&str], near: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+    fn find(
+        &mut self,
+        path: &[&str],
+        near: std::ops::Range<usize>,
+    ) -> Option<std::ops::Range<usize>> {
         let mut found = near;
         self.blanks();
         let open = *self.text.get(self.at)?;
@@ -190,7 +236,11 @@ impl Scan<'_> {
             self.at = end_of_string(self.text, self.at);
             return;
         }
-        while self.text.get(self.at).is_some_and(|b| !matches!(b, b',' | b'}' | b']') && !b.is_ascii_whitespace()) {
+        while self
+            .text
+            .get(self.at)
+            .is_some_and(|b| !matches!(b, b',' | b'}' | b']') && !b.is_ascii_whitespace())
+        {
             self.at += 1;
         }
     }
@@ -220,9 +270,14 @@ pub fn shortened(value: &Value) -> String {
         }
         other => other.to_string(),
     };
-    match text.char_indices().nth(LONGEST) {
+    shortened_text(&text, LONGEST)
+}
+
+/// A text in at most `longest` characters and an ellipsis.
+pub fn shortened_text(text: &str, longest: usize) -> String {
+    match text.char_indices().nth(longest) {
         Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
+        None => text.to_owned(),
     }
 }
 
@@ -236,7 +291,8 @@ mod tests {
 
     #[test]
     fn what_python_writes_is_read() {
-        let document = document(r#"{"a": [0.0, Infinity], "b": -Infinity, "c": NaN, "d": "Infinity \" NaN"}"#);
+        let document =
+            document(r#"{"a": [0.0, Infinity], "b": -Infinity, "c": NaN, "d": "Infinity \" NaN"}"#);
         assert_eq!(document.value()["a"][1], "Infinity");
         assert_eq!(document.value()["b"], "-Infinity");
         assert_eq!(document.value()["c"], "NaN");
@@ -265,6 +321,24 @@ mod tests {
         assert!(wrong("").to_string().contains("c.json is no JSON"));
         let missing = JsonDocument::read(Path::new("/nonexistent.json")).unwrap_err();
         assert!(missing.to_string().starts_with("error: cannot read /nonexistent.json"));
+    }
+
+    #[test]
+    fn unknown_keys_get_suggestions() {
+        #[derive(Debug, serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Small {
+            max_num_seqs: Option<u32>,
+        }
+        let document = document("{\n  \"max_num_seq\": 4\n}");
+        let error = document.to::<Small>().unwrap_err();
+        assert_eq!(error.title, "c.json: unknown key `max_num_seq`");
+        assert_eq!(error.place.as_ref().unwrap().line_column().0, 2);
+        assert_eq!(error.help[0], "did you mean `max_num_seqs`?");
+        let document = super::tests::document("{\"max_num_seqs\": \"4\"}");
+        let error = document.to::<Small>().unwrap_err();
+        assert!(error.title.contains("invalid type: string \"4\", expected u32"), "{error}");
+        assert!(super::tests::document("{}").to::<Small>().unwrap().max_num_seqs.is_none());
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
             ),
         ),
         ("load", format!("{requests}, {load}")),
-        ("timing", c.predictor.note().rests_on),
+        ("timing", c.timing_note().rests_on),
     ];
     facts.into_iter().chain(drafts).chain(host).collect()
 }

@@ -74,8 +74,8 @@ fn load_of_all(configuration: &Configuration) -> Load {
 
 /// What the times of all models rest on, each thing said once.
 fn note_of_all(configuration: &Configuration) -> TimingNote {
-    let mut note = configuration.predictor.note();
-    for other in configuration.pools().skip(1).map(|model| model.predictor.note()) {
+    let mut note = configuration.timing_note();
+    for other in configuration.pools().skip(1).map(Configuration::timing_note) {
         let parts = [
             (&mut note.rests_on, other.rests_on),
             (&mut note.not_modelled, other.not_modelled),

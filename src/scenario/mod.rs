@@ -8,6 +8,7 @@
 mod admission;
 mod disaggregated;
 pub mod document;
+mod engine;
 mod kv_offload;
 mod lora;
 mod model;
@@ -22,7 +23,9 @@ mod scenario;
 mod sharing;
 mod speculative;
 pub mod sweep;
+mod timing;
 mod too_long;
+mod without_effect;
 
 pub use disaggregated::{Disaggregated, Link};
 pub use document::Document;

@@ -61,7 +61,8 @@ pub(super) fn read(
     let needless = allowed.iter().filter(|key| !named.spec.unmodelled.contains(key));
     for key in needless {
         let place = document.place(&document.locate_nearest("allow_unmodelled"));
-        let title = format!("`allow_unmodelled` names `{key}`, which {} does not need", named.spec.name);
+        let title =
+            format!("`allow_unmodelled` names `{key}`, which {} does not need", named.spec.name);
         warnings.push(Diagnostic::warning(title).at(place, "has no effect"));
     }
     Ok(named)

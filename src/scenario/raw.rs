@@ -35,8 +35,8 @@ pub(super) struct RawScenario {
     pub cluster: RawCluster,
     pub engine: RawEngine,
     pub workload: WorkloadSpec,
-    /// A plug-in with its settings, read through the registry.
-    #[serde(rename = "timing")]
+    /// A plug-in with its settings, read by [`super::timing`]; the best that there is if absent.
+    #[serde(default, rename = "timing")]
     pub _timing: IgnoredAny,
     #[serde(default = "default_seed")]
     pub seed: u64,
@@ -169,8 +169,11 @@ fn one() -> u32 {
     1
 }
 
+/// Share of the GPU's memory that an engine takes.
+pub(super) const DEFAULT_UTILIZATION: f64 = 0.90;
+
 fn default_utilization() -> f64 {
-    0.90
+    DEFAULT_UTILIZATION
 }
 
 fn default_block_size() -> u32 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::document::{Document, Node};
 use super::raw::{COMMON_FIELDS, OutputSettings};
 use super::resolve::{Common, Configuration, resolve};
-use super::{plugins, resolved_text};
+use super::{plugins, resolved_text, without_effect};
 use crate::base::paths::file_name;
 use crate::base::{Diagnostic, Place, Source};
 use crate::metrics::{Expectation, expect};
@@ -116,6 +116,7 @@ impl Scenario {
             return Err(Box::new(Diagnostic::error("the scenario has no configuration")));
         };
         check_expectations(&base, &common.expect, &configurations)?;
+        warnings.extend(without_effect::warnings(&base, &configurations));
         let mut scenario = Scenario {
             name: common.name.unwrap_or(name),
             title: common.title,

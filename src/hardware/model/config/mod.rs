@@ -8,8 +8,8 @@ mod quantization;
 use std::borrow::Cow;
 use std::path::Path;
 
-pub(super) use keys::{Keys, WHOLE};
 use keys::Unmodelled;
+pub(super) use keys::{Keys, WHOLE};
 use serde_json::Value;
 
 use super::families::{self, Experts, Family, HeadNorms};
@@ -17,7 +17,8 @@ use super::{ModelSpec, Moe};
 use crate::base::{Diagnostic, JsonDocument, suggest};
 
 /// What families call the number of experts.
-const EXPERTS: [&str; 4] = ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"];
+const EXPERTS: [&str; 4] =
+    ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"];
 /// What families call the number of experts of a token.
 const EXPERTS_PER_TOKEN: [&str; 3] = ["num_experts_per_tok", "experts_per_token", "moe_topk"];
 const LAYERS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
@@ -68,19 +69,15 @@ impl ModelSpec {
 /// One message for everything that is not modelled.
 fn refusal(refused: &[Unmodelled], path: &Path) -> Box<Diagnostic> {
     let first = &refused[0];
-    let title = format!(
-        "{}: `{}` is not modelled: {}",
-        path.display(),
-        first.key,
-        first.why
-    );
+    let title = format!("{}: `{}` is not modelled: {}", path.display(), first.key, first.why);
     let mut diagnostic = Diagnostic::error(title);
     if let Some(place) = &first.place {
         diagnostic = diagnostic.at(place.clone(), "would be simulated as something else");
     }
     for other in &refused[1..] {
         let line = other.place.as_ref().map_or(0, |place| place.line_column().0);
-        diagnostic = diagnostic.note(format!("nor is `{}` (line {line}): {}", other.key, other.why));
+        diagnostic =
+            diagnostic.note(format!("nor is `{}` (line {line}): {}", other.key, other.why));
     }
     let keys: Vec<String> = refused.iter().map(|one| format!("{:?}", one.key)).collect();
     Box::new(diagnostic.help(format!(
@@ -99,7 +96,8 @@ fn family(keys: &Keys) -> &'static Family {
         let why = match own {
             Some(own) => {
                 let near = suggest::closest(own, families::model_types());
-                let near = near.map_or(String::new(), |near| format!("; the nearest that is: {near}"));
+                let near =
+                    near.map_or(String::new(), |near| format!("; the nearest that is: {near}"));
                 format!("no known family is called `{own}`{near}")
             }
             None => format!("it is missing; known are {}", families::model_types().join(", ")),
@@ -283,14 +281,20 @@ fn name(keys: &Keys, path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{KvCache, Weights};
     use super::*;
     use crate::hardware::model::find;
 
-    fn read(json: &str) -> Result<ModelSpec, HfConfigError> {
+    fn read_allowing(json: &str, allowed: &[&str]) -> Result<ModelSpec, Box<Diagnostic>> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("config.json");
         std::fs::write(&path, json).unwrap();
-        ModelSpec::from_hf_config(&path)
+        let allowed: Vec<String> = allowed.iter().map(|key| (*key).to_owned()).collect();
+        ModelSpec::from_hf_config(&path, &allowed)
+    }
+
+    fn read(json: &str) -> Result<ModelSpec, Box<Diagnostic>> {
+        read_allowing(json, &[])
     }
 
     /// The named built-in model's shape comes out of its config.
@@ -338,7 +342,7 @@ mod tests {
     #[test]
     fn quantised_weights_are_smaller() {
         let spec = read(
-            r#"{"_name_or_path": "a/b", "text_config": {"num_hidden_layers": 2,
+            r#"{"_name_or_path": "a/b", "model_type": "llama", "text_config": {"num_hidden_layers": 2,
             "hidden_size": 64, "num_attention_heads": 2, "vocab_size": 10,
             "max_position_embeddings": 100, "intermediate_size": 128},
             "quantization_config": {"quant_method": "fp8"}}"#,
@@ -351,23 +355,145 @@ mod tests {
         );
     }
 
+    /// A small Llama with `more` keys.
+    fn with(more: &str) -> String {
+        format!(
+            r#"{{"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 128,
+            "vocab_size": 10, "max_position_embeddings": 100{more}}}"#
+        )
+    }
+
     #[test]
     fn errors_name_the_key() {
         let message = |json: &str| read(json).unwrap_err().to_string();
+        let text = message("{}");
         assert!(
-            message("{}").ends_with("`hidden_size` is missing, expected a whole number, 1 or more")
+            text.contains("`hidden_size` is missing, expected a whole number, 1 or more"),
+            "{text}"
         );
-        assert!(message(r#"{"hidden_size": "x"}"#).contains("`hidden_size` is \"x\""));
-        assert!(message("{").contains("config.json: EOF"));
-        assert!(message(r#"{"kv_lora_rank": 512}"#).contains("latent attention"));
+        let text = message("{\n \"hidden_size\": \"x\"}");
+        assert!(
+            text.contains("`hidden_size` is \"x\"") && text.contains("config.json:2:2"),
+            "{text}"
+        );
+        assert!(message("{").contains("config.json is no JSON"));
         assert!(message("[1]").contains("`hidden_size` is missing"));
+        let long = format!("\"vocab_size\": [{}0]", "1, ".repeat(9000));
+        let vocab = with("").replace("\"vocab_size\": 10", &long);
+        let text = message(&vocab);
+        assert!(text.contains("`vocab_size` is [1, 1, 1, ... (9001 values)]"), "{text}");
+        assert!(text.len() < 1000, "{} bytes", text.len());
+    }
+
+    #[test]
+    fn what_is_not_modelled_is_refused_unless_it_is_allowed() {
+        let more =
+            ",\n\"layer_types\": [\"full_attention\", \"sliding_attention\"],\n\"widgets\": 3";
+        let text = read(&with(more)).unwrap_err().to_string();
+        for part in [
+            "`layer_types` is not modelled: layers of different kinds",
+            "config.json:4:1",
+            "nor is `widgets` (line 5): a key that is not understood",
+            "allow_unmodelled: [\"layer_types\", \"widgets\"]",
+        ] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+        assert!(read_allowing(&with(more), &["layer_types"]).is_err());
+        let spec = read_allowing(&with(more), &["layer_types", "widgets"]).unwrap();
+        assert_eq!(spec.unmodelled, ["layer_types", "widgets"]);
+        assert!(spec.label().ends_with(" (not modelled: layer_types widgets)"), "{}", spec.label());
+    }
+
+    #[test]
+    fn keys_that_change_nothing_are_no_reason() {
+        let more = r#", "layer_types": ["full_attention", "full_attention"], "n_shared_experts": null,
+            "first_k_dense_replace": 0, "moe_layer_freq": 1, "bos_token_id": 1, "rope_theta": 1e4,
+            "attention_dropout": 0.0, "sliding_window": 4096, "time": [0.0, Infinity],
+            "initializer_range": NaN"#;
+        let refused = read(&with(more)).unwrap_err().to_string();
+        assert!(
+            refused.contains("`time` is not modelled") && !refused.contains("nor is"),
+            "{refused}"
+        );
+        assert!(read(&with(&more.replace("\"time\"", "\"_time\""))).is_ok());
+    }
+
+    #[test]
+    fn each_kind_of_layer_that_is_not_modelled_is_refused() {
+        for more in [
+            "\"sliding_window\": 64",
+            "\"kv_lora_rank\": 512",
+            "\"n_shared_experts\": 1",
+            "\"hybrid_override_pattern\": \"M*\"",
+            "\"block_configs\": []",
+            "\"interleave_moe_layer_step\": 2",
+            "\"attention_chunk_size\": 8192",
+            "\"first_k_dense_replace\": 1",
+            "\"compress_ratios\": [0, 4]",
+            "\"multi_query\": true",
+            "\"linear_attn_config\": {\"a\": 1}",
+        ] {
+            let key = more.split('"').nth(1).unwrap();
+            let text = read(&with(&format!(", {more}"))).unwrap_err().to_string();
+            assert!(text.contains(&format!("`{key}` is not modelled")), "{text}");
+        }
+        let unknown = with("").replace("llama", "lama");
+        let text = read(&unknown).unwrap_err().to_string();
+        assert!(
+            text.contains("`model_type` is not modelled: no known family is called `lama`"),
+            "{text}"
+        );
+        assert!(text.contains("the nearest that is: llama"), "{text}");
+        assert!(read_allowing(&unknown, &["model_type"]).is_ok());
+    }
+
+    #[test]
+    fn stretched_positions_extend_the_context() {
+        for (rope, expected) in [
+            (r#"{"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 50}"#, 200),
+            (r#"{"rope_type": "yarn", "factor": 4.0}"#, 400),
+            (r#"{"rope_type": "linear", "factor": 8}"#, 800),
+            (r#"{"rope_type": "llama3", "factor": 8.0}"#, 100),
+            (r#"{"type": "mrope", "mrope_section": [1, 2]}"#, 100),
+            ("null", 100),
+        ] {
+            let spec = read(&with(&format!(", \"rope_scaling\": {rope}"))).unwrap();
+            assert_eq!(spec.max_position, expected, "{rope}");
+        }
+        let text = read(&with(r#", "rope_scaling": {"type": "yarn", "factor": -1}"#)).unwrap_err();
+        assert!(text.title.contains("`rope_scaling.factor` is -1"), "{text}");
+    }
+
+    #[test]
+    fn a_file_beside_the_config_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, with("")).unwrap();
+        let sidecar = |text: &str| {
+            std::fs::write(folder.path().join("hf_quant_config.json"), text).unwrap();
+            ModelSpec::from_hf_config(&path, &[])
+        };
+        let spec = sidecar(
+            r#"{"producer": {"name": "modelopt"}, "quantization": {"quant_algo": "FP8",
+            "kv_cache_quant_algo": "FP8", "exclude_modules": ["lm_head"]}}"#,
+        )
+        .unwrap();
+        assert_eq!((spec.weights, spec.kv_cache), (Weights::Fp8, KvCache::Fp8));
+        let text = sidecar("{\"quantization\":\n {\"quant_algo\": \"NVFP4\"}}").unwrap_err();
+        let key = "hf_quant_config.json.quantization.quant_algo";
+        assert!(
+            text.title.contains(&format!("`{key}` is not modelled: it is \"NVFP4\"")),
+            "{text}"
+        );
+        assert_eq!(text.place.unwrap().line_column(), (2, 3));
     }
 
     #[test]
     fn nonsense_is_refused() {
         let with = |from: &str, to: &str| {
-            let good = r#"{"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4,
-                "num_key_value_heads": 2, "vocab_size": 10, "max_position_embeddings": 100,
+            let good = r#"{"model_type": "qwen3_moe", "num_hidden_layers": 2, "hidden_size": 64,
+                "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 10, "max_position_embeddings": 100,
                 "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8}"#;
             read(good).unwrap();
             assert!(good.contains(from), "{from}");
@@ -396,7 +522,7 @@ mod tests {
             (
                 "\"vocab",
                 "\"quantization_config\": {\"bits\": 1e300}, \"vocab",
-                "expected weights of 4 or 8 bits",
+                "weights of 4 or 8 bits",
             ),
         ] {
             let message = with(from, to);

@@ -73,7 +73,8 @@ pub(super) fn read(keys: &Keys, path: &Path, spec: &mut ModelSpec) -> Result<(),
         let file = path.with_file_name(name);
         if file.is_file() {
             let document = JsonDocument::read(&file)?;
-            Written { keys, config: document.value(), path: name, file: Some(&document) }.read(spec);
+            Written { keys, config: document.value(), path: name, file: Some(&document) }
+                .read(spec);
             return Ok(());
         }
     }
@@ -94,12 +95,14 @@ impl Written<'_> {
             Some("compressed-tensors") => self.compressed_tensors(),
             Some("fp8" | "fbgemm_fp8") => Ok((Weights::Fp8, KvCache::Fp16)),
             Some("mxfp4") => Ok((Weights::Mxfp4, KvCache::Fp16)),
-            Some("awq" | "gptq" | "gptq_marlin" | "awq_marlin" | "auto-round" | "intel/auto-round") | None => {
-                self.integers_by_bits().map(|weights| (weights, KvCache::Fp16))
-            }
-            Some(_) => self.integers_by_bits().map(|weights| (weights, KvCache::Fp16)).map_err(|_| {
-                ("quant_method", EXPECTED.to_owned())
-            }),
+            Some(
+                "awq" | "gptq" | "gptq_marlin" | "awq_marlin" | "auto-round" | "intel/auto-round",
+            )
+            | None => self.integers_by_bits().map(|weights| (weights, KvCache::Fp16)),
+            Some(_) => self
+                .integers_by_bits()
+                .map(|weights| (weights, KvCache::Fp16))
+                .map_err(|_| ("quant_method", EXPECTED.to_owned())),
         };
         match read {
             Ok((weights, kv_cache)) => {
@@ -173,11 +176,13 @@ impl Written<'_> {
         const SCHEME: &str = "kv_cache_scheme";
         match self.config.get(SCHEME).filter(|scheme| !scheme.is_null()) {
             None => Ok(KvCache::Fp16),
-            Some(scheme) => match (scheme.get("num_bits").and_then(Value::as_u64), is_float(scheme)) {
-                (Some(8), true) => Ok(KvCache::Fp8),
-                (Some(8), false) => Ok(KvCache::Int8),
-                _ => Err((SCHEME, "a KV cache of 8 bits is".to_owned())),
-            },
+            Some(scheme) => {
+                match (scheme.get("num_bits").and_then(Value::as_u64), is_float(scheme)) {
+                    (Some(8), true) => Ok(KvCache::Fp8),
+                    (Some(8), false) => Ok(KvCache::Int8),
+                    _ => Err((SCHEME, "a KV cache of 8 bits is".to_owned())),
+                }
+            }
         }
     }
 
@@ -233,10 +238,28 @@ impl Written<'_> {
     /// Notes keys that are not understood.
     fn leftover(&self) {
         const READ: [&str; 22] = [
-            "quant_method", "quant_algo", "kv_cache_quant_algo", "bits", "weight_bits", "w_bit",
-            "zero_point", "sym", "group_size", "q_group_size", "weight_block_size", "config_groups",
-            "kv_cache_scheme", "modules_to_not_convert", "ignored_layers", "exclude_modules", "ignore",
-            "targets", "weights", "strategy", "quantization", "has_zero_point",
+            "quant_method",
+            "quant_algo",
+            "kv_cache_quant_algo",
+            "bits",
+            "weight_bits",
+            "w_bit",
+            "zero_point",
+            "sym",
+            "group_size",
+            "q_group_size",
+            "weight_block_size",
+            "config_groups",
+            "kv_cache_scheme",
+            "modules_to_not_convert",
+            "ignored_layers",
+            "exclude_modules",
+            "ignore",
+            "targets",
+            "weights",
+            "strategy",
+            "quantization",
+            "has_zero_point",
         ];
         for (key, value) in self.config.as_object().into_iter().flatten() {
             let empty = match value {
@@ -353,7 +376,10 @@ mod tests {
             ),
             (r#"{"quant_method": "fp8", "weight_block_size": [128, 128]}"#, Weights::Fp8),
             (r#"{"quant_method": "mxfp4"}"#, Weights::Mxfp4),
-            (r#"{"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head"]}"#, Weights::Fp8),
+            (
+                r#"{"quant_method": "modelopt", "quant_algo": "FP8", "ignore": ["lm_head"]}"#,
+                Weights::Fp8,
+            ),
         ] {
             assert_eq!(of(json), Ok((expected, KvCache::Fp16)), "{json}");
         }
@@ -406,7 +432,7 @@ mod tests {
     #[test]
     fn modules_in_16_bits_anyway_are_no_exceptions() {
         for name in [
-                    "model.embed_tokens",
+            "model.embed_tokens",
             "re:.*lm_head",
             "model.layers.0.mlp.gate",
             "re:.*mlp.gate$",

@@ -1,9 +1,9 @@
 //! Databricks' DBRX.
 
 use super::{Experts, Family, Flag, LLAMA, Vectors};
+use crate::base::Diagnostic;
 use crate::hardware::model::config::Keys;
 use crate::hardware::model::{ModelSpec, Moe};
-use crate::base::Diagnostic;
 
 pub(super) const FAMILIES: &[Family] = &[Family {
     model_types: &["dbrx"],
@@ -25,9 +25,12 @@ fn adjust(keys: &Keys, spec: &mut ModelSpec) -> Result<(), Box<Diagnostic>> {
     let number = |section: &str, key: &str| {
         let value = keys.get(section).and_then(|section| section.get(key));
         let number = value.and_then(serde_json::Value::as_u64);
-        number.and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0).ok_or_else(
-            || keys.wrong(&format!("{section}.{key}"), crate::hardware::model::config::WHOLE),
-        )
+        number
+            .and_then(|number| u32::try_from(number).ok())
+            .filter(|number| *number > 0)
+            .ok_or_else(|| {
+                keys.wrong(&format!("{section}.{key}"), crate::hardware::model::config::WHOLE)
+            })
     };
     spec.kv_heads = number("attn_config", "kv_n_heads")?;
     let width = number("ffn_config", "ffn_hidden_size")?;

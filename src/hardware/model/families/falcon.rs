@@ -1,9 +1,9 @@
 //! TII's Falcon 1 and 2 (3 is a Llama).
 
 use super::{Family, Flag, LLAMA, Vectors};
+use crate::base::Diagnostic;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::model::config::Keys;
-use crate::base::Diagnostic;
 
 pub(super) const FAMILIES: &[Family] = &[Family {
     model_types: &["falcon", "RefinedWeb", "RefinedWebModel"],

@@ -16,9 +16,5 @@ const GLM: Family = Family {
 
 pub(super) const FAMILIES: &[Family] = &[
     GLM,
-    Family {
-        model_types: &["glm4"],
-        vectors: Vectors { block_norms: 4, ..GLM.vectors },
-        ..GLM
-    },
+    Family { model_types: &["glm4"], vectors: Vectors { block_norms: 4, ..GLM.vectors }, ..GLM },
 ];
