@@ -87,7 +87,12 @@ impl JsonDocument {
 }
 
 /// Where an error in a text with quotes is in the one without.
-fn place_of(source: &Arc<Source>, masked: &str, quoted: &[usize], error: &serde_json::Error) -> Place {
+fn place_of(
+    source: &Arc<Source>,
+    masked: &str,
+    quoted: &[usize],
+    error: &serde_json::Error,
+) -> Place {
     let offset = offset_of(masked, error.line(), error.column());
     // Two quotes stand around each number that JSON does not have.
     let before = quoted.iter().filter(|start| **start < offset).count();

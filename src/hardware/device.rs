@@ -153,8 +153,17 @@ pub fn find_device(name: &str) -> Option<&'static DeviceSpec> {
 /// The device that all words of `name` are about; words that tell no devices apart are left out.
 fn by_words(name: &str) -> Option<&'static DeviceSpec> {
     const IDLE: [&str; 11] = [
-        "NVIDIA", "GEFORCE", "TESLA", "BLACKWELL", "SERVER", "WORKSTATION", "EDITION", "TENSOR", "CORE",
-        "GPU", "GEN",
+        "NVIDIA",
+        "GEFORCE",
+        "TESLA",
+        "BLACKWELL",
+        "SERVER",
+        "WORKSTATION",
+        "EDITION",
+        "TENSOR",
+        "CORE",
+        "GPU",
+        "GEN",
     ];
     const MEMORIES: [&str; 4] = ["HBM2", "HBM2E", "HBM3", "HBM3E"];
     let upper = name.to_ascii_uppercase();
@@ -172,7 +181,9 @@ fn by_words(name: &str) -> Option<&'static DeviceSpec> {
             // Vendors round: an H200 has 141 GB, a B200 180, 183 or 192.
             Some(size) => (size / device.memory_gib - 1.0).abs() < 0.09,
             // SXM4 and SXM5 are sockets of the same board.
-            None => own.iter().any(|own| *own == word || *own == word.trim_end_matches(char::is_numeric)),
+            None => own
+                .iter()
+                .any(|own| *own == word || *own == word.trim_end_matches(char::is_numeric)),
         };
         // The first part of a name, or all of one with a number of its own (`RTX 4090`), must be there.
         let model = if own[0] == "RTX" { &own[..] } else { &own[..1] };

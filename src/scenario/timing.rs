@@ -37,11 +37,14 @@ pub(super) fn read(
     }
     let mut last = None;
     for (name, settings) in BEST_FIRST {
-        let Some(entry) = registry.timings().iter().find(|entry| entry.name == name) else { continue };
+        let Some(entry) = registry.timings().iter().find(|entry| entry.name == name) else {
+            continue;
+        };
         let Ok(timing) = (entry.parse)(settings) else { continue };
         match context.tables.predictor(timing.as_ref(), context) {
             Ok(predictor) => {
-                let chosen = Some(format!("{name}{}", if settings.is_empty() { "()" } else { settings }));
+                let chosen =
+                    Some(format!("{name}{}", if settings.is_empty() { "()" } else { settings }));
                 return Ok(Times { timing, predictor, chosen });
             }
             Err(error) => last = Some(error),

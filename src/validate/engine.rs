@@ -234,9 +234,13 @@ impl Engine {
             let message = format!("is {watermark}: only 0 is simulated");
             return Err((&["scheduler", "watermark"], message));
         }
-        if let Some(policy) = self.scheduler.policy.as_deref().filter(|p| !["fcfs", "priority"].contains(p))
+        if let Some(policy) =
+            self.scheduler.policy.as_deref().filter(|p| !["fcfs", "priority"].contains(p))
         {
-            return Err((&["scheduler", "policy"], format!("is {policy:?}, expected fcfs or priority")));
+            return Err((
+                &["scheduler", "policy"],
+                format!("is {policy:?}, expected fcfs or priority"),
+            ));
         }
         if let Some(dtype) = &self.model.dtype
             && !["auto", "bfloat16", "float16", "half", "bf16", "fp16"].contains(&dtype.as_str())
@@ -245,7 +249,10 @@ impl Engine {
         }
         if find_device(self.gpu()).is_none() {
             let known = device_names().join(", ");
-            return Err((&["hardware", "gpu"], format!("is {:?}, expected one of {known}", self.gpu())));
+            return Err((
+                &["hardware", "gpu"],
+                format!("is {:?}, expected one of {known}", self.gpu()),
+            ));
         }
         Ok(())
     }
@@ -370,6 +377,9 @@ mod tests {
             assert_eq!(error.place.as_ref().unwrap().line_column().0, 2, "{error}");
             assert!(error.to_string().contains(message), "{error}");
         }
-        assert_eq!(read("\"parallel\": {\"ep\": 1}, \"notes\": 3,").unwrap().device(), "H100-SXM-80G");
+        assert_eq!(
+            read("\"parallel\": {\"ep\": 1}, \"notes\": 3,").unwrap().device(),
+            "H100-SXM-80G"
+        );
     }
 }

@@ -180,10 +180,7 @@ static BUILT_IN: &[BuiltIn] = &[
         spec: tied(qwen3("Qwen3-1.7B", [28, 2048, 16, 8, 6144])),
         aliases: &["Qwen/Qwen3-1.7B"],
     },
-    BuiltIn {
-        spec: tied(qwen3("Qwen3-4B", [36, 2560, 32, 8, 9728])),
-        aliases: &["Qwen/Qwen3-4B"],
-    },
+    BuiltIn { spec: tied(qwen3("Qwen3-4B", [36, 2560, 32, 8, 9728])), aliases: &["Qwen/Qwen3-4B"] },
     BuiltIn { spec: qwen3("Qwen3-8B", [36, 4096, 32, 8, 12288]), aliases: &["Qwen/Qwen3-8B"] },
     BuiltIn { spec: qwen3("Qwen3-14B", [40, 5120, 40, 8, 17408]), aliases: &["Qwen/Qwen3-14B"] },
     BuiltIn { spec: qwen3("Qwen3-32B", [64, 5120, 64, 8, 25600]), aliases: &["Qwen/Qwen3-32B"] },
@@ -234,10 +231,7 @@ static BUILT_IN: &[BuiltIn] = &[
         aliases: &["mistralai/Mistral-Nemo-Base-2407", "mistralai/Mistral-Nemo-Instruct-2407"],
     },
     BuiltIn {
-        spec: with_heads(
-            llama("Mistral-Small-24B", [40, 5120, 32, 8, 32768], 131_072, 32768),
-            128,
-        ),
+        spec: with_heads(llama("Mistral-Small-24B", [40, 5120, 32, 8, 32768], 131_072, 32768), 128),
         aliases: &[
             "mistralai/Mistral-Small-24B-Base-2501",
             "mistralai/Mistral-Small-24B-Instruct-2501",
@@ -277,7 +271,8 @@ pub fn find(name: &str) -> Option<&'static ModelSpec> {
     let same = |known: &str| known.eq_ignore_ascii_case(name);
     let short = |alias: &'static str| alias.rsplit('/').next().unwrap_or(alias);
     let called = |model: &&BuiltIn| {
-        same(&model.spec.name) || model.aliases.iter().any(|alias| same(alias) || same(short(alias)))
+        same(&model.spec.name)
+            || model.aliases.iter().any(|alias| same(alias) || same(short(alias)))
     };
     let found = BUILT_IN.iter().find(called);
     // Our name under the name of its publisher.
@@ -350,7 +345,9 @@ mod tests {
     fn no_name_means_two_models() {
         let mut names: Vec<String> = BUILT_IN
             .iter()
-            .flat_map(|m| m.aliases.iter().copied().chain([m.spec.name.as_ref()]).map(str::to_lowercase))
+            .flat_map(|m| {
+                m.aliases.iter().copied().chain([m.spec.name.as_ref()]).map(str::to_lowercase)
+            })
             .collect();
         let all = names.len();
         names.sort_unstable();
