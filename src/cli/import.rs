@@ -21,7 +21,8 @@ pub(super) struct ImportArgs {
 enum From {
     /// From the config.json of a run of Vidur
     Vidur(VidurArgs),
-    /// From the result of `vllm bench serve --save-result --save-detailed`: a case for `validate`
+    /// From the result of `vllm bench serve --save-result --save-detailed`, or of SGLang's
+    /// bench_serving with --output-details: a case for `validate`
     VllmBench(VllmBenchArgs),
 }
 
@@ -44,11 +45,11 @@ struct VidurArgs {
 
 #[derive(Debug, Args)]
 struct VllmBenchArgs {
-    /// The benchmark's JSON
+    /// The benchmark's JSON, or SGLang's JSON lines
     result: PathBuf,
     #[command(flatten)]
     engine: BenchEngine,
-    /// The case to write
+    /// Folder of the case to write: engine.json, workload.csv and measured.csv
     #[arg(short = 'o', long = "out", value_name = "CASE_DIR")]
     out: PathBuf,
 }
@@ -58,9 +59,14 @@ impl ImportArgs {
         let args = match self.from {
             From::Vidur(args) => args,
             From::VllmBench(args) => {
-                let failed = from_vllm_bench(&args.result, &args.engine, &args.out)?;
-                if failed > 0 {
-                    failure::complain(&format!("warning: {failed} failed requests are left out"));
+                let imported = from_vllm_bench(&args.result, &args.engine, &args.out)?;
+                for (count, what) in [
+                    (imported.failed, "that failed"),
+                    (imported.without_ttft, "without a time to their first token"),
+                ] {
+                    if count > 0 {
+                        failure::complain(&format!("warning: left out {count} requests {what}"));
+                    }
                 }
                 failure::say(&format!("wrote {}", args.out.display()));
                 return Ok(ExitCode::SUCCESS);
