@@ -311,7 +311,7 @@ mod tests {
         let at = |path: &[&str]| document.place(path).line_column();
         assert_eq!(at(&["a"]), (2, 3));
         assert_eq!(at(&["a", "y"]), (2, 17));
-        assert_eq!(at(&["a", "y", "1", "z"]), (2, 26));
+        assert_eq!(at(&["a", "y", "1", "z"]), (2, 27));
         assert_eq!(at(&["a", "w"]), (2, 3), "the nearest that there is");
         assert_eq!(at(&["c"]), (4, 3));
         assert_eq!(at(&["d"]), (1, 1));

@@ -342,7 +342,7 @@ timing: Formule(base: 1): 2 s.ron:13:13 `Formule` unknown timing `Formule` | did
 base: -1.0: 2 s.ron:13:27 `-1.0` `timing.base` is -1, expected seconds, 0 to 1e6
 bass: 0.005: 2 s.ron:13:21 `bass` unknown field `bass` | did you mean `base`?
 base: 0.0: 2 s.ron:13:13 `Formula(base: 0.0)` `timing` is all zero, expected at least one part above 0 | a simulation in which nothing takes time never advances
-: 2 s.ron:1:1 `(` field `timing` is missing
+: accepted
 seeds: 0: 2 s.ron:14:12 `0` `seeds` is 0, expected 1 to 10000
 seeds: 3, seed: 18446744073709551615: 2 s.ron:14:21 `18446744073709551615` `seed` is 18446744073709551615, expected a smaller number
 seeds: 3.5: 2 s.ron:14:12 `3.5` expected a whole number, found the number `3.5`
