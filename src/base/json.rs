@@ -266,16 +266,29 @@ pub fn shortened(value: &Value) -> String {
             format!("{:?}", text.chars().take(LONGEST).collect::<String>())
         }
         Value::Array(values) if values.len() > 8 => {
-            let first: Vec<String> = values.iter().take(3).map(shortened).collect();
-            format!("[{}, ... ({} values)]", first.join(", "), values.len())
+            format!("[{} ({} values)]", first_of(values.iter().map(shortened)), values.len())
         }
         Value::Object(keys) if keys.len() > 8 => {
-            let first: Vec<String> = keys.keys().take(3).map(|key| format!("{key:?}")).collect();
-            format!("{{{}, ... ({} keys)}}", first.join(", "), keys.len())
+            let names = keys.keys().map(|key| format!("{:?}", shortened_text(key, LONGEST)));
+            format!("{{{} ({} keys)}}", first_of(names), keys.len())
         }
         other => other.to_string(),
     };
     shortened_text(&text, LONGEST)
+}
+
+/// The first few parts, of some 40 characters at most, and an ellipsis.
+fn first_of(parts: impl Iterator<Item = String>) -> String {
+    let mut text = String::new();
+    for part in parts.take(3) {
+        if !text.is_empty() && text.len() + part.len() > 40 {
+            break;
+        }
+        text.push_str(&shortened_text(&part, 40));
+        text.push_str(", ");
+    }
+    text.push_str("...");
+    text
 }
 
 /// A text in at most `longest` characters and an ellipsis.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
+use crate::base::shortened_text;
 use crate::import::vidur::VidurImport;
 use crate::import::{BenchEngine, from_vllm_bench};
 use crate::timing::FormulaSettings;
@@ -60,6 +61,12 @@ impl ImportArgs {
             From::Vidur(args) => args,
             From::VllmBench(args) => {
                 let imported = from_vllm_bench(&args.result, &args.engine, &args.out)?;
+                if !imported.unknown.is_empty() {
+                    let keys = shortened_text(&imported.unknown.join(", "), 200);
+                    failure::complain(&format!(
+                        "warning: keys that are not known do not count: {keys}"
+                    ));
+                }
                 for (count, what) in [
                     (imported.failed, "that failed"),
                     (imported.without_ttft, "without a time to their first token"),

@@ -97,8 +97,8 @@ impl Default for RawCluster {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawEngine {
-    /// A plug-in with its settings.
-    #[serde(rename = "policy")]
+    /// A plug-in with its settings; needed, and read through the registry.
+    #[serde(default, rename = "policy")]
     pub _policy: IgnoredAny,
     /// Most tokens of a request; the model's limit if absent.
     pub max_model_len: Option<u32>,

@@ -235,7 +235,7 @@ fn types_and_fields() {
         (
             "        policy: VllmV0(max_num_seqs: 128, max_num_batched_tokens: 4096),\n",
             "",
-            "2 | s.ron:6:13 | field `policy` is missing",
+            "2 | s.ron:6:13 | field `policy` is missing | known here: VllmV0, VllmV1, SgLang, Sarathi, Orca, FasterTransformer, LightLlm",
         ),
         (
             "    timing: Formula(base: 0.005, per_token: 2.5e-5),\n",

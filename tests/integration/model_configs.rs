@@ -172,7 +172,7 @@ fn what_is_left_out_is_shown_in_every_output() {
         &[
             "`layer_types` is not modelled",
             "config.json:4:9",
-            "the model of s.ron:1:8",
+            "the model of s.ron:1:9",
             "[\"layer_types\"]",
         ],
     );

@@ -83,6 +83,14 @@ impl ModelSpec {
         self.weights.quantized() || self.kv_cache.quantized()
     }
 
+    /// The name, and what is left out: `mine/small (not modelled: layer_types)`.
+    pub fn title(&self) -> String {
+        match self.unmodelled.is_empty() {
+            true => self.name.to_string(),
+            false => format!("{} (not modelled: {})", self.name, self.unmodelled.join(" ")),
+        }
+    }
+
     /// The name, what is quantised, and what is left out: `Llama-2-70B (int4 g128 weights, fp8 KV
     /// cache)`.
     pub fn label(&self) -> String {

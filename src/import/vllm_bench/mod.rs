@@ -63,6 +63,8 @@ pub struct Imported {
     pub failed: usize,
     /// Requests that are left out because no time to their first token was measured.
     pub without_ttft: usize,
+    /// Keys of the result that neither client writes by itself, and that are not used.
+    pub unknown: Vec<String>,
 }
 
 /// Makes a case in `folder` of the benchmark result at `path`: that of vLLM's or of SGLang's client.
@@ -97,8 +99,11 @@ pub fn from_vllm_bench(
         };
         return Err(CaseError::content(path, why));
     }
-    let imported =
-        Imported { failed: count - answered.len(), without_ttft: answered.len() - order.len() };
+    let imported = Imported {
+        failed: count - answered.len(),
+        without_ttft: answered.len() - order.len(),
+        unknown: bench.unknown.clone(),
+    };
     let starts = &bench.start_times;
     order.sort_by(|a, b| starts[*a].total_cmp(&starts[*b]));
     let first = order.first().map_or(0.0, |index| starts[*index]);
@@ -253,7 +258,7 @@ mod tests {
             "itls": [[0.01, 0.02], [], []], "start_times": [1000.5, 1000.25, 1001.0],
             "errors": ["", "", "timeout"]}"#,
         );
-        assert_eq!(left_out.unwrap(), Imported { failed: 1, without_ttft: 0 });
+        assert_eq!(left_out.unwrap(), Imported { failed: 1, ..Imported::default() });
         let folder = folder.path().join("case");
         let case = Case::read(&folder).unwrap();
         assert_eq!(case.measured[&0], Measured { ttft: 20.0, tpot: 0.0, e2e: 20.0 });
@@ -348,7 +353,13 @@ mod tests {
             .replace("[2]", "[2, 2]")
             .replace("[0.1]", "[0.1, 0.0]")
             .replace("[[0.01]]", "[[0.01], []]");
-        assert_eq!(convert(&two).0.unwrap(), Imported { failed: 0, without_ttft: 1 });
+        assert_eq!(convert(&two).0.unwrap(), Imported { without_ttft: 1, ..Imported::default() });
+    }
+
+    #[test]
+    fn keys_that_are_not_used_are_named() {
+        let id = "\"model_id\": \"Qwen3-8B\", \"start_time\": [1.0], \"p99_ttft_ms\": 1, \"tag\": \"x\",";
+        assert_eq!(convert(&result(id, "0.1")).0.unwrap().unknown, ["start_time"]);
     }
 
     #[test]

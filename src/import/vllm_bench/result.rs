@@ -27,6 +27,79 @@ pub(super) struct Bench {
     errors: Vec<Value>,
     /// SGLang names itself here; vLLM the kind of its client.
     pub backend: Option<String>,
+    /// Keys that neither client writes by itself.
+    #[serde(skip)]
+    pub unknown: Vec<String>,
+}
+
+/// What the clients write beside what is used; statistics are known by their beginnings.
+const NOT_USED: [&str; 38] = [
+    "accept_length",
+    "burstiness",
+    "completed",
+    "concurrency",
+    "dataset_name",
+    "date",
+    "duration",
+    "endpoint_type",
+    "failed",
+    "generated_texts",
+    "good_completed",
+    "label",
+    "mean",
+    "num_prompts",
+    "output_throughput",
+    "input_throughput",
+    "random_input_len",
+    "random_output_len",
+    "random_range_ratio",
+    "request_goodput",
+    "request_throughput",
+    "rtfx",
+    "server_info",
+    "sharegpt_output_len",
+    "tag",
+    "tokenizer_id",
+    "total_input",
+    "total_input_text_tokens",
+    "total_input_tokens",
+    "total_input_vision_tokens",
+    "total_output_tokens",
+    "total_output_tokens_retokenized",
+    "total_throughput",
+    "total_token_throughput",
+    "request_rates",
+    "warmup_requests",
+    "backend",
+    "model_id",
+];
+const STATISTICS: [&str; 8] =
+    ["mean_", "median_", "std_", "max_", "min_", "p", "spec_decode_", "ramp_up_"];
+const USED: [&str; 8] = [
+    "request_rate",
+    "max_concurrency",
+    "input_lens",
+    "output_lens",
+    "ttfts",
+    "itls",
+    "start_times",
+    "errors",
+];
+
+/// Keys that neither client writes by itself: of a later version, misspelt, or a user's own.
+fn unknown(value: &Value) -> Vec<String> {
+    let keys = value.as_object().into_iter().flatten().map(|(key, _)| key);
+    let strange = keys.filter(|key| {
+        let statistic = STATISTICS.iter().any(|start| match *start {
+            // p99_ttft_ms
+            "p" => key
+                .strip_prefix('p')
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())),
+            start => key.starts_with(start),
+        });
+        !statistic && !NOT_USED.contains(&key.as_str()) && !USED.contains(&key.as_str())
+    });
+    strange.cloned().collect()
 }
 
 /// What has to be there for each request.
@@ -52,7 +125,7 @@ impl Bench {
                 )));
             }
         }
-        let bench: Bench = document.to()?;
+        let bench = Bench { unknown: unknown(document.value()), ..document.to()? };
         let wrong =
             |message: String| Err(Box::new(Diagnostic::error(format!("{file}: {message}"))));
         let count = bench.input_lens.len();

@@ -226,8 +226,9 @@ const HARMLESS_ENDS: &[&str] = &[
 const HARMLESS_STARTS: &[&str] =
     &["_", "summary_", "image_token", "video_token", "audio_token", "mtp_", "vision_", "audio_"];
 
-/// Notes each key that is left over and may shape the model.
-pub(super) fn check(keys: &Keys, harmless: &[&str]) {
+/// Notes each key that is left over and shapes the model, or may: unless all keys were `asked` for, only
+/// what is known to shape it.
+pub(super) fn check(keys: &Keys, harmless: &[&str], asked: bool) {
     for (key, value) in keys.rest() {
         let shaping = SHAPING.iter().find(|(name, ..)| *name == key);
         let neutral = shaping.map_or(Neutral::Off, |(_, neutral, _)| *neutral);
@@ -236,7 +237,7 @@ pub(super) fn check(keys: &Keys, harmless: &[&str]) {
         }
         match shaping {
             Some((_, _, why)) => keys.not_modelled(key, *why),
-            None if is_harmless(key) => {}
+            None if !asked || is_harmless(key) => {}
             None => keys.not_modelled(key, "a key that is not understood and may shape the model"),
         }
     }

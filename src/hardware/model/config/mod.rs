@@ -22,7 +22,7 @@ const EXPERTS: [&str; 4] =
 /// What families call the number of experts of a token.
 const EXPERTS_PER_TOKEN: [&str; 3] = ["num_experts_per_tok", "experts_per_token", "moe_topk"];
 const LAYERS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
-const HIDDEN: [&str; 3] = ["hidden_size", "n_embd", "d_model"];
+const HIDDEN: [&str; 4] = ["hidden_size", "n_embd", "n_embed", "d_model"];
 const Q_HEADS: [&str; 3] = ["num_attention_heads", "n_head", "n_heads"];
 const KV_HEADS: [&str; 3] = ["num_key_value_heads", "num_kv_heads", "n_head_kv"];
 const INTERMEDIATE: [&str; 4] = ["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"];
@@ -51,16 +51,19 @@ impl ModelSpec {
         let mut keys = Keys::new(&document);
         let family = family(&keys);
         keys.set_defaults(family.defaults);
-        let mut spec = read(&keys, family)?;
-        quantization::read(&keys, path, &mut spec)?;
-        leftover::check(&keys, family.harmless);
-        spec.name = Cow::Owned(name(&keys, path));
+        let read = read(&keys, family).and_then(|mut spec| {
+            quantization::read(&keys, path, &mut spec)?;
+            Ok(spec)
+        });
+        leftover::check(&keys, family.harmless, read.is_ok());
         let (allowed, refused): (Vec<Unmodelled>, Vec<Unmodelled>) =
             keys.take_unmodelled().into_iter().partition(|one| allowed.contains(&one.key));
         if !refused.is_empty() {
             return Err(refusal(&refused, path));
         }
+        let mut spec = read?;
         plausible(&keys, &spec)?;
+        spec.name = Cow::Owned(name(&keys, path));
         spec.unmodelled = allowed.into_iter().map(|one| one.key).collect();
         Ok(spec)
     }
