@@ -237,11 +237,6 @@ fn types_and_fields() {
             "",
             "2 | s.ron:6:13 | field `policy` is missing | known here: VllmV0, VllmV1, SgLang, Sarathi, Orca, FasterTransformer, LightLlm",
         ),
-        (
-            "    timing: Formula(base: 0.005, per_token: 2.5e-5),\n",
-            "",
-            "2 | s.ron:1:1 | field `timing` is missing",
-        ),
         (", output: 16", "", "2 | s.ron:15:18 | field `output` is missing"),
         (
             "        lengths: Fixed(prompt: 128, output: 16),\n",
