@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+#[cfg(feature = "cli")]
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
 
 use crate::base::Place;
@@ -89,25 +90,29 @@ impl Diagnostic {
         self
     }
 
-    /// The message for a person, with the line of text and a caret, without a newline at the end.
+    /// The message for a person, without a newline at the end: with the line of text and a caret, or, without
+    /// the feature `cli`, with line and column alone.
     pub fn render(&self, colours: bool) -> String {
+        match &self.place {
+            #[cfg(feature = "cli")]
+            Some(place) => self.drawn(place, colours),
+            _ => self.plain(colours),
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    fn drawn(&self, place: &Place, colours: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        if self.place.is_none() {
-            return self.render_plain();
-        }
-        let mut group = annotate_snippets::Group::with_title(level.primary_title(&self.title));
-        if let Some(place) = &self.place {
-            let span = visible(&place.source.text, &place.span);
-            let annotation = AnnotationKind::Primary.span(span).label(self.label.as_str());
-            group = group.element(
-                Snippet::source(place.source.text.as_str())
-                    .path(place.source.name.as_str())
-                    .annotation(annotation),
-            );
-        }
+        let span = visible(&place.source.text, &place.span);
+        let annotation = AnnotationKind::Primary.span(span).label(self.label.as_str());
+        let snippet = Snippet::source(place.source.text.as_str())
+            .path(place.source.name.as_str())
+            .annotation(annotation);
+        let mut group =
+            annotate_snippets::Group::with_title(level.primary_title(&self.title)).element(snippet);
         for note in &self.notes {
             group = group.element(Level::NOTE.message(note));
         }
@@ -118,13 +123,17 @@ impl Diagnostic {
         renderer.decor_style(DecorStyle::Ascii).render(&[group])
     }
 
-    /// Without a text to point into the frame of the renderer would be empty.
-    fn render_plain(&self) -> String {
+    /// Without a frame, which would be empty where there is no text to point into. It has no colours.
+    fn plain(&self, _colours: bool) -> String {
         let level = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
         let mut text = format!("{level}: {}", self.title);
+        if let Some(place) = &self.place {
+            let (line, column) = place.line_column();
+            text.push_str(&format!("\n --> {}:{line}:{column}: {}", place.source.name, self.label));
+        }
         let notes = self.notes.iter().map(|note| ("note", note));
         for (kind, line) in notes.chain(self.help.iter().map(|help| ("help", help))) {
             text.push_str(&format!("\n  = {kind}: {line}"));
@@ -135,6 +144,7 @@ impl Diagnostic {
 
 /// The span cut to its first line, and never empty where there is text: a caret needs something
 /// to stand under, and a block of twenty lines helps nobody.
+#[cfg(feature = "cli")]
 fn visible(text: &str, span: &std::ops::Range<usize>) -> std::ops::Range<usize> {
     let start = span.start.min(text.len());
     let end = span.end.clamp(start, text.len());

@@ -44,10 +44,13 @@ pub(super) fn read(
         Some(node) => {
             let name: String = document.read(node)?;
             let spec = model::find(&name).ok_or_else(|| {
-                let other = "any other model: HuggingFace(\"FILE\"), its config.json";
+                let other = "`vidur-ecs list` names the built-in models; any other: \
+                             HuggingFace(\"FILE\"), its config.json";
+                let near =
+                    model::closest(&name).or_else(|| suggest::closest(&name, model::names()));
                 Diagnostic::error(format!("unknown model `{name}`"))
                     .at(place(), "no model has this name")
-                    .helps(suggest::help(&name, model::names()))
+                    .helps(near.map(|near| format!("did you mean `{near}`?")))
                     .help(other)
             })?;
             Named { spec: Arc::new(spec.clone()), config: None }

@@ -245,7 +245,7 @@ fn types_and_fields() {
         ),
         ("        requests: 20,\n", "", "2 | s.ron:12: | `workload.requests` is missing"),
     ];
-    replaced(&rows, 25);
+    replaced(&rows, 24);
 }
 
 /// Values that make no sense, alone or together.
@@ -255,7 +255,7 @@ fn values() {
         (
             "block_size: 16",
             "block_size: 16, vidur_lengths: true, enable_prefix_caching: true",
-            "2 | s.ron:10:40 | `engine.vidur_lengths` is true | prefixes are cached | enable_prefix_caching: false",
+            "2 | s.ron:10:40 | `engine.vidur_lengths` is true | with prefix caching | enable_prefix_caching: false",
         ),
         (
             "tensor_parallel: 1",

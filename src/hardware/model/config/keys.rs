@@ -57,6 +57,11 @@ impl<'a> Keys<'a> {
         self.defaults = defaults;
     }
 
+    /// Says that keys are understood before they are asked for.
+    pub fn understands(&self, keys: &[&str]) {
+        self.understood.borrow_mut().extend(keys.iter().map(|key| (*key).to_owned()));
+    }
+
     /// The value at `key`, unless it is null: the language model's own first.
     pub fn get(&self, key: &str) -> Option<&'a Value> {
         self.understood.borrow_mut().insert(key.to_owned());

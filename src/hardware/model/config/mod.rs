@@ -51,6 +51,9 @@ impl ModelSpec {
         let mut keys = Keys::new(&document);
         let family = family(&keys);
         keys.set_defaults(family.defaults);
+        if family.experts == Experts::ByKey {
+            keys.understands(&EXPERTS);
+        }
         let read = read(&keys, family).and_then(|mut spec| {
             quantization::read(&keys, path, &mut spec)?;
             Ok(spec)
@@ -58,10 +61,14 @@ impl ModelSpec {
         leftover::check(&keys, family.harmless, read.is_ok());
         let (allowed, refused): (Vec<Unmodelled>, Vec<Unmodelled>) =
             keys.take_unmodelled().into_iter().partition(|one| allowed.contains(&one.key));
-        if !refused.is_empty() {
-            return Err(refusal(&refused, path));
-        }
-        let mut spec = read?;
+        let mut spec = match (read, refused.as_slice()) {
+            (Ok(spec), []) => spec,
+            (Err(error), []) => return Err(error),
+            (Ok(_), refused) => return Err(Box::new(refusal(refused, path))),
+            (Err(error), refused) => {
+                return Err(Box::new(refusal(refused, path).note(format!("and {}", error.title))));
+            }
+        };
         plausible(&keys, &spec)?;
         spec.name = Cow::Owned(name(&keys, path));
         spec.unmodelled = allowed.into_iter().map(|one| one.key).collect();
@@ -70,23 +77,27 @@ impl ModelSpec {
 }
 
 /// One message for everything that is not modelled.
-fn refusal(refused: &[Unmodelled], path: &Path) -> Box<Diagnostic> {
+fn refusal(refused: &[Unmodelled], path: &Path) -> Diagnostic {
     let first = &refused[0];
     let title = format!("{}: `{}` is not modelled: {}", path.display(), first.key, first.why);
     let mut diagnostic = Diagnostic::error(title);
     if let Some(place) = &first.place {
         diagnostic = diagnostic.at(place.clone(), "would be simulated as something else");
     }
-    for other in &refused[1..] {
+    const SHOWN: usize = 8;
+    for other in refused[1..].iter().take(SHOWN) {
         let line = other.place.as_ref().map_or(0, |place| place.line_column().0);
         diagnostic =
             diagnostic.note(format!("nor is `{}` (line {line}): {}", other.key, other.why));
     }
+    if refused.len() > SHOWN + 1 {
+        diagnostic = diagnostic.note(format!("nor are {} more keys", refused.len() - SHOWN - 1));
+    }
     let keys: Vec<String> = refused.iter().map(|one| format!("{:?}", one.key)).collect();
-    Box::new(diagnostic.help(format!(
+    diagnostic.help(format!(
         "to simulate the model without them all the same: allow_unmodelled: [{}]",
         keys.join(", ")
-    )))
+    ))
 }
 
 /// The family by `model_type`, the language model's own first.

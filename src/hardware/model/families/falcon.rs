@@ -18,7 +18,7 @@ pub(super) const FAMILIES: &[Family] = &[Family {
         mlp_bias: Flag::Key("bias", false),
         ..LLAMA.vectors
     },
-    harmless: &["n_embed", "apply_residual_connection_post_layernorm"],
+    harmless: &["n_embed", "multi_query", "apply_residual_connection_post_layernorm"],
     adjust,
     ..LLAMA
 }];

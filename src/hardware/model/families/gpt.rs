@@ -24,6 +24,7 @@ pub(super) const FAMILIES: &[Family] = &[
     GPT2,
     Family {
         model_types: &["gpt_bigcode"],
+        harmless: &["multi_query"],
         adjust: |keys, spec| {
             if keys.flag("multi_query").unwrap_or(true) {
                 spec.kv_heads = 1;
