@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 mod fragment;
+mod json;
 pub mod paths;
 mod random;
 mod ron;
@@ -13,6 +14,7 @@ mod time;
 pub use diagnostic::{Diagnostic, Severity};
 pub use fragment::FragmentError;
 pub(crate) use fragment::{read as read_fragment, write as write_fragment};
+pub use json::{JsonDocument, shortened, shortened_text};
 pub use random::RandomStream;
 pub use ron::ron_options;
 pub use setting_error::SettingError;

@@ -152,7 +152,7 @@ fn derived(c: &PoolConfig) -> Vec<(&'static str, String)> {
             ),
         ),
         ("load", format!("{requests}, {load}")),
-        ("timing", c.predictor.note().rests_on),
+        ("timing", c.timing_note().rests_on),
     ];
     facts.into_iter().chain(drafts).chain(host).collect()
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
+use crate::base::shortened_text;
 use crate::import::vidur::VidurImport;
 use crate::import::{BenchEngine, from_vllm_bench};
 use crate::output::{Claim, NewFile, Replace, ResultFolder};
@@ -22,7 +23,8 @@ pub(super) struct ImportArgs {
 enum From {
     /// From the config.json of a run of Vidur
     Vidur(VidurArgs),
-    /// From the result of `vllm bench serve --save-result --save-detailed`: a case for `validate`
+    /// From the result of `vllm bench serve --save-result --save-detailed`, or of SGLang's
+    /// bench_serving with --output-details: a case for `validate`
     VllmBench(VllmBenchArgs),
 }
 
@@ -48,11 +50,11 @@ struct VidurArgs {
 
 #[derive(Debug, Args)]
 struct VllmBenchArgs {
-    /// The benchmark's JSON
+    /// The benchmark's JSON, or SGLang's JSON lines
     result: PathBuf,
     #[command(flatten)]
     engine: BenchEngine,
-    /// The case to write
+    /// Folder of the case to write: engine.json, workload.csv and measured.csv
     #[arg(short = 'o', long = "out", value_name = "CASE_DIR")]
     out: PathBuf,
     /// Replaces a case that is there already, but never files that the program did not write
@@ -71,10 +73,19 @@ impl VllmBenchArgs {
             ..Claim::default()
         })?;
         failure::note(folder.notes());
-        let failed = from_vllm_bench(&self.result, &self.engine, folder.path())?;
+        let imported = from_vllm_bench(&self.result, &self.engine, folder.path())?;
         failure::note(&folder.commit()?.notes);
-        if failed > 0 {
-            failure::complain(&format!("warning: {failed} failed requests are left out"));
+        if !imported.unknown.is_empty() {
+            let keys = shortened_text(&imported.unknown.join(", "), 200);
+            failure::complain(&format!("warning: keys that are not known do not count: {keys}"));
+        }
+        for (count, what) in [
+            (imported.failed, "that failed"),
+            (imported.without_ttft, "without a time to their first token"),
+        ] {
+            if count > 0 {
+                failure::complain(&format!("warning: left out {count} requests {what}"));
+            }
         }
         failure::say(&format!("wrote {}", self.out.display()));
         Ok(())

@@ -159,6 +159,9 @@ fn pool_sections(c: &PoolConfig) -> Result<Vec<Section>, Box<Diagnostic>> {
         ("workload", ron_text(&c.workload_spec)?),
         ("timing", c.timing.to_ron()),
     ];
+    if !c.model.unmodelled.is_empty() {
+        sections.push(("allow_unmodelled", ron_text(&c.model.unmodelled)?));
+    }
     if let Some(quantization) = &c.quantization {
         sections.push(("quantization", ron_text(quantization)?));
     }

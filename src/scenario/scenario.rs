@@ -8,7 +8,7 @@ use super::cluster::Configuration;
 use super::document::{Document, Node};
 use super::raw::{COMMON_FIELDS, OutputSettings};
 use super::resolve::{Common, resolve};
-use super::{plugins, resolved_text};
+use super::{plugins, resolved_text, without_effect};
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::paths::{folded_file_name, reserved_name};
 use crate::base::{Diagnostic, Place, Source};
@@ -134,6 +134,7 @@ impl Scenario {
             warnings.push(Diagnostic::warning(format!("variant `{name}` is left out: {why}")));
         }
         check_expectations(&base, &common.expect, &configurations, &misfits)?;
+        warnings.extend(without_effect::warnings(&base, &configurations));
         let mut scenario = Scenario {
             name: common.name.unwrap_or(name),
             title: common.title,
