@@ -72,6 +72,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`base`] | bounded reading, memory, texts for people |
 //! | [`scenario`] | RON text to a checked [`scenario::Scenario`] |
 //! | [`workload`] | what arrives, and when |
 //! | [`model`], [`cluster`] | model shapes; GPUs, memory plan, replicas and stages |
@@ -89,6 +90,7 @@
 #![warn(missing_docs)]
 
 pub mod admission;
+pub mod base;
 pub mod batch;
 pub mod cli;
 pub mod cluster;

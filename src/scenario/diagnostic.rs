@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, renderer::DecorStyle};
 
 use super::document::Place;
+use crate::base::text::{around, cut_to, printable};
 
 /// Exit code of a scenario or an argument that is wrong.
 pub const BAD_SCENARIO: u8 = 2;
@@ -89,30 +90,30 @@ impl Diagnostic {
         self
     }
 
-    /// The message for a person, with the line of text and a caret, without a newline at the end.
+    /// The message for a person, with the line of text and a caret, without a newline at the end. It
+    /// quotes no more of a text than shows the place, and nothing that a terminal would obey.
     pub fn render(&self, colours: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        if self.place.is_none() {
-            return self.render_plain();
-        }
-        let mut group = annotate_snippets::Group::with_title(level.primary_title(&self.title));
-        if let Some(place) = &self.place {
-            let span = visible(&place.source.text, &place.span);
-            let annotation = AnnotationKind::Primary.span(span).label(self.label.as_str());
-            group = group.element(
-                Snippet::source(place.source.text.as_str())
-                    .path(place.source.name.as_str())
-                    .annotation(annotation),
-            );
-        }
+        let Some(place) = &self.place else { return self.render_plain() };
+        let (title, label) = (shown(&self.title, SENTENCE), shown(&self.label, SENTENCE));
+        let mut group = annotate_snippets::Group::with_title(level.primary_title(title));
+        let (line, column) = place.line_column();
+        let (text, span) = visible(&place.source.text, &place.span);
+        let name = printable(&place.source.name);
+        // The column is said outright: of a long line only a part is shown.
+        group = group.element(Origin::path(name).line(line).char_column(column)).element(
+            Snippet::source(printable_line(text))
+                .line_start(line)
+                .annotation(AnnotationKind::Primary.span(span).label(label)),
+        );
         for note in &self.notes {
-            group = group.element(Level::NOTE.message(note));
+            group = group.element(Level::NOTE.message(shown(note, SENTENCE)));
         }
         for help in &self.help {
-            group = group.element(Level::HELP.message(help));
+            group = group.element(Level::HELP.message(shown(help, ADVICE)));
         }
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         renderer.decor_style(DecorStyle::Ascii).render(&[group])
@@ -124,27 +125,53 @@ impl Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let mut text = format!("{level}: {}", self.title);
+        let mut text = format!("{level}: {}", shown(&self.title, SENTENCE));
         let notes = self.notes.iter().map(|note| ("note", note));
         for (kind, line) in notes.chain(self.help.iter().map(|help| ("help", help))) {
-            text.push_str(&format!("\n  = {kind}: {line}"));
+            text.push_str(&format!("\n  = {kind}: {}", shown(line, ADVICE)));
         }
         text
     }
 }
 
-/// The span cut to its first line, and never empty where there is text: a caret needs something
-/// to stand under, and a block of twenty lines helps nobody.
-fn visible(text: &str, span: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+/// Characters of a line that are shown at most.
+const LINE: usize = 120;
+
+/// Characters of a sentence that are shown at most: more is a text of the user's that it quotes.
+const SENTENCE: usize = 800;
+/// The same of advice, which may be a list of names.
+const ADVICE: usize = 2000;
+
+fn shown(sentence: &str, most: usize) -> String {
+    printable(&cut_to(sentence, most)).into_owned()
+}
+
+/// The line of the span, or the part of it around the span if it is long, and where the span is in
+/// that. It ends with the line, and is never empty where there is text: a caret needs something to
+/// stand under, and a block of twenty lines helps nobody.
+fn visible(text: &str, span: &std::ops::Range<usize>) -> (String, std::ops::Range<usize>) {
     let start = span.start.min(text.len());
     let end = span.end.clamp(start, text.len());
-    let line = text[start..end].find('\n').map_or(end, |n| start + n);
-    if line > start {
-        return start..line;
+    let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
+    let until = text[start..].find('\n').map_or(text.len(), |n| start + n);
+    let line = &text[from..until];
+    let (at, mut to) = (start - from, end.min(until) - from);
+    if to == at {
+        to += line[at..].chars().next().map_or(0, char::len_utf8);
     }
-    match text[start..].chars().next() {
-        Some(c) if c != '\n' => start..start + c.len_utf8(),
-        _ => start..start,
+    around(line, at, to, LINE)
+}
+
+/// A line as the renderer may have it: that looks after control characters itself, but not after
+/// those which turn the direction of writing. What stands for them has their length in bytes.
+fn printable_line(line: String) -> String {
+    line.chars().map(turned_off).collect()
+}
+
+fn turned_off(c: char) -> char {
+    match c {
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c => c,
     }
 }
 
@@ -182,6 +209,21 @@ error: unknown model `Lama`
     fn a_message_without_a_place_has_no_frame() {
         let diagnostic = Diagnostic::error("cannot read x").help("look elsewhere");
         assert_eq!(diagnostic.render(true), "error: cannot read x\n  = help: look elsewhere");
+    }
+
+    #[test]
+    fn long_lines_are_shown_around_the_place_and_nothing_is_sent_raw() {
+        let text = format!("(a: \"{}\", b: \x1b[31m1, c: \"{}\")", "x".repeat(5000), "y".repeat(9000));
+        let at = text.find("b: ").unwrap();
+        let place = Place { source: Source::new("s\x1b[2J.ron", text), span: at..at + 1 };
+        let diagnostic = Diagnostic::error(format!("bad `{}` \x07", "z".repeat(9000))).at(place, "here");
+        let rendered = diagnostic.render(false);
+        assert!(rendered.len() < 1500, "{} bytes: {rendered}", rendered.len());
+        assert!(rendered.contains(&format!(".ron:1:{}", at + 1)), "{rendered}");
+        assert!(!rendered.contains(['\x1b', '\x07']), "{rendered:?}");
+        assert!(rendered.contains("b: "), "{rendered}");
+        let plain = Diagnostic::error("bad\x1b[2J").render(true);
+        assert!(!plain.contains('\x1b'), "{plain:?}");
     }
 
     #[test]

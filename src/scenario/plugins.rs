@@ -4,6 +4,7 @@ use super::diagnostic::Diagnostic;
 use super::document::{Document, Kind, Node};
 use super::setting_error::SettingError;
 use super::suggest;
+use crate::base::text::cut;
 use crate::registry::{Entry, FragmentError};
 
 /// Reads the plug-in at `path`, or `default` (a name) where the scenario names none.
@@ -27,7 +28,7 @@ pub(super) fn read<T: ?Sized>(
         return Err(Box::new(
             Diagnostic::error(format!(
                 "expected the name of a {kind}, found `{}`",
-                document.slice(&node.span)
+                cut(document.slice(&node.span))
             ))
             .at(document.place(&node.span), "expected a name, with settings in parentheses")
             .helps(suggest::help("", entries.iter().map(|e| e.name))),
@@ -36,7 +37,7 @@ pub(super) fn read<T: ?Sized>(
     let written = document.slice(name);
     let Some(entry) = find(written) else {
         return Err(Box::new(
-            Diagnostic::error(format!("unknown {kind} `{written}`"))
+            Diagnostic::error(format!("unknown {kind} `{}`", cut(written)))
                 .at(document.place(name), format!("no {kind} has this name"))
                 .helps(suggest::help(written, entries.iter().map(|e| e.name))),
         ));
@@ -66,7 +67,7 @@ fn explain(document: &Document, settings: &Node, error: &FragmentError) -> Diagn
             let place = settings
                 .field(document.text(), found)
                 .map_or(settings.span.clone(), |f| f.key.clone());
-            Diagnostic::error(format!("unknown field `{found}`"))
+            Diagnostic::error(format!("unknown field `{}`", cut(found)))
                 .at(document.place(&place), "there is no such field here")
                 .helps(suggest::help(found, known.iter().map(String::as_str)))
         }
