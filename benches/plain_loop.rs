@@ -5,8 +5,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use vidur_ecs::scheduling::{EngineLimits, VllmV0};
-use vidur_ecs::sim::Nanos;
+use vidur_ecs::base::Nanos;
+use vidur_ecs::engine::policy::{EngineLimits, VllmV0};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
 /// What must be equal to the simulation's.

@@ -1,12 +1,13 @@
 //! Whole simulations without output, and the plain loop that limits them.
 
-use vidur_ecs::metrics::{BatchRecord, RequestRecord, RunSink, RunTotals};
+use vidur_ecs::engine::policy::VllmV0;
+use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation, Traffic};
+use vidur_ecs::records::{BatchRecord, RequestRecord, RunSink, RunTotals};
 use vidur_ecs::registry::Registry;
 use vidur_ecs::scenario::{Configuration, Scenario};
-use vidur_ecs::scheduling::VllmV0;
-use vidur_ecs::sim::{PoolSpec, SimSpec, Simulation, Traffic};
 
-use crate::plain_loop::{self, Formula, Outcome};
+use crate::plain_loop;
+use crate::plain_loop::{Formula, Outcome};
 
 const FORMULA: Formula = Formula { base: 0.005, per_token: 2.5e-5, per_context: 1e-8 };
 

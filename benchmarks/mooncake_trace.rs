@@ -13,7 +13,7 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use vidur_ecs::sim::RandomStream;
+use vidur_ecs::base::RandomStream;
 
 /// Tokens that a hash stands for.
 const BLOCK: u32 = 512;

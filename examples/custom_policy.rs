@@ -23,10 +23,9 @@ use std::process::ExitCode;
 
 use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
+use vidur_ecs::base::{Nanos, SettingError};
+use vidur_ecs::engine::policy::{BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy};
 use vidur_ecs::registry::{Plugin, Registry};
-use vidur_ecs::scenario::SettingError;
-use vidur_ecs::scheduling::{BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy};
-use vidur_ecs::sim::Nanos;
 
 /// Admits the shortest waiting prompt, but a request that has waited for `patience_s` goes first.
 #[derive(Component, Clone, Debug, Serialize, Deserialize)]

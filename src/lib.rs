@@ -12,10 +12,12 @@
 //! # A run from a scenario's text
 //!
 //! ```
-//! use vidur_ecs::metrics::{BatchRecords, RunContext, StatsSink};
+//! use vidur_ecs::records::BatchRecords;
+//! use vidur_ecs::metrics::{RunContext, StatsSink};
 //! use vidur_ecs::registry::Registry;
 //! use vidur_ecs::scenario::Scenario;
-//! use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
+//! use vidur_ecs::base::Nanos;
+//! use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation, Traffic};
 //!
 //! let folder = std::env::temp_dir();
 //! let path = folder.join("vidur-ecs-guide.ron");
@@ -72,43 +74,40 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | [`base`] | bounded reading, memory, texts for people |
-//! | [`scenario`] | RON text to a checked [`scenario::Scenario`] |
-//! | [`workload`] | what arrives, and when |
-//! | [`model`], [`cluster`] | model shapes; GPUs, memory plan, replicas and stages |
-//! | [`profile`], [`timing`] | measured kernel times; what a batch costs |
-//! | [`registry`], [`scheduling`], [`routing`] | plug-ins: policies and routers |
-//! | [`admission`] | admission control: which requests are let in |
-//! | [`lora`] | serving many LoRA adapters of one model |
-//! | [`speculation`] | speculative decoding: drafts, their acceptance and their cost |
-//! | [`sim`], [`request`], [`batch`], [`kv`] | the simulation itself |
-//! | [`metrics`], [`output`] | records to statistics to files |
-//! | [`run`], [`compare`], [`cli`] | whole scenarios; results side by side; the command line |
+//! | [`cli`] | the commands of the program |
+//! | [`import`] | what reads others' files into ours |
+//! | [`validate`], [`compare`] | simulated against measured runs; results side by side |
+//! | [`report`] | what a terminal shows of a result |
 //! | [`testing`] | checks for policies |
+//! | [`run`], [`output`] | whole scenarios; one writer per result file |
+//! | [`scenario`] | RON text to a checked [`scenario::Scenario`] |
+//! | [`registry`], [`metrics`] | names that scenarios may use; records to figures |
+//! | [`engine`] | the simulation: systems, policies, routers, admission control, state |
+//! | [`workload`] | what arrives, and when |
+//! | [`profile`], [`timing`] | measured kernel times; what a batch costs |
+//! | [`records`] | what a run hands to its listeners |
+//! | [`hardware`] | model shapes, GPUs, parallelism, memory plan |
+//! | [`base`] | time, random streams, messages |
+//!
+//! Each module imports only those below it.
 //!
 //! `ARCHITECTURE.md` in the repository says why it is built like this.
 #![warn(missing_docs)]
 
-pub mod admission;
 pub mod base;
-pub mod batch;
 pub mod cli;
-pub mod cluster;
 pub mod compare;
-pub mod kv;
-pub mod lora;
+pub mod engine;
+pub mod hardware;
+pub mod import;
 pub mod metrics;
-pub mod model;
 pub mod output;
 pub mod profile;
+pub mod records;
 pub mod registry;
-pub mod request;
-pub mod routing;
+pub mod report;
 pub mod run;
 pub mod scenario;
-pub mod scheduling;
-pub mod sim;
-pub mod speculation;
 pub mod testing;
 pub mod timing;
 pub mod validate;

@@ -68,7 +68,8 @@ fn taken() -> Option<(u64, u64)> {
 impl Limits {
     fn of_process() -> Limits {
         let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-        let group = group.iter().find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
+        let group =
+            group.iter().find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
         let machine = fs::read_to_string("/proc/meminfo").ok();
         let machine = machine.and_then(|text| {
             let kib = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;

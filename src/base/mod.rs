@@ -1,5 +1,25 @@
-//! What every layer may use: bounded reading, the memory that is left, texts for people.
+//! What everything else rests on: time, random streams, bounded reading, and messages about what a user wrote.
 
+pub mod diagnostic;
+mod fragment;
 pub mod input;
 pub mod memory;
+pub mod paths;
+mod random;
+mod ron;
+mod setting_error;
+mod source;
+pub mod suggest;
 pub mod text;
+mod time;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use fragment::FragmentError;
+pub(crate) use fragment::{read as read_fragment, write as write_fragment};
+pub use random::RandomStream;
+pub use ron::ron_options;
+pub use setting_error::SettingError;
+pub(crate) use source::offset_of;
+pub use source::{Place, Source, Span};
+pub(crate) use time::Instant;
+pub use time::Nanos;

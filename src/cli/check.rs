@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::{self, Failure};
-use crate::cluster::memory::DraftMemory;
+use crate::hardware::memory::DraftMemory;
 use crate::metrics::Load;
 use crate::registry::Registry;
 use crate::scenario::{Configuration, Scenario};

@@ -12,7 +12,8 @@ use crate::compare::{Comparison, Side, SideError, csv, json, text};
 use crate::metrics::names;
 use crate::output::write_file;
 use crate::registry::Registry;
-use crate::run::{self, RunError};
+use crate::run;
+use crate::run::RunError;
 use crate::scenario::sweep;
 use crate::timing::SharedTables;
 

@@ -2,9 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 
+use crate::base::Diagnostic;
 use crate::output::OutputError;
 use crate::run::RunError;
-use crate::scenario::Diagnostic;
 
 /// An exit code and the message before it.
 #[derive(Debug)]

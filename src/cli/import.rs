@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
-use crate::scenario::import_vidur::VidurImport;
+use crate::import::vidur::VidurImport;
+use crate::import::{BenchEngine, from_vllm_bench};
 use crate::timing::FormulaSettings;
-use crate::validate::{BenchEngine, from_vllm_bench};
 
 /// Arguments of `import`.
 #[derive(Debug, Args)]

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::failure::{self, Failure};
-use crate::cluster::{device_names, find_device};
+use crate::base::Source;
+use crate::hardware::model::ModelSpec;
+use crate::hardware::{device_names, find_device, model};
 use crate::metrics::names;
-use crate::model::{self, ModelSpec};
 use crate::registry::Registry;
 use crate::scenario::Document;
-use crate::scenario::document::Source;
 
 /// Lists everything.
 pub(super) fn run(registry: &Registry) -> Result<ExitCode, Failure> {

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
 use super::profile_show as show;
-use crate::profile::{self, ImportLayerwiseOptions, ImportVidurOptions};
+use crate::import::{ImportLayerwiseOptions, ImportVidurOptions};
+use crate::{import, profile};
 
 /// Arguments of `profile`.
 #[derive(Debug, Args)]
@@ -114,8 +115,8 @@ impl ProfileArgs {
             }
             Command::Import(import) => {
                 let (profile, out) = match import.from {
-                    From::Vidur(args) => (profile::import_vidur(&args.options), args.out),
-                    From::Layerwise(args) => (profile::import_layerwise(&args.options), args.out),
+                    From::Vidur(args) => (import::import_vidur(&args.options), args.out),
+                    From::Layerwise(args) => (import::import_layerwise(&args.options), args.out),
                     From::Aisimulate(args) => {
                         args.run()?;
                         return Ok(ExitCode::SUCCESS);

@@ -6,10 +6,9 @@ use clap::Args;
 
 use super::failure::{self, Failure};
 use super::plot::plot;
-use crate::cluster::Parallelism;
-use crate::model;
-use crate::profile::{self, NamedRow, Profile, TableView};
-use crate::timing;
+use crate::hardware::{Parallelism, model};
+use crate::profile::{NamedRow, Profile, TableView};
+use crate::{profile, timing};
 
 /// Arguments of `profile show`.
 #[derive(Debug, Args)]

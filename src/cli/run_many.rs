@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::failure::Failure;
+use crate::base::paths::file_name;
 use crate::metrics::{ExperimentResult, Outcome, VariantResult};
-use crate::output::report::{self, ReportInput, use_colour};
+use crate::output::ResultFolder;
 use crate::output::tables::{RUNS, runs_csv};
-use crate::output::{ResultFolder, file_name};
-use crate::run::{self, Finished, RunError};
+use crate::report::{ReportInput, use_colour};
+use crate::run::{Finished, RunError};
 use crate::scenario::sweep::Point;
+use crate::{report, run};
 
 /// A scenario file, the scenarios that it and the sweeps make, and the folder of their results.
 pub(super) struct FileRuns {

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::{self, Failure};
-use crate::output::{REQUESTS, ResultFolder, file_name};
+use crate::base::Source;
+use crate::base::paths::file_name;
+use crate::output::{REQUESTS, ResultFolder};
 use crate::registry::Registry;
 use crate::run;
 use crate::scenario::Scenario;
-use crate::scenario::document::Source;
 use crate::validate::{Case, CaseError, ErrorTable, read_simulated};
 
 /// Arguments of `validate`.

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
-use crate::workload::FitArgs;
-use crate::workload::lengths::{self, SHIPPED};
+use crate::workload::lengths::SHIPPED;
+use crate::workload::{FitArgs, lengths};
 
 /// Arguments of `workload`.
 #[derive(Debug, Args)]

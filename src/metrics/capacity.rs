@@ -1,7 +1,7 @@
 //! How much load a configuration can take, and what a given load is to it.
 
-use super::record::{BatchRecord, RequestRecord, RequestStatus, RunSink};
-use crate::sim::Nanos;
+use crate::base::Nanos;
+use crate::records::{BatchRecord, RequestRecord, RequestStatus, RunSink};
 
 /// Collects completion times of a saturated run (all requests at time 0).
 #[derive(Debug, Default)]

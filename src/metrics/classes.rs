@@ -1,10 +1,10 @@
 //! Statistics of each class of requests.
 
-use super::record::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
-use super::slo::Slo;
 use super::stats::StatsSink;
 use super::summary::Metrics;
-use crate::sim::Nanos;
+use crate::base::Nanos;
+use crate::records::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
+use crate::workload::Slo;
 
 /// A class of requests, as results show it. Its figures are in the runs.
 #[derive(Clone, Debug, PartialEq)]

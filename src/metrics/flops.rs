@@ -1,6 +1,6 @@
 //! Model FLOPs utilisation.
 
-use super::record::RunTotals;
+use crate::records::RunTotals;
 
 /// What a run's FLOPs and its hardware's peak are made of.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,7 +42,7 @@ impl FlopsModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::Nanos;
+    use crate::base::Nanos;
 
     #[test]
     fn by_hand() {

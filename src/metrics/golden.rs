@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{RequestRecord, RequestStatus, RunContext, RunSink, RunTotals, StatsSink, TokenGaps};
-use crate::sim::Nanos;
+use super::{RunContext, StatsSink};
+use crate::base::Nanos;
+use crate::records::{RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
 
 fn cases() -> Vec<PathBuf> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/golden/vidur"));

@@ -14,10 +14,8 @@ mod flops;
 mod golden;
 pub mod names;
 mod offload;
-mod record;
 mod result;
 mod sinks;
-mod slo;
 mod stats;
 mod summary;
 pub mod unit;
@@ -29,14 +27,8 @@ pub use classes::{ByClass, ClassResult};
 pub use distribution::{Distribution, percentile};
 pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;
-pub use offload::OffloadTotals;
-pub use record::{
-    BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
-    RunTotals, SpeculationTotals, TokenGaps,
-};
 pub use result::{ExperimentResult, ModelResult, VariantResult};
 pub use sinks::ByPool;
-pub use slo::Slo;
 pub use stats::{RunContext, StatsSink, seconds_per};
 pub use summary::{Metrics, RunSummary};
 pub use values::EXACT_VALUES;

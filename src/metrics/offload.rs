@@ -1,69 +1,22 @@
-//! What went to host memory and back.
+//! Metrics of what went to host memory and back.
 
 use super::summary::Metrics;
-use crate::sim::Nanos;
+use crate::records::OffloadTotals;
 
-/// What a run copied between GPUs and host memory. Bytes are those of all GPUs together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OffloadTotals {
-    /// KV blocks that host memory holds.
-    pub blocks: u64,
-    /// Sum over the replicas of the most blocks that each had there at once.
-    pub peak_blocks: u64,
-    /// Admissions that found a part of their prompt there.
-    pub reloads: u64,
-    /// Tokens of prompts that these copied back.
-    pub reloaded_tokens: u64,
-    /// Preemptions that copied the request there.
-    pub swap_outs: u64,
-    /// Requests that came back.
-    pub swap_ins: u64,
-    /// Preemptions by recomputation because host memory was full.
-    pub swap_fallbacks: u64,
-    /// Blocks of evicted prefixes that were copied there.
-    pub stored_blocks: u64,
-    /// Of these, those that were dropped since.
-    pub dropped_blocks: u64,
-    /// Bytes copied there.
-    pub bytes_to_host: u64,
-    /// Bytes copied back.
-    pub bytes_from_host: u64,
-    /// Time by which copies made iterations longer.
-    pub waiting: Nanos,
-}
-
-impl OffloadTotals {
-    /// Adds those of another part of the cluster.
-    pub fn add(&mut self, other: &OffloadTotals) {
-        self.blocks += other.blocks;
-        self.peak_blocks += other.peak_blocks;
-        self.reloads += other.reloads;
-        self.reloaded_tokens += other.reloaded_tokens;
-        self.swap_outs += other.swap_outs;
-        self.swap_ins += other.swap_ins;
-        self.swap_fallbacks += other.swap_fallbacks;
-        self.stored_blocks += other.stored_blocks;
-        self.dropped_blocks += other.dropped_blocks;
-        self.bytes_to_host += other.bytes_to_host;
-        self.bytes_from_host += other.bytes_from_host;
-        self.waiting += other.waiting;
-    }
-
-    /// Its metrics.
-    pub(super) fn put(&self, out: &mut Metrics) {
-        for (name, value) in [
-            ("host_kv_blocks", self.blocks as f64),
-            ("host_kv_peak", self.peak_blocks as f64 / self.blocks as f64),
-            ("reloaded_tokens", self.reloaded_tokens as f64),
-            ("swap_outs", self.swap_outs as f64),
-            ("swap_ins", self.swap_ins as f64),
-            ("swap_fallbacks", self.swap_fallbacks as f64),
-            ("bytes_to_host", self.bytes_to_host as f64),
-            ("bytes_from_host", self.bytes_from_host as f64),
-            ("host_copy_wait", self.waiting.as_secs_f64()),
-        ] {
-            let known = out.set(name, value);
-            debug_assert!(known, "{name} is not in the registry of metrics");
-        }
+/// Puts the metrics of host memory into `out`.
+pub(super) fn put(totals: &OffloadTotals, out: &mut Metrics) {
+    for (name, value) in [
+        ("host_kv_blocks", totals.blocks as f64),
+        ("host_kv_peak", totals.peak_blocks as f64 / totals.blocks as f64),
+        ("reloaded_tokens", totals.reloaded_tokens as f64),
+        ("swap_outs", totals.swap_outs as f64),
+        ("swap_ins", totals.swap_ins as f64),
+        ("swap_fallbacks", totals.swap_fallbacks as f64),
+        ("bytes_to_host", totals.bytes_to_host as f64),
+        ("bytes_from_host", totals.bytes_from_host as f64),
+        ("host_copy_wait", totals.waiting.as_secs_f64()),
+    ] {
+        let known = out.set(name, value);
+        debug_assert!(known, "{name} is not in the registry of metrics");
     }
 }

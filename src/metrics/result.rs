@@ -5,9 +5,10 @@ use super::across::Spread;
 use super::capacity::{Load, Verdict};
 use super::classes::ClassResult;
 use super::expect::Outcome;
-use super::slo::Slo;
 use super::summary::RunSummary;
+use super::unit::percent;
 use crate::timing::TimingNote;
+use crate::workload::Slo;
 
 /// One configuration (a variant, or the only one), run once per seed.
 #[derive(Clone, Debug)]
@@ -78,6 +79,17 @@ impl VariantResult {
         let values: Vec<f64> =
             self.runs.iter().filter_map(|run| run.get_of_class(class, metric)).collect();
         Spread::of(&values).map(|spread| spread.mean)
+    }
+
+    /// How much of the busy time rests on what, in whole percent; `None` for a closed form.
+    pub fn basis(&self) -> Option<String> {
+        let share = |name: &str| self.mean(&format!("busy_{name}")).map(percent);
+        Some(format!(
+            "of the busy time {} % measured, {} % transferred, {} % extrapolated",
+            share("measured")?,
+            share("transferred")?,
+            share("extrapolated")?
+        ))
     }
 
     /// What the load is to the engine.

@@ -1,6 +1,6 @@
 //! Sinks made of sinks.
 
-use super::record::{BatchRecord, IntervalRecord, RequestRecord, RunSink};
+use crate::records::{BatchRecord, IntervalRecord, RequestRecord, RunSink};
 
 /// Both listen, the first one first.
 impl<A: RunSink, B: RunSink> RunSink for (A, B) {

@@ -3,11 +3,11 @@
 use super::distribution::Distribution;
 use super::flops::FlopsModel;
 use super::names::{FAMILIES, STATISTICS};
-use super::record::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
-use super::slo::Slo;
 use super::summary::{Metrics, RunSummary};
 use super::values::Values;
-use crate::sim::Nanos;
+use crate::base::Nanos;
+use crate::records::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
+use crate::workload::Slo;
 
 /// What the statistics need to know about the run besides its records and totals.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -199,7 +199,7 @@ impl StatsSink {
         put(out, "prefix_hit_rate", self.cached_tokens as f64 / prompt);
         if let Some(offload) = &totals.offload {
             put(out, "host_hit_rate", self.reloaded_tokens as f64 / prompt);
-            offload.put(out);
+            super::offload::put(offload, out);
         }
         put(out, "request_throughput", counted / duration);
         put(out, "output_throughput", output / duration);
@@ -324,10 +324,10 @@ fn put(out: &mut Metrics, name: &str, value: impl Into<Option<f64>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lora::AdapterTotals;
-    use crate::metrics::OffloadTotals;
     use crate::metrics::names;
-    use crate::metrics::record::{BusyTime, SpeculationTotals};
+    use crate::records::AdapterTotals;
+    use crate::records::OffloadTotals;
+    use crate::records::{BusyTime, SpeculationTotals};
 
     const MS: u64 = 1_000_000;
 

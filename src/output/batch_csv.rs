@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use super::rows::Rows;
-use crate::metrics::BatchRecord;
+use crate::records::BatchRecord;
 
 /// Vidur's columns, then ours. Times in seconds; `batch_execution_time` is from planning to the end
 /// of the last stage, as in Vidur (with pipelines it includes waiting for stages).
@@ -110,7 +110,7 @@ impl<W: Write> RunLengthCsv<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::Nanos;
+    use crate::base::Nanos;
 
     #[test]
     fn a_batch_byte_by_byte() {

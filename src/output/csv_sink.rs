@@ -7,9 +7,9 @@ use super::batch_csv::{BatchCsv, RunLengthCsv};
 use super::error::OutputError;
 use super::request_csv::RequestCsv;
 use super::series_csv::SeriesCsv;
-use crate::metrics::{BatchRecord, BatchRecords, IntervalRecord, RequestRecord, RunSink};
+use crate::base::Nanos;
+use crate::records::{BatchRecord, BatchRecords, IntervalRecord, RequestRecord, RunSink};
 use crate::scenario::OutputSettings;
-use crate::sim::Nanos;
 
 /// File name of the requests.
 pub const REQUESTS: &str = "request_metrics.csv";

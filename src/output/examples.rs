@@ -1,8 +1,9 @@
 //! Results made by hand, for the tests of the writers.
 
 use crate::metrics::expect::{Expectation, evaluate_all};
-use crate::metrics::{ExperimentResult, Load, Metrics, RunSummary, Slo, VariantResult};
+use crate::metrics::{ExperimentResult, Load, Metrics, RunSummary, VariantResult};
 use crate::timing::TimingNote;
+use crate::workload::Slo;
 
 /// Seconds of each family's mean, std, p50, p90, p95, p99 and max, and other metrics, about those of
 /// I2.1.
@@ -116,10 +117,8 @@ fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
 }
 
 fn experiment(name: &str, variants: Vec<VariantResult>, expect: &[&str]) -> ExperimentResult {
-    let expectations: Vec<Expectation> = expect
-        .iter()
-        .map(|text| crate::scenario::document::ron_options().from_str(text).unwrap())
-        .collect();
+    let expectations: Vec<Expectation> =
+        expect.iter().map(|text| crate::base::ron_options().from_str(text).unwrap()).collect();
     let outcomes = evaluate_all(&expectations, &variants);
     ExperimentResult { name: name.to_owned(), title: None, variants, exact_steps: false, outcomes }
 }

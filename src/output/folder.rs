@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use super::error::OutputError;
+use crate::base::paths::file_name;
 
 /// Files of which one tells a result folder from any other.
 const MARKS: [&str; 3] = ["summary.json", "run.log", "runs.csv"];
@@ -134,16 +135,6 @@ pub fn write_file(path: &Path, contents: &str) -> Result<(), OutputError> {
         let _ = fs::remove_file(&partial);
         OutputError::io("write", path)(source)
     })
-}
-
-/// A name as a folder's: letters, digits, `-`, `_`, `.` and `+` stay, but a leading dot does not.
-pub fn file_name(name: &str) -> String {
-    let keep = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '+');
-    let mut safe: String = name.chars().map(|c| if keep(c) { c } else { '_' }).collect();
-    if safe.starts_with('.') {
-        safe.replace_range(..1, "_");
-    }
-    if safe.is_empty() { "_".to_owned() } else { safe }
 }
 
 fn check_target(target: &Path, force: bool) -> Result<(), OutputError> {

@@ -35,7 +35,6 @@ mod error;
 #[cfg(test)]
 pub(crate) mod examples;
 mod folder;
-pub mod report;
 pub mod request_csv;
 mod rows;
 mod run_log;
@@ -45,7 +44,7 @@ pub mod tables;
 
 pub use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES};
 pub use error::OutputError;
-pub use folder::{Place, ResultFolder, file_name, write_file};
+pub use folder::{Place, ResultFolder, write_file};
 pub use run_log::{RunLog, Work, cpu_seconds, peak_memory_mib};
 
 use crate::metrics::ExperimentResult;

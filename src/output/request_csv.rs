@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 
 use super::rows::{Rows, quoted};
-use crate::metrics::{RequestRecord, RequestStatus, seconds_per};
-use crate::sim::Nanos;
+use crate::base::Nanos;
+use crate::metrics::seconds_per;
+use crate::records::{RequestRecord, RequestStatus};
 
 /// Vidur's columns in Vidur's order, then ours. Times in seconds, `*_normalized` in seconds per
 /// output token, except the prefill's, which is per prompt token.

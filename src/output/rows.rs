@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::decimal::{Short, integer, ratio, seconds};
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// Bytes gathered before they are written.
 const PIECE: usize = 256 * 1024;

@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use super::rows::Rows;
-use crate::metrics::IntervalRecord;
-use crate::sim::Nanos;
+use crate::base::Nanos;
+use crate::records::IntervalRecord;
 
 /// The columns. `time` is the end of the interval in seconds; counts are those at that time, tokens
 /// and requests those of the interval.

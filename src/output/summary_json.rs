@@ -6,8 +6,9 @@ use serde_json::{Map, Value, json};
 use crate::metrics::names::FAMILIES;
 use crate::metrics::unit::Unit;
 use crate::metrics::{
-    ClassResult, ExperimentResult, Load, ModelResult, Outcome, Slo, Spread, VariantResult, names,
+    ClassResult, ExperimentResult, Load, ModelResult, Outcome, Spread, VariantResult, names,
 };
+use crate::workload::Slo;
 
 /// The file's name.
 pub const SUMMARY: &str = "summary.json";

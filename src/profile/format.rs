@@ -283,7 +283,7 @@ impl Profile {
     /// [`ProfileError::Syntax`](super::ProfileError::Syntax) with the place, or
     /// [`ProfileError::Inconsistent`](super::ProfileError::Inconsistent) with the table.
     pub fn parse(text: &str, file: &str) -> Result<Profile, super::ProfileError> {
-        let options = crate::scenario::document::ron_options();
+        let options = crate::base::ron_options();
         let profile: Profile =
             options.from_str(text).map_err(|error| super::ProfileError::Syntax {
                 file: file.to_owned(),
@@ -295,7 +295,7 @@ impl Profile {
     }
 
     /// The profile, if it is consistent; `file` names it in errors.
-    pub(super) fn checked(self, file: &str) -> Result<Profile, super::ProfileError> {
+    pub(crate) fn checked(self, file: &str) -> Result<Profile, super::ProfileError> {
         self.check().map_err(|Complaint { place, message }| super::ProfileError::Inconsistent {
             file: file.to_owned(),
             place,

@@ -7,46 +7,46 @@ use indexmap::IndexMap;
 use crate::profile::operators::{Between, Table};
 
 /// Largest relative error of a point that is left out.
-pub(super) const THINNED: f64 = 0.01;
+pub(crate) const THINNED: f64 = 0.01;
 
 /// Points of one table, rows in the order of their first appearance.
 #[derive(Default)]
-pub(super) struct Grid {
+pub(crate) struct Grid {
     rows: IndexMap<[u32; 2], IndexMap<u32, f64>>,
 }
 
 impl Grid {
     /// Adds a point; the first measurement of a point counts.
-    pub(super) fn add(&mut self, keys: [u32; 2], x: u32, us: f64) {
+    pub(crate) fn add(&mut self, keys: [u32; 2], x: u32, us: f64) {
         self.rows.entry(keys).or_default().entry(x).or_insert(us);
     }
 
     /// The keys of all rows.
     #[cfg(feature = "aisimulate")]
-    pub(super) fn keys(&self) -> impl Iterator<Item = [u32; 2]> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = [u32; 2]> {
         self.rows.keys().copied()
     }
 
     /// Whether there is none.
     #[cfg(feature = "aisimulate")]
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
     /// Only rows that `keep`.
     #[cfg(feature = "aisimulate")]
-    pub(super) fn retain(&mut self, keep: impl Fn([u32; 2]) -> bool) {
+    pub(crate) fn retain(&mut self, keep: impl Fn([u32; 2]) -> bool) {
         self.rows.retain(|keys, _| keep(*keys));
     }
 
     /// Rows by their keys rather than in the order of the file.
     #[cfg(feature = "aisimulate")]
-    pub(super) fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         self.rows.sort_unstable_keys();
     }
 
     /// The table, of `keys` keys per row.
-    pub(super) fn table(&self, keys: usize, between: Between, source: &str) -> Table {
+    pub(crate) fn table(&self, keys: usize, between: Between, source: &str) -> Table {
         let axis: BTreeSet<u32> = self.rows.values().flat_map(|row| row.keys().copied()).collect();
         let axis: Vec<u32> = axis.into_iter().collect();
         let mut rows = String::new();

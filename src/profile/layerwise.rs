@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::format::{Curve, Surface};
-use crate::model::ModelSpec;
+use crate::hardware::model::ModelSpec;
 
 /// A model's layers on one device, per tensor-parallel degree.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -1,9 +1,9 @@
 //! What the results say about a configuration, beside what was measured.
 
-use crate::metrics::{ClassResult, Load, ModelResult, RunContext, Slo, StatsSink, VariantResult};
-use crate::output::report;
+use crate::metrics::{ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult};
 use crate::scenario::Configuration;
 use crate::timing::TimingNote;
+use crate::workload::Slo;
 
 pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
     VariantResult {
@@ -98,7 +98,7 @@ pub(super) fn timing_line(variant: &VariantResult) -> String {
         "" => String::new(),
         name => format!("{name}: "),
     };
-    let basis = report::basis(variant).map_or(String::new(), |basis| format!("; {basis}"));
+    let basis = variant.basis().map_or(String::new(), |basis| format!("; {basis}"));
     format!("{name}{}{basis}", variant.timing.rests_on)
 }
 

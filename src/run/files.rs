@@ -1,11 +1,12 @@
 //! The files of a result folder.
 
 use super::{RunError, seeds};
-use crate::metrics::{BatchRecords, ExperimentResult};
+use crate::base::paths::file_name;
+use crate::metrics::ExperimentResult;
 use crate::output::{
-    BATCHES, CsvSink, OutputError, Place, REQUESTS, RunLog, TIME_SERIES, file_name, summary_json,
-    tables,
+    BATCHES, CsvSink, OutputError, Place, REQUESTS, RunLog, TIME_SERIES, summary_json, tables,
 };
+use crate::records::BatchRecords;
 use crate::scenario::{Configuration, Scenario};
 
 /// The per-request and per-batch files are those of the first seed, one folder a variant.

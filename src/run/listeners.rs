@@ -1,6 +1,6 @@
 //! Who listens to a run, but for its statistics and files.
 
-use crate::metrics::{BatchRecord, RequestRecord, RunSink};
+use crate::records::{BatchRecord, RequestRecord, RunSink};
 
 /// Listens to nothing.
 pub(super) struct Deaf;

@@ -16,13 +16,14 @@ use self::files::{create_csv, described_models, write_files};
 use self::listeners::{Deaf, Ticks};
 use self::spec::first_requests;
 pub(crate) use self::spec::spec;
+use crate::base::{Diagnostic, Nanos};
+use crate::engine::{SimError, SimSpec, Simulation};
 use crate::metrics::{
-    BatchRecords, ByClass, ByPool, Completions, ExperimentResult, Load, RunSink, RunSummary,
-    RunTotals, StatsSink, expect,
+    ByClass, ByPool, Completions, ExperimentResult, Load, RunSummary, StatsSink, expect,
 };
 use crate::output::{OutputError, Place, RunLog, Work, cpu_seconds, peak_memory_mib};
-use crate::scenario::{Configuration, Diagnostic, Scenario};
-use crate::sim::{Nanos, SimError, SimSpec, Simulation};
+use crate::records::{BatchRecords, RunSink, RunTotals};
+use crate::scenario::{Configuration, Scenario};
 
 /// The most requests with which the capacity is estimated.
 const CAPACITY_REQUESTS: u64 = 2_000;

@@ -1,9 +1,10 @@
 //! What a simulation is built from, out of a configuration.
 
 use super::CAPACITY_REQUESTS;
-use crate::admission::AdmissionClass;
+use crate::base::{Nanos, RandomStream};
+use crate::engine::admission::AdmissionClass;
+use crate::engine::{PoolSpec, SimSpec, Traffic};
 use crate::scenario::{Configuration, GpuSharing};
-use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
 use crate::workload::{Changed, NewRequest, RequestSource, Workload};
 
 /// The simulation of a configuration under a seed. `workload` is that of its first model.

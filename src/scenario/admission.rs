@@ -1,15 +1,13 @@
 //! Admission control and classes of requests, from their settings to what a run needs.
 
-use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::plugins;
 use super::raw::RawScenario;
 use super::resolve::Configuration;
-use super::setting_error::SettingError;
-use crate::admission::{AdmissionClass, Gate};
-use crate::metrics::Slo;
-use crate::registry::{AnyAdmission, Registry};
-use crate::workload::WorkloadSpec;
+use crate::base::{Diagnostic, SettingError};
+use crate::engine::admission::{AdmissionClass, AnyAdmission, Gate};
+use crate::registry::Registry;
+use crate::workload::{Slo, WorkloadSpec};
 
 /// Reads `admission`, if it is given.
 pub(super) fn read(

@@ -6,15 +6,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::plugins;
 use super::resolve::Configuration;
-use super::setting_error::SettingError;
 use super::{kv_offload, lora, speculative};
-use crate::cluster::Parallelism;
-use crate::sim::{HandOver, Nanos};
-use crate::speculation;
+use crate::base::{Diagnostic, Nanos, SettingError};
+use crate::engine::{HandOver, speculation};
+use crate::hardware::Parallelism;
 
 /// What a side may have for itself; all else is the same for both.
 pub(super) const SIDE_FIELDS: [&str; 4] = ["device", "cluster", "engine", "timing"];

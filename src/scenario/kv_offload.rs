@@ -5,12 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::raw::RawEngine;
 use super::resolve::Configuration;
-use super::setting_error::SettingError;
-use crate::cluster::Parallelism;
-use crate::kv::{HostMemory, Reload};
-use crate::registry::AnyPolicy;
-use crate::scheduling::EngineLimits;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
+use crate::engine::policy::{AnyPolicy, EngineLimits};
+use crate::engine::state::kv::{HostMemory, Reload};
+use crate::hardware::Parallelism;
 
 const GIB: f64 = (1_u64 << 30) as f64;
 /// More blocks than any host holds.

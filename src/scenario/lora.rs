@@ -2,12 +2,13 @@
 
 use super::raw::RawScenario;
 use super::resolve::Configuration;
-use super::setting_error::SettingError;
 use super::sharing::GpuSharing;
-use crate::cluster::Parallelism;
-use crate::lora::{Lora, LoraSettings};
-use crate::model::ModelSpec;
-use crate::registry::{AnyPolicy, AnyRouter};
+use crate::base::SettingError;
+use crate::engine::lora::{Lora, LoraSettings};
+use crate::engine::policy::AnyPolicy;
+use crate::engine::routing::AnyRouter;
+use crate::hardware::Parallelism;
+use crate::hardware::model::ModelSpec;
 
 /// Checks `engine.lora` and what goes with it. Paths are those of the scenario.
 pub(super) fn check(

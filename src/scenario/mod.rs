@@ -3,18 +3,15 @@
 //! A file becomes a [`Document`] (text with a source map), into which `--set` arguments and
 //! variants are merged as text; the result is read by serde into raw types and then resolved: names
 //! looked up, plug-ins read through the registry, files read, everything checked. What is wrong
-//! anywhere on this way is a [`Diagnostic`] that points at the place in the file or argument.
+//! anywhere on this way is a [`crate::base::Diagnostic`] that points at the place in the file or argument.
 
 mod admission;
-pub mod diagnostic;
 mod disaggregated;
 pub mod document;
-pub mod import_vidur;
 mod kv_offload;
 mod lora;
 mod model;
 mod models;
-pub mod paths;
 mod plugins;
 mod quantization;
 mod raw;
@@ -22,14 +19,11 @@ mod resolve;
 mod resolved_text;
 #[allow(clippy::module_inception)] // the module's one noun
 mod scenario;
-mod setting_error;
 mod sharing;
 mod speculative;
-pub mod suggest;
 pub mod sweep;
 mod too_long;
 
-pub use diagnostic::{Diagnostic, Severity};
 pub use disaggregated::{Disaggregated, Link};
 pub use document::Document;
 pub use kv_offload::{KvOffload, KvOffloadSettings, PreemptionMode};
@@ -37,7 +31,6 @@ pub use quantization::{Quantization, WeightFormat};
 pub use raw::OutputSettings;
 pub use resolve::Configuration;
 pub use scenario::Scenario;
-pub use setting_error::SettingError;
 pub use sharing::{GpuSharing, SpatialShare};
 pub use speculative::Speculative;
 

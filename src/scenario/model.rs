@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::diagnostic::Diagnostic;
 use super::document::{Document, Kind};
-use super::suggest;
-use crate::model::{self, ModelSpec};
+use crate::base::{Diagnostic, suggest};
+use crate::hardware::model;
+use crate::hardware::model::ModelSpec;
 
 /// A model as a scenario writes it, without quotes around the name of the kind.
 #[derive(Debug, Deserialize, Serialize)]

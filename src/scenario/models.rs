@@ -3,10 +3,10 @@
 //! Each model's section is merged into the rest of the scenario, as a variant's is, and what comes
 //! out is read like a scenario with one model.
 
-use super::diagnostic::Diagnostic;
 use super::document::{Document, Kind};
 use super::raw::COMMON_FIELDS;
 use super::sharing::GpuSharing;
+use crate::base::Diagnostic;
 
 /// What a model cannot have for itself, beside [`COMMON_FIELDS`].
 const CLUSTER_FIELDS: [&str; 5] = ["models", "serve", "gpus", "disaggregated", "time_limit_s"];

@@ -1,11 +1,9 @@
 //! The plug-ins that a scenario names: `policy: Name(settings)`, through the registry.
 
-use super::diagnostic::Diagnostic;
 use super::document::{Document, Kind, Node};
-use super::setting_error::SettingError;
-use super::suggest;
 use crate::base::text::cut;
-use crate::registry::{Entry, FragmentError};
+use crate::base::{Diagnostic, FragmentError, SettingError, suggest};
+use crate::registry::Entry;
 
 /// Reads the plug-in at `path`, or `default` (a name) where the scenario names none.
 pub(super) fn read<T: ?Sized>(

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::setting_error::SettingError;
-use crate::model::{Groups, KvCache, ModelSpec, Weights};
+use crate::base::SettingError;
+use crate::hardware::model::{Groups, KvCache, ModelSpec, Weights};
 
 /// The largest group that makes sense: a whole input channel is `0`.
 const LARGEST_GROUP: u32 = 1 << 18;
@@ -96,7 +96,7 @@ impl Quantization {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::find;
+    use crate::hardware::model::find;
 
     fn served(text: &str, model: &ModelSpec) -> Result<(Weights, KvCache), String> {
         let quantization: Quantization = ron::from_str(&format!("#![enable(implicit_some)]{text}"))

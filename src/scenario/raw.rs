@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::kv_offload::{KvOffloadSettings, PreemptionMode};
 use super::quantization::Quantization;
-use crate::lora::LoraSettings;
-use crate::metrics::{BatchRecords, Expectation, Slo};
-use crate::sim::Nanos;
-use crate::speculation::SpeculativeSettings;
-use crate::workload::WorkloadSpec;
+use crate::base::Nanos;
+use crate::engine::lora::LoraSettings;
+use crate::engine::speculation::SpeculativeSettings;
+use crate::metrics::Expectation;
+use crate::records::BatchRecords;
+use crate::workload::{Slo, WorkloadSpec};
 
 /// The whole file, or the whole of one variant.
 #[derive(Debug, Deserialize)]
@@ -101,7 +102,7 @@ pub(super) struct RawEngine {
     /// Allows a `max_model_len` above the model's limit, as vLLM's environment variable does.
     #[serde(default)]
     pub allow_long_max_model_len: bool,
-    /// Vidur's handling of lengths; see [`crate::scheduling::EngineLimits::vidur_lengths`].
+    /// Vidur's handling of lengths; see [`crate::engine::policy::EngineLimits::vidur_lengths`].
     #[serde(default)]
     pub vidur_lengths: bool,
     #[serde(default = "default_utilization")]

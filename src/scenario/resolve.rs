@@ -4,27 +4,29 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use super::disaggregated::Disaggregated;
-use super::document::{Document, Span};
+use super::document::Document;
 use super::kv_offload::{self, KvOffload};
 use super::quantization::Quantization;
 use super::raw::{OutputSettings, RawScenario};
-use super::setting_error::SettingError;
 use super::sharing::{self, GpuSharing};
 use super::speculative::{self, Speculative};
-use super::{admission, disaggregated, lora, model, models, plugins, suggest};
-use crate::cluster::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
-use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
-use crate::lora::LoraSettings;
-use crate::metrics::{Expectation, FlopsModel, Load, Slo};
-use crate::model::ModelSpec;
-use crate::registry::{AnyAdmission, AnyPolicy, AnyRouter, AnyTiming, Registry};
-use crate::scheduling::EngineLimits;
-use crate::sim::Nanos;
-use crate::speculation::{self, Speculation};
-use crate::timing::{Predictor, SharedTables, TimingContext, check_network};
-use crate::workload::{Workload, WorkloadSpec};
+use super::{admission, disaggregated, lora, model, models, plugins};
+use crate::base::diagnostic::{DOES_NOT_FIT, Diagnostic};
+use crate::base::{Nanos, SettingError, Span, suggest};
+use crate::engine::admission::AnyAdmission;
+use crate::engine::lora::LoraSettings;
+use crate::engine::policy::{AnyPolicy, EngineLimits};
+use crate::engine::routing::AnyRouter;
+use crate::engine::speculation;
+use crate::engine::speculation::Speculation;
+use crate::hardware::memory::{DraftMemory, MemoryPlan, MemorySettings};
+use crate::hardware::model::ModelSpec;
+use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device, memory};
+use crate::metrics::{Expectation, FlopsModel, Load};
+use crate::registry::Registry;
+use crate::timing::{AnyTiming, Predictor, SharedTables, TimingContext, check_network};
+use crate::workload::{Slo, Workload, WorkloadSpec};
 
 /// More replicas than this are a slip of the pen.
 const MOST_REPLICAS: u32 = 65_536;

@@ -7,13 +7,13 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::diagnostic::Diagnostic;
 use super::disaggregated::{Disaggregated, SIDE_FIELDS};
-use super::document::{Document, Kind, Node, Source, ron_options};
+use super::document::{Document, Kind, Node};
+use super::model;
 use super::resolve::Configuration;
 use super::scenario::Scenario;
 use super::sharing::GpuSharing;
-use super::{model, paths};
+use crate::base::{Diagnostic, Source, paths, ron_options};
 
 /// Lines are broken beyond this width.
 const WIDTH: usize = 96;

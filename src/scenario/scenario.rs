@@ -4,13 +4,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::diagnostic::Diagnostic;
-use super::document::{Document, Node, Place, Source};
+use super::document::{Document, Node};
 use super::raw::{COMMON_FIELDS, OutputSettings};
 use super::resolve::{Common, Configuration, resolve};
 use super::{plugins, resolved_text};
+use crate::base::paths::file_name;
+use crate::base::{Diagnostic, Place, Source};
 use crate::metrics::{Expectation, expect};
-use crate::output::file_name;
 use crate::registry::Registry;
 use crate::timing::SharedTables;
 

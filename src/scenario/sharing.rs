@@ -3,11 +3,11 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use super::document::Document;
 use super::plugins;
 use super::resolve::Configuration;
-use super::setting_error::SettingError;
+use crate::base::SettingError;
+use crate::base::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use crate::timing::Partition;
 
 /// On which GPUs the models of a scenario run.

@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use super::diagnostic::Diagnostic;
 use super::document::Document;
 use super::plugins;
 use super::raw::RawScenario;
-use super::setting_error::SettingError;
-use crate::cluster::memory::DraftMemory;
-use crate::registry::{AnyTiming, Entry};
-use crate::sim::Nanos;
-use crate::speculation::{
+use crate::base::{Diagnostic, Nanos, SettingError};
+use crate::engine::speculation::{
     Checked, Draft, Drafter, Speculation, SpeculativePredictor, SpeculativeSettings,
 };
-use crate::timing::{Predictor, TimingContext};
+use crate::hardware::memory::DraftMemory;
+use crate::registry::Entry;
+use crate::timing::{AnyTiming, Predictor, TimingContext};
 
 /// Speculative decoding of a configuration.
 pub struct Speculative {

@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::document::{Document, Kind, Source};
+use super::Scenario;
+use super::document::{Document, Kind};
 use super::scenario::source_of;
-use super::{Diagnostic, Scenario};
-use crate::output::file_name;
+use crate::base::paths::file_name;
+use crate::base::{Diagnostic, Source};
 use crate::registry::Registry;
 use crate::timing::SharedTables;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::document::Source;
-use super::{Diagnostic, Scenario};
+use super::Scenario;
+use crate::base::{Diagnostic, Source};
 use crate::registry::Registry;
 
 const GOOD: &str = r#"(

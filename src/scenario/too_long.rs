@@ -1,8 +1,8 @@
 //! Whether the requests of a workload fit the engine's longest sequence.
 
-use super::diagnostic::Diagnostic;
 use super::raw::RawScenario;
 use super::resolve::Checker;
+use crate::base::Diagnostic;
 use crate::workload::Workload;
 
 impl Checker<'_> {

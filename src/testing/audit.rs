@@ -2,12 +2,14 @@
 
 use bevy_ecs::prelude::*;
 
-use crate::batch::Batch;
-use crate::cluster::{BatchOf, Replica};
-use crate::kv::{BlockId, BlockStore, BlockTable, CachedBlock, HostTier, KvBlock, StagedBlocks};
-use crate::request::{Request, RequestState, Sequence};
-use crate::scheduling::EngineLimits;
-use crate::sim::{Counts, Simulation};
+use crate::engine::policy::EngineLimits;
+use crate::engine::state::batch::Batch;
+use crate::engine::state::kv::{
+    BlockId, BlockStore, BlockTable, CachedBlock, HostTier, KvBlock, StagedBlocks,
+};
+use crate::engine::state::request::{Request, RequestState, Sequence};
+use crate::engine::state::{BatchOf, Replica};
+use crate::engine::{Counts, Simulation};
 
 /// Compares the simulation's books with what is really there, between two steps: block tables,
 /// pools, free lists and reference counts agree; a block has two holders only if its prefix is

@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::metrics::{
+use crate::base::Nanos;
+use crate::engine::Simulation;
+use crate::engine::policy::Policy;
+use crate::engine::speculation::{
+    Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor,
+};
+use crate::records::{
     BatchRecord, BatchRecords, IntervalRecord, RequestRecord, RequestStatus, RunSink, RunTotals,
     TokenGaps,
 };
-use crate::scheduling::Policy;
-use crate::sim::{Nanos, Simulation};
-use crate::speculation::{Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor};
 
 use super::{RandomScenario, audit};
 
@@ -21,7 +24,7 @@ const STEPS_MAX: usize = 200_000;
 /// See [`PolicyCheck`] for what is checked.
 ///
 /// ```
-/// vidur_ecs::testing::assert_policy_ok(vidur_ecs::scheduling::VllmV0::default());
+/// vidur_ecs::testing::assert_policy_ok(vidur_ecs::engine::policy::VllmV0::default());
 /// ```
 pub fn assert_policy_ok<P: Policy>(policy: P) {
     PolicyCheck::new(policy).run();

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::kv::{Content, Span};
-use crate::metrics::BatchRecords;
-use crate::registry::{AnyPolicy, AnyRouter};
-use crate::routing::{LeastOutstanding, PowerOfTwo, PrefixAffinity, Random, RoundRobin, VidurLor};
-use crate::scheduling::EngineLimits;
-use crate::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Traffic};
+use crate::base::{Nanos, RandomStream};
+use crate::engine::policy::{AnyPolicy, EngineLimits};
+use crate::engine::routing::{
+    AnyRouter, LeastOutstanding, PowerOfTwo, PrefixAffinity, Random, RoundRobin, VidurLor,
+};
+use crate::engine::{PoolSpec, SimSpec, Traffic};
+use crate::records::BatchRecords;
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
-use crate::workload::{NewRequest, RequestSource};
+use crate::workload::{Content, NewRequest, RequestSource, Span};
 
 /// A scenario drawn from a seed.
 #[derive(Clone, Debug)]

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
 
 use super::{
     BatchShape, Predictor, RunPricing, StagePosition, StageTime, TimingContext, TimingNote,
@@ -104,8 +103,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::cluster::{Parallelism, find_device};
-    use crate::model::find;
+    use crate::hardware::model::find;
+    use crate::hardware::{Parallelism, find_device};
     use crate::timing::{PrefillPart, SharedTables};
 
     fn build(base: f64, per_token: f64, per_context: f64) -> Result<(), SettingError> {

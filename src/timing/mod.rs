@@ -4,17 +4,20 @@
 //! ([`StageTime`]). It keeps no state between calls: everything that can be computed once is
 //! computed when it is built.
 
+mod any;
 mod formula;
 mod full;
 mod layerwise;
 mod measured;
 mod partition;
+mod run;
 mod run_pricing;
 mod settings;
 mod shared;
 #[cfg(test)]
 mod shared_tests;
 
+pub use any::AnyTiming;
 pub use formula::FormulaSettings;
 pub use full::{
     Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
@@ -24,6 +27,7 @@ pub(crate) use full::{attention_surfaces, data_sheet};
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
 pub use measured::{Composition, MeasuredSettings};
 pub(crate) use partition::Partition;
+pub(crate) use run::Run;
 pub use run_pricing::RunPricing;
 pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};
@@ -32,7 +36,7 @@ pub use shared::SharedTables;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// One prompt (or a chunk of one) in a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

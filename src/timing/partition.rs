@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::cluster::{DeviceSpec, Parallelism};
-use crate::model::{ModelSpec, Weights};
-use crate::sim::Nanos;
+use crate::base::Nanos;
+use crate::hardware::model::{ModelSpec, Weights};
+use crate::hardware::{DeviceSpec, Parallelism};
 
 use super::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 
@@ -108,8 +108,8 @@ impl Predictor for Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::find_device;
-    use crate::model::find;
+    use crate::hardware::find_device;
+    use crate::hardware::model::find;
     use crate::timing::PrefillPart;
 
     struct Whole;

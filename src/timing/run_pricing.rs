@@ -1,8 +1,7 @@
 //! Pricing the iterations of a run: the same requests decode again and again.
 
-use super::{BatchShape, StagePosition, StageTime};
-use crate::batch::Run;
-use crate::sim::{Instant, Nanos};
+use super::{BatchShape, Run, StagePosition, StageTime};
+use crate::base::{Instant, Nanos};
 
 /// Iterations for which there is a place before they are priced.
 const PLACES: u32 = 32;
@@ -142,8 +141,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cluster::{Parallelism, find_device};
-    use crate::model::find;
+    use crate::hardware::model::find;
+    use crate::hardware::{Parallelism, find_device};
     use crate::timing::{
         FormulaSettings, MeasuredSettings, Predictor, SharedTables, TimingContext, TimingSettings,
     };

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cluster::{DeviceSpec, Parallelism};
-use crate::model::ModelSpec;
-use crate::profile::{self, Shipped};
-use crate::scenario::{SettingError, suggest};
+use crate::base::{SettingError, suggest};
+use crate::hardware::model::ModelSpec;
+use crate::hardware::{DeviceSpec, Parallelism};
+use crate::profile;
+use crate::profile::Shipped;
 
 use super::{Predictor, SharedTables};
 
@@ -27,7 +28,7 @@ pub struct TimingContext<'a> {
     /// The network between the GPUs of a replica, if the scenario names one.
     pub network: Option<&'a str>,
     /// Milliseconds of each step in which the GPU waits for the engine, by its policy
-    /// ([`crate::scheduling::Policy::step_overhead_ms`]).
+    /// ([`crate::engine::policy::Policy::step_overhead_ms`]).
     pub step_overhead_ms: f64,
     /// The folder that relative paths in the settings start from.
     pub base_dir: &'a Path,

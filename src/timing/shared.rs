@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Predictor, TimingContext};
-use crate::profile::{self, Profile, ProfileError, Shipped};
-use crate::registry::AnyTiming;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
+use crate::profile;
+use crate::profile::{Profile, ProfileError, Shipped};
+use crate::timing::AnyTiming;
 
 /// Profiles that were read and predictors that were built, so that neither is done twice: many
 /// variants and points of a sweep have the same timing.

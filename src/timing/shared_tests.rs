@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::cluster::{Parallelism, find_device};
-use crate::model::{KvCache, ModelSpec, find};
+use crate::base::SettingError;
+use crate::hardware::model::{KvCache, ModelSpec, find};
+use crate::hardware::{Parallelism, find_device};
 use crate::profile::shipped;
-use crate::registry::AnyTiming;
-use crate::scenario::SettingError;
+use crate::timing::AnyTiming;
 
 const ALONE: StagePosition = StagePosition { index: 0, count: 1 };
 

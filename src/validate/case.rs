@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::cluster::{Parallelism, find_device};
-use crate::model::{self, ModelSpec};
+use crate::hardware::model::ModelSpec;
+use crate::hardware::{Parallelism, find_device, model};
 use crate::timing::{LayerwiseSettings, SharedTables, TimingContext, TimingSettings};
 
 /// Why a case cannot be used.
@@ -34,11 +34,11 @@ pub enum CaseError {
 }
 
 impl CaseError {
-    pub(super) fn content(file: &Path, message: impl std::fmt::Display) -> CaseError {
+    pub(crate) fn content(file: &Path, message: impl std::fmt::Display) -> CaseError {
         CaseError::Content { file: file.display().to_string(), message: message.to_string() }
     }
 
-    pub(super) fn read(file: &Path, source: std::io::Error) -> CaseError {
+    pub(crate) fn read(file: &Path, source: std::io::Error) -> CaseError {
         CaseError::Io { action: "read", file: file.display().to_string(), source }
     }
 }
@@ -194,9 +194,9 @@ pub struct Case {
 }
 
 /// What prompts have in common, by blocks of [`PREFIX_BLOCK`] tokens.
-pub(super) const PREFIXES: &str = "prefix_blocks.jsonl";
+pub(crate) const PREFIXES: &str = "prefix_blocks.jsonl";
 /// Tokens that each of its ids stands for.
-pub(super) const PREFIX_BLOCK: u32 = 16;
+pub(crate) const PREFIX_BLOCK: u32 = 16;
 
 impl Case {
     /// Reads a case.

@@ -10,14 +10,12 @@
 //! | `prefix_blocks.jsonl` | optional: one line per request, `request_id` and `hash_ids`: an id for every 16 tokens of its prompt; equal ids are equal tokens after equal prefixes |
 //!
 //! Times count from the request's arrival at the client, not from when the engine takes note of it.
-//! [`from_vllm_bench`] makes a case of the result of `vllm bench serve --save-detailed`.
+//! [`crate::import::from_vllm_bench`] makes a case of the result of `vllm bench serve --save-detailed`.
 
 mod case;
 #[cfg(test)]
 mod recorded_runs;
 mod score;
-mod vllm_bench;
 
 pub use case::{Case, CaseError, Engine, Measured};
 pub use score::{ErrorTable, Row, Simulated, read_simulated};
-pub use vllm_bench::{BenchEngine, from_vllm_bench};

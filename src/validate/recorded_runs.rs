@@ -11,14 +11,13 @@ use serde::Deserialize;
 
 use super::case::{PREFIX_BLOCK, PREFIXES};
 use super::{Case, ErrorTable, Simulated};
-use crate::kv::{Content, Span};
-use crate::metrics::{BatchRecord, RequestRecord, RunSink};
+use crate::base::{Nanos, Source};
+use crate::engine::Simulation;
+use crate::records::{BatchRecord, RequestRecord, RunSink};
 use crate::registry::Registry;
 use crate::run;
 use crate::scenario::Scenario;
-use crate::scenario::document::Source;
-use crate::sim::{Nanos, Simulation};
-use crate::workload::{NewRequest, RequestSource};
+use crate::workload::{Content, NewRequest, RequestSource, Span};
 
 #[derive(Deserialize)]
 struct Prefix {

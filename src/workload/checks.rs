@@ -1,6 +1,6 @@
 //! Checks that several settings share, each with the same words.
 
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// The longest prompt or output that is accepted, so that their sum fits in 32 bits.
 pub(crate) const MAX_TOKENS: u32 = 1 << 30;

@@ -11,9 +11,8 @@ use super::lengths::{LengthDistribution, LengthPairs};
 use super::tagged::{Changed, Tagged};
 use super::traces::ClassName;
 use super::{Lengths, RequestSource};
-use crate::metrics::Slo;
-use crate::scenario::SettingError;
-use crate::sim::RandomStream;
+use crate::base::{RandomStream, SettingError};
+use crate::workload::Slo;
 
 /// The most classes: each has metrics of its own.
 const MAX_CLASSES: usize = 64;
@@ -244,7 +243,7 @@ mod tests {
     use crate::workload::{NewRequest, WorkloadSpec};
 
     fn spec(text: &str) -> WorkloadSpec {
-        crate::scenario::document::ron_options().from_str(text).unwrap()
+        crate::base::ron_options().from_str(text).unwrap()
     }
 
     fn requests(text: &str, seed: u64) -> Vec<NewRequest> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::distribution_tests::{spec, workload};
 use super::trace_tests::check;
 use super::*;
-use crate::kv::Span;
+use crate::workload::Span;
 
 const TALKS: &str = "arrivals: Uniform(qps: 1.0), lengths: Fixed(prompt: 100, output: 60)";
 

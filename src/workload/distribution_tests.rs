@@ -8,9 +8,7 @@ use super::*;
 const DRAWS: usize = 200_000;
 
 pub(super) fn spec(ron: &str) -> WorkloadSpec {
-    crate::scenario::document::ron_options()
-        .from_str(ron)
-        .unwrap_or_else(|error| panic!("{error}: {ron}"))
+    crate::base::ron_options().from_str(ron).unwrap_or_else(|error| panic!("{error}: {ron}"))
 }
 
 /// A workload without files.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::lengths::{EmpiricalTable, TableSource};
 use super::traces::{TraceFormat, TraceSettings};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Fits the joint distribution of prompt and output lengths in a CSV file, for
 /// `lengths: Empirical(file: ...)`.

@@ -3,7 +3,7 @@
 use super::distribution_tests::requests;
 use super::trace_tests::{check, rows};
 use super::*;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 const REPLAY: &str = "(trace: (file: \"t.jsonl\"))";
 

@@ -11,6 +11,7 @@
 pub mod arrivals;
 mod checks;
 mod classes;
+mod content;
 pub mod conversations;
 mod fit;
 pub mod lengths;
@@ -21,6 +22,7 @@ mod recording;
 mod replay;
 mod replayed;
 mod shared;
+mod slo;
 mod source;
 mod spec;
 mod survey;
@@ -31,6 +33,7 @@ mod window;
 
 pub use arrivals::Arrivals;
 pub use classes::ClassSpec;
+pub use content::{Content, Span};
 pub use conversations::Conversations;
 pub use fit::FitArgs;
 pub use lengths::{LengthPair, Lengths};
@@ -38,6 +41,7 @@ pub use plan::Workload;
 pub use prefix::Prefix;
 pub(crate) use ranks::Ranks;
 pub use replay::TraceReplay;
+pub use slo::Slo;
 pub use spec::{Margin, WorkloadSpec};
 pub use survey::Survey;
 pub(crate) use tagged::{Changed, Tagged};
@@ -46,8 +50,7 @@ pub use window::Window;
 
 use std::sync::Arc;
 
-use crate::kv::Content;
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// A request as the workload describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

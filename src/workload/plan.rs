@@ -13,8 +13,7 @@ use super::spec::nothing_left;
 use super::tagged::Changed;
 use super::window::Window;
 use super::{Conversations, Margin, RequestSource};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
 
 /// Requests that the saturated form of a closed loop without a number of requests has for each
 /// of its users.

@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ranks::Ranks;
 use super::{NewRequest, RequestSource, checks};
-use crate::kv::{Content, Span};
-use crate::scenario::SettingError;
-use crate::sim::RandomStream;
+use crate::base::{RandomStream, SettingError};
+use crate::workload::{Content, Span};
 
 /// The most groups, which bounds what is kept of them.
 const MAX_GROUPS: u32 = 1 << 20;

@@ -3,7 +3,7 @@
 use super::distribution_tests::{requests, spec, workload};
 use super::trace_tests::check;
 use super::*;
-use crate::kv::Span;
+use crate::workload::Span;
 
 const LENGTHS: &str = "arrivals: Static, lengths: Fixed(prompt: 256, output: 10)";
 
@@ -89,7 +89,7 @@ const WORKLOAD: &str = "request_id,arrived_at,num_prefill_tokens,num_decode_toke
 const PREFIXES: &str = "{\"request_id\": 9, \"input_length\": 35, \"hash_ids\": [1, 4]}\n\
                         \n{\"request_id\": 7, \"hash_ids\": [1, 2, 3]}\n";
 
-fn joined(prefixes: &str, more: &str) -> Result<Vec<NewRequest>, crate::scenario::SettingError> {
+fn joined(prefixes: &str, more: &str) -> Result<Vec<NewRequest>, crate::base::SettingError> {
     let ron =
         format!("(trace: (file: \"w.csv\", prefixes: \"p.jsonl.gz\", tokens_per_hash: 16{more}))");
     let w = check(&ron, &[("w.csv", WORKLOAD), ("p.jsonl.gz", prefixes)])?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::sim::RandomStream;
+use crate::base::RandomStream;
 
 /// Ranks from 0; the k-th (from 1) has probability proportional to `k^-theta`.
 #[derive(Clone, Debug)]

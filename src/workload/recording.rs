@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
 use super::traces::{Row, TraceFile, TraceReader, grows, room_for_rows};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// The most that is kept of a file that could be read again, in units of [`Convert::size`]: some
 /// megabytes. Reading again costs less than a microsecond a row of CSV, but short traces are often

@@ -1,7 +1,7 @@
 //! What a workload refuses, and in which words.
 
 use super::distribution_tests::spec;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 fn refused(ron: &str) -> SettingError {
     match spec(ron).check(std::path::Path::new(".")) {
@@ -178,7 +178,7 @@ fn bounds_and_margins() {
 
 #[test]
 fn misspelt_settings() {
-    let options = crate::scenario::document::ron_options();
+    let options = crate::base::ron_options();
     for ron in [
         "(request: 5)",
         "(arrivals: Poisson(qps: 2, rate: 3))",

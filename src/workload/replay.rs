@@ -12,7 +12,7 @@ use super::traces::{
     Clock, Identity, Need, TOKENS_PER_HASH, TimeUnit, TraceFormat, TraceSettings, grows,
     join_prefixes,
 };
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// A trace replayed as it is.
 ///

@@ -7,8 +7,7 @@ use super::lengths::trim;
 use super::recording::{Convert, Items, Recorder, Recording};
 use super::traces::{ClassName, Clock, Histories, Identity, Row, TraceFile, TraceReader};
 use super::{LengthPair, NewRequest, TraceReplay};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
 
 /// What a trace yields.
 #[derive(Clone, Debug)]
@@ -211,7 +210,11 @@ impl Look {
             let delay = row.link.as_ref().and_then(|link| link.delay);
             if follows && think == Think::Recorded && delay.is_none() {
                 let found = format!("request {} without a delay after an answer", self.rows);
-                return Err(SettingError::new("think", found, "a `delay` in each turn that follows"));
+                return Err(SettingError::new(
+                    "think",
+                    found,
+                    "a `delay` in each turn that follows",
+                ));
             }
         }
         let request = self.recorder.add(row)?;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::TraceReplay;
 use super::replayed::Replayed;
 use super::traces::Stamp;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// A trace that somebody still uses.
 struct Known {

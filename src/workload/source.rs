@@ -7,7 +7,7 @@ use super::lengths::LengthPairs;
 use super::plan::Plan;
 use super::replayed::Replaying;
 use super::{NewRequest, RequestSource};
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// Arrival times and lengths drawn as they are asked for.
 pub(super) struct Generated {

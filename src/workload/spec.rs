@@ -10,8 +10,7 @@ use super::classes::{ClassSpec, Classes};
 use super::plan::{Plan, Requests};
 use super::traces::ClassName;
 use super::{Arrivals, Conversations, Lengths, Prefix, TraceReplay, Workload, checks, shared};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
 
 /// What arrives and when: either `arrivals` with `lengths`, or a `trace` that has both.
 ///

@@ -7,7 +7,7 @@ use super::distribution_tests::{requests, spec};
 use super::recording::streaming;
 use super::trace_tests::{check, write};
 use super::*;
-use crate::sim::RandomStream;
+use crate::base::RandomStream;
 
 /// A row as it should be replayed: id, milliseconds, prompt, output.
 type Wanted = (u64, u64, u32, u32);

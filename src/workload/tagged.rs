@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{NewRequest, RequestSource};
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// A source whose requests get a mark, which is drawn for each that follows no other.
 pub(crate) struct Tagged<D, A> {

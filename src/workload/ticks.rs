@@ -1,6 +1,6 @@
 //! Times rounded to nanoseconds that keep their order.
 
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// Rounds times so that those that differ stay apart, if only by a nanosecond: requests that
 /// arrive together are scheduled together, those that arrive one after the other are not. Bursty

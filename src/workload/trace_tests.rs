@@ -6,7 +6,7 @@ use std::path::Path;
 use super::distribution_tests::{requests, spec};
 use super::recording::streaming;
 use super::*;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Checks a workload beside files of the given names and contents: one that keeps what it reads,
 /// and one that reads its files again for each source, which must be the same in every way.

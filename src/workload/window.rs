@@ -1,7 +1,7 @@
 //! Which requests the statistics count.
 
 use super::{Margin, RequestSource};
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// The requests between warm-up and drain, by order and by time of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

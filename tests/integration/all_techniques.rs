@@ -4,11 +4,10 @@
 //! one is a function and a line in [`TECHNIQUES`]. What does not go together in a pool (a pool that hands
 //! over does not share its GPUs; pipelines do not speculate) meets in one cluster.
 
-use vidur_ecs::lora::AdapterTotals;
-use vidur_ecs::metrics::{BatchRecords, OffloadTotals, RequestStatus};
-use vidur_ecs::registry::AnyPolicy;
-use vidur_ecs::scheduling::{Queueing, Sarathi, SgLang, VllmV0, VllmV1};
-use vidur_ecs::sim::{Nanos, PoolSpec, RandomStream, SimSpec, Simulation};
+use vidur_ecs::base::{Nanos, RandomStream};
+use vidur_ecs::engine::policy::{AnyPolicy, Queueing, Sarathi, SgLang, VllmV0, VllmV1};
+use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation};
+use vidur_ecs::records::{AdapterTotals, BatchRecords, OffloadTotals, RequestStatus};
 use vidur_ecs::testing::{RandomScenario, audit};
 
 use crate::records::Records;

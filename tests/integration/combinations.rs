@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use vidur_ecs::base::Source;
+use vidur_ecs::hardware::model;
 use vidur_ecs::metrics::{RunSummary, names};
-use vidur_ecs::model;
 use vidur_ecs::registry::Registry;
 use vidur_ecs::run;
 use vidur_ecs::scenario::Scenario;
-use vidur_ecs::scenario::document::Source;
 
 use crate::refusals::scenarios;
 use crate::room::{Room, one_model as text};
@@ -251,7 +251,7 @@ fn the_decode_side_speculates() {
         text(engine, ONE, rest).replace("per_token: 1e-5", "per_token: 0.0")
     };
     let llama = model::find("Llama-2-7B").unwrap();
-    let whole = vidur_ecs::cluster::Parallelism { tensor: 1, pipeline: 1 };
+    let whole = vidur_ecs::hardware::Parallelism { tensor: 1, pipeline: 1 };
     let kv = llama.kv_bytes_per_token(whole) as f64;
     let look_up = "engine: (speculative: (draft: NGram(), k: 3, acceptance: 1.0))";
     let run = simulate(&constant("", &sides("", look_up)));

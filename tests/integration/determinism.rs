@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
+use vidur_ecs::base::{Nanos, SettingError};
+use vidur_ecs::engine::policy::VllmV0;
+use vidur_ecs::engine::{HandOver, SimError, Simulation};
 use vidur_ecs::registry::{Plugin, Registry};
 use vidur_ecs::run::{RunError, check_determinism};
-use vidur_ecs::scenario::{Scenario, SettingError};
-use vidur_ecs::scheduling::VllmV0;
-use vidur_ecs::sim::{HandOver, Nanos, SimError, Simulation};
+use vidur_ecs::scenario::Scenario;
 use vidur_ecs::testing::RandomScenario;
 use vidur_ecs::timing::{
     BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote, TimingSettings,

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use vidur_ecs::base::{Diagnostic, Source};
 use vidur_ecs::registry::Registry;
 use vidur_ecs::run;
-use vidur_ecs::scenario::document::Source;
-use vidur_ecs::scenario::{Diagnostic, Scenario};
+use vidur_ecs::scenario::Scenario;
 
 use crate::refusals::scenarios;
 

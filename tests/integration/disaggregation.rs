@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use vidur_ecs::metrics::{RequestRecord, RequestStatus, RunTotals};
-use vidur_ecs::registry::AnyPolicy;
-use vidur_ecs::routing::LeastOutstanding;
-use vidur_ecs::scheduling::{Sarathi, VllmV0, VllmV1};
-use vidur_ecs::sim::{HandOver, Nanos, PoolSpec, RandomStream, SimSpec, Simulation, Traffic};
+use vidur_ecs::base::{Nanos, RandomStream};
+use vidur_ecs::engine::policy::{AnyPolicy, Sarathi, VllmV0, VllmV1};
+use vidur_ecs::engine::routing::LeastOutstanding;
+use vidur_ecs::engine::{HandOver, PoolSpec, SimSpec, Simulation, Traffic};
+use vidur_ecs::records::{RequestRecord, RequestStatus, RunTotals};
 use vidur_ecs::testing::{LinearTime, RandomScenario, audit};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
@@ -219,7 +219,7 @@ fn nothing_is_sent_ahead_to_a_full_decode_side() {
 fn receivers_take_one_transfer_at_a_time() {
     let mut spec = pair(&[(0, 100), (0, 100)], 1_000, LINK);
     spec.pools[0].replicas = 2;
-    spec.pools[0].router = Box::new(vidur_ecs::routing::RoundRobin::default());
+    spec.pools[0].router = Box::new(vidur_ecs::engine::routing::RoundRobin::default());
     let (records, ..) = run(spec, "receiver");
     assert_eq!(records[0].first_token_at, records[1].first_token_at);
     let mut times = [records[0].kv_transfer, records[1].kv_transfer];

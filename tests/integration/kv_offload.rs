@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use vidur_ecs::kv::{Content, HostMemory, Reload, Span};
-use vidur_ecs::metrics::{BatchRecord, OffloadTotals, RequestRecord, RunSink, RunTotals};
-use vidur_ecs::registry::AnyPolicy;
-use vidur_ecs::scheduling::{Queueing, Sarathi, SgLang, VllmV0, VllmV1};
-use vidur_ecs::sim::{Nanos, RandomStream, SimSpec, Simulation};
-use vidur_ecs::speculation::{Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor};
+use vidur_ecs::base::{Nanos, RandomStream};
+use vidur_ecs::engine::policy::{AnyPolicy, Queueing, Sarathi, SgLang, VllmV0, VllmV1};
+use vidur_ecs::engine::speculation::{
+    Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor,
+};
+use vidur_ecs::engine::state::kv::{HostMemory, Reload};
+use vidur_ecs::engine::{SimSpec, Simulation};
+use vidur_ecs::records::{BatchRecord, OffloadTotals, RequestRecord, RunSink, RunTotals};
 use vidur_ecs::testing::{LinearTime, RandomScenario, audit};
-use vidur_ecs::workload::{NewRequest, RequestSource};
+use vidur_ecs::workload::{Content, NewRequest, RequestSource, Span};
 
 #[derive(Default)]
 struct Records(Vec<RequestRecord>);

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use vidur_ecs::kv::Reload;
+use vidur_ecs::base::{Diagnostic, Source};
+use vidur_ecs::engine::state::kv::Reload;
 use vidur_ecs::output::ResultFolder;
 use vidur_ecs::registry::Registry;
 use vidur_ecs::run;
-use vidur_ecs::scenario::document::Source;
-use vidur_ecs::scenario::{Diagnostic, Scenario};
+use vidur_ecs::scenario::Scenario;
 
 const TEXT: &str = r#"(
     model: "Llama-2-7B",

@@ -1,14 +1,15 @@
 //! LoRA adapters from the scenario to the metrics.
 
-use vidur_ecs::lora::LoraSettings;
-use vidur_ecs::metrics::{BatchRecord, RequestRecord, RequestStatus, RunSink, VariantResult};
-use vidur_ecs::registry::{AnyPolicy, Registry};
-use vidur_ecs::run;
+use vidur_ecs::engine::Simulation;
+use vidur_ecs::engine::lora::LoraSettings;
+use vidur_ecs::engine::policy::{AnyPolicy, Queueing, VllmV1};
+use vidur_ecs::hardware::model;
+use vidur_ecs::metrics::VariantResult;
+use vidur_ecs::records::{BatchRecord, RequestRecord, RequestStatus, RunSink};
+use vidur_ecs::registry::Registry;
 use vidur_ecs::scenario::Scenario;
-use vidur_ecs::scheduling::{Queueing, VllmV1};
-use vidur_ecs::sim::Simulation;
 use vidur_ecs::testing::{RandomScenario, audit};
-use vidur_ecs::{cluster, model};
+use vidur_ecs::{hardware, run};
 
 use crate::refusals::scenarios;
 use crate::room::one_model as text;
@@ -63,8 +64,8 @@ fn no_batch_has_more_adapters_than_slots() {
             ..ron::from_str("(adapters: 6)").unwrap()
         };
         let llama = model::find("Llama-2-7B").unwrap();
-        let device = cluster::find_device("A100-SXM-80G").unwrap();
-        let alone = cluster::Parallelism { tensor: 1, pipeline: 1 };
+        let device = hardware::find_device("A100-SXM-80G").unwrap();
+        let alone = hardware::Parallelism { tensor: 1, pipeline: 1 };
         let mut spec = scenario.spec(Box::new(policy));
         let pool = &mut spec.pools[0];
         pool.lora = Some(settings.run(llama, alone, device));
@@ -111,7 +112,7 @@ fn a_load_takes_its_bytes_over_the_rate() {
     assert!((more - loading - products).abs() < 2e-9, "{more} {products}");
     // 16 MiB and 100 x 32 x (2 x 8192 + 2 x 32) x 2 bytes at half of the bandwidth.
     let bytes = 16_777_216.0 + 100.0 * 32.0 * (16_384.0 + 64.0) * 2.0;
-    let device = cluster::find_device("A100-SXM-80G").unwrap();
+    let device = hardware::find_device("A100-SXM-80G").unwrap();
     assert!((products - bytes / (0.5 * device.hbm_gbps * 1e9)).abs() < 1e-9, "{products}");
 }
 

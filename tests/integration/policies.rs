@@ -3,11 +3,11 @@
 
 use bevy_ecs::prelude::Component;
 use serde::{Deserialize, Serialize};
-use vidur_ecs::scheduling::{
+use vidur_ecs::base::Nanos;
+use vidur_ecs::engine::policy::{
     Admission, BatchLimits, DecodeRule, EngineLimits, FasterTransformer, LightLlm, Orca, PlanView,
     Policy, Queueing, Reserve, Sarathi, SchedulePolicy, SgLang, VllmV0, VllmV1,
 };
-use vidur_ecs::sim::Nanos;
 use vidur_ecs::testing::PolicyCheck;
 
 #[test]

@@ -1,9 +1,9 @@
 //! Several pools of replicas in one cluster: each is served as if it were alone.
 
-use vidur_ecs::metrics::{BatchRecords, RequestRecord, RequestStatus, RunTotals};
-use vidur_ecs::registry::AnyPolicy;
-use vidur_ecs::scheduling::{Orca, Sarathi, VllmV0, VllmV1};
-use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation};
+use vidur_ecs::base::Nanos;
+use vidur_ecs::engine::policy::{AnyPolicy, Orca, Sarathi, VllmV0, VllmV1};
+use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation};
+use vidur_ecs::records::{BatchRecords, RequestRecord, RequestStatus, RunTotals};
 use vidur_ecs::testing::{LinearTime, RandomScenario, audit};
 
 use crate::records::Records;

@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
-use vidur_ecs::metrics::{BatchRecords, RequestStatus, RunTotals};
-use vidur_ecs::model;
+use vidur_ecs::base::Nanos;
+use vidur_ecs::engine::policy::{AnyPolicy, EngineLimits, Orca, Sarathi, VllmV0};
+use vidur_ecs::engine::routing::{AnyRouter, LeastOutstanding, RoundRobin, VidurLor};
+use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation, Traffic};
+use vidur_ecs::hardware::model;
 use vidur_ecs::profile;
-use vidur_ecs::registry::{AnyPolicy, AnyRouter, Registry};
-use vidur_ecs::routing::{LeastOutstanding, RoundRobin, VidurLor};
+use vidur_ecs::records::{BatchRecords, RequestStatus, RunTotals};
+use vidur_ecs::registry::Registry;
 use vidur_ecs::scenario::Scenario;
-use vidur_ecs::scheduling::{EngineLimits, Orca, Sarathi, VllmV0};
-use vidur_ecs::sim::{Nanos, PoolSpec, SimSpec, Simulation, Traffic};
 use vidur_ecs::testing::{LinearTime, RandomScenario};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 

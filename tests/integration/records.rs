@@ -1,7 +1,7 @@
 //! A sink that keeps what it is told, and a source of no requests.
 
-use vidur_ecs::metrics::{BatchRecord, RequestRecord, RunSink};
-use vidur_ecs::sim::Traffic;
+use vidur_ecs::engine::Traffic;
+use vidur_ecs::records::{BatchRecord, RequestRecord, RunSink};
 use vidur_ecs::workload::{NewRequest, RequestSource};
 
 /// All records of a run, in the order in which they came.

@@ -5,15 +5,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use vidur_ecs::metrics::{
+use vidur_ecs::base::{Nanos, RandomStream};
+use vidur_ecs::engine::policy::{
+    AnyPolicy, FasterTransformer, LightLlm, Orca, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
+};
+use vidur_ecs::engine::routing::AnyRouter;
+use vidur_ecs::engine::{SimSpec, Simulation, routing};
+use vidur_ecs::records::{
     BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunTotals, TokenGaps,
 };
-use vidur_ecs::registry::{AnyPolicy, AnyRouter};
-use vidur_ecs::routing;
-use vidur_ecs::scheduling::{
-    FasterTransformer, LightLlm, Orca, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
-};
-use vidur_ecs::sim::{Nanos, RandomStream, SimSpec, Simulation};
 use vidur_ecs::testing::RandomScenario;
 
 use crate::records::Records;

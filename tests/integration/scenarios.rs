@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use vidur_ecs::base::paths::file_name;
 use vidur_ecs::metrics::{Expectation, ExperimentResult};
-use vidur_ecs::output::{ResultFolder, file_name};
+use vidur_ecs::output::ResultFolder;
 use vidur_ecs::registry::{Plugin, Registry};
 use vidur_ecs::run;
 use vidur_ecs::scenario::Scenario;

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use vidur_ecs::base::diagnostic::DOES_NOT_FIT;
+use vidur_ecs::base::{Diagnostic, Source};
 use vidur_ecs::metrics::ExperimentResult;
 use vidur_ecs::registry::Registry;
 use vidur_ecs::run;
-use vidur_ecs::scenario::diagnostic::DOES_NOT_FIT;
-use vidur_ecs::scenario::document::Source;
-use vidur_ecs::scenario::{Diagnostic, Scenario};
+use vidur_ecs::scenario::Scenario;
 
 /// Two models with 40 requests each, and what a test adds.
 fn text(more: &str) -> String {

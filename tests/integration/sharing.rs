@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
+use vidur_ecs::base::{Nanos, SettingError};
 use vidur_ecs::registry::{Plugin, Registry};
-use vidur_ecs::scenario::{SettingError, sweep};
-use vidur_ecs::sim::Nanos;
+use vidur_ecs::scenario::sweep;
 use vidur_ecs::timing::{
     BatchShape, Predictor, SharedTables, StagePosition, StageTime, TimingContext, TimingNote,
     TimingSettings,

@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
+use vidur_ecs::engine::policy::{
+    FasterTransformer, LightLlm, Orca, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
+};
+use vidur_ecs::engine::speculation::{Acceptance, Adaptive, best_k, speed_up, tokens_per_step};
 use vidur_ecs::metrics::VariantResult;
 use vidur_ecs::output::ResultFolder;
 use vidur_ecs::registry::Registry;
 use vidur_ecs::run;
 use vidur_ecs::scenario::Scenario;
-use vidur_ecs::scheduling::{
-    FasterTransformer, LightLlm, Orca, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
-};
-use vidur_ecs::speculation::{Acceptance, Adaptive, best_k, speed_up, tokens_per_step};
 use vidur_ecs::testing::PolicyCheck;
 
 /// One stream of requests after the other: batch 1.

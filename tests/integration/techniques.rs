@@ -7,21 +7,24 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use vidur_ecs::admission::{AdmissionClass, Gate, MaxQueue, PredictedTtft, TokenBudget};
-use vidur_ecs::cluster::memory::{DraftMemory, MemorySettings, plan};
-use vidur_ecs::cluster::{DeviceSpec, Parallelism, find_device};
-use vidur_ecs::kv::{HostMemory, Reload};
-use vidur_ecs::lora::LoraSettings;
-use vidur_ecs::metrics::Slo;
-use vidur_ecs::model::{self, ModelSpec};
-use vidur_ecs::registry::{AnyAdmission, AnyPolicy};
-use vidur_ecs::routing::{LeastOutstanding, LoraAffinity};
+use vidur_ecs::base::{Nanos, RandomStream};
+use vidur_ecs::engine::admission::{
+    AdmissionClass, AnyAdmission, Gate, MaxQueue, PredictedTtft, TokenBudget,
+};
+use vidur_ecs::engine::lora::LoraSettings;
+use vidur_ecs::engine::policy::{AnyPolicy, EngineLimits};
+use vidur_ecs::engine::routing::{LeastOutstanding, LoraAffinity};
+use vidur_ecs::engine::speculation::{
+    Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor,
+};
+use vidur_ecs::engine::state::kv::{HostMemory, Reload};
+use vidur_ecs::engine::{HandOver, PoolSpec, Traffic};
+use vidur_ecs::hardware::memory::{DraftMemory, MemorySettings, plan};
+use vidur_ecs::hardware::model::ModelSpec;
+use vidur_ecs::hardware::{DeviceSpec, Parallelism, find_device, model};
 use vidur_ecs::scenario::Quantization;
-use vidur_ecs::scheduling::EngineLimits;
-use vidur_ecs::sim::{HandOver, Nanos, PoolSpec, RandomStream, Traffic};
-use vidur_ecs::speculation::{Acceptance, Adaptive, Drafter, Speculation, SpeculativePredictor};
 use vidur_ecs::timing::{RooflineSettings, SharedTables, TimingContext, TimingSettings};
-use vidur_ecs::workload::WorkloadSpec;
+use vidur_ecs::workload::{Slo, WorkloadSpec};
 
 use crate::records::nobody;
 

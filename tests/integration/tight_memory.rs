@@ -1,9 +1,9 @@
 //! Claim P6: under KV pressure requests are preempted, but never so that nobody gets on. Real vLLM
 //! preempted 7.4 % of 19,801 requests, each at most four times.
 
-use vidur_ecs::metrics::RequestStatus;
-use vidur_ecs::scheduling::{Queueing, VllmV1};
-use vidur_ecs::sim::Simulation;
+use vidur_ecs::engine::Simulation;
+use vidur_ecs::engine::policy::{Queueing, VllmV1};
+use vidur_ecs::records::RequestStatus;
 use vidur_ecs::testing::RandomScenario;
 
 use crate::records::Records;

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use vidur_ecs::sim::Nanos;
+use vidur_ecs::base::Nanos;
 use vidur_ecs::workload::NewRequest;
 
 use super::Setup;

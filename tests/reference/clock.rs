@@ -1,6 +1,6 @@
 //! Points in time, exact below the nanosecond.
 
-use vidur_ecs::sim::Nanos;
+use vidur_ecs::base::Nanos;
 use vidur_ecs::timing::StageTime;
 
 /// A point in time. Stage times need not be whole nanoseconds: what is left over is kept, so that

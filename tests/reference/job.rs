@@ -1,7 +1,7 @@
 //! A request and all that happens to it.
 
-use vidur_ecs::metrics::{RequestRecord, RequestStatus};
-use vidur_ecs::sim::Nanos;
+use vidur_ecs::base::Nanos;
+use vidur_ecs::records::{RequestRecord, RequestStatus};
 use vidur_ecs::workload::NewRequest;
 
 use super::memory::Name;

@@ -20,9 +20,9 @@ mod totals;
 
 use std::sync::Arc;
 
-use vidur_ecs::metrics::{BatchRecord, RequestRecord, RequestStatus, RunTotals};
-use vidur_ecs::scheduling::EngineLimits;
-use vidur_ecs::sim::Nanos;
+use vidur_ecs::base::Nanos;
+use vidur_ecs::engine::policy::EngineLimits;
+use vidur_ecs::records::{BatchRecord, RequestRecord, RequestStatus, RunTotals};
 use vidur_ecs::timing::{Predictor, StagePosition};
 use vidur_ecs::workload::NewRequest;
 

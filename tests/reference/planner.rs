@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use vidur_ecs::scheduling::EngineLimits;
-use vidur_ecs::sim::Nanos;
+use vidur_ecs::base::Nanos;
+use vidur_ecs::engine::policy::EngineLimits;
 
 use super::job::Job;
 use super::memory::Memory;

@@ -1,6 +1,6 @@
 //! Which replica serves a request.
 
-use vidur_ecs::sim::{Nanos, RandomStream};
+use vidur_ecs::base::{Nanos, RandomStream};
 
 /// Requests that wait on a replica, and that were admitted there.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! What is counted.
 
-use vidur_ecs::metrics::BatchRecord;
-use vidur_ecs::sim::Nanos;
+use vidur_ecs::base::Nanos;
+use vidur_ecs::records::BatchRecord;
 
 use super::World;
 use super::replica::Batch;

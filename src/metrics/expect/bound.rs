@@ -1,7 +1,7 @@
 //! Bounds on a value.
 
+use crate::base::SettingError;
 use crate::metrics::unit::{TimeScale, Unit, number};
-use crate::scenario::SettingError;
 
 /// What a value must keep, or how variants must be ordered.
 #[derive(Clone, Debug, PartialEq)]

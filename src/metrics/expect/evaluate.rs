@@ -290,8 +290,7 @@ mod tests {
     }
 
     fn check(text: &str, variants: &[VariantResult], met: bool, line: &str) {
-        let expectation: Expectation =
-            crate::scenario::document::ron_options().from_str(text).unwrap();
+        let expectation: Expectation = crate::base::ron_options().from_str(text).unwrap();
         let outcome = evaluate(&expectation, variants);
         assert_eq!(format!("{} | {}", outcome.expected, outcome.measured), line);
         assert_eq!(outcome.met, met, "{text}");

@@ -6,7 +6,7 @@ mod evaluate;
 use serde::{Deserialize, Serialize};
 
 use super::names::{self, Metric};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 pub use bound::Bound;
 pub use evaluate::{Outcome, evaluate, evaluate_all};
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Expectation {
-        crate::scenario::document::ron_options().from_str(text).unwrap()
+        crate::base::ron_options().from_str(text).unwrap()
     }
 
     fn check(text: &str, want: &[&str]) {

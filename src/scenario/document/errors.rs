@@ -5,11 +5,10 @@
 
 use ron::error::{Error, SpannedError};
 
-use super::source::{Span, offset_of};
 use super::tree::{self, Field, Kind, Node, unquoted};
 use super::{Diagnostic, Document};
 use crate::base::text::{cut, cut_to};
-use crate::scenario::suggest;
+use crate::base::{Span, offset_of, suggest};
 
 /// The part of a node worth a caret: its name, or its opening bracket, or all of a scalar.
 pub(super) fn head(node: &Node) -> Span {

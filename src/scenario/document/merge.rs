@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use super::source::{Place, Source, Span};
 use super::tree::{Kind, Node, unquoted};
 use super::{Diagnostic, Document, Segment};
+use crate::base::{Place, Source, Span};
 
 impl Document {
     /// This document with the values of `over` merged into it.

@@ -7,25 +7,17 @@
 mod errors;
 mod merge;
 mod set;
-mod source;
 mod source_map;
 mod tree;
 
-pub use source::{Place, Source, Span};
 pub use source_map::SourceMap;
 pub use tree::{Field, Kind, Node};
 
 use std::sync::Arc;
 
-use ron::extensions::Extensions;
 use serde::Deserialize;
 
-use super::diagnostic::Diagnostic;
-
-/// How scenarios are read and written: plain values stand for optional ones.
-pub fn ron_options() -> ron::Options {
-    ron::Options::default().with_default_extension(Extensions::IMPLICIT_SOME)
-}
+use crate::base::{Diagnostic, Place, Source, Span, ron_options};
 
 /// A stretch of a document's text and where it came from.
 #[derive(Clone, Debug)]

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::merge::Pieces;
-use super::source::{Place, Source, Span};
 use super::tree::{Kind, Node, unquoted};
 use super::{Diagnostic, Document, errors, steps_of};
-use crate::scenario::suggest;
+use crate::base::{Place, Source, Span, suggest};
 
 impl Document {
     /// This document with `argument`, which reads `path=value`, applied as `--set` does. A path

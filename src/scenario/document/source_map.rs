@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::source::{Place, Source};
 use super::tree::{self, Node};
+use crate::base::{Place, Source};
 
 /// The places of a JSON text's values.
 pub struct SourceMap {

@@ -5,7 +5,7 @@
 //! things are, never whether they are right; on text that `ron` would refuse it returns `None` or
 //! a tree of no meaning, but it does not fail.
 
-use super::source::Span;
+use crate::base::Span;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,10 +12,11 @@ use super::pass::OperatorSource;
 use super::roofline::{Efficiencies, Efficiency, LinkEfficiency, NVLINK_GBPS, all_reduce_us, peak};
 use super::speed::{Experts, Heads, Speed};
 use super::weight_only::WeightOnly;
-use crate::cluster::DeviceSpec;
-use crate::model::{self, Weights};
+use crate::hardware::model::Weights;
+use crate::hardware::{DeviceSpec, model};
+use crate::profile;
+use crate::profile::Profile;
 use crate::profile::operators::Dtype;
-use crate::profile::{self, Profile};
 
 /// Where the descent starts: round figures.
 const START: Efficiencies = Efficiencies {

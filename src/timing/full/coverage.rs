@@ -5,8 +5,8 @@ use super::gemm::Gemms;
 use super::measured::MeasuredOperators;
 use super::pass::Pass;
 use super::speed::Speed;
-use crate::cluster::Parallelism;
-use crate::model::ModelSpec;
+use crate::hardware::Parallelism;
+use crate::hardware::model::ModelSpec;
 use crate::profile::Profile;
 use crate::timing::{BatchShape, PrefillPart, StagePosition};
 

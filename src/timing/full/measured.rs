@@ -11,11 +11,11 @@ use super::predictor::{ComposedPredictor, Seen};
 use super::speed::{Experts, Heads, Speed};
 use super::weight_only::{Product, WeightOnly};
 use super::{Efficiencies, OperatorSource, Pass, unmeasured};
-use crate::model::Weights;
+use crate::base::SettingError;
+use crate::hardware::model::Weights;
 use crate::profile::Profile;
 use crate::profile::format::NetworkTables;
 use crate::profile::operators::{AttentionTable, Dtype, OperatorTables};
-use crate::scenario::SettingError;
 use crate::timing::{Predictor, TimingContext, TimingNote};
 
 use super::pass::{PerBatch, PerCount};

@@ -9,7 +9,7 @@ mod attention;
 mod basis;
 mod calibrate;
 #[cfg(test)]
-mod capacity;
+mod capacity_tests;
 mod collective;
 mod coverage;
 mod experts;

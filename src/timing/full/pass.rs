@@ -6,8 +6,8 @@ use super::attention::{Kind, prompt};
 use super::basis::{Cost, Parts};
 use super::collective::Transfer;
 use super::speed::{Experts, Heads};
-use crate::cluster::Parallelism;
-use crate::model::{KvCache, ModelSpec, Weights};
+use crate::hardware::Parallelism;
+use crate::hardware::model::{KvCache, ModelSpec, Weights};
 use crate::profile::operators::Dtype;
 use crate::timing::{BatchShape, StagePosition};
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::basis::{Basis, Cost};
 use super::pass::Pass;
-use crate::sim::Nanos;
+use crate::base::Nanos;
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 
 /// Times of a composed pass and a fixed overhead.

@@ -4,8 +4,8 @@ use super::measured::MeasuredOperators;
 use super::pass::Pass;
 use super::roofline::RooflineOperators;
 use super::{Basis, Efficiencies, OperatorSource};
-use crate::cluster::{Parallelism, device_names, find_device};
-use crate::model::{Groups, KvCache, ModelSpec, Weights, find};
+use crate::hardware::model::{Groups, KvCache, ModelSpec, Weights, find};
+use crate::hardware::{Parallelism, device_names, find_device};
 use crate::profile::{Profile, shipped_operators};
 use crate::timing::{BatchShape, PrefillPart, StagePosition};
 

@@ -13,10 +13,10 @@ use super::predictor::{ComposedPredictor, Seen};
 use super::speed::{Experts, Heads, Speed};
 use super::weight_only::{Product, WeightOnly};
 use super::{OperatorSource, Pass};
-use crate::cluster::DeviceSpec;
-use crate::model::Weights;
+use crate::base::SettingError;
+use crate::hardware::DeviceSpec;
+use crate::hardware::model::Weights;
 use crate::profile::operators::Peak;
-use crate::scenario::SettingError;
 use crate::timing::{Predictor, TimingContext, TimingNote, TimingSettings};
 
 /// What share of a data sheet's figures a kind of operator reaches: its time is
@@ -263,7 +263,7 @@ impl OperatorSource for RooflineOperators {
 #[serde(deny_unknown_fields)]
 pub struct RooflineSettings {
     /// Milliseconds per step and stage in which the GPU waits for the CPU. Default: the policy's
-    /// ([`crate::scheduling::Policy::step_overhead_ms`]).
+    /// ([`crate::engine::policy::Policy::step_overhead_ms`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overhead_ms: Option<f64>,
     /// As in [`FullSettings::decode_skew`].

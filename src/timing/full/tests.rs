@@ -11,9 +11,8 @@ use super::pass::Pass;
 use super::roofline::RooflineOperators;
 use super::speed::{Heads, Speed};
 use super::{Efficiencies, calibrate};
-use crate::cluster::{DeviceSpec, Parallelism, device_names, find_device};
-use crate::model::find;
-use crate::model::{ModelSpec, Weights};
+use crate::hardware::model::{ModelSpec, Weights, find};
+use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::profile::operators::Dtype;
 use crate::profile::{Profile, shipped_operators};
 use crate::timing::{

@@ -5,7 +5,7 @@ use super::gemm::Gemm;
 use super::pass::{OperatorSource, PerCount};
 use super::roofline::{Efficiencies, RooflineOperators};
 use super::speed::{Experts, Speed, bound};
-use crate::model::Weights;
+use crate::hardware::model::Weights;
 use crate::profile::operators::{Dtype, Peak};
 
 /// Experts by the data sheet in `peak`.

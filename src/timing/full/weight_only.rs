@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::basis::{Basis, Cost};
 use super::speed::bound;
-use crate::model::Weights;
+use crate::base::SettingError;
+use crate::hardware::model::Weights;
 use crate::profile::operators::Dtype;
-use crate::scenario::SettingError;
 
 /// Which kernel multiplies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +98,7 @@ impl Default for WeightOnly {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Groups;
+    use crate::hardware::model::Groups;
 
     #[test]
     fn fp8_is_multiplied_where_it_can_be_and_integers_never() {

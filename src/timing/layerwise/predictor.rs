@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::attention::{Attention, Lengths};
 use super::operators::{Experts, Link, Operators};
 use super::settings::{LayerwiseSettings, LinkSettings, StragglerSetting};
+use crate::base::{Nanos, SettingError};
 use crate::profile::Profile;
 use crate::profile::format::Curve as Measured;
 use crate::profile::layerwise::{LayerwiseRank, LayerwiseTables};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
 use crate::timing::measured::curve::Curve;
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote};
 

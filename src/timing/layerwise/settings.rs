@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::predictor::LayerwisePredictor;
 use super::source;
+use crate::base::SettingError;
 use crate::profile::layerwise::Straggler;
-use crate::scenario::SettingError;
 use crate::timing::{Predictor, TimingContext, TimingSettings, check_network};
 
 /// `Layerwise()`: execution times from the measured layers of the model itself.
@@ -28,7 +28,7 @@ pub struct LayerwiseSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_recv: Option<LinkSettings>,
     /// Milliseconds per step that the GPU waits for the CPU: scheduling and launches. Default: the
-    /// policy's ([`crate::scheduling::Policy::step_overhead_ms`]).
+    /// policy's ([`crate::engine::policy::Policy::step_overhead_ms`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overhead_ms: Option<f64>,
     /// Tokens of the largest CUDA graph that the engine captures; batches up to it are padded to

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::settings::LayerwiseSettings;
-use crate::model::ModelSpec;
+use crate::base::SettingError;
+use crate::hardware::model::ModelSpec;
+use crate::profile;
+use crate::profile::Profile;
 use crate::profile::layerwise::LayerShape;
-use crate::profile::{self, Profile};
-use crate::scenario::SettingError;
 use crate::timing::TimingContext;
 use crate::timing::measured::settings::{load, shipped_names, shipped_profile};
 
@@ -91,7 +92,7 @@ pub(super) fn network(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Groups, KvCache, Weights, find};
+    use crate::hardware::model::{Groups, KvCache, Weights, find};
 
     #[test]
     fn a_bundle_is_of_its_number_formats() {

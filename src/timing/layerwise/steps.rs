@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::LayerwiseSettings;
-use crate::cluster::{Parallelism, find_device};
-use crate::model::find;
+use crate::hardware::model::find;
+use crate::hardware::{Parallelism, find_device};
 use crate::timing::{
     BatchShape, Predictor, PrefillPart, SharedTables, StagePosition, TimingContext, TimingSettings,
 };

@@ -2,9 +2,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::cluster::{Parallelism, find_device};
-use crate::model::find;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
+use crate::hardware::model::find;
+use crate::hardware::{Parallelism, find_device};
 use crate::timing::{
     BatchShape, Predictor, PrefillPart, SharedTables, StagePosition, StageTime, TimingContext,
     TimingSettings,

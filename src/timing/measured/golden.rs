@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use crate::cluster::{Parallelism, find_device};
-use crate::model::find;
+use crate::hardware::model::find;
+use crate::hardware::{Parallelism, find_device};
 use crate::timing::{
     BatchShape, MeasuredSettings, Predictor, PrefillPart, SharedTables, StagePosition,
     TimingContext, TimingSettings,

@@ -7,10 +7,9 @@ use super::attention::{DecodeAttention, PrefillAttention};
 use super::curve::Curve;
 use super::settings::MeasuredSettings;
 use super::tokens::TokenCosts;
-use crate::profile::Profile;
-use crate::profile::format::{self, NetworkTables, RankTables, Transferred};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
+use crate::profile::format::{NetworkTables, RankTables, Transferred};
+use crate::profile::{Profile, format};
 use crate::timing::{
     BatchShape, Predictor, RunPricing, StagePosition, StageTime, TimingContext, TimingNote,
 };

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::predictor::MeasuredPredictor;
+use crate::base::{SettingError, suggest};
+use crate::profile;
 use crate::profile::format::{NetworkTables, Shape};
-use crate::profile::{self, Profile, Shipped};
-use crate::scenario::{SettingError, suggest};
+use crate::profile::{Profile, Shipped};
 use crate::timing::full::build_full;
 use crate::timing::{FullSettings, Predictor, TimingContext, TimingSettings, check_network};
 
@@ -54,7 +55,7 @@ pub struct MeasuredSettings {
     pub skip_cpu_overhead_modeling: bool,
     /// Under `Full`: milliseconds per step and stage in which the GPU waits for the CPU
     /// ([`FullSettings::overhead_ms`]). Default: the policy's
-    /// ([`crate::scheduling::Policy::step_overhead_ms`]).
+    /// ([`crate::engine::policy::Policy::step_overhead_ms`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overhead_ms: Option<f64>,
     /// Under `Full`: how much slower a decode batch of unequal contexts is

@@ -5,10 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::MeasuredSettings;
-use crate::cluster::{Parallelism, find_device};
-use crate::model::{ModelSpec, find};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
+use crate::hardware::model::{ModelSpec, find};
+use crate::hardware::{Parallelism, find_device};
 use crate::timing::{
     BatchShape, Predictor, PrefillPart, SharedTables, StagePosition, TimingContext, TimingSettings,
 };

@@ -1,8 +1,7 @@
 //! A closed loop.
 
 use super::{ArrivalProcess, ArrivalTimes};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
 
 /// A fixed number of requests in flight: the next arrives when one completes, so the simulation
 /// makes the arrival times and those given here are all 0.

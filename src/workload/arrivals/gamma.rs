@@ -1,7 +1,7 @@
 //! Bursty or smoothed arrivals.
 
 use super::{ArrivalProcess, ArrivalTimes, from_gaps};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::checks;
 
 /// Gaps from a gamma distribution of shape `1/cv^2` and scale `cv^2/qps`, hence mean `1/qps`.

@@ -24,8 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::replay::one;
 use super::ticks::Ticks;
 use super::traces::{TimeUnit, TraceFormat, TraceSettings};
-use crate::scenario::SettingError;
-use crate::sim::{Nanos, RandomStream};
+use crate::base::{Nanos, RandomStream, SettingError};
 
 /// When requests arrive, as a scenario says it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

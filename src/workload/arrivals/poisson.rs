@@ -1,7 +1,7 @@
 //! Independent arrivals.
 
 use super::{ArrivalProcess, ArrivalTimes, from_gaps};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::checks;
 
 /// Exponential gaps with mean `1/qps`, cut at `clip` mean gaps if asked for.

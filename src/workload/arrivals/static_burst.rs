@@ -1,7 +1,7 @@
 //! A burst at time 0.
 
 use super::{ArrivalProcess, ArrivalTimes};
-use crate::sim::Nanos;
+use crate::base::Nanos;
 
 /// All requests arrive at time 0.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{ArrivalProcess, ArrivalTimes};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
 use crate::workload::plan::rate_of;
 use crate::workload::recording::{Convert, Recording};
 use crate::workload::traces::{Clock, Need, Row, TraceSettings};

@@ -1,8 +1,7 @@
 //! Evenly spaced arrivals.
 
 use super::{ArrivalProcess, ArrivalTimes};
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
 use crate::workload::checks;
 
 /// One arrival every `1/qps` seconds, the first after one gap.

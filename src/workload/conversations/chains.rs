@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Think;
-use crate::sim::{Nanos, RandomStream};
+use crate::base::{Nanos, RandomStream};
 use crate::workload::replayed::Replayed;
 use crate::workload::traces::Link;
 use crate::workload::{NewRequest, RequestSource};

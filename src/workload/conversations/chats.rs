@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Conversations;
-use crate::kv::{Content, Span};
-use crate::sim::{Nanos, RandomStream};
+use crate::base::{Nanos, RandomStream};
 use crate::workload::arrivals::ArrivalTimes;
 use crate::workload::lengths::{LengthPairs, trim};
 use crate::workload::prefix::SharedPrefix;
-use crate::workload::{LengthPair, NewRequest, RequestSource};
+use crate::workload::{Content, LengthPair, NewRequest, RequestSource, Span};
 
 /// First id of a turn's text. Shared prefixes have ids below.
 const TEXTS: u64 = 1 << 32;

@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::SettingError;
-use crate::sim::{Nanos, RandomStream};
+use crate::base::{Nanos, RandomStream, SettingError};
 use crate::workload::checks;
 
 /// The most turns of a conversation.

@@ -11,7 +11,7 @@ pub use draws::{Think, Turns};
 use serde::{Deserialize, Serialize};
 
 use super::checks::{self, MAX_TOKENS};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// How requests form conversations, as a scenario says it. Arrivals are then those of
 /// conversations, and lengths those of what a turn adds and of its answer; the prompt of a turn

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::{EmpiricalTable, LengthDistribution, LengthPairs, trim};
-use crate::scenario::SettingError;
-use crate::sim::RandomStream;
+use crate::base::{RandomStream, SettingError};
 use crate::workload::checks;
 
 /// Pairs drawn from an [`EmpiricalTable`].

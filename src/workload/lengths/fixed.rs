@@ -1,7 +1,7 @@
 //! The same lengths for all.
 
 use super::{LengthDistribution, LengthPair, LengthPairs};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::checks;
 
 /// One pair for ever.

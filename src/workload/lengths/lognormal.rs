@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LengthDistribution, LengthPair, LengthPairs, trim};
-use crate::scenario::SettingError;
-use crate::sim::RandomStream;
-use crate::workload::checks::{self, MAX_TOKENS};
+use crate::base::{RandomStream, SettingError};
+use crate::workload::checks;
+use crate::workload::checks::MAX_TOKENS;
 
 /// The 90 % quantile of the standard normal distribution.
 const NORMAL_P90: f64 = 1.281_551_565_544_600_4;

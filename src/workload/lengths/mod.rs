@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::replay::one;
 use super::traces::TraceFormat;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Lengths of one request in tokens, each at least 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,7 @@
 //! The joint distributions that are part of the program.
 
 use super::EmpiricalTable;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Name and text of each. A new one is a file and a line here.
 pub const SHIPPED: [(&str, &str); 3] = [

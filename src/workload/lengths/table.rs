@@ -7,7 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::LengthPair;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::checks::MAX_TOKENS;
 
 /// Levels at which a fit keeps quantiles, in 1/1000: evenly spaced (median and P90 are among

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{LengthDistribution, LengthPair, LengthPairs, Lengths, trim};
-use crate::scenario::SettingError;
-use crate::sim::RandomStream;
+use crate::base::{RandomStream, SettingError};
 use crate::workload::checks;
 use crate::workload::recording::{Convert, Recording};
 use crate::workload::traces::{Need, Row, TraceSettings};

@@ -1,8 +1,7 @@
 //! Uniform lengths, in two forms.
 
 use super::{LengthDistribution, LengthPair, LengthPairs};
-use crate::scenario::SettingError;
-use crate::sim::RandomStream;
+use crate::base::{RandomStream, SettingError};
 use crate::workload::checks;
 
 /// A uniform total, split by a fixed share, rounded as in Vidur: the total is a real number in

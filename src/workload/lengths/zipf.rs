@@ -1,8 +1,7 @@
 //! Totals from a bounded Zipf distribution.
 
 use super::{LengthDistribution, LengthPair, LengthPairs};
-use crate::scenario::SettingError;
-use crate::sim::RandomStream;
+use crate::base::{RandomStream, SettingError};
 use crate::workload::checks;
 use crate::workload::ranks::Ranks;
 

@@ -6,7 +6,7 @@ use super::mooncake::requests_row;
 use super::rows::Row;
 use super::sessions::Sessions;
 use super::{Need, TimeUnit};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Tokens that a hash id stands for.
 pub(super) const TOKENS_PER_HASH: u32 = 16;

@@ -1,8 +1,7 @@
 //! When the requests of a trace arrive.
 
 use super::rows::Row;
-use crate::scenario::SettingError;
-use crate::sim::Nanos;
+use crate::base::{Nanos, SettingError};
 use crate::workload::checks;
 use crate::workload::ticks::Ticks;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::jsonl::{Object, TimeKey};
 use super::rows::Row;
 use super::{ColumnMap, Need};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::LengthPair;
 
 /// The row of an object, and the name of its class.

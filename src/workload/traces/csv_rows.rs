@@ -9,8 +9,8 @@ use super::reader::TraceSettings;
 use super::rows::{ClassNames, Identity, Row};
 use super::text::{BUFFER, RowLimit, Rows, Text};
 use super::{Need, TimeUnit, bad_cell, position};
+use crate::base::SettingError;
 use crate::base::text::cut;
-use crate::scenario::SettingError;
 use crate::workload::LengthPair;
 use crate::workload::checks::MAX_TOKENS;
 

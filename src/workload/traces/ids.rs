@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::rows::Row;
 use super::text::Text;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Looks at ids as they come. Those that rise need no memory; all others are read again when the
 /// rows are over, and take 8 bytes each for as long.

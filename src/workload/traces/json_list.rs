@@ -3,7 +3,7 @@
 use std::io::{BufReader, Read};
 
 use super::text::{BUFFER, Bytes, MOST_ROW, Text};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// The objects of a list, as text. Nothing but the next of them is kept.
 pub(super) struct Elements {

@@ -9,9 +9,11 @@ use super::reader::TraceSettings;
 use super::rows::{ClassNames, Row};
 use super::sessions::Sessions;
 use super::text::{Lines, Shape, Text};
-use super::{ColumnMap, Need, TimeUnit, bailian, columns_json, mooncake, share_gpt, share_gpt_texts};
+use super::{
+    ColumnMap, Need, TimeUnit, bailian, columns_json, mooncake, share_gpt, share_gpt_texts,
+};
+use crate::base::SettingError;
 use crate::base::text::cut;
-use crate::scenario::SettingError;
 use crate::workload::checks::MAX_TOKENS;
 
 /// The formats of JSON objects.
@@ -64,7 +66,9 @@ impl Objects {
     pub fn next<'a>(&mut self, text: &'a Text) -> Result<Option<Object<'a>>, SettingError> {
         let next = match self {
             Objects::Lines(lines) => lines.next(text)?.map(|(at, line)| (at, None, line)),
-            Objects::List(list) => list.next(text)?.map(|(at, number, one)| (at, Some(number), one)),
+            Objects::List(list) => {
+                list.next(text)?.map(|(at, number, one)| (at, Some(number), one))
+            }
         };
         next.map(|(at, element, json)| Object::parse(at, element, json, text)).transpose()
     }

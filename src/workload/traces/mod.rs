@@ -39,8 +39,8 @@ use serde::{Deserialize, Serialize};
 use self::jsonl::JsonFormat;
 use self::share_gpt_texts::Texts;
 use self::text::{Shape, Text};
+use crate::base::SettingError;
 use crate::base::text::cut;
-use crate::scenario::SettingError;
 
 /// Tokens that each hash id of a prompt stands for, unless a scenario says otherwise: Mooncake's.
 pub(crate) const TOKENS_PER_HASH: u32 = 512;

@@ -8,10 +8,10 @@ use super::rows::{Identity, Row};
 use super::sessions::{Sessions, name_of};
 use super::share_gpt::Turn;
 use super::{Need, TimeUnit};
+use crate::base::SettingError;
 use crate::base::text::cut;
-use crate::kv::{Content, Span};
-use crate::scenario::SettingError;
 use crate::workload::LengthPair;
+use crate::workload::{Content, Span};
 
 /// Keys of the arrival time; a file has one of them.
 const TIMES: [TimeKey<'static>; 2] = [

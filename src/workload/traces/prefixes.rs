@@ -8,8 +8,8 @@ use super::jsonl::Objects;
 use super::mooncake;
 use super::rows::{Identity, Row};
 use super::text::Text;
-use crate::kv::Content;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
+use crate::workload::Content;
 
 /// Reads JSON objects, one a line, with `request_id`, `hash_ids` and perhaps `input_length`, and
 /// joins them to the rows of a trace: by id, or by the row's number from 0 if the trace has none.

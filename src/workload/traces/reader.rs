@@ -9,8 +9,8 @@ use super::rows::Row;
 use super::share_gpt::Joined;
 use super::text::Text;
 use super::{ClassName, Need, TimeUnit, TraceFormat};
+use crate::base::SettingError;
 use crate::base::memory;
-use crate::scenario::SettingError;
 use crate::workload::LengthPair;
 
 /// What a scenario says about a trace file.
@@ -57,7 +57,11 @@ impl TraceSettings {
     pub fn find(self, base_dir: &Path, need: Need) -> Result<TraceFile, SettingError> {
         if let (Some(unit), TraceFormat::Columns { .. }) = (self.time_unit, &self.format) {
             let found = format!("{unit:?} beside `format: Columns(...)`");
-            return Err(SettingError::new("time_unit", found, "the unit in `Columns(time_unit: ...)`"));
+            return Err(SettingError::new(
+                "time_unit",
+                found,
+                "the unit in `Columns(time_unit: ...)`",
+            ));
         }
         let text = Text::find(&self.file, base_dir)?;
         Ok(TraceFile { settings: self, text, need })
@@ -117,9 +121,7 @@ impl TraceFile {
     fn lines(&self) -> Result<Rows, SettingError> {
         let TraceFile { settings, text, need } = self;
         Ok(match settings.format.json(text)? {
-            Some(format) => {
-                Rows::Json(Box::new(JsonRows::open(text, format, *need, settings)?))
-            }
+            Some(format) => Rows::Json(Box::new(JsonRows::open(text, format, *need, settings)?)),
             None => Rows::Csv(Box::new(CsvRows::open(settings, text, *need)?)),
         })
     }

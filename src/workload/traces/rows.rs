@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use super::share_gpt::Turn;
 use super::text::Text;
-use crate::kv::Content;
-use crate::workload::LengthPair;
+use crate::workload::{Content, LengthPair};
 
 /// What a reader must find. A replay needs both, and only a replay keeps ids, priorities, classes and
 /// what prompts have in common.

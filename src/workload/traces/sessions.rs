@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::jsonl::{Object, TimeKey};
 use super::rows::{Link, Row};
 use super::{Need, TimeUnit};
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 
 /// Milliseconds from an answer until the turn that follows it.
 const DELAY: &str = "delay";
@@ -74,7 +74,8 @@ impl Sessions {
         let timed = times.iter().any(|key| object.value(key.name).is_some());
         row.time = if follows && !timed { self.last } else { object.time(times)? };
         if !timed && self.sort {
-            let found = format!("key {DELAY} at {} in a trace that is to be sorted", object.place());
+            let found =
+                format!("key {DELAY} at {} in a trace that is to be sorted", object.place());
             return Err(SettingError::new("file", found, "rows in order, without `sort`"));
         }
         self.last = row.time;

@@ -8,11 +8,10 @@ use super::rows::{Identity, Row};
 use super::sessions::{Sessions, name_of};
 use super::text::Text;
 use super::{Need, TimeUnit};
+use crate::base::SettingError;
 use crate::base::text::cut;
-use crate::kv::{Content, Span};
-use crate::scenario::SettingError;
-use crate::workload::LengthPair;
 use crate::workload::checks::MAX_TOKENS;
+use crate::workload::{Content, LengthPair, Span};
 
 /// Keys of the length of the whole prompt as it is sent, earlier turns included.
 const PROMPT: [&str; 4] = ["prompt_len", "input_len", "prompt_tokens", "num_prefill_tokens"];

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Need;
 use super::jsonl::{Object, TimeKey};
 use super::rows::Row;
-use crate::scenario::SettingError;
+use crate::base::SettingError;
 use crate::workload::LengthPair;
 use crate::workload::checks::MAX_TOKENS;
 

@@ -11,9 +11,9 @@ use std::time::SystemTime;
 use csv::ErrorKind;
 use flate2::read::MultiGzDecoder;
 
+use crate::base::SettingError;
 use crate::base::input;
 use crate::base::text::cut;
-use crate::scenario::SettingError;
 
 /// Bytes that are read at a time.
 pub(super) const BUFFER: usize = 1 << 16;

@@ -1,6 +1,6 @@
 //! LightLLM: prefill and decode batches alternate; admission looks ahead.
 
-use vidur_ecs::scheduling::LightLlm;
+use vidur_ecs::engine::policy::LightLlm;
 
 use super::super::planner::{Planner, Room};
 

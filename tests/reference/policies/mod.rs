@@ -6,7 +6,7 @@ mod sarathi;
 mod vllm_v0;
 mod vllm_v1;
 
-use vidur_ecs::scheduling::{FasterTransformer, LightLlm, Orca, Sarathi, VllmV0, VllmV1};
+use vidur_ecs::engine::policy::{FasterTransformer, LightLlm, Orca, Sarathi, VllmV0, VllmV1};
 
 use super::planner::Planner;
 

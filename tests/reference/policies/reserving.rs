@@ -1,6 +1,6 @@
 //! Policies that reserve a request's memory for its whole life: Orca, and static batching.
 
-use vidur_ecs::scheduling::{Orca, Reserve};
+use vidur_ecs::engine::policy::{Orca, Reserve};
 
 use super::super::planner::{Planner, Room};
 

@@ -1,6 +1,6 @@
 //! Sarathi-Serve: all decodes, then prompts in chunks.
 
-use vidur_ecs::scheduling::Sarathi;
+use vidur_ecs::engine::policy::Sarathi;
 
 use super::super::planner::Planner;
 use super::vllm_v0::{room, watermark};

@@ -1,6 +1,6 @@
 //! vLLM of 2023: prefills first, alone; then decodes in order of arrival.
 
-use vidur_ecs::scheduling::VllmV0;
+use vidur_ecs::engine::policy::VllmV0;
 
 use super::super::planner::{Planner, Room};
 

@@ -1,6 +1,6 @@
 //! vLLM V1: running requests first, then waiting ones, within a budget of tokens.
 
-use vidur_ecs::scheduling::{Queueing, VllmV1};
+use vidur_ecs::engine::policy::{Queueing, VllmV1};
 
 use super::super::job::Job;
 use super::super::planner::Planner;

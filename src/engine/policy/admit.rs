@@ -1,0 +1,179 @@
+//! Admitting waiting requests, or refusing them.
+
+use std::ops::Range;
+
+use super::PlanView;
+use super::reload::reloaded;
+use crate::engine::state::BlockGroup;
+use crate::engine::state::kv::{BlockTable, PrefixHash, PrefixHashes};
+use crate::engine::state::request::{RequestState, Sequence};
+
+/// How a waiting request is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// Prompt tokens to process in this batch: the whole prompt or its first chunk. What the
+    /// prefix cache has is not processed; `tokens` then counts from there, at most to the end of
+    /// the prompt.
+    pub tokens: u32,
+    /// Blocks that it then holds, cached ones included.
+    pub blocks: u32,
+    /// A group whose blocks are given back together when its last member ends (FasterTransformer);
+    /// `None` for a request on its own.
+    pub group: Option<u32>,
+}
+
+impl PlanView<'_> {
+    /// Tokens of the waiting request at `index` that are in the prefix cache, or copied to it from host
+    /// memory if it is admitted now, and need not be processed: full blocks, at most all tokens but one. 0 if prefix caching is off.
+    pub fn cached_tokens(&mut self, index: usize) -> u32 {
+        if !self.replica.pool.caches_prefixes() {
+            return 0;
+        }
+        let Some(&sequence) = self.replica.waiting.get(index) else { return 0 };
+        let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else { return 0 };
+        let hashes = usable(hashes, &sequence, self.limits.block_size);
+        let (pool, block_size) = (&self.replica.pool, self.limits.block_size);
+        let (found, _) = pool.find(hashes, &mut self.blocks);
+        (found + reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size)))
+            * block_size
+    }
+
+    /// Whether blocks for the first `tokens` tokens of the waiting request at `index` are free,
+    /// those that the prefix cache has put aside.
+    pub fn fits(&mut self, index: usize, tokens: u32) -> bool {
+        let Some(&sequence) = self.replica.waiting.get(index) else { return false };
+        let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else { return false };
+        let hashes = usable(hashes, &sequence, self.limits.block_size);
+        let (found, unheld) = self.replica.pool.find(hashes, &mut self.blocks);
+        let new = self.limits.blocks_for(tokens).saturating_sub(found);
+        new + unheld <= self.replica.pool.free()
+    }
+
+    /// Moves the waiting request at `index` (0 is the head) into the batch and allocates its
+    /// blocks, after those that the prefix cache has. `false` if there is no such request,
+    /// `tokens` is zero, or the blocks do not hold the tokens or are not free.
+    #[must_use = "a request that does not fit stays where it is"]
+    pub fn admit(&mut self, index: usize, admission: Admission) -> bool {
+        let Some(&(mut sequence)) = self.replica.waiting.get(index) else { return false };
+        let Ok((mut table, mut request, hashes)) = self.requests.get_mut(sequence.entity) else {
+            return false;
+        };
+        let block_size = self.limits.block_size;
+        let pool = &mut self.replica.pool;
+        let hashes = match admission.group {
+            None => usable(hashes, &sequence, block_size),
+            // A group's blocks are its own.
+            Some(_) => &[],
+        };
+        let (found, unheld) = pool.find(hashes, &mut self.blocks);
+        let copied = reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size));
+        let cached = (found + copied) * block_size;
+        let tokens = admission.tokens.min(sequence.prompt - cached);
+        let total = cached + tokens;
+        let new = admission.blocks.saturating_sub(found);
+        if tokens == 0
+            || admission.blocks < self.limits.blocks_for(total) && !self.limits.vidur_lengths
+            || new + unheld > pool.free()
+        {
+            return false;
+        }
+        let (there, copied) = hashes[..(found + copied) as usize].split_at(found as usize);
+        let adopted = pool.adopt(there, &mut table, block_size, &mut self.blocks);
+        if let Some(host) = pool.host_mut() {
+            host.load(copied, block_size);
+        }
+        pool.allocate(new, &mut table, &mut self.blocks);
+        for (&id, &hash) in table.0[there.len()..].iter().zip(copied) {
+            pool.remember(id, hash, &mut self.blocks);
+        }
+        let copied = copied.len() as u32 * block_size;
+        self.replica.waiting.remove(index);
+        request.state = RequestState::Running;
+        if request.scheduled_at.is_none() {
+            request.scheduled_at = Some(self.now);
+            request.cached_tokens = cached - copied;
+            request.reloaded_tokens = copied;
+        }
+        sequence.blocks = admission.blocks;
+        sequence.processed = cached;
+        sequence.tokens = tokens;
+        sequence.admission = self.replica.admissions;
+        self.replica.admissions += 1;
+        if let Some(group) = admission.group {
+            sequence.group = group + 1;
+            match self.replica.groups.iter_mut().find(|g| g.id == sequence.group) {
+                Some(group) => group.members += 1,
+                None => self.replica.groups.push(BlockGroup {
+                    id: sequence.group,
+                    members: 1,
+                    ended: BlockTable::default(),
+                }),
+            }
+        }
+        self.replica.holding += 1;
+        if let Some(adapters) = &mut self.replica.adapters {
+            adapters.admit(sequence.adapter);
+        }
+        self.ledger.counts.allocated += u64::from(new + adopted.blocks);
+        self.ledger.counts.used += u64::from(copied + tokens + adopted.tokens);
+        self.ledger.counts.running += 1;
+        self.ledger.counts.waiting -= 1;
+        self.ledger.loads.add_waiting(self.replica.index, -1);
+        self.ledger.loads.add_running(self.replica.index, 1);
+        self.planned_tokens += tokens;
+        self.remember(&sequence);
+        self.planned.push(sequence);
+        true
+    }
+
+    /// Admits the waiting request at `index` with its whole prompt and the blocks for it.
+    #[must_use = "a request that does not fit stays where it is"]
+    pub fn admit_whole_prompt(&mut self, index: usize) -> bool {
+        let Some(prompt) = self.replica.waiting.get(index).map(|s| s.prompt) else { return false };
+        let blocks = self.limits.blocks_for(prompt);
+        let tokens = prompt - self.cached_tokens(index);
+        self.admit(index, Admission { tokens, blocks, group: None })
+    }
+
+    /// Refuses the waiting request at `index` for good. `false` if there is no such request.
+    pub fn reject(&mut self, index: usize, reason: impl Into<String>) -> bool {
+        let Some(sequence) = self.replica.waiting.remove(index) else { return false };
+        self.ledger.counts.waiting -= 1;
+        self.ledger.loads.add_waiting(self.replica.index, -1);
+        self.refused.push((sequence, reason.into()));
+        true
+    }
+
+    /// Makes the blocks that this batch fills findable by their prefix.
+    pub(super) fn remember(&mut self, sequence: &Sequence) {
+        if !self.replica.pool.caches_prefixes() || sequence.group != 0 {
+            return;
+        }
+        let full = self.filled(sequence);
+        if full.is_empty() {
+            return;
+        }
+        let Ok((table, _, Some(hashes))) = self.requests.get(sequence.entity) else { return };
+        for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes.0[full]) {
+            self.replica.pool.remember(id, hash, &mut self.blocks);
+        }
+    }
+
+    /// Which of its blocks a request is sure to fill in this batch: drafts may be refused.
+    pub(super) fn filled(&self, sequence: &Sequence) -> Range<usize> {
+        if sequence.prefilled && sequence.tokens > 1 {
+            return 0..0;
+        }
+        let (held, size) = (sequence.kv_tokens(), self.limits.block_size);
+        (held / size) as usize..((held + sequence.tokens) / size) as usize
+    }
+}
+
+/// The hashes of the blocks that a waiting request may take from the cache.
+fn usable<'a>(
+    hashes: Option<&'a PrefixHashes>,
+    sequence: &Sequence,
+    block_size: u32,
+) -> &'a [PrefixHash] {
+    hashes.map_or(&[], |hashes| hashes.of_prompt(sequence.prompt, block_size))
+}

@@ -1,0 +1,101 @@
+//! Any policy with its settings, whatever its type.
+
+use std::any::TypeId;
+
+use bevy_ecs::prelude::*;
+
+use super::{BatchLimits, EngineLimits, Policy};
+use crate::base::{SettingError, write_fragment};
+use crate::engine::{StepSystem, TurnPart, turn};
+
+/// A policy with its settings.
+pub trait AnyPolicy: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// As in [`Policy::check`].
+    fn check(&self, limits: &EngineLimits) -> Result<(), SettingError>;
+    /// As in [`Policy::batch_limits`].
+    fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits;
+    /// As in [`Policy::is_asynchronous`].
+    fn is_asynchronous(&self) -> bool;
+    /// As in [`Policy::step_overhead_ms`].
+    fn step_overhead_ms(&self) -> f64;
+    /// As in [`Policy::reserved_blocks`].
+    fn reserved_blocks(&self) -> u32;
+    /// As in [`Policy::caches_prefixes`].
+    fn caches_prefixes(&self) -> bool;
+    /// As in [`Policy::disaggregates`].
+    fn disaggregates(&self) -> bool;
+    /// As in [`Policy::serves_adapters`].
+    fn serves_adapters(&self) -> bool;
+    /// As in [`Policy::schedules_by_priority`].
+    fn schedules_by_priority(&self) -> bool;
+    /// As in [`Policy::swaps`].
+    fn swaps(&self) -> bool;
+    /// As in [`Policy::is_oracle`].
+    fn is_oracle(&self) -> bool;
+    /// As a scenario writes it, with every setting.
+    fn to_ron(&self) -> String;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn AnyPolicy>;
+    /// Puts the component on a replica.
+    fn insert(&self, world: &mut World, replica: Entity);
+    /// The system that runs it and all others of its type.
+    fn turn_system(&self, part: TurnPart) -> StepSystem;
+    /// Its type: one system serves all pools whose policies are of the same.
+    fn kind(&self) -> TypeId;
+}
+
+impl<P: Policy> AnyPolicy for P {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+    fn check(&self, limits: &EngineLimits) -> Result<(), SettingError> {
+        Policy::check(self, limits)
+    }
+    fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits {
+        Policy::batch_limits(self, limits)
+    }
+    fn is_oracle(&self) -> bool {
+        Policy::is_oracle(self)
+    }
+    fn is_asynchronous(&self) -> bool {
+        Policy::is_asynchronous(self)
+    }
+    fn step_overhead_ms(&self) -> f64 {
+        Policy::step_overhead_ms(self)
+    }
+    fn reserved_blocks(&self) -> u32 {
+        Policy::reserved_blocks(self)
+    }
+    fn caches_prefixes(&self) -> bool {
+        Policy::caches_prefixes(self)
+    }
+    fn disaggregates(&self) -> bool {
+        Policy::disaggregates(self)
+    }
+    fn serves_adapters(&self) -> bool {
+        Policy::serves_adapters(self)
+    }
+    fn schedules_by_priority(&self) -> bool {
+        Policy::schedules_by_priority(self)
+    }
+    fn swaps(&self) -> bool {
+        Policy::swaps(self)
+    }
+    fn to_ron(&self) -> String {
+        write_fragment(P::NAME, self)
+    }
+    fn boxed(&self) -> Box<dyn AnyPolicy> {
+        Box::new(self.clone())
+    }
+    fn insert(&self, world: &mut World, replica: Entity) {
+        world.entity_mut(replica).insert(self.clone());
+    }
+    fn turn_system(&self, part: TurnPart) -> StepSystem {
+        turn::<P>(part)
+    }
+    fn kind(&self) -> TypeId {
+        TypeId::of::<P>()
+    }
+}

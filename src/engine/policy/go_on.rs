@@ -1,0 +1,246 @@
+//! Letting running requests go on: decodes and chunks of prompts.
+
+use std::cmp::Ordering;
+
+use super::{PlanView, Victim};
+use crate::engine::state::batch::DecodeGroup;
+
+/// When a decoding request may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// If the blocks that it needs are free: none, or one when its last block is full.
+    Needed,
+    /// If at least one block is free, needed or not (Vidur's rule).
+    SpareBlock,
+    /// Always: the blocks were reserved on admission.
+    Reserved,
+}
+
+/// How [`PlanView::decode`] works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeRule {
+    /// Most requests that decode in this batch.
+    pub limit: usize,
+    /// When a request fits.
+    pub fit: Fit,
+    /// Whether a victim with an incomplete prefill forgets the rest of its prompt, which is then
+    /// generated as output: Vidur's bug, for parity only.
+    pub vidur_partial_restart: bool,
+}
+
+impl Default for DecodeRule {
+    /// All running requests, with the blocks that they need.
+    fn default() -> DecodeRule {
+        DecodeRule { limit: usize::MAX, fit: Fit::Needed, vidur_partial_restart: false }
+    }
+}
+
+impl PlanView<'_> {
+    /// Lets the running requests decode one token each, in order, until `rule.limit` is reached.
+    /// One that does not fit makes room by preempting from the tail of the list; if it is the last
+    /// itself, it is preempted. Requests with an incomplete prefill do not count: they are set
+    /// aside for [`PlanView::extend_prefills`]. Under speculative decoding each feeds its drafts too,
+    /// for which it needs blocks; if they are reserved, as many drafts as these hold.
+    pub fn decode(&mut self, rule: DecodeRule) {
+        self.fit = rule.fit;
+        let room = rule.limit.saturating_sub(self.planned());
+        if self.group_is_idle() && !self.plan_group(rule.fit, room, 0) {
+            self.replica.dissolve(&mut self.requests);
+        }
+        let room = rule.limit.saturating_sub(self.planned());
+        let (walked, decoding, tokens) = self.walk(rule, room);
+        self.planned_tokens += tokens;
+        self.ledger.counts.used += u64::from(tokens);
+        let running = &mut self.replica.running;
+        if decoding as usize == walked && self.planned.is_empty() && walked == running.len() {
+            std::mem::swap(running, self.planned);
+            return;
+        }
+        for sequence in running.drain(..walked) {
+            let list = if sequence.prefilled { &mut *self.planned } else { &mut *self.chunks };
+            list.push(sequence);
+        }
+    }
+
+    /// Gives each running request, in order, its blocks if it needs some. Returns how many requests
+    /// it came past, how many of them decode, and their tokens.
+    fn walk(&mut self, rule: DecodeRule, room: usize) -> (usize, u32, u32) {
+        let mut index = 0;
+        let (mut decoding, mut tokens) = (0, 0);
+        while index < self.replica.running.len() && (decoding as usize) < room {
+            let block_size = self.limits.block_size;
+            let sequence = &self.replica.running[index];
+            if !sequence.prefilled {
+                index += 1;
+                continue;
+            }
+            let (fed, missing) = match self.drafts {
+                0 => (1, u32::from(sequence.processed > sequence.blocks * block_size)),
+                _ => self.fed_and_missing(sequence, rule.fit),
+            };
+            let free = self.replica.pool.free();
+            let fits = match rule.fit {
+                Fit::Needed => missing <= free,
+                Fit::SpareBlock => missing.max(1) <= free,
+                Fit::Reserved => true,
+            };
+            if !fits {
+                // The tail gives way; that may be this request itself.
+                let victim = self.replica.running.len() - 1;
+                self.preempt_at(victim, rule.vidur_partial_restart);
+                continue;
+            }
+            if missing > 0 && rule.fit != Fit::Reserved {
+                self.grow(index, missing);
+            }
+            let sequence = &mut self.replica.running[index];
+            sequence.tokens = fed;
+            let sequence = *sequence;
+            self.remember(&sequence);
+            decoding += 1;
+            tokens += fed;
+            index += 1;
+        }
+        (index, decoding, tokens)
+    }
+
+    /// Gives the running request at `index` `count` more blocks, which are free.
+    fn grow(&mut self, index: usize, count: u32) {
+        let sequence = &mut self.replica.running[index];
+        if let Ok((mut table, ..)) = self.requests.get_mut(sequence.entity) {
+            sequence.blocks += count;
+            self.replica.pool.allocate(count, &mut table, &mut self.blocks);
+            self.ledger.counts.allocated += u64::from(count);
+        }
+    }
+
+    /// Lets the running requests go on, in order, until `budget` tokens are planned: a decoding
+    /// one with its token (and its drafts), one with an incomplete prefill with as much of its prompt as is left of
+    /// the budget, at most `chunk`. Each gets the blocks that it needs for this batch; if they are not free,
+    /// requests are preempted as `victim` says. When it comes to the request itself, the walk
+    /// ends; it is preempted then unless other batches of a pipeline are under way. This is how vLLM V1 schedules its running list.
+    pub fn advance(&mut self, budget: u32, chunk: u32, victim: Victim) {
+        self.fit = Fit::Needed;
+        if self.group_is_idle() && !self.plan_group_within(budget, chunk) {
+            self.replica.dissolve(&mut self.requests);
+        }
+        let mut index = 0;
+        // As many tokens as it asked for before others were preempted, although they may have left
+        // more of the budget.
+        let mut asked = None;
+        while index < self.replica.running.len() {
+            let left = budget.saturating_sub(self.planned_tokens);
+            let sequence = self.replica.running[index];
+            let tokens = asked.take().unwrap_or(match sequence.prefilled {
+                true => self.fed(&sequence).min(left),
+                false => left.min(chunk).min(sequence.prompt - sequence.processed),
+            });
+            if tokens == 0 {
+                break;
+            }
+            let held = self.limits.blocks_for(sequence.kv_tokens() + tokens);
+            let missing = held.saturating_sub(sequence.blocks);
+            if missing > self.replica.pool.free() {
+                let chosen = victim.choose(&self.replica.running);
+                let in_flight = self.replica.free_slots.len() < self.limits.stages as usize;
+                if chosen == index && in_flight {
+                    // Others hold the blocks and come back: giving up now could go on for ever.
+                    break;
+                }
+                if chosen < index {
+                    self.take_back(chosen);
+                }
+                self.preempt_at(chosen, false);
+                match chosen.cmp(&index) {
+                    Ordering::Less => index -= 1,
+                    Ordering::Equal => break,
+                    Ordering::Greater => {}
+                }
+                asked = Some(tokens);
+                continue;
+            }
+            if missing > 0 {
+                self.grow(index, missing);
+            }
+            let sequence = &mut self.replica.running[index];
+            sequence.tokens = tokens;
+            let sequence = *sequence;
+            self.remember(&sequence);
+            self.planned_tokens += tokens;
+            self.ledger.counts.used += u64::from(tokens);
+            index += 1;
+        }
+        match index == self.replica.running.len() && self.planned.is_empty() {
+            true => std::mem::swap(&mut self.replica.running, self.planned),
+            false => self.planned.extend(self.replica.running.drain(..index)),
+        }
+    }
+
+    /// Lets the group of the first running request decode (all its members, one token each and the
+    /// drafts for which their blocks have room).
+    pub fn decode_first_group(&mut self) {
+        self.fit = Fit::Reserved;
+        if self.group_is_idle() {
+            let alone = self.replica.running.is_empty();
+            if alone
+                && self.replica.decoding.is_one_block_group()
+                && self.plan_group(Fit::Reserved, usize::MAX, 0)
+            {
+                return;
+            }
+            self.replica.dissolve(&mut self.requests);
+        }
+        let Some(group) = self.replica.running.first().map(|s| s.group) else { return };
+        let before = self.planned.len();
+        self.planned.extend(self.replica.running.extract_if(.., |s| s.group == group));
+        let mut added = 0;
+        for index in before..self.planned.len() {
+            let fed = self.fed_within_blocks(&self.planned[index]);
+            self.planned[index].tokens = fed;
+            added += fed;
+        }
+        self.planned_tokens += added;
+        self.ledger.counts.used += u64::from(added);
+    }
+
+    /// Continues the incomplete prefills that [`PlanView::decode`] came past, in order, each with
+    /// the rest of its prompt or what is left of `budget` tokens for the whole batch. Those for
+    /// which nothing is left go to the front of the running list.
+    pub fn extend_prefills(&mut self, budget: u32) {
+        let before = self.planned.len();
+        let planned_tokens = &mut self.planned_tokens;
+        let mut fed = 0;
+        self.planned.extend(self.chunks.extract_if(.., |sequence| {
+            let left = budget.saturating_sub(*planned_tokens);
+            sequence.tokens = left.min(sequence.prompt - sequence.processed);
+            *planned_tokens += sequence.tokens;
+            fed += u64::from(sequence.tokens);
+            sequence.tokens > 0
+        }));
+        self.ledger.counts.used += fed;
+        if self.replica.pool.caches_prefixes() {
+            for index in before..self.planned.len() {
+                let sequence = self.planned[index];
+                self.remember(&sequence);
+            }
+        }
+        self.return_chunks();
+    }
+
+    /// Puts the incomplete prefills that get nothing in this batch in front of the running list.
+    pub(super) fn return_chunks(&mut self) {
+        self.replica.running.splice(0..0, self.chunks.drain(..));
+    }
+
+    /// Sorts the running requests that are not in the batch by arrival (stable).
+    pub fn sort_running_by_arrival(&mut self) {
+        let (idle, requests) = (self.group_is_idle(), &mut self.requests);
+        self.replica.sort_running(|s| s.arrived_at, DecodeGroup::last_arrival, idle, requests);
+    }
+
+    /// Sorts the running requests that are not in the batch in the order of their admission.
+    pub fn sort_running_by_admission(&mut self) {
+        let (idle, requests) = (self.group_is_idle(), &mut self.requests);
+        self.replica.sort_running(|s| s.admission, DecodeGroup::last_admission, idle, requests);
+    }
+}

@@ -1,0 +1,58 @@
+//! Any router with its settings, whatever its type.
+
+use std::any::TypeId;
+
+use bevy_ecs::prelude::*;
+
+use super::{Router, Routers, route};
+use crate::base::{RandomStream, SettingError, write_fragment};
+use crate::engine::StepSystem;
+
+/// A router with its settings.
+pub trait AnyRouter: Send + Sync {
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// As in [`Router::check`].
+    fn check(&self) -> Result<(), SettingError>;
+    /// As in [`Router::NEEDS_ADAPTERS`].
+    fn needs_adapters(&self) -> bool {
+        false
+    }
+    /// As a scenario writes it, with every setting.
+    fn to_ron(&self) -> String;
+    /// A copy.
+    fn boxed(&self) -> Box<dyn AnyRouter>;
+    /// Puts the router of a pool into the world, with its random numbers.
+    fn insert(&self, world: &mut World, pool: u32, random: RandomStream);
+    /// The system that runs all routers of its type.
+    fn route_system(&self) -> StepSystem;
+    /// Its type: one system serves all pools whose routers are of the same.
+    fn kind(&self) -> TypeId;
+}
+
+impl<R: Router> AnyRouter for R {
+    fn name(&self) -> &'static str {
+        R::NAME
+    }
+    fn check(&self) -> Result<(), SettingError> {
+        Router::check(self)
+    }
+    fn needs_adapters(&self) -> bool {
+        R::NEEDS_ADAPTERS
+    }
+    fn to_ron(&self) -> String {
+        write_fragment(R::NAME, self)
+    }
+    fn boxed(&self) -> Box<dyn AnyRouter> {
+        Box::new(self.clone())
+    }
+    fn insert(&self, world: &mut World, pool: u32, random: RandomStream) {
+        Routers::add(world, self.clone(), pool, random);
+    }
+    fn route_system(&self) -> StepSystem {
+        StepSystem::new(route::<R>)
+    }
+    fn kind(&self) -> TypeId {
+        TypeId::of::<R>()
+    }
+}

@@ -1,0 +1,15 @@
+//! Paged KV cache: block entities, each replica's pool of them, block tables of requests, and the
+//! prefixes that blocks hold.
+
+mod block;
+mod content;
+mod host;
+mod pool;
+
+pub use block::{BlockId, BlockTable, CachedBlock, KvBlock, PrefixHash};
+pub(crate) use block::{BlockQuery, BlockRows, BlockStore, StagedBlocks, spawn_staged_blocks};
+pub use content::PrefixHashes;
+pub(crate) use host::{Copies, HostTier};
+pub use host::{HostMemory, Reload};
+pub use pool::BlockPool;
+pub(crate) use pool::{ByPrefix, Moved};

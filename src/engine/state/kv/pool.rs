@@ -1,0 +1,436 @@
+//! A replica's pool of blocks: how many there are, which are free, which prefixes they hold.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash};
+
+/// The blocks of one replica.
+///
+/// Without prefix caching the free blocks lie on stacks, and one of them is reused before a new one is
+/// minted. With it they form a list from the least to the most recently used, linked through the
+/// blocks themselves: blocks that were never used come first and the least recently used one next,
+/// so that cached prefixes live as long as they can.
+#[derive(Debug)]
+pub struct BlockPool {
+    total: u32,
+    allocated: u32,
+    minted: u32,
+    /// Free blocks that were used before, without prefix caching: some one by one, others as the tables
+    /// of requests that ended, which are handed on whole, since reading and writing hundreds of numbers
+    /// that mean nothing would be most of what an admission does to memory.
+    spare: Vec<BlockId>,
+    spare_tables: Vec<Vec<BlockId>>,
+    /// Ends of the list of free blocks that were used before, with prefix caching.
+    least_recent: BlockId,
+    most_recent: BlockId,
+    /// Full blocks by prefix, if prefix caching is on. Only looked up, never iterated, so that its
+    /// order decides nothing.
+    prefixes: Option<ByPrefix<BlockId>>,
+    /// Host memory behind it, if the engine uses it.
+    host: Option<Box<HostTier>>,
+}
+
+/// A map by prefix. Prefixes are hashes already; a map is only looked up, never iterated, so that
+/// its order decides nothing.
+pub(crate) type ByPrefix<V> = HashMap<PrefixHash, V, BuildHasherDefault<AlreadyHashed>>;
+
+/// A table is made with room for so many blocks beyond the first ones.
+const FOR_ANSWER: usize = 16;
+
+/// Blocks and tokens that changed hands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Blocks that nobody holds any more, or that somebody holds now and nobody did before.
+    pub blocks: u32,
+    /// Tokens in them.
+    pub tokens: u32,
+}
+
+impl BlockPool {
+    /// A pool of `total` blocks, all free, with or without prefix caching.
+    pub fn new(total: u32, prefix_caching: bool) -> BlockPool {
+        BlockPool {
+            total,
+            allocated: 0,
+            minted: 0,
+            spare: Vec::new(),
+            spare_tables: Vec::new(),
+            least_recent: BlockId::NONE,
+            most_recent: BlockId::NONE,
+            prefixes: prefix_caching.then(ByPrefix::default),
+            host: None,
+        }
+    }
+
+    /// The same with host memory behind it.
+    pub(crate) fn with_host(mut self, memory: Option<HostMemory>) -> BlockPool {
+        self.host = memory.map(|memory| Box::new(HostTier::new(memory)));
+        self
+    }
+
+    /// The host memory behind it.
+    pub(crate) fn host(&self) -> Option<&HostTier> {
+        self.host.as_deref()
+    }
+
+    /// The host memory behind it.
+    pub(crate) fn host_mut(&mut self) -> Option<&mut HostTier> {
+        self.host.as_deref_mut()
+    }
+
+    /// Blocks of the replica.
+    pub fn total(&self) -> u32 {
+        self.total
+    }
+
+    /// Blocks that nobody holds, whether a prefix is cached in them or not.
+    pub fn free(&self) -> u32 {
+        self.total - self.allocated
+    }
+
+    /// Blocks that somebody holds.
+    pub fn allocated(&self) -> u32 {
+        self.allocated
+    }
+
+    /// Whether full blocks are found again by their prefix.
+    pub fn caches_prefixes(&self) -> bool {
+        self.prefixes.is_some()
+    }
+
+    /// Appends `count` free blocks to `table`. The caller has checked that there are as many.
+    pub(crate) fn allocate(
+        &mut self,
+        count: u32,
+        table: &mut BlockTable,
+        blocks: &mut BlockStore<'_>,
+    ) {
+        debug_assert!(count <= self.free());
+        self.allocated += count;
+        if self.prefixes.is_none() {
+            self.reuse(count as usize, table);
+            let new = self.allocated.saturating_sub(self.minted);
+            self.minted += new;
+            table.0.extend((0..new).map(|_| blocks.mint()));
+            return;
+        }
+        if table.0.capacity() == 0 {
+            table.0.reserve(count as usize + FOR_ANSWER);
+        }
+        for _ in 0..count {
+            let id = if self.minted < self.total {
+                self.minted += 1;
+                blocks.mint()
+            } else {
+                let id = self.least_recent;
+                self.unlink(id, blocks);
+                id
+            };
+            if let Some(hash) = hand_out(id, table, blocks) {
+                self.forget(hash, id);
+                if let Some(host) = &mut self.host {
+                    host.store(hash);
+                }
+            }
+        }
+    }
+
+    /// Without prefix caching: appends `count` blocks that were used before to `table`, or all that there
+    /// are.
+    fn reuse(&mut self, count: usize, table: &mut BlockTable) {
+        let mut left = count;
+        if table.0.capacity() == 0 {
+            match self.spare_tables.pop() {
+                Some(whole) => {
+                    table.0 = whole;
+                    if let Some(beyond) = table.0.get(count..) {
+                        self.spare.extend_from_slice(beyond);
+                        table.0.truncate(count);
+                    }
+                    left -= table.0.len();
+                }
+                None => table.0.reserve(count + FOR_ANSWER),
+            }
+        }
+        while self.spare.len() < left
+            && let Some(mut whole) = self.spare_tables.pop()
+        {
+            self.spare.append(&mut whole);
+        }
+        let first = self.spare.len().saturating_sub(left);
+        table.0.extend_from_slice(&self.spare[first..]);
+        self.spare.truncate(first);
+    }
+
+    /// Takes all blocks off `table`, which hold `tokens` tokens; those that nobody else holds
+    /// become free, the last first, so that a prefix is evicted from its end.
+    pub(crate) fn release(
+        &mut self,
+        table: &mut BlockTable,
+        tokens: u32,
+        block_size: u32,
+        blocks: &mut BlockStore<'_>,
+    ) -> Moved {
+        if self.prefixes.is_none() {
+            let freed = table.0.len() as u32;
+            if freed > 0 {
+                self.spare_tables.push(std::mem::take(&mut table.0));
+            }
+            self.allocated -= freed;
+            return Moved { blocks: freed, tokens };
+        }
+        let mut moved = Moved::default();
+        let mut index = table.0.len() as u32;
+        for id in table.0.drain(..).rev() {
+            index -= 1;
+            let block = blocks.get_mut(id);
+            block.references -= 1;
+            if block.references == 0 {
+                moved.blocks += 1;
+                moved.tokens += tokens.saturating_sub(index * block_size).min(block_size);
+                self.link_most_recent(id, blocks);
+            }
+        }
+        self.allocated -= moved.blocks;
+        moved
+    }
+
+    /// Takes the last `count` blocks off `table`, which nobody else holds: they become free.
+    pub(crate) fn give_back_last(
+        &mut self,
+        count: u32,
+        table: &mut BlockTable,
+        blocks: &mut BlockStore<'_>,
+    ) {
+        let first = table.0.len().saturating_sub(count as usize);
+        let ids = &table.0[first..];
+        self.allocated -= ids.len() as u32;
+        match self.prefixes {
+            None => self.spare.extend_from_slice(ids),
+            Some(_) => {
+                for &id in ids.iter().rev() {
+                    debug_assert_eq!(blocks.get_mut(id).references, 1, "not a shared block");
+                    debug_assert_eq!(blocks.cached_mut(id).hash, None, "not a cached block");
+                    blocks.get_mut(id).references = 0;
+                    self.link_most_recent(id, blocks);
+                }
+            }
+        }
+        table.0.truncate(first);
+    }
+
+    /// How many of the blocks with these hashes are cached, from the first on, and how many of
+    /// those nobody holds.
+    pub(crate) fn find(&self, hashes: &[PrefixHash], blocks: &mut BlockStore<'_>) -> (u32, u32) {
+        let Some(prefixes) = &self.prefixes else { return (0, 0) };
+        let (mut found, mut free) = (0, 0);
+        for id in hashes.iter().map_while(|hash| prefixes.get(hash)) {
+            found += 1;
+            free += u32::from(blocks.get_mut(*id).references == 0);
+        }
+        (found, free)
+    }
+
+    /// Appends the cached blocks with these hashes to `table`.
+    pub(crate) fn adopt(
+        &mut self,
+        hashes: &[PrefixHash],
+        table: &mut BlockTable,
+        block_size: u32,
+        blocks: &mut BlockStore<'_>,
+    ) -> Moved {
+        let mut moved = Moved::default();
+        for hash in hashes {
+            let Some(&id) = self.prefixes.as_ref().and_then(|prefixes| prefixes.get(hash)) else {
+                debug_assert!(false, "only what was found is adopted");
+                break;
+            };
+            if blocks.get_mut(id).references == 0 {
+                self.unlink(id, blocks);
+                moved.blocks += 1;
+                moved.tokens += block_size;
+            }
+            blocks.get_mut(id).references += 1;
+            table.0.push(id);
+        }
+        self.allocated += moved.blocks;
+        moved
+    }
+
+    /// Makes a full block findable by its prefix. The first block with a prefix keeps it.
+    pub(crate) fn remember(&mut self, id: BlockId, hash: PrefixHash, blocks: &mut BlockStore<'_>) {
+        let Some(prefixes) = &mut self.prefixes else { return };
+        if *prefixes.entry(hash).or_insert(id) == id {
+            blocks.cached_mut(id).hash = Some(hash);
+        }
+    }
+
+    /// Makes a block that will not be filled after all unfindable again.
+    pub(crate) fn disown(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+        if self.caches_prefixes()
+            && let Some(hash) = blocks.cached_mut(id).hash.take()
+        {
+            self.forget(hash, id);
+        }
+    }
+
+    fn forget(&mut self, hash: PrefixHash, id: BlockId) {
+        if let Some(prefixes) = &mut self.prefixes
+            && prefixes.get(&hash) == Some(&id)
+        {
+            prefixes.remove(&hash);
+        }
+    }
+
+    fn link_most_recent(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+        let last = std::mem::replace(&mut self.most_recent, id);
+        let block = blocks.cached_mut(id);
+        block.previous = last;
+        block.next = BlockId::NONE;
+        match last {
+            BlockId::NONE => self.least_recent = id,
+            last => blocks.cached_mut(last).next = id,
+        }
+    }
+
+    fn unlink(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+        let block = blocks.cached_mut(id);
+        let (previous, next) = (block.previous, block.next);
+        match previous {
+            BlockId::NONE => self.least_recent = next,
+            previous => blocks.cached_mut(previous).next = next,
+        }
+        match next {
+            BlockId::NONE => self.most_recent = previous,
+            next => blocks.cached_mut(next).previous = previous,
+        }
+    }
+
+    /// The free blocks that were used before; with prefix caching the least recently used first.
+    pub(crate) fn free_list(&self, blocks: &mut BlockStore<'_>) -> Vec<BlockId> {
+        let mut list = self.spare.clone();
+        list.extend(self.spare_tables.iter().flatten());
+        let mut id = self.least_recent;
+        while id != BlockId::NONE && list.len() <= self.minted as usize {
+            list.push(id);
+            id = blocks.cached_mut(id).next;
+        }
+        list
+    }
+
+    /// Blocks that were handed out at least once.
+    pub(crate) fn minted(&self) -> u32 {
+        self.minted
+    }
+}
+
+/// Appends a free block of a pool that caches to `table`. Returns the prefix that it held.
+fn hand_out(
+    id: BlockId,
+    table: &mut BlockTable,
+    blocks: &mut BlockStore<'_>,
+) -> Option<PrefixHash> {
+    let block = blocks.get_mut(id);
+    debug_assert_eq!(block.references, 0, "a free block has no holder");
+    block.references = 1;
+    table.0.push(id);
+    blocks.cached_mut(id).hash.take()
+}
+
+/// Prefix hashes are uniform already.
+#[derive(Debug, Default)]
+pub(crate) struct AlreadyHashed(u64);
+
+impl Hasher for AlreadyHashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::state::kv::StagedBlocks;
+
+    fn hash(value: u64) -> PrefixHash {
+        PrefixHash(value.try_into().unwrap())
+    }
+
+    fn ids(table: &BlockTable) -> Vec<u32> {
+        table.0.iter().map(|id| id.0).collect()
+    }
+
+    #[test]
+    fn a_cached_prefix_is_shared_and_evicted_from_its_end() {
+        let mut staged = StagedBlocks::new(true);
+        let mut blocks = BlockStore::over(&mut [], &mut [], &mut staged);
+        let mut pool = BlockPool::new(4, true);
+        let (mut a, mut b) = (BlockTable::default(), BlockTable::default());
+        let hashes = [hash(11), hash(12), hash(13)];
+        pool.allocate(3, &mut a, &mut blocks);
+        for (&id, &hash) in a.0.iter().zip(&hashes[..2]) {
+            pool.remember(id, hash, &mut blocks);
+        }
+        assert_eq!(pool.find(&hashes, &mut blocks), (2, 0), "the third is not full yet");
+        // A second request holds the same two blocks: nothing new is allocated.
+        let moved = pool.adopt(&hashes[..2], &mut b, 16, &mut blocks);
+        assert_eq!((moved, pool.allocated()), (Moved::default(), 3));
+        // The first ends with 40 tokens: only its private block, with 8 tokens, becomes free.
+        let moved = pool.release(&mut a, 40, 16, &mut blocks);
+        assert_eq!(moved, Moved { blocks: 1, tokens: 8 });
+        let moved = pool.release(&mut b, 32, 16, &mut blocks);
+        assert_eq!(moved, Moved { blocks: 2, tokens: 32 });
+        assert_eq!(pool.free_list(&mut blocks), [BlockId(2), BlockId(1), BlockId(0)]);
+        // New blocks come first from those never used, then from the list; the prefix shrinks
+        // from its end.
+        pool.allocate(2, &mut a, &mut blocks);
+        assert_eq!(ids(&a), [3, 2]);
+        assert_eq!(pool.find(&hashes, &mut blocks), (2, 2));
+        pool.allocate(1, &mut a, &mut blocks);
+        assert_eq!(pool.find(&hashes, &mut blocks), (1, 1));
+        let moved = pool.adopt(&hashes[..1], &mut b, 16, &mut blocks);
+        assert_eq!(moved, Moved { blocks: 1, tokens: 16 });
+        assert_eq!(pool.free(), 0);
+    }
+
+    proptest! {
+        /// Whatever tables take and give back: a block that was used is reused before a new one is
+        /// minted, and each is in one place.
+        #[test]
+        fn without_caching_a_used_block_is_reused_before_a_new_one(
+            moves in prop::collection::vec((0..6_usize, 0..3_u8, 1..40_u32), 1..120),
+        ) {
+            let mut staged = StagedBlocks::new(false);
+            let mut blocks = BlockStore::over(&mut [], &mut [], &mut staged);
+            let mut pool = BlockPool::new(1000, false);
+            let mut tables: [BlockTable; 6] = Default::default();
+            let mut most = 0;
+            for (index, kind, count) in moves {
+                let table = &mut tables[index];
+                match kind {
+                    0 => pool.allocate(count, table, &mut blocks),
+                    1 => _ = pool.release(table, 0, 16, &mut blocks),
+                    _ => pool.give_back_last(count, table, &mut blocks),
+                }
+                let held: Vec<BlockId> = tables.iter().flat_map(|table| &table.0).copied().collect();
+                most = most.max(held.len() as u32);
+                prop_assert_eq!(pool.allocated(), held.len() as u32);
+                prop_assert_eq!(pool.minted(), most);
+                let mut all = [held, pool.free_list(&mut blocks)].concat();
+                all.sort_unstable();
+                prop_assert!(all.iter().copied().eq((0..most).map(BlockId)));
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How one replica's model is spread over GPUs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::SettingError;
+use crate::hardware::model::ModelSpec;
+
+/// GPUs of one replica: `tensor` x `pipeline`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parallelism {
+    /// GPUs that share each layer.
+    pub tensor: u32,
+    /// Stages that the layers are divided into.
+    pub pipeline: u32,
+}
+
+impl Default for Parallelism {
+    /// One GPU.
+    fn default() -> Parallelism {
+        Parallelism { tensor: 1, pipeline: 1 }
+    }
+}
+
+impl Parallelism {
+    /// GPUs of one replica.
+    pub fn gpus(self) -> u32 {
+        self.tensor.saturating_mul(self.pipeline)
+    }
+
+    /// Whether `model` can be divided this way.
+    ///
+    /// # Errors
+    /// Names `cluster.tensor_parallel` where it is 0 or does not divide the query heads (or divides
+    /// the KV heads unevenly), `cluster.pipeline_parallel` where it is 0 or does not divide the
+    /// layers.
+    pub fn check(self, model: &ModelSpec) -> Result<(), SettingError> {
+        let Parallelism { tensor, pipeline } = self;
+        let tensor_error = |expected: String| {
+            Err(SettingError::new("cluster.tensor_parallel", tensor, expected)
+                .help(format!("{} has {} query heads", model.name, model.q_heads)))
+        };
+        if tensor == 0 || !model.q_heads.is_multiple_of(tensor) {
+            return tensor_error(format!("a divisor of the {} query heads", model.q_heads));
+        }
+        // As in vLLM: KV heads are divided evenly or replicated evenly.
+        if !model.kv_heads.is_multiple_of(tensor) && !tensor.is_multiple_of(model.kv_heads) {
+            return tensor_error(format!(
+                "a divisor or multiple of the {} KV heads",
+                model.kv_heads
+            ));
+        }
+        if pipeline == 0 || !model.layers.is_multiple_of(pipeline) {
+            return Err(SettingError::new(
+                "cluster.pipeline_parallel",
+                pipeline,
+                format!("a divisor of the {} layers of {}", model.layers, model.name),
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hardware::model::find;
+
+    #[test]
+    fn what_does_not_divide_is_named() {
+        let model = find("Llama-2-7B").unwrap();
+        let path = |tensor, pipeline| {
+            Parallelism { tensor, pipeline }.check(model).err().map(|error| error.path)
+        };
+        assert_eq!(path(4, 2), None);
+        assert_eq!(path(3, 1).as_deref(), Some("cluster.tensor_parallel"));
+        assert_eq!(path(0, 1).as_deref(), Some("cluster.tensor_parallel"));
+        assert_eq!(path(1, 5).as_deref(), Some("cluster.pipeline_parallel"));
+        assert_eq!(path(1, 0).as_deref(), Some("cluster.pipeline_parallel"));
+    }
+
+    #[test]
+    fn kv_heads_may_be_replicated() {
+        let model = find("Llama-2-70B").unwrap();
+        assert_eq!(Parallelism { tensor: 16, pipeline: 1 }.check(model), Ok(()));
+    }
+}
