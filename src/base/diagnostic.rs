@@ -103,12 +103,16 @@ impl Diagnostic {
         let (line, column) = place.line_column();
         let (text, span) = visible(&place.source.text, &place.span);
         let name = printable(&place.source.name);
-        // The column is said outright: of a long line only a part is shown.
-        group = group.element(Origin::path(name).line(line).char_column(column)).element(
-            Snippet::source(printable_line(text))
-                .line_start(line)
-                .annotation(AnnotationKind::Primary.span(span).label(label)),
-        );
+        let whole = text.len() == line_of(&place.source.text, &place.span).len();
+        let annotation = AnnotationKind::Primary.span(span).label(label);
+        let snippet = Snippet::source(printable_line(text)).line_start(line).annotation(annotation);
+        group = match whole {
+            true => group.element(snippet.path(name)),
+            // The renderer would count columns in the part that is shown.
+            false => {
+                group.element(Origin::path(name).line(line).char_column(column)).element(snippet)
+            }
+        };
         for note in &self.notes {
             group = group.element(Level::NOTE.message(shown(note, SENTENCE)));
         }
@@ -146,16 +150,22 @@ fn shown(sentence: &str, most: usize) -> String {
     printable(&cut_to(sentence, most)).into_owned()
 }
 
+/// The line in which a span starts.
+fn line_of<'a>(text: &'a str, span: &std::ops::Range<usize>) -> &'a str {
+    let start = span.start.min(text.len());
+    let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
+    let until = text[start..].find('\n').map_or(text.len(), |n| start + n);
+    &text[from..until]
+}
+
 /// The line of the span, or the part of it around the span if it is long, and where the span is in
 /// that. It ends with the line, and is never empty where there is text: a caret needs something to
 /// stand under, and a block of twenty lines helps nobody.
 fn visible(text: &str, span: &std::ops::Range<usize>) -> (String, std::ops::Range<usize>) {
+    let line = line_of(text, span);
     let start = span.start.min(text.len());
-    let end = span.end.clamp(start, text.len());
-    let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
-    let until = text[start..].find('\n').map_or(text.len(), |n| start + n);
-    let line = &text[from..until];
-    let (at, mut to) = (start - from, end.min(until) - from);
+    let at = start - text[..start].rfind('\n').map_or(0, |n| n + 1);
+    let mut to = (at + span.end.saturating_sub(start)).min(line.len());
     if to == at {
         to += line[at..].chars().next().map_or(0, char::len_utf8);
     }

@@ -7,6 +7,9 @@ use std::path::Path;
 /// The most of a text that is read as a whole: scenarios, models, profiles, cases.
 pub const MOST_BYTES: u64 = 64 << 20;
 
+/// The most of a long one.
+pub const MOST_OF_LONG: u64 = 512 << 20;
+
 /// All bytes of a file that is no longer than [`MOST_BYTES`], be it a pipe or a device.
 ///
 /// # Errors
@@ -20,7 +23,19 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// As [`read`]; or it is no UTF-8.
 pub fn read_to_string(path: &Path) -> io::Result<String> {
-    String::from_utf8(read(path)?)
+    text(read(path)?)
+}
+
+/// The same of a file that may have [`MOST_OF_LONG`] bytes: what others measured, request by request.
+///
+/// # Errors
+/// As [`read_to_string`].
+pub fn read_long(path: &Path) -> io::Result<String> {
+    text(read_most(File::open(path)?, MOST_OF_LONG)?)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text"))
 }
 

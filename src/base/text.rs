@@ -83,11 +83,16 @@ fn floor(text: &str, byte: usize) -> usize {
 /// A text of a user's as a cell of a table: what a spreadsheet would take for a formula gets an
 /// apostrophe in front, by which spreadsheets know a text. Numbers stay as they are.
 pub fn cell(text: &str) -> Cow<'_, str> {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    if formula && text.trim().parse::<f64>().is_err() {
+    let marked = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\'']);
+    if marked && text.trim().parse::<f64>().is_err() {
         return Cow::Owned(format!("'{text}"));
     }
     Cow::Borrowed(text)
+}
+
+/// The text that [`cell`] made a cell of.
+pub fn of_cell(cell: &str) -> &str {
+    cell.strip_prefix('\'').unwrap_or(cell)
 }
 
 #[cfg(test)]
@@ -127,6 +132,9 @@ mod tests {
     fn formulas_are_texts_and_numbers_are_numbers() {
         for text in ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-x", "\t=1"] {
             assert_eq!(cell(text), format!("'{text}"));
+        }
+        for text in ["=1", "'=1", "'", "-x", "x", "-1"] {
+            assert_eq!(of_cell(&cell(text)), text);
         }
         for text in ["-1.5", "+2", "1e3", "vllm", "a=b", ""] {
             assert_eq!(cell(text), text);

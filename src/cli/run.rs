@@ -190,7 +190,7 @@ impl RunArgs {
             }
             many => run_many::report(many, table),
         };
-        failure::say(&text);
+        failure::show_report(&text);
         if self.check_determinism {
             failure::say("deterministic: two runs of every seed took the same course");
         }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::base::input;
+use crate::base::text::of_cell;
 use crate::metrics::{ExperimentResult, Metrics, RunSummary, names};
 use crate::output::summary_json::SUMMARY;
 use crate::output::tables::{RUNS, SEEDS};
@@ -82,7 +84,7 @@ fn join(label: &str, variant: &str) -> String {
 }
 
 fn read_text(path: &Path) -> Result<String, SideError> {
-    std::fs::read_to_string(path).map_err(|source| SideError::Io { path: path.to_owned(), source })
+    input::read_to_string(path).map_err(|source| SideError::Io { path: path.to_owned(), source })
 }
 
 fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
@@ -112,7 +114,7 @@ fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
             metrics.set(name, value);
         }
         let run = RunSummary { seed, metrics, ..RunSummary::default() };
-        sides.entry(join(label, cell(0))).or_default().push(run);
+        sides.entry(join(label, of_cell(cell(0)))).or_default().push(run);
     }
     Ok(sides.into_iter().map(|(label, runs)| Side { label, runs }).collect())
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{Basis, Comparison, Difference, Verdict};
+use crate::base::text::cell;
 use crate::metrics::names;
 
 /// The table on the terminal, of these metrics.
@@ -130,8 +131,8 @@ pub fn csv(baseline: &str, comparisons: &[Comparison]) -> String {
         };
         for (name, d) in &comparison.metrics {
             let _ = writer.write_record([
-                baseline,
-                &comparison.label,
+                &*cell(baseline),
+                &*cell(&comparison.label),
                 &seeds,
                 paired,
                 name,

@@ -69,7 +69,7 @@ pub fn from_vllm_bench(
     engine: &BenchEngine,
     folder: &Path,
 ) -> Result<usize, CaseError> {
-    let text = std::fs::read_to_string(path).map_err(|error| CaseError::read(path, error))?;
+    let text = crate::base::input::read_long(path).map_err(|error| CaseError::read(path, error))?;
     let bench: Bench = serde_json::from_str(&text).map_err(|error| {
         CaseError::content(
             path,

@@ -32,8 +32,12 @@ impl Checker<'_> {
         if over == 0 {
             return Ok(());
         }
+        // Of very many generated requests only some are looked at.
+        let some =
+            workload.request_count().is_some_and(|count| !workload.is_replay() && all < count);
+        let which = if some { "the first " } else { "" };
         let text = format!(
-            "{over} of {all} requests are longer than max_model_len {max_model_len} (the longest has {} tokens)",
+            "{over} of {which}{all} requests are longer than max_model_len {max_model_len} (the longest has {} tokens)",
             survey.longest_total
         );
         if over == all {

@@ -205,7 +205,8 @@ impl Case {
     /// A file that is missing or malformed; no measured request.
     pub fn read(folder: &Path) -> Result<Case, CaseError> {
         let path = folder.join("engine.json");
-        let text = std::fs::read_to_string(&path).map_err(|error| CaseError::read(&path, error))?;
+        let text = crate::base::input::read_to_string(&path)
+            .map_err(|error| CaseError::read(&path, error))?;
         let engine: Engine =
             serde_json::from_str(&text).map_err(|error| CaseError::content(&path, error))?;
         engine.kv_cache().map_err(|message| CaseError::content(&path, message))?;

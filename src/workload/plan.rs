@@ -197,6 +197,11 @@ impl Workload {
         self.plan.classes.as_ref().map_or(&[], |classes| classes.names())
     }
 
+    /// Whether a trace is replayed.
+    pub fn is_replay(&self) -> bool {
+        matches!(self.plan.requests, Requests::Replay(_))
+    }
+
     /// Whether requests follow others that have ended, as the turns of a conversation do.
     pub fn has_followers(&self) -> bool {
         self.plan.has_followers()

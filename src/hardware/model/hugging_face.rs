@@ -77,7 +77,7 @@ impl ModelSpec {
     /// The file cannot be read, is no JSON, or a key is missing or no number.
     pub fn from_hf_config(path: &Path) -> Result<ModelSpec, HfConfigError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = crate::base::input::read_to_string(path)
             .map_err(|source| HfConfigError::Io { file: file.clone(), source })?;
         let root: Value = serde_json::from_str(&text)
             .map_err(|source| HfConfigError::Syntax { file: file.clone(), source })?;

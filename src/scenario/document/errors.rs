@@ -492,7 +492,7 @@ string for variant: 1:50 `"Static"` expected a name, found the text `"Static"` |
 empty: 1:1 `` the text is empty | 
 only comment: 1:10 `` the text is empty | 
 no comma: 2:2 `` a comma or a closing bracket is missing | 
-no colon: 1:8 `` a comma or a closing bracket is missing | fields are written `name: value`, with commas between them
+no colon: 1:8 `` a colon is missing | fields are written `name: value`, with commas between them
 equals: 1:8 `` a colon is missing | fields are written `name: value`
 open paren: 1:37 `` the text ends too early | fields are written `name: value`, with commas between them
 open string: 1:9 `` a text is not closed | 
