@@ -33,18 +33,21 @@ pub fn configuration(name: &str, settings: &[&str]) -> Configuration {
 
 /// Runs it under seed 42.
 pub fn simulate(configuration: &Configuration, exact_steps: bool) -> (RunTotals, Completions) {
-    let workload = &configuration.workload;
+    let workload = &configuration.cluster.first().workload;
     let traffic = Traffic {
         concurrency: workload.concurrency(),
         until: workload.arrivals_end(),
         ..Traffic::of(workload.source(42))
     };
-    let (policy, router) = (configuration.policy.boxed(), configuration.router.boxed());
-    let predictor = configuration.predictor.clone();
+    let (policy, router) = (
+        configuration.cluster.first().policy.boxed(),
+        configuration.cluster.first().router.boxed(),
+    );
+    let predictor = configuration.cluster.first().predictor.clone();
     let pool = PoolSpec {
-        replicas: configuration.replicas,
-        prefix_caching: configuration.prefix_caching,
-        ..PoolSpec::new(configuration.limits, policy, router, predictor, traffic)
+        replicas: configuration.cluster.first().replicas,
+        prefix_caching: configuration.cluster.first().prefix_caching,
+        ..PoolSpec::new(configuration.cluster.first().limits, policy, router, predictor, traffic)
     };
     let spec = SimSpec { exact_steps, ..SimSpec::of_one(pool, 42) };
     let mut sink = Completions::default();
@@ -76,8 +79,8 @@ impl Poisson {
     /// The plain loop.
     pub fn plain(&self) -> Outcome {
         let Poisson { configuration, policy } = self;
-        let mut source = configuration.workload.source(42);
-        plain_loop::run(source.as_mut(), &configuration.limits, policy, &FORMULA)
+        let mut source = configuration.cluster.first().workload.source(42);
+        plain_loop::run(source.as_mut(), &configuration.cluster.first().limits, policy, &FORMULA)
     }
 
     /// The simulation.

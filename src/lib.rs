@@ -35,30 +35,30 @@
 //!
 //! // Reading checks everything: names, types, files, memory. An error points into the file.
 //! let scenario = Scenario::load(&path, &[], &Registry::built_in()).map_err(|e| e.render(false))?;
-//! let configuration = &scenario.configurations[0];
+//! let pool_config = scenario.configurations[0].cluster.first();
 //! let seed = scenario.seeds.start;
 //!
 //! // A run hands its records to a sink as they happen; this one makes statistics of them.
 //! let mut statistics = StatsSink::new(None);
-//! let window = configuration.workload.window(seed);
+//! let window = pool_config.workload.window(seed);
 //! let traffic = Traffic {
-//!     concurrency: configuration.workload.concurrency(),
-//!     until: configuration.workload.arrivals_end(),
+//!     concurrency: pool_config.workload.concurrency(),
+//!     until: pool_config.workload.arrivals_end(),
 //!     window: Box::new(move |index, time| window.contains(index, time)),
-//!     ..Traffic::of(configuration.workload.source(seed))
+//!     ..Traffic::of(pool_config.workload.source(seed))
 //! };
-//! let (policy, router) = (configuration.policy.boxed(), configuration.router.boxed());
-//! let predictor = configuration.predictor.clone();
+//! let (policy, router) = (pool_config.policy.boxed(), pool_config.router.boxed());
+//! let predictor = pool_config.predictor.clone();
 //! let pool = PoolSpec {
-//!     replicas: configuration.replicas,
-//!     prefix_caching: configuration.prefix_caching,
-//!     ..PoolSpec::new(configuration.limits, policy, router, predictor, traffic)
+//!     replicas: pool_config.replicas,
+//!     prefix_caching: pool_config.prefix_caching,
+//!     ..PoolSpec::new(pool_config.limits, policy, router, predictor, traffic)
 //! };
 //! let mut simulation = Simulation::new(SimSpec::of_one(pool, seed))?;
 //! let totals = simulation.run(&mut statistics)?;
 //! assert_eq!(totals.finished, 50);
 //!
-//! let context = RunContext { seed, block_size: 16, stages: 1, flops: configuration.flops() };
+//! let context = RunContext { seed, block_size: 16, stages: 1, flops: pool_config.flops() };
 //! let summary = statistics.finish(&totals, &context);
 //! let ttft = summary.get("ttft.mean").expect("requests finished");
 //! // 512 tokens of a 7B model at 312 TFLOP/s take 22 ms at least.
@@ -112,6 +112,10 @@ pub mod testing;
 pub mod timing;
 pub mod validate;
 pub mod workload;
+
+#[cfg(test)]
+#[path = "../tests/integration/recorded.rs"]
+mod recorded;
 
 // The Rust code in the documents compiles, and what it asserts holds.
 #[cfg(doctest)]

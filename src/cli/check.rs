@@ -10,7 +10,7 @@ use super::failure::{self, Failure};
 use crate::hardware::memory::DraftMemory;
 use crate::metrics::Load;
 use crate::registry::Registry;
-use crate::scenario::{Configuration, Scenario};
+use crate::scenario::{PoolConfig, Scenario};
 
 const GIB: f64 = (1_u64 << 30) as f64;
 
@@ -58,20 +58,15 @@ fn describe(scenario: &Scenario) -> String {
         if !configuration.name.is_empty() {
             let _ = writeln!(text, "variant {}", configuration.name);
         }
-        if let Some(decode) = configuration.decode() {
-            for (side, it) in [("prefill", configuration), ("decode", decode)] {
-                let _ = writeln!(text, "{:<9}{side}", "-- side");
-                for (key, value) in derived(it) {
-                    let _ = writeln!(text, "{key:<9}{value}");
-                }
+        let cluster = &configuration.cluster;
+        let kind = if cluster.sides().is_some() { "-- side" } else { "-- model" };
+        let named = cluster.named_pools();
+        let single = [("", cluster.first())];
+        for (name, pool) in if named.is_empty() { &single[..] } else { &named } {
+            if !name.is_empty() {
+                let _ = writeln!(text, "{kind:<9}{name}");
             }
-            continue;
-        }
-        for model in configuration.models() {
-            if !model.served_as.is_empty() {
-                let _ = writeln!(text, "{:<9}{}", "-- model", model.served_as);
-            }
-            for (key, value) in derived(model) {
+            for (key, value) in derived(pool) {
                 let _ = writeln!(text, "{key:<9}{value}");
             }
         }
@@ -81,7 +76,7 @@ fn describe(scenario: &Scenario) -> String {
 }
 
 /// What follows from a configuration, line by line.
-fn derived(c: &Configuration) -> Vec<(&'static str, String)> {
+fn derived(c: &PoolConfig) -> Vec<(&'static str, String)> {
     let batch = c.policy.batch_limits(&c.limits);
     let sequence = c.limits.blocks_for(c.limits.max_model_len);
     let draft = c.speculative.as_ref().map_or(DraftMemory::default(), |s| s.memory);

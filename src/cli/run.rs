@@ -204,7 +204,7 @@ fn next_step(file: &Path, scenario: &Scenario, result: &ExperimentResult) -> Opt
     };
     let too_high = matches!(variant.verdict(), Verdict::NearSaturation | Verdict::Overloaded);
     let has_rate = matches!(
-        configuration.workload_spec.arrivals,
+        configuration.cluster.first().workload_spec.arrivals,
         Some(Arrivals::Poisson { .. } | Arrivals::Gamma { .. } | Arrivals::Uniform { .. })
     );
     let capacity = variant.capacity.filter(|_| too_high && has_rate)?;

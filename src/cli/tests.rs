@@ -175,11 +175,7 @@ fn a_seed_is_the_same_alone_and_among_others() {
 
 #[test]
 fn the_golden_runs_of_vidur_are_reproduced() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/golden/vidur");
-    if !golden.is_dir() {
-        eprintln!("skipped: {} is not there", golden.display());
-        return;
-    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/vidur");
     let room = Room::new();
     for case in ["closed_orca_conv_qps8_pp2", "closed_sarathi_conv_qps8_r4lor"] {
         let folder = golden.join(case).display().to_string();

@@ -1,52 +1,54 @@
 //! What the results say about a configuration, beside what was measured.
 
 use crate::metrics::{ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult};
-use crate::scenario::Configuration;
+use crate::scenario::{Cluster, Configuration, PoolConfig};
 use crate::timing::TimingNote;
 use crate::workload::Slo;
 
 pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
+    let cluster = &configuration.cluster;
+    let limits = cluster.first().limits;
     VariantResult {
         name: configuration.name.clone(),
-        what: configuration.what(),
+        what: cluster.what(),
         runs: Vec::new(),
-        load: load_of_all(configuration),
+        load: load_of_all(cluster),
         capacity: None,
-        slo: common_slo(configuration),
-        kv_blocks: u64::from(configuration.limits.num_blocks),
-        block_size: configuration.limits.block_size,
-        timing: note_of_all(configuration),
-        models: configuration.named_pools().into_iter().map(model_result).collect(),
-        classes: classes(configuration),
+        slo: common_slo(cluster),
+        kv_blocks: u64::from(limits.num_blocks),
+        block_size: limits.block_size,
+        timing: note_of_all(cluster),
+        models: cluster.named_pools().into_iter().map(model_result).collect(),
+        classes: classes(cluster),
     }
 }
 
 /// The classes of requests of all models. A class without objectives of its own has those of its
 /// model.
-pub(super) fn classes(configuration: &Configuration) -> Vec<ClassResult> {
-    let names = configuration.class_names().into_iter();
-    let slos = configuration.models().flat_map(class_slos);
+pub(super) fn classes(cluster: &Cluster) -> Vec<ClassResult> {
+    let names = cluster.class_names().into_iter();
+    let slos = cluster.entry_pools().iter().flat_map(class_slos);
     names.zip(slos).map(|(name, slo)| ClassResult { name, slo }).collect()
 }
 
 /// The objectives of each class of a model.
-fn class_slos(model: &Configuration) -> impl Iterator<Item = Option<Slo>> {
+fn class_slos(model: &PoolConfig) -> impl Iterator<Item = Option<Slo>> {
     let specs = model.workload_spec.classes.iter().flatten();
     specs.map(|(_, class)| class.slo.clone().or_else(|| model.slo.clone()))
 }
 
 /// The objectives by the number of a class, those of models without classes behind them; none if
 /// no model has classes.
-pub(super) fn slos(configuration: &Configuration) -> Vec<Option<Slo>> {
-    let classes: Vec<Option<Slo>> = configuration.models().flat_map(class_slos).collect();
+pub(super) fn slos(cluster: &Cluster) -> Vec<Option<Slo>> {
+    let classes: Vec<Option<Slo>> = cluster.entry_pools().iter().flat_map(class_slos).collect();
     if classes.is_empty() {
         return classes;
     }
-    let without = configuration.models().filter(|model| model.workload.classes().is_empty());
+    let without = cluster.entry_pools().iter().filter(|model| model.workload.classes().is_empty());
     classes.into_iter().chain(without.map(|model| model.slo.clone())).collect()
 }
 
-fn model_result((name, model): (&str, &Configuration)) -> ModelResult {
+fn model_result((name, model): (&str, &PoolConfig)) -> ModelResult {
     const GIB: f64 = (1_u64 << 30) as f64;
     let blocks = u64::from(model.limits.num_blocks);
     let block_bytes =
@@ -63,19 +65,19 @@ fn model_result((name, model): (&str, &Configuration)) -> ModelResult {
 }
 
 /// The rates of all models together; how they come if none has a rate.
-fn load_of_all(configuration: &Configuration) -> Load {
-    let rate = |model: &Configuration| match model.load() {
+fn load_of_all(cluster: &Cluster) -> Load {
+    let rate = |model: &PoolConfig| match model.load() {
         Load::Open { offered } => Some(offered),
         _ => None,
     };
-    let rates: Option<Vec<f64>> = configuration.models().map(rate).collect();
-    rates.map_or(configuration.load(), |rates| Load::Open { offered: rates.iter().sum() })
+    let rates: Option<Vec<f64>> = cluster.entry_pools().iter().map(rate).collect();
+    rates.map_or(cluster.first().load(), |rates| Load::Open { offered: rates.iter().sum() })
 }
 
 /// What the times of all models rest on, each thing said once.
-fn note_of_all(configuration: &Configuration) -> TimingNote {
-    let mut note = configuration.predictor.note();
-    for other in configuration.pools().skip(1).map(|model| model.predictor.note()) {
+fn note_of_all(cluster: &Cluster) -> TimingNote {
+    let mut note = cluster.first().predictor.note();
+    for other in cluster.pools.iter().skip(1).map(|model| model.predictor.note()) {
         let parts = [
             (&mut note.rests_on, other.rests_on),
             (&mut note.not_modelled, other.not_modelled),
@@ -103,48 +105,50 @@ pub(super) fn timing_line(variant: &VariantResult) -> String {
 }
 
 /// The objectives that hold for all requests, if they are the same for all models and classes.
-pub(super) fn common_slo(configuration: &Configuration) -> Option<Slo> {
-    let same = configuration.beside.iter().all(|model| model.slo == configuration.slo);
-    let specs = configuration.models().filter_map(|model| model.workload_spec.classes.as_ref());
+pub(super) fn common_slo(cluster: &Cluster) -> Option<Slo> {
+    let first = cluster.first();
+    let same = cluster.entry_pools().iter().all(|model| model.slo == first.slo);
+    let specs =
+        cluster.entry_pools().iter().filter_map(|model| model.workload_spec.classes.as_ref());
     let own = specs.flat_map(|classes| classes.values()).any(|class| class.slo.is_some());
-    configuration.slo.clone().filter(|_| same && !own)
+    first.slo.clone().filter(|_| same && !own)
 }
 
 /// What the statistics of one model need to know.
-pub(super) fn context(model: &Configuration, seed: u64) -> RunContext {
+pub(super) fn context(model: &PoolConfig, seed: u64) -> RunContext {
     RunContext {
         seed,
         block_size: model.limits.block_size,
-        stages: model.replicas * model.parallel.pipeline,
+        stages: model.stages(),
         flops: model.flops(),
     }
 }
 
 /// The same for all models together. FLOPs and tokens per block of different models cannot be
 /// added up; what depends on them has no value then.
-pub(super) fn context_of_all(configuration: &Configuration, seed: u64) -> RunContext {
-    let first = context(configuration, seed);
-    if let Some(decode) = configuration.decode() {
+pub(super) fn context_of_all(cluster: &Cluster, seed: u64) -> RunContext {
+    let first = context(cluster.first(), seed);
+    if let Some((_, decode, _)) = cluster.sides() {
         let flops = first.flops.zip(decode.flops()).map(|(own, other)| own.with(&other));
-        return RunContext { stages: configuration.stages(), flops, ..first };
+        return RunContext { stages: cluster.stages(), flops, ..first };
     }
-    if configuration.beside.is_empty() {
+    if !cluster.has_several_models() {
         return first;
     }
     let size = first.block_size;
-    let same = configuration.models().all(|model| model.limits.block_size == size);
+    let same = cluster.entry_pools().iter().all(|model| model.limits.block_size == size);
     RunContext {
         block_size: if same { size } else { 0 },
-        stages: configuration.stages(),
+        stages: cluster.stages(),
         flops: None,
         ..first
     }
 }
 
 /// Statistics of each pool that has a name, by the objectives of its classes.
-pub(super) fn stats_by_pool(configuration: &Configuration) -> Vec<StatsSink> {
-    let first_classes = configuration.first_classes();
-    let stats = |(index, (_, pool)): (usize, &(&str, &Configuration))| {
+pub(super) fn stats_by_pool(cluster: &Cluster) -> Vec<StatsSink> {
+    let first_classes = cluster.first_classes();
+    let stats = |(index, (_, pool)): (usize, &(&str, &PoolConfig))| {
         let stats = StatsSink::new(pool.slo.clone());
         match first_classes.get(index) {
             Some(first) if !pool.workload.classes().is_empty() => {
@@ -154,5 +158,5 @@ pub(super) fn stats_by_pool(configuration: &Configuration) -> Vec<StatsSink> {
             _ => stats,
         }
     };
-    configuration.named_pools().iter().enumerate().map(stats).collect()
+    cluster.named_pools().iter().enumerate().map(stats).collect()
 }

@@ -7,7 +7,7 @@ use crate::output::{
     BATCHES, CsvSink, OutputError, Place, REQUESTS, RunLog, TIME_SERIES, summary_json, tables,
 };
 use crate::records::BatchRecords;
-use crate::scenario::{Configuration, Scenario};
+use crate::scenario::{Configuration, PoolConfig, Scenario, Tie};
 
 /// The per-request and per-batch files are those of the first seed, one folder a variant.
 pub(super) fn create_csv(
@@ -19,39 +19,40 @@ pub(super) fn create_csv(
         "" => folder.clone(),
         name => folder.subfolder(name)?,
     };
-    let names: Vec<&str> = match configuration.served_as.as_str() {
-        "" => vec![&configuration.model.name],
-        _ => configuration.models().map(|model| model.served_as.as_str()).collect(),
+    let cluster = &configuration.cluster;
+    let names: Vec<&str> = match cluster.tie {
+        Tie::Models(_) => cluster.pools.iter().map(|model| model.served_as.as_str()).collect(),
+        Tie::Single | Tie::Disaggregated(_) => vec![&cluster.first().model.name],
     };
     let sink = CsvSink::create(place.path(), &names, &scenario.output)?;
-    let sink = match configuration.pools().any(|pool| pool.speculative.is_some()) {
+    let sink = match cluster.pools.iter().any(|pool| pool.speculative.is_some()) {
         true => sink.with_drafts(),
         false => sink,
     };
-    let sink = match configuration.pools().any(|pool| pool.offload.is_some()) {
+    let sink = match cluster.pools.iter().any(|pool| pool.offload.is_some()) {
         true => sink.with_offload(),
         false => sink,
     };
-    let sink = match configuration.decode() {
-        Some(_) => sink.with_transfers(),
-        None => sink,
+    let sink = match cluster.sides().is_some() {
+        true => sink.with_transfers(),
+        false => sink,
     };
-    let sink = match configuration.models().any(|model| model.lora.is_some()) {
+    let sink = match cluster.entry_pools().iter().any(|model| model.lora.is_some()) {
         true => sink.with_adapters(),
         false => sink,
     };
-    let sink = match configuration.class_names().as_slice() {
+    let sink = match cluster.class_names().as_slice() {
         [] => sink,
         classes => sink.with_classes(classes),
     };
     match scenario.output.time_series() {
         None => Ok(sink),
         Some(interval) => {
-            let blocks = |model: &Configuration| {
+            let blocks = |model: &PoolConfig| {
                 let own = model.limits.num_blocks.saturating_sub(model.policy.reserved_blocks());
                 u64::from(own) * u64::from(model.replicas)
             };
-            let blocks = configuration.pools().map(blocks).sum();
+            let blocks = cluster.pools.iter().map(blocks).sum();
             sink.with_time_series(interval, blocks)
         }
     }
@@ -97,9 +98,9 @@ pub(super) fn write_files(
 /// The models that are described by files, each once.
 pub(super) fn described_models(scenario: &Scenario) -> Vec<String> {
     let mut models = Vec::new();
-    for configuration in scenario.configurations.iter().flat_map(Configuration::models) {
-        let Some(file) = &configuration.model_config else { continue };
-        let model = format!("{} from {file}", configuration.model.about());
+    for pool in scenario.configurations.iter().flat_map(|one| one.cluster.entry_pools()) {
+        let Some(file) = &pool.model_config else { continue };
+        let model = format!("{} from {file}", pool.model.about());
         if !models.contains(&model) {
             models.push(model);
         }

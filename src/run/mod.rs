@@ -135,7 +135,8 @@ fn simulate_all(
                 result.runs.push(*summary);
             }
         }
-        for warning in configuration.pools().flat_map(|model| model.predictor.warnings()) {
+        for warning in configuration.cluster.pools.iter().flat_map(|pool| pool.predictor.warnings())
+        {
             if !warnings.contains(&warning) {
                 warnings.push(warning);
             }
@@ -158,7 +159,7 @@ pub fn expected_requests(scenario: &Scenario) -> Option<u64> {
     let mut sum = 0_u64;
     for configuration in &scenario.configurations {
         let mut requests = 0_u64;
-        for model in configuration.models() {
+        for model in configuration.cluster.entry_pools() {
             requests = requests.saturating_add(model.workload.request_count()?);
         }
         sum = sum.saturating_add(requests.saturating_mul(seeds(scenario) as u64));
@@ -181,8 +182,10 @@ pub fn check_determinism(scenario: &Scenario) -> Result<(), RunError> {
         .collect();
     runs.into_par_iter().try_for_each(|(configuration, seed)| {
         let failed = |error| RunError::Simulation { run: label(configuration, seed), error };
-        let build =
-            || Simulation::new(spec(configuration, &configuration.workload, seed)).map_err(failed);
+        let build = || {
+            Simulation::new(spec(configuration, &configuration.cluster.first().workload, seed))
+                .map_err(failed)
+        };
         let (mut first, mut second) = (build()?, build()?);
         let mut last = Nanos::ZERO;
         loop {
@@ -234,9 +237,10 @@ fn needs_capacity(configuration: &Configuration) -> bool {
     // The capacity for several models depends on their mix. Conversations that all begin at once are
     // another load: every one of them is under way at the same time, at the same turn, and none leaves
     // its cached prefix alone.
-    configuration.beside.is_empty()
-        && !configuration.workload.is_closed_loop()
-        && matches!(configuration.load(), Load::Open { .. })
+    let first = configuration.cluster.first();
+    !configuration.cluster.has_several_models()
+        && !first.workload.is_closed_loop()
+        && matches!(first.load(), Load::Open { .. })
 }
 
 fn label(configuration: &Configuration, seed: u64) -> String {
@@ -257,7 +261,7 @@ impl Job<'_> {
             Job::Capacity(configuration) => {
                 let seed = scenario.seeds.start;
                 let mut sinks = (Completions::default(), Ticks { progress, count: 0 });
-                let workload = configuration.workload.saturated();
+                let workload = configuration.cluster.first().workload.saturated();
                 let spec = spec(configuration, &workload, seed);
                 let pools = spec.pools.into_iter().map(first_requests).collect();
                 let spec = SimSpec { pools, time_limit: None, ..spec };
@@ -274,12 +278,12 @@ impl Job<'_> {
                     }
                     _ => None,
                 };
-                let classes = classes(configuration);
-                let stats = StatsSink::new(common_slo(configuration))
-                    .with_classes(slos(configuration).into_iter());
+                let classes = classes(&configuration.cluster);
+                let stats = StatsSink::new(common_slo(&configuration.cluster))
+                    .with_classes(slos(&configuration.cluster).into_iter());
                 let by_class = (!classes.is_empty()).then(|| ByClass::new(&classes));
-                let pools = configuration.named_pools();
-                let by_model = ByPool(stats_by_pool(configuration));
+                let pools = configuration.cluster.named_pools();
+                let by_model = ByPool(stats_by_pool(&configuration.cluster));
                 let mut sinks =
                     ((csv, (stats, (by_model, by_class))), Ticks { progress, count: 0 });
                 let spec = SimSpec {
@@ -289,7 +293,7 @@ impl Job<'_> {
                     },
                     time_series: sinks.0.0.as_ref().and(scenario.output.time_series()),
                     exact_steps: scenario.exact_steps,
-                    ..spec(configuration, &configuration.workload, seed)
+                    ..spec(configuration, &configuration.cluster.first().workload, seed)
                 };
                 let totals = simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
                     run: label(configuration, seed),
@@ -300,7 +304,7 @@ impl Job<'_> {
                     csv.finish()?;
                 }
                 let (all, by_pool, work) = totals;
-                let mut summary = stats.finish(&all, &context_of_all(configuration, seed));
+                let mut summary = stats.finish(&all, &context_of_all(&configuration.cluster, seed));
                 if let Some(by_class) = by_class {
                     summary.classes = by_class.finish(summary.get("duration"));
                 }

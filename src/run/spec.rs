@@ -4,22 +4,24 @@ use super::CAPACITY_REQUESTS;
 use crate::base::{Nanos, RandomStream};
 use crate::engine::admission::AdmissionClass;
 use crate::engine::{PoolSpec, SimSpec, Traffic};
-use crate::scenario::{Configuration, GpuSharing};
+use crate::scenario::{Cluster, Configuration, GpuSharing, PoolConfig, Tie};
 use crate::workload::{Changed, NewRequest, RequestSource, Workload};
 
 /// The simulation of a configuration under a seed. `workload` is that of its first model.
 pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64) -> SimSpec {
-    let mut pools = vec![pool(configuration, workload, seed)];
-    pools.extend(configuration.beside.iter().map(|model| pool(model, &model.workload, seed)));
-    if let Some(sides) = &configuration.disaggregated {
+    let cluster = &configuration.cluster;
+    let mut pools = vec![pool(cluster.first(), workload, seed)];
+    if let Some((_, decode, link)) = cluster.sides() {
         // A scenario with sides has one model. What drafts takes in prompts on the prefill side, at
         // their predictor's price, but nothing is drafted there.
-        pools[0].hand_over = Some(sides.hand_over(1));
+        pools[0].hand_over = Some(link.hand_over(1, decode));
         pools[0].speculation = None;
-        pools.push(decode_pool(&sides.decode));
+        pools.push(decode_pool(decode));
+    } else {
+        pools.extend(cluster.pools[1..].iter().map(|model| pool(model, &model.workload, seed)));
     }
-    number_classes(configuration, &mut pools);
-    if configuration.gpus == GpuSharing::TimeSliced {
+    number_classes(cluster, &mut pools);
+    if matches!(cluster.tie, Tie::Models(GpuSharing::TimeSliced)) {
         for pool in &mut pools {
             pool.shared_gpus = Some(0);
         }
@@ -28,7 +30,7 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
 }
 
 /// The replicas of one model and their requests, which depend on the seed and its name.
-fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
+fn pool(model: &PoolConfig, workload: &Workload, seed: u64) -> PoolSpec {
     let own = RandomStream::seed_of(seed, &model.served_as);
     let window = workload.window(own);
     let traffic = Traffic {
@@ -43,7 +45,7 @@ fn pool(model: &Configuration, workload: &Workload, seed: u64) -> PoolSpec {
 }
 
 /// The replicas of a configuration.
-fn engine(of: &Configuration, traffic: Traffic) -> PoolSpec {
+fn engine(of: &PoolConfig, traffic: Traffic) -> PoolSpec {
     let (policy, router) = (of.policy.boxed(), of.router.boxed());
     PoolSpec {
         replicas: of.replicas,
@@ -57,11 +59,11 @@ fn engine(of: &Configuration, traffic: Traffic) -> PoolSpec {
 
 /// Numbers the classes of several models through all of them, as
 /// [`Configuration::first_classes`] says.
-fn number_classes(configuration: &Configuration, pools: &mut [PoolSpec]) {
-    if configuration.beside.is_empty() || configuration.class_names().is_empty() {
+fn number_classes(cluster: &Cluster, pools: &mut [PoolSpec]) {
+    if !cluster.has_several_models() || cluster.class_names().is_empty() {
         return;
     }
-    for (pool, first) in pools.iter_mut().zip(configuration.first_classes()) {
+    for (pool, first) in pools.iter_mut().zip(cluster.first_classes()) {
         let source = std::mem::replace(&mut pool.traffic.source, Box::new(NoRequests));
         pool.traffic.source = Box::new(Changed::new(source, move |request| request.class += first));
         if let Some(gate) = &mut pool.admission {
@@ -73,7 +75,7 @@ fn number_classes(configuration: &Configuration, pools: &mut [PoolSpec]) {
 }
 
 /// The requests of a model, dealt out to its adapters if there are any.
-fn source(model: &Configuration, workload: &Workload, seed: u64) -> Box<dyn RequestSource> {
+fn source(model: &PoolConfig, workload: &Workload, seed: u64) -> Box<dyn RequestSource> {
     let source = workload.source(seed);
     match &model.lora {
         None => source,
@@ -82,7 +84,7 @@ fn source(model: &Configuration, workload: &Workload, seed: u64) -> Box<dyn Requ
 }
 
 /// The decode side, to which no requests come but those that are handed over.
-fn decode_pool(side: &Configuration) -> PoolSpec {
+fn decode_pool(side: &PoolConfig) -> PoolSpec {
     PoolSpec { name: "decode".to_owned(), ..engine(side, Traffic::of(Box::new(NoRequests))) }
 }
 

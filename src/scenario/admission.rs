@@ -1,9 +1,10 @@
 //! Admission control and classes of requests, from their settings to what a run needs.
 
+use super::cluster::Cluster;
 use super::document::Document;
 use super::plugins;
+use super::pool::PoolConfig;
 use super::raw::RawScenario;
-use super::resolve::Configuration;
 use crate::base::{Diagnostic, SettingError};
 use crate::engine::admission::{AdmissionClass, AnyAdmission, Gate};
 use crate::registry::Registry;
@@ -42,24 +43,25 @@ fn classes(workload: &WorkloadSpec, common: Option<&Slo>) -> Vec<AdmissionClass>
     classes.iter().map(class).collect()
 }
 
-impl Configuration {
+impl Cluster {
     /// The names of all classes in the order of their numbers in a run. Beside other models that of
     /// a class begins with its model's: `chat/interactive`.
     pub fn class_names(&self) -> Vec<String> {
-        let of = |model: &Configuration| -> Vec<String> {
+        let of = |model: &PoolConfig| -> Vec<String> {
             let names = model.workload.classes().iter();
             match model.served_as.as_str() {
                 "" => names.cloned().collect(),
                 served_as => names.map(|name| format!("{served_as}/{name}")).collect(),
             }
         };
-        self.models().flat_map(of).collect()
+        self.entry_pools().iter().flat_map(of).collect()
     }
 
     /// The number in a run of the first class of each model, by the order of the models. Classes are
     /// numbered through all models; behind them comes one number for each model without any.
     pub fn first_classes(&self) -> Vec<u32> {
-        let counts = || self.models().map(|model| model.workload.classes().len() as u32);
+        let counts =
+            || self.entry_pools().iter().map(|model| model.workload.classes().len() as u32);
         let (mut next, mut without) = (0, counts().sum());
         let mut first = |count: u32| {
             let number = if count > 0 { &mut next } else { &mut without };
@@ -69,7 +71,9 @@ impl Configuration {
         };
         counts().map(&mut first).collect()
     }
+}
 
+impl PoolConfig {
     /// The admission control of a run, if there is any.
     pub fn gate(&self) -> Option<Gate> {
         self.admission.as_ref().map(|control| Gate {

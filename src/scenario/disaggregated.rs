@@ -6,9 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster::{Cluster, Tie};
 use super::document::Document;
 use super::plugins;
-use super::resolve::Configuration;
+use super::pool::PoolConfig;
 use super::{kv_offload, lora, speculative};
 use crate::base::{Diagnostic, Nanos, SettingError};
 use crate::engine::{HandOver, speculation};
@@ -34,29 +35,21 @@ pub struct Link {
     pub layer_wise: bool,
 }
 
-/// The decode side of a configuration, which itself is the prefill side.
-pub struct Disaggregated {
-    /// The decode side.
-    pub decode: Box<Configuration>,
-    /// The link.
-    pub link: Link,
-}
-
-impl Disaggregated {
-    /// What the simulation needs to know to hand requests over to pool `to`.
-    pub fn hand_over(&self, to: u32) -> HandOver {
+impl Link {
+    /// How requests get to the decode side, which is pool number `to`.
+    pub fn hand_over(&self, to: u32, decode: &PoolConfig) -> HandOver {
         // Of all GPUs together; heads that tensor parallelism replicates travel once.
         let whole = Parallelism { tensor: 1, pipeline: 1 };
-        let model = &self.decode.model;
-        let drafts = self.decode.speculative.as_ref().map_or(0, |speculative| {
+        let model = &decode.model;
+        let drafts = decode.speculative.as_ref().map_or(0, |speculative| {
             speculation::kv_bytes_per_token(&speculative.settings.draft, model, whole)
         });
         HandOver {
             to,
             bytes_per_token: model.kv_bytes_per_token(whole) + drafts,
-            bytes_per_second: self.link.gb_per_s * 1e9,
-            latency: Nanos::from_secs_f64(self.link.latency_us / 1e6),
-            layers: if self.link.layer_wise { self.decode.model.layers } else { 1 },
+            bytes_per_second: self.gb_per_s * 1e9,
+            latency: Nanos::from_secs_f64(self.latency_us / 1e6),
+            layers: if self.layer_wise { model.layers } else { 1 },
         }
     }
 }
@@ -129,9 +122,9 @@ fn check_link(document: &Document, link: &Link) -> Result<(), Box<Diagnostic>> {
 /// Puts the sides together, if they go together.
 pub(super) fn join(
     sides: &Sides,
-    prefill: Configuration,
-    mut decode: Configuration,
-) -> Result<Configuration, Box<Diagnostic>> {
+    prefill: PoolConfig,
+    mut decode: PoolConfig,
+) -> Result<Cluster, Box<Diagnostic>> {
     let documents = [("prefill", &sides.prefill), ("decode", &sides.decode)];
     for ((name, document), side) in documents.into_iter().zip([&prefill, &decode]) {
         let refuse = |path: &str, found: &str, expected: &str, help: &str| {
@@ -177,8 +170,7 @@ pub(super) fn join(
     lora::same_adapters(prefill.lora.as_ref(), decode.lora.as_ref()).map_err(complain)?;
     speculative::goes_with_sides(prefill.speculative.as_ref(), decode.speculative.as_ref())
         .map_err(complain)?;
-    let disaggregated = Disaggregated { decode: Box::new(decode), link: sides.link };
-    Ok(Configuration { disaggregated: Some(disaggregated), ..prefill })
+    Ok(Cluster { pools: vec![prefill, decode], tie: Tie::Disaggregated(sides.link) })
 }
 
 fn refuse(

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pool::PoolConfig;
 use super::raw::RawEngine;
-use super::resolve::Configuration;
 use crate::base::{Nanos, SettingError};
 use crate::engine::policy::{AnyPolicy, EngineLimits};
 use crate::engine::state::kv::{HostMemory, Reload};
@@ -132,7 +132,7 @@ pub(super) fn build(
 /// Host memory of a decode side, where no prefixes are cached: only swapped requests go there.
 /// `explicit` says whether the scenario itself says what becomes of prefixes.
 pub(super) fn without_prefixes(
-    decode: &mut Configuration,
+    decode: &mut PoolConfig,
     explicit: bool,
 ) -> Result<(), SettingError> {
     let Some(offload) = &mut decode.offload else { return Ok(()) };

@@ -1,8 +1,7 @@
 //! LoRA adapters: whether the rest of the scenario is one that can serve them.
 
+use super::pool::PoolConfig;
 use super::raw::RawScenario;
-use super::resolve::Configuration;
-use super::sharing::GpuSharing;
 use crate::base::SettingError;
 use crate::engine::lora::{Lora, LoraSettings};
 use crate::engine::policy::AnyPolicy;
@@ -83,14 +82,12 @@ pub(super) fn same_adapters(
     }
 }
 
-impl Configuration {
+impl PoolConfig {
     /// The adapters of a run, if there are any. On a part of a GPU their products have that part.
     pub fn adapters(&self) -> Option<Lora> {
         let lora = self.lora.as_ref()?;
         let run = lora.run(&self.model, self.parallel, self.device);
-        let GpuSharing::Spatial(shares) = &self.gpus else { return Some(run) };
-        let share = shares.get(&self.served_as)?;
-        let shares = (share.compute, share.bandwidth.unwrap_or(share.compute));
-        Some(Lora { cost: run.cost.on_part(shares), ..run })
+        let Some(share) = &self.gpu_share else { return Some(run) };
+        Some(Lora { cost: run.cost.on_part(share.parts()), ..run })
     }
 }

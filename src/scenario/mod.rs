@@ -6,6 +6,7 @@
 //! anywhere on this way is a [`crate::base::Diagnostic`] that points at the place in the file or argument.
 
 mod admission;
+mod cluster;
 mod disaggregated;
 pub mod document;
 mod kv_offload;
@@ -13,6 +14,7 @@ mod lora;
 mod model;
 mod models;
 mod plugins;
+mod pool;
 mod quantization;
 mod raw;
 mod resolve;
@@ -24,12 +26,13 @@ mod speculative;
 pub mod sweep;
 mod too_long;
 
-pub use disaggregated::{Disaggregated, Link};
+pub use cluster::{Cluster, Configuration, Tie};
+pub use disaggregated::Link;
 pub use document::Document;
 pub use kv_offload::{KvOffload, KvOffloadSettings, PreemptionMode};
+pub use pool::PoolConfig;
 pub use quantization::{Quantization, WeightFormat};
 pub use raw::OutputSettings;
-pub use resolve::Configuration;
 pub use scenario::Scenario;
 pub use sharing::{GpuSharing, SpatialShare};
 pub use speculative::Speculative;

@@ -4,29 +4,23 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::disaggregated::Disaggregated;
+use super::cluster::{Cluster, Configuration, Tie};
 use super::document::Document;
-use super::kv_offload::{self, KvOffload};
-use super::quantization::Quantization;
+use super::pool::PoolConfig;
 use super::raw::{OutputSettings, RawScenario};
-use super::sharing::{self, GpuSharing};
-use super::speculative::{self, Speculative};
-use super::{admission, disaggregated, lora, model, models, plugins};
+use super::{
+    admission, disaggregated, kv_offload, lora, model, models, plugins, sharing, speculative,
+};
 use crate::base::diagnostic::{DOES_NOT_FIT, Diagnostic};
-use crate::base::{Nanos, SettingError, Span, suggest};
-use crate::engine::admission::AnyAdmission;
-use crate::engine::lora::LoraSettings;
+use crate::base::{SettingError, Span, suggest};
 use crate::engine::policy::{AnyPolicy, EngineLimits};
-use crate::engine::routing::AnyRouter;
 use crate::engine::speculation;
-use crate::engine::speculation::Speculation;
 use crate::hardware::memory::{DraftMemory, MemoryPlan, MemorySettings};
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device, memory};
-use crate::metrics::{Expectation, FlopsModel, Load};
+use crate::metrics::Expectation;
 use crate::registry::Registry;
-use crate::timing::{AnyTiming, Predictor, SharedTables, TimingContext, check_network};
-use crate::workload::{Slo, Workload, WorkloadSpec};
+use crate::timing::{Predictor, SharedTables, TimingContext, check_network};
 
 /// More replicas than this are a slip of the pen.
 const MOST_REPLICAS: u32 = 65_536;
@@ -35,173 +29,6 @@ const MOST_SEEDS: u32 = 10_000;
 
 /// A longer API overhead is a slip of the pen.
 const MOST_API_OVERHEAD_MS: f64 = 60_000.0;
-
-/// One configuration that runs: a variant, or the scenario itself.
-pub struct Configuration {
-    /// The variant's name; empty for a scenario without variants.
-    pub name: String,
-    /// The model.
-    pub model: Arc<ModelSpec>,
-    /// The HuggingFace `config.json` that describes the model, as the scenario has it; `None` for a
-    /// built-in model.
-    pub model_config: Option<String>,
-    /// In how many bits the model is served, if the scenario says so.
-    pub quantization: Option<Quantization>,
-    /// The GPU.
-    pub device: &'static DeviceSpec,
-    /// How a replica is spread over GPUs.
-    pub parallel: Parallelism,
-    /// Number of replicas.
-    pub replicas: u32,
-    /// The network between a replica's GPUs, if the scenario names one.
-    pub network: Option<String>,
-    /// The router.
-    pub router: Box<dyn AnyRouter>,
-    /// The scheduling policy.
-    pub policy: Box<dyn AnyPolicy>,
-    /// Limits of the engine, KV blocks included.
-    pub limits: EngineLimits,
-    /// Whether full KV blocks are found again by their prefix.
-    pub prefix_caching: bool,
-    /// Speculative decoding, if it is on.
-    pub speculative: Option<Speculative>,
-    /// LoRA adapters, if any are served.
-    pub lora: Option<LoraSettings>,
-    /// Host memory for KV blocks, if the engine uses it.
-    pub offload: Option<KvOffload>,
-    /// Milliseconds from a request's arrival until the engine has it.
-    pub api_overhead_ms: f64,
-    /// Share of the device's memory that the engine takes.
-    pub gpu_memory_utilization: f64,
-    /// Whether `max_model_len` may exceed the model's limit.
-    pub allow_long_max_model_len: bool,
-    /// The memory plan; `None` if the KV blocks were given outright.
-    pub memory: Option<MemoryPlan>,
-    /// The settings of the timing.
-    pub timing: Box<dyn AnyTiming>,
-    /// The model of execution time.
-    pub predictor: Arc<dyn Predictor>,
-    /// The workload as it is written.
-    pub workload_spec: WorkloadSpec,
-    /// The workload, its files read.
-    pub workload: Workload,
-    /// When the run is cut off.
-    pub time_limit_s: Option<f64>,
-    /// Objectives.
-    pub slo: Option<Slo>,
-    /// Admission control, if there is any.
-    pub admission: Option<Box<dyn AnyAdmission>>,
-    /// The model's name under `models`; empty for a scenario with one model.
-    pub served_as: String,
-    /// On which GPUs this model and those beside it run.
-    pub gpus: GpuSharing,
-    /// The decode side, if this is only the prefill side.
-    pub disaggregated: Option<Disaggregated>,
-    /// The models that are served beside this one in the same cluster.
-    pub beside: Vec<Configuration>,
-}
-
-impl Configuration {
-    /// What runs, in a few words: `Llama-2-7B | 1 x A100-SXM-80G | VllmV0`.
-    pub fn what(&self) -> String {
-        if !self.beside.is_empty() {
-            let models: Vec<&str> = self.models().map(|one| one.model.name.as_ref()).collect();
-            let gpus = self.num_gpus();
-            let how = match self.gpus {
-                GpuSharing::Own => "own GPUs",
-                GpuSharing::TimeSliced => "time-sliced",
-                GpuSharing::Spatial(_) => "spatial",
-            };
-            return format!("{} | {gpus} x {} | {how}", models.join(" + "), self.device.name);
-        }
-        let gpus = u64::from(self.replicas) * u64::from(self.parallel.gpus());
-        if let Some(decode) = self.decode() {
-            let more = u64::from(decode.replicas) * u64::from(decode.parallel.gpus());
-            let (model, device, other) = (self.model.label(), self.device.name, decode.device.name);
-            let gpus = match device == other {
-                true => format!("{gpus} + {more} x {device}"),
-                false => format!("{gpus} x {device} + {more} x {other}"),
-            };
-            let (a, b) = (self.policy.name(), decode.policy.name());
-            let policies = if a == b { a.to_owned() } else { format!("{a} + {b}") };
-            return format!("{model} | {gpus} | disaggregated {policies}");
-        }
-        format!("{} | {gpus} x {} | {}", self.model.label(), self.device.name, self.policy.name())
-    }
-
-    /// This model and those beside it.
-    pub fn models(&self) -> impl Iterator<Item = &Configuration> {
-        std::iter::once(self).chain(&self.beside)
-    }
-
-    /// The decode side, if this is only the prefill side.
-    pub fn decode(&self) -> Option<&Configuration> {
-        self.disaggregated.as_ref().map(|sides| &*sides.decode)
-    }
-
-    /// What each pool of replicas runs: all models, or the two sides of one.
-    pub fn pools(&self) -> impl Iterator<Item = &Configuration> {
-        self.models().chain(self.decode())
-    }
-
-    /// The same with names, as expectations and results have them; empty for a single pool.
-    pub fn named_pools(&self) -> Vec<(&str, &Configuration)> {
-        match self.decode() {
-            Some(decode) => vec![("prefill", self), ("decode", decode)],
-            None if self.served_as.is_empty() => Vec::new(),
-            None => self.models().map(|model| (model.served_as.as_str(), model)).collect(),
-        }
-    }
-
-    /// GPUs of all models together.
-    fn num_gpus(&self) -> u64 {
-        let of = |one: &Configuration| u64::from(one.replicas) * u64::from(one.parallel.gpus());
-        match self.gpus {
-            GpuSharing::Own => self.models().map(of).sum(),
-            // All lie on the same.
-            GpuSharing::TimeSliced | GpuSharing::Spatial(_) => of(self),
-        }
-    }
-
-    /// Stages that can run at once.
-    pub fn stages(&self) -> u32 {
-        let of = |one: &Configuration| one.replicas * one.parallel.pipeline;
-        match self.gpus {
-            GpuSharing::TimeSliced => of(self),
-            GpuSharing::Own | GpuSharing::Spatial(_) => self.pools().map(of).sum(),
-        }
-    }
-
-    /// How requests of this model come.
-    pub fn load(&self) -> Load {
-        match (self.workload.concurrency(), self.workload.offered_rate()) {
-            (Some(concurrency), _) => Load::ClosedLoop { concurrency },
-            (None, Some(offered)) => Load::Open { offered },
-            (None, None) => Load::AllAtOnce,
-        }
-    }
-
-    /// What MFU is computed from; `None` where the timing is not that of a device.
-    pub fn flops(&self) -> Option<FlopsModel> {
-        let physical = self.predictor.note().physical;
-        physical.then(|| FlopsModel {
-            flops_per_token: self.model.matmul_flops_per_token(),
-            attention_flops_per_pair: self.model.attention_flops_per_pair(),
-            peak_flops: self.device.fp16_tflops * 1e12,
-            gpus: self.replicas.saturating_mul(self.parallel.gpus()),
-        })
-    }
-
-    /// How requests speculate, if they do.
-    pub fn speculation(&self) -> Option<Speculation> {
-        self.speculative.as_ref().map(|speculative| speculative.run.clone())
-    }
-
-    /// The time limit.
-    pub fn time_limit(&self) -> Option<Nanos> {
-        self.time_limit_s.map(Nanos::from_secs_f64)
-    }
-}
 
 /// What holds for all variants together.
 pub(super) struct Common {
@@ -225,43 +52,43 @@ pub(super) fn resolve(
         let raw: RawScenario = document.read(document.root())?;
         let checker = Checker { document, base_dir, registry, tables };
         let common = checker.common(&raw)?;
-        let configuration = checker.configuration(name, &raw, warnings)?;
+        let pool = checker.pool(&raw, warnings)?;
         let common = Common { name: raw.name, title: raw.title, expect: raw.expect, ..common };
-        Ok((configuration, common))
+        Ok((pool, common, raw.time_limit_s))
     };
-    if let Some(sides) = disaggregated::read(document)? {
-        let (prefill, common) = one(&sides.prefill, warnings)?;
+    let (cluster, common, time_limit_s) = if let Some(sides) = disaggregated::read(document)? {
+        let (prefill, common, time_limit_s) = one(&sides.prefill, warnings)?;
         // What holds for both has been said.
         let mut noticed = Vec::new();
         let on_side = |d: Diagnostic| d.note("on the decode side");
-        let (decode, _) = one(&sides.decode, &mut noticed)
+        let (decode, ..) = one(&sides.decode, &mut noticed)
             .map_err(|error: Box<Diagnostic>| Box::new(on_side(*error)))?;
         noticed.retain(|new| warnings.iter().all(|old| old.title != new.title));
         warnings.extend(noticed.into_iter().map(on_side));
-        return Ok((disaggregated::join(&sides, prefill, decode)?, common));
-    }
-    let Some(several) = models::read(document)? else { return one(document, warnings) };
-    let mut all = Vec::new();
-    let mut common = None;
-    for part in several.parts {
-        let mut noticed = Vec::new();
-        let in_model = |d: Diagnostic| d.note(format!("in model `{}`", part.name));
-        let (configuration, its) = one(&part.document, &mut noticed)
-            .map_err(|error: Box<Diagnostic>| Box::new(in_model(*error)))?;
-        warnings.extend(noticed.into_iter().map(in_model));
-        let gpus = several.gpus.clone();
-        all.push(Configuration { served_as: part.name, gpus, ..configuration });
-        common = Some(its);
-    }
-    sharing::apply(document, &several.gpus, &mut all, &several.names)?;
-    // There is at least one.
-    let mut all = all.into_iter();
-    match (all.next(), common) {
-        (Some(first), Some(common)) => {
-            Ok((Configuration { beside: all.collect(), ..first }, common))
+        (disaggregated::join(&sides, prefill, decode)?, common, time_limit_s)
+    } else if let Some(several) = models::read(document)? {
+        let mut pools = Vec::new();
+        let mut last = None;
+        for part in several.parts {
+            let mut noticed = Vec::new();
+            let in_model = |d: Diagnostic| d.note(format!("in model `{}`", part.name));
+            let (pool, common, time_limit_s) = one(&part.document, &mut noticed)
+                .map_err(|error: Box<Diagnostic>| Box::new(in_model(*error)))?;
+            warnings.extend(noticed.into_iter().map(in_model));
+            pools.push(PoolConfig { served_as: part.name, ..pool });
+            last = Some((common, time_limit_s));
         }
-        _ => Err(Box::new(Diagnostic::error("the scenario has no model"))),
-    }
+        sharing::apply(document, &several.gpus, &mut pools, &several.names)?;
+        // There is at least one.
+        let Some((common, time_limit_s)) = last else {
+            return Err(Box::new(Diagnostic::error("the scenario has no model")));
+        };
+        (Cluster { pools, tie: Tie::Models(several.gpus) }, common, time_limit_s)
+    } else {
+        let (pool, common, time_limit_s) = one(document, warnings)?;
+        (Cluster::single(pool), common, time_limit_s)
+    };
+    Ok((Configuration { name: name.to_owned(), cluster, time_limit_s }, common))
 }
 
 pub(super) struct Checker<'a> {
@@ -331,12 +158,11 @@ impl Checker<'_> {
         })
     }
 
-    fn configuration(
+    fn pool(
         &self,
-        name: &str,
         raw: &RawScenario,
         warnings: &mut Vec<Diagnostic>,
-    ) -> Result<Configuration, Box<Diagnostic>> {
+    ) -> Result<PoolConfig, Box<Diagnostic>> {
         let (model, model_config) = model::read(self.document, self.base_dir)?;
         let model = match &raw.quantization {
             Some(quantization) => {
@@ -451,8 +277,7 @@ impl Checker<'_> {
             (parallel, bytes_per_token),
         )
         .map_err(|error| self.settings("", &error))?;
-        Ok(Configuration {
-            name: name.to_owned(),
+        Ok(PoolConfig {
             model,
             model_config,
             quantization: raw.quantization,
@@ -475,13 +300,10 @@ impl Checker<'_> {
             predictor,
             workload_spec: raw.workload.clone(),
             workload,
-            time_limit_s: raw.time_limit_s,
             slo: raw.slo.clone(),
             admission,
             served_as: String::new(),
-            gpus: GpuSharing::Own,
-            disaggregated: None,
-            beside: Vec::new(),
+            gpu_share: None,
         })
     }
 

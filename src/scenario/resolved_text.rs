@@ -7,10 +7,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::disaggregated::{Disaggregated, SIDE_FIELDS};
+use super::cluster::{Configuration, Tie};
+use super::disaggregated::SIDE_FIELDS;
 use super::document::{Document, Kind, Node};
 use super::model;
-use super::resolve::Configuration;
+use super::pool::PoolConfig;
 use super::scenario::Scenario;
 use super::sharing::GpuSharing;
 use crate::base::{Diagnostic, Source, paths, ron_options};
@@ -53,49 +54,55 @@ pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
     pretty(&format!("({})", fields.join(", ")))
 }
 
+/// The sections of a configuration.
 fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
-    if c.served_as.is_empty() {
-        let mut sections = match &c.disaggregated {
-            None => model_sections(c)?,
-            Some(sides) => side_sections(c, sides)?,
-        };
-        let slo = sections.iter().position(|section| section.0 == "slo").unwrap_or(sections.len());
-        sections.splice(slo..slo, time_limit(c));
-        return Ok(sections);
-    }
-    // Each model's section stands whole, so that nothing is left to merge.
+    let mut sections = match &c.cluster.tie {
+        Tie::Models(sharing) => {
+            let mut sections = models_sections(&c.cluster.pools, sharing)?;
+            sections.extend(time_limit(c));
+            return Ok(sections);
+        }
+        Tie::Single => pool_sections(c.cluster.first())?,
+        Tie::Disaggregated(_) => side_sections(c)?,
+    };
+    let slo = sections.iter().position(|section| section.0 == "slo").unwrap_or(sections.len());
+    sections.splice(slo..slo, time_limit(c));
+    Ok(sections)
+}
+
+/// Those of several models. Each model's section stands whole, so that nothing is left to merge.
+fn models_sections(
+    pools: &[PoolConfig],
+    sharing: &GpuSharing,
+) -> Result<Vec<Section>, Box<Diagnostic>> {
     let mut models = Vec::new();
-    for one in c.models() {
-        let fields: Vec<String> = model_sections(one)?
+    for one in pools {
+        let fields: Vec<String> = pool_sections(one)?
             .into_iter()
             .map(|(name, value)| format!("{name}: {value}"))
             .collect();
         models.push(format!("{}: ({})", one.served_as, fields.join(", ")));
     }
-    let mut gpus = c.gpus.clone();
+    let mut gpus = sharing.clone();
     if let GpuSharing::Spatial(shares) = &mut gpus {
-        shares.retain(|name, _| c.models().any(|one| one.served_as == *name));
+        shares.retain(|name, _| pools.iter().any(|one| one.served_as == *name));
     }
-    let mut sections =
-        vec![("models", format!("({})", models.join(", "))), ("gpus", ron_text(&gpus)?)];
-    sections.extend(time_limit(c));
-    Ok(sections)
+    Ok(vec![("models", format!("({})", models.join(", "))), ("gpus", ron_text(&gpus)?)])
 }
 
-/// Each side's section stands whole, so that nothing is left to merge.
-fn side_sections(
-    prefill: &Configuration,
-    sides: &Disaggregated,
-) -> Result<Vec<Section>, Box<Diagnostic>> {
+/// Those of a scenario whose prefill and decode sides are apart. What both have in common stands outside.
+fn side_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     let (mut common, mut parts) = (Vec::new(), Vec::new());
-    for (name, side) in [("prefill", prefill), ("decode", &sides.decode)] {
+    for (name, side) in c.cluster.named_pools() {
         let (own, rest): (Vec<Section>, Vec<Section>) =
-            model_sections(side)?.into_iter().partition(|section| SIDE_FIELDS.contains(&section.0));
+            pool_sections(side)?.into_iter().partition(|section| SIDE_FIELDS.contains(&section.0));
         let own: Vec<String> = own.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         parts.push(format!("{name}: ({})", own.join(", ")));
         common = rest;
     }
-    parts.push(format!("link: {}", ron_text(&sides.link)?));
+    if let Tie::Disaggregated(link) = &c.cluster.tie {
+        parts.push(format!("link: {}", ron_text(link)?));
+    }
     common.insert(1, ("disaggregated", format!("({})", parts.join(", "))));
     Ok(common)
 }
@@ -104,7 +111,7 @@ fn time_limit(c: &Configuration) -> Option<Section> {
     c.time_limit_s.map(|limit| ("time_limit_s", format!("{limit:?}")))
 }
 
-fn model_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
+fn pool_sections(c: &PoolConfig) -> Result<Vec<Section>, Box<Diagnostic>> {
     let mut cluster = vec![
         format!("replicas: {}", c.replicas),
         format!("tensor_parallel: {}", c.parallel.tensor),

@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::cluster::Configuration;
 use super::document::{Document, Node};
 use super::raw::{COMMON_FIELDS, OutputSettings};
-use super::resolve::{Common, Configuration, resolve};
+use super::resolve::{Common, resolve};
 use super::{plugins, resolved_text};
 use crate::base::paths::file_name;
 use crate::base::{Diagnostic, Place, Source, input};
@@ -304,13 +305,13 @@ fn check_expectations(
     let names: Vec<&str> =
         configurations.iter().map(|c| c.name.as_str()).filter(|name| !name.is_empty()).collect();
     let mut models: Vec<&str> = Vec::new();
-    for (name, _) in configurations.iter().flat_map(Configuration::named_pools) {
+    for (name, _) in configurations.iter().flat_map(|c| c.cluster.named_pools()) {
         if !models.contains(&name) {
             models.push(name);
         }
     }
     let mut classes: Vec<String> = Vec::new();
-    for name in configurations.iter().flat_map(Configuration::class_names) {
+    for name in configurations.iter().flat_map(|c| c.cluster.class_names()) {
         if !classes.contains(&name) {
             classes.push(name);
         }

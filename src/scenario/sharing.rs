@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::document::Document;
 use super::plugins;
-use super::resolve::Configuration;
+use super::pool::PoolConfig;
 use crate::base::SettingError;
 use crate::base::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use crate::timing::Partition;
@@ -33,12 +33,19 @@ pub struct SpatialShare {
     pub bandwidth: Option<f64>,
 }
 
+impl SpatialShare {
+    /// Its parts of the compute and of the bandwidth.
+    pub fn parts(&self) -> (f64, f64) {
+        (self.compute, self.bandwidth.unwrap_or(self.compute))
+    }
+}
+
 /// Checks that the models can share GPUs in this way, and gives each its part of them. `names` are
 /// those of all models, also of those that are not served.
 pub(super) fn apply(
     document: &Document,
     sharing: &GpuSharing,
-    models: &mut [Configuration],
+    models: &mut [PoolConfig],
     names: &[String],
 ) -> Result<(), Box<Diagnostic>> {
     if *sharing == GpuSharing::Own {
@@ -57,10 +64,10 @@ pub(super) fn apply(
             let found = format!("without a share for `{}`", model.served_as);
             return Err(refuse(document, &found, "a share for every model"));
         };
-        let shares = (share.compute, share.bandwidth.unwrap_or(share.compute));
         let whole = model.predictor.clone();
-        let part = Partition::new(whole, &model.model, model.device, model.parallel, shares);
+        let part = Partition::new(whole, &model.model, model.device, model.parallel, share.parts());
         model.predictor = std::sync::Arc::new(part);
+        model.gpu_share = Some(*share);
     }
     Ok(())
 }
@@ -71,8 +78,8 @@ fn refuse(document: &Document, found: &str, expected: &str) -> Box<Diagnostic> {
 }
 
 /// Replica by replica and stage by stage the models lie on the same GPUs.
-fn same_gpus(document: &Document, models: &[Configuration]) -> Result<(), Box<Diagnostic>> {
-    let layout = |c: &Configuration| {
+fn same_gpus(document: &Document, models: &[PoolConfig]) -> Result<(), Box<Diagnostic>> {
+    let layout = |c: &PoolConfig| {
         let (tensor, pipeline) = (c.parallel.tensor, c.parallel.pipeline);
         format!("{} replicas at TP {tensor} x PP {pipeline} on {}", c.replicas, c.device.name)
     };
@@ -93,7 +100,7 @@ fn same_gpus(document: &Document, models: &[Configuration]) -> Result<(), Box<Di
 }
 
 /// The models' parts of the memory are no more than all of it.
-fn memory_fits(document: &Document, models: &[Configuration]) -> Result<(), Box<Diagnostic>> {
+fn memory_fits(document: &Document, models: &[PoolConfig]) -> Result<(), Box<Diagnostic>> {
     let sum: f64 = models.iter().map(|model| model.gpu_memory_utilization).sum();
     if sum <= 1.0 + 1e-9 {
         return Ok(());

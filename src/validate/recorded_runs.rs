@@ -4,7 +4,6 @@
 //! on the same runs.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use super::case::{PREFIX_BLOCK, PREFIXES};
 use super::{Case, ErrorTable, Simulated};
 use crate::base::{Nanos, Source};
 use crate::engine::Simulation;
+use crate::recorded::shared;
 use crate::records::{BatchRecord, RequestRecord, RunSink};
 use crate::registry::Registry;
 use crate::run;
@@ -75,11 +75,7 @@ impl RunSink for Times {
 /// Simulates a recorded case and compares all but the first `skip` requests; `None` where it is not
 /// at hand.
 fn simulate(name: &str, skip: usize) -> Option<ErrorTable> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/truth").join(name);
-    if !folder.is_dir() {
-        eprintln!("skipped: {} is not there", folder.display());
-        return None;
-    }
+    let folder = shared(&format!("data/truth/{name}"))?;
     let case = Case::read(&folder).unwrap();
     let text = Case { prefixes: false, ..case.clone() }.scenario_text();
     let source = Source::new("case", text);
@@ -87,9 +83,9 @@ fn simulate(name: &str, skip: usize) -> Option<ErrorTable> {
     let scenario =
         Scenario::from_source(&source, case.name.clone(), &folder, &[], &registry).ok().unwrap();
     let configuration = &scenario.configurations[0];
-    let source =
-        WithPrefixes { source: configuration.workload.source(0), prefixes: prefixes(&case) };
-    let mut spec = run::spec(configuration, &configuration.workload, 0);
+    let pool = configuration.cluster.first();
+    let source = WithPrefixes { source: pool.workload.source(0), prefixes: prefixes(&case) };
+    let mut spec = run::spec(configuration, &pool.workload, 0);
     spec.pools[0].traffic.source = Box::new(source);
     let mut times = Times::default();
     Simulation::new(spec).unwrap().run(&mut times).unwrap();

@@ -5,19 +5,11 @@ use std::path::Path;
 
 use super::distribution_tests::{requests, spec};
 use super::*;
-
-fn shared(path: &str) -> Option<std::path::PathBuf> {
-    let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data")).join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is absent", path.display());
-    None
-}
+use crate::recorded::shared;
 
 #[test]
 fn every_recorded_request_list_is_read_as_it_is() {
-    let Some(dir) = shared("golden/vidur") else { return };
+    let Some(dir) = shared("data/golden/vidur") else { return };
     let mut cases = 0;
     for case in std::fs::read_dir(dir).unwrap() {
         let case = case.unwrap().path();
@@ -52,9 +44,10 @@ fn every_recorded_request_list_is_read_as_it_is() {
 /// Vidur drew the lengths of these requests from a trace that it scaled to 4096 tokens.
 #[test]
 fn trimming_is_vidurs() {
-    let (Some(golden), Some(trace)) =
-        (shared("golden/vidur/closed_vllm_conv_qps8_r1"), shared("traces/splitwise_conv.csv"))
-    else {
+    let (Some(golden), Some(trace)) = (
+        shared("data/golden/vidur/closed_vllm_conv_qps8_r1"),
+        shared("data/traces/splitwise_conv.csv"),
+    ) else {
         return;
     };
     let lengths = |ron: &str, dir: &Path| -> Vec<(u32, u32)> {
@@ -81,7 +74,7 @@ fn recorded_prefixes_are_those_of_the_engines() {
     for (case, cached) in
         [("rtxpro6000-llama-3.1-8b", 19_520), ("rtxpro6000-qwen3-32b-tp2", 20_448)]
     {
-        let Some(dir) = shared(&format!("truth/{case}")) else { return };
+        let Some(dir) = shared(&format!("data/truth/{case}")) else { return };
         let read = |trace: &str| {
             let workload = spec(&format!("(trace: ({trace}, tokens_per_hash: 16))")).check(&dir);
             requests(&workload.unwrap(), 0)

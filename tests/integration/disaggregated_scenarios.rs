@@ -40,9 +40,9 @@ fn load(text: &str, settings: &[&str]) -> Result<Scenario, Box<Diagnostic>> {
 #[test]
 fn each_side_has_its_own_and_the_resolved_scenario_is_the_same() {
     let scenario = load(TEXT, &[]).unwrap_or_else(|error| panic!("{}", error.render(false)));
-    let split = &scenario.configurations[1];
-    let decode = split.decode().unwrap();
-    assert_eq!((split.device.name, split.replicas), ("A100-SXM-80G", 2));
+    let split = &scenario.configurations[1].cluster;
+    let (prefill, decode, _) = split.sides().unwrap();
+    assert_eq!((prefill.device.name, prefill.replicas), ("A100-SXM-80G", 2));
     assert_eq!((decode.device.name, decode.parallel.tensor), ("H100-SXM-80G", 2));
     assert_eq!(
         split.what(),

@@ -43,7 +43,7 @@ fn loaded(settings: &[&str]) -> Scenario {
 #[test]
 fn the_resolved_scenario_is_the_same_and_the_blocks_follow_from_the_bytes() {
     let scenario = loaded(&[]);
-    let memory = scenario.configurations[0].offload.unwrap().memory;
+    let memory = scenario.configurations[0].cluster.first().offload.unwrap().memory;
     // 512 KiB per token.
     assert_eq!((memory.bytes_per_block, memory.blocks), (16 * 512 * 1024, 1024));
     let again = load(scenario.resolved_text(), &[])
@@ -64,7 +64,9 @@ fn the_resolved_scenario_is_the_same_and_the_blocks_follow_from_the_bytes() {
 /// Tensor parallelism: each GPU copies its half over its own link, and bytes count on both.
 #[test]
 fn every_gpu_copies_its_part() {
-    let memory = |settings: &[&str]| loaded(settings).configurations[0].offload.unwrap().memory;
+    let memory = |settings: &[&str]| {
+        loaded(settings).configurations[0].cluster.first().offload.unwrap().memory
+    };
     let (one, two) = (memory(&[]), memory(&["cluster.tensor_parallel=2"]));
     assert_eq!((two.bytes_per_block * 2, two.gpus), (one.bytes_per_block, 2));
     assert_eq!(two.blocks, 2 * one.blocks, "host_gib is per GPU");
@@ -117,7 +119,8 @@ fn what_does_not_go_together_is_refused_where_it_is_written() {
     assert!(error.contains("host.ron:8") && error.contains("say where to"), "{error}");
     let sides = "disaggregated=(prefill: (), decode: (), link: (gb_per_s: 50.0))";
     let scenario = load(TEXT, &[sides]).unwrap_or_else(|error| panic!("{}", error.render(false)));
-    let decode = scenario.configurations[0].decode().and_then(|decode| decode.offload);
+    let decode =
+        scenario.configurations[0].cluster.sides().and_then(|(_, decode, _)| decode.offload);
     assert_eq!(decode.map(|offload| offload.memory.reload), Some(Reload::Never));
 }
 

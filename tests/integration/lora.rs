@@ -122,7 +122,7 @@ fn slots_cost_kv_blocks() {
     let workload = "requests: 1, arrivals: Static, lengths: Fixed(prompt: 100, output: 1)";
     let blocks = |engine: &str| {
         let scenario = read(&text(engine, workload, "")).unwrap();
-        let one = &scenario.configurations[0];
+        let one = scenario.configurations[0].cluster.first();
         let memory = one.memory.as_ref().unwrap();
         (f64::from(one.limits.num_blocks), memory.kv_bytes_per_block as f64)
     };

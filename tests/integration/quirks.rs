@@ -240,7 +240,11 @@ fn q15_memory_is_planned_by_the_block() {
         room.write("s.ron", scenario(&engine, workload, MEASURED));
         let path = room.path("s.ron");
         let scenario = Scenario::load(&path, &[], &Registry::built_in());
-        scenario.unwrap_or_else(|e| panic!("{e}")).configurations[0].limits.num_blocks
+        scenario.unwrap_or_else(|e| panic!("{e}")).configurations[0]
+            .cluster
+            .first()
+            .limits
+            .num_blocks
     };
     assert_eq!(blocks(4096), blocks(2048), "capacity does not depend on the longest request");
     assert_ne!(blocks(4096) % (4096 / 16), 0, "nor is it a whole number of longest requests");

@@ -98,16 +98,6 @@ pub fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A file below `../shared`, or `None` with a message when it is not there.
-pub fn shared(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    eprintln!("skipped: {} is not there", path.display());
-    None
-}
-
 /// A small scenario with two variants and expectations, as a file of its own would have it.
 pub const SCENARIO: &str = r#"(
     title: "A test",

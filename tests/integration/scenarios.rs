@@ -91,7 +91,7 @@ fn every_scenario_says_what_it_is_and_what_it_expects() {
 #[test]
 fn every_scenario_runs_and_its_resolved_form_runs_the_same() {
     for path in shipped() {
-        let requests = load(&path, &[]).configurations[0].workload.request_count();
+        let requests = load(&path, &[]).configurations[0].cluster.first().workload.request_count();
         let few = requests.map_or(30, |count| count.min(30));
         let settings = [format!("workload.requests={few}"), "seeds=1".to_owned()];
         let scenario = load(&path, &settings);
@@ -160,7 +160,7 @@ fn i1_3_communicates_more_the_more_gpus_there_are() {
 #[test]
 fn i3_3_holds_fewer_requests_the_longer_they_are() {
     let scenario = named("i3_3.ron", &[]);
-    let blocks = f64::from(scenario.configurations[0].limits.num_blocks);
+    let blocks = f64::from(scenario.configurations[0].cluster.first().limits.num_blocks);
     let held = |variant: &str| {
         let about =
             |e: &&Expectation| e.metric == "running_peak" && e.variant.as_deref() == Some(variant);
@@ -212,7 +212,7 @@ fn p1_expects_what_arithmetic_gives() {
 #[test]
 fn p2_has_the_lengths_of_the_paper() {
     let p2 = named("claims/p2_throughput.ron", &["workload.requests=100000"]);
-    let mut source = p2.configurations[0].workload.source(42);
+    let mut source = p2.configurations[0].cluster.first().workload.source(42);
     let (mut prompt, mut output, mut count) = (0.0, 0.0, 0.0);
     while let Some(request) = source.next_request() {
         prompt += f64::from(request.prompt_tokens);

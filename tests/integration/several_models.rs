@@ -98,14 +98,16 @@ fn sharing_slows_down_and_own_gpus_do_not() {
 fn memory_is_split_and_adds_up() {
     let scenario = load(&text("gpus: TimeSliced"), &[]).ok().unwrap();
     let used: f64 = scenario.configurations[0]
-        .models()
+        .cluster
+        .pools
+        .iter()
         .map(|model| {
             let plan = model.memory.as_ref().unwrap();
             let kv = f64::from(plan.num_blocks) * plan.kv_bytes_per_block as f64;
             plan.weight_gib + plan.activation_gib + kv / (1_u64 << 30) as f64
         })
         .sum();
-    let device = scenario.configurations[0].device.memory_gib;
+    let device = scenario.configurations[0].cluster.first().device.memory_gib;
     assert!(used <= 0.9 * device && used > 0.89 * device, "{used} of {device} GiB");
     let (code, message) =
         refused(&text("gpus: TimeSliced"), &["models.code.engine.gpu_memory_utilization=0.7"]);

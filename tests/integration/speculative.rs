@@ -308,7 +308,7 @@ fn the_claims_expect_what_the_formulas_give() {
         .unwrap_or_else(|error| panic!("{}", error.render(false)));
     let mut checked = 0;
     for configuration in &scenario.configurations {
-        let Some(speculative) = &configuration.speculative else { continue };
+        let Some(speculative) = &configuration.cluster.first().speculative else { continue };
         let Acceptance::Same(alpha) = speculative.settings.acceptance else { panic!("one alpha") };
         let k = speculative.settings.k;
         let target = |metric: &str| {

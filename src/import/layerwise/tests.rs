@@ -5,6 +5,7 @@ use clap::Parser;
 use crate::import::layerwise::*;
 use crate::profile::format::{AllReduceTable, Curve, NetworkTables};
 use crate::profile::shipped;
+use crate::recorded::shared;
 
 #[derive(clap::Parser)]
 struct Command {
@@ -60,11 +61,7 @@ fn compare(name: &str, mut profile: Profile) {
 
 #[test]
 fn shipped_profiles_are_what_the_importer_computes() {
-    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/profiles/layerwise");
-    if !data.is_dir() {
-        eprintln!("skipped: {} is not there", data.display());
-        return;
-    }
+    let Some(data) = shared("data/profiles/layerwise") else { return };
     for (name, bundle, arguments) in SHIPPED {
         compare(name, import_layerwise(&options(arguments, &data.join(bundle))).unwrap());
     }
@@ -73,11 +70,8 @@ fn shipped_profiles_are_what_the_importer_computes() {
 /// All-reduce over PCIe was not measured apart; its times were inferred from the steps of a run.
 #[test]
 fn the_pcie_network_is_what_was_inferred() {
-    let case = "../shared/data/truth/rtxpro6000-qwen3-32b-tp2/engine.json";
-    let Ok(text) = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(case)) else {
-        eprintln!("skipped: {case} is not there");
-        return;
-    };
+    let Some(case) = shared("data/truth/rtxpro6000-qwen3-32b-tp2/engine.json") else { return };
+    let text = std::fs::read_to_string(case).unwrap();
     let engine: serde_json::Value = serde_json::from_str(&text).unwrap();
     let points = engine["allreduce"]["measured_points_KB_us"].as_array().unwrap();
     let bytes = Curve {

@@ -1,7 +1,6 @@
-use std::path::Path;
-
 use super::*;
 use crate::base::Source;
+use crate::recorded::shared;
 use crate::scenario::document::Document;
 
 fn import(config: &str) -> Result<Imported, Box<Diagnostic>> {
@@ -225,11 +224,8 @@ fn every_generator_is_read() {
 
 #[test]
 fn golden_configs_give_vidurs_blocks() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/golden/vidur");
-    let Ok(cases) = std::fs::read_dir(&golden) else {
-        eprintln!("skipped: {} is not there", golden.display());
-        return;
-    };
+    let Some(golden) = shared("data/golden/vidur") else { return };
+    let cases = std::fs::read_dir(&golden).unwrap();
     for case in cases.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
         let import = VidurImport {
             config: case.join("config.json"),

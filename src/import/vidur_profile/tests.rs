@@ -7,6 +7,7 @@ use clap::Parser;
 
 use crate::import::vidur_profile::{ImportVidurOptions, import_vidur};
 use crate::profile::{ProfileError, shipped};
+use crate::recorded::shared;
 
 /// The options as a user would write them.
 fn options(arguments: &[&str], path: &Path) -> ImportVidurOptions {
@@ -52,11 +53,7 @@ const SHIPPED: [(&str, &[&str]); 7] = [
 #[test]
 fn shipped_profiles_are_what_the_importer_computes() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let data = root.join("../shared/data/profiles/vidur");
-    if !data.is_dir() {
-        eprintln!("skipped: {} is not there", data.display());
-        return;
-    }
+    let Some(data) = shared("data/profiles/vidur") else { return };
     for (name, arguments) in &SHIPPED {
         let shipped = shipped().iter().find(|profile| profile.name == *name).unwrap();
         let mut profile = import_vidur(&options(arguments, &data)).unwrap();

@@ -63,8 +63,9 @@ fn serve(model: &str, device: &str, tensor: u32, arrivals: &str, factor: f64) ->
     );
     let scenario = scenario.map_err(|error| error.render(false)).unwrap();
     let configuration = &scenario.configurations[0];
-    let predictor = Arc::new(Scaled(configuration.predictor.clone(), factor));
-    let mut spec = run::spec(configuration, &configuration.workload, 1);
+    let pool = configuration.cluster.first();
+    let predictor = Arc::new(Scaled(pool.predictor.clone(), factor));
+    let mut spec = run::spec(configuration, &pool.workload, 1);
     spec.pools[0].predictor = predictor;
     let mut served = Served::default();
     Simulation::new(spec).unwrap().run(&mut served).unwrap();

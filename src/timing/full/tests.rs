@@ -15,6 +15,7 @@ use crate::hardware::model::{ModelSpec, Weights, find};
 use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::profile::operators::Dtype;
 use crate::profile::{Profile, shipped_operators};
+use crate::recorded::shared;
 use crate::timing::{
     BatchShape, LayerwiseSettings, PrefillPart, SharedTables, StagePosition, TimingContext,
     TimingSettings,
@@ -71,11 +72,8 @@ impl Reference {
 /// prefill of more than 16384 tokens of one request, where the tables end.
 #[test]
 fn passes_are_aisimulates() {
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/aisimulate/fwd_ref.csv");
-    let Ok(mut reader) = csv::Reader::from_path(file) else {
-        eprintln!("skipped: there is no {file}");
-        return;
-    };
+    let Some(file) = shared("data/aisimulate/fwd_ref.csv") else { return };
+    let mut reader = csv::Reader::from_path(file).unwrap();
     let profiles =
         [("a100_sxm", operators("A100-SXM-80G")), ("h100_sxm", operators("H100-SXM-80G"))];
     let mut passes: BTreeMap<(String, String), Pass> = BTreeMap::new();
@@ -322,23 +320,4 @@ fn shipped_efficiencies_are_calibrated() {
         assert!(near(found.memory, shipped.memory), "{found:?}");
         assert!(near(found.compute, shipped.compute), "{found:?}");
     }
-}
-
-/// Loading and composing is quick, so that variants and sweeps can each build their own.
-#[test]
-fn building_is_quick() {
-    let start = std::time::Instant::now();
-    let profile = operators("H100-SXM-80G");
-    let loaded = start.elapsed();
-    let pass = measured(&profile, "Llama-3.1-8B", 1);
-    let built = start.elapsed();
-    let batch = BatchShape::of(&[PrefillPart { tokens: 512, context: 0 }], &[1000; 40]);
-    let steps = 10_000;
-    let start = std::time::Instant::now();
-    let total: f64 = (0..steps).map(|_| pass.time(&batch, WHOLE, 0.06).all.total()).sum();
-    println!(
-        "loaded in {loaded:?}, with its model in {built:?}; a step in {:?} ({:.0} us)",
-        start.elapsed() / steps,
-        total / f64::from(steps)
-    );
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::LayerwiseSettings;
 use crate::hardware::model::find;
 use crate::hardware::{Parallelism, find_device};
+use crate::recorded::shared;
 use crate::timing::{
     BatchShape, Predictor, PrefillPart, SharedTables, StagePosition, TimingContext, TimingSettings,
 };
@@ -36,8 +37,8 @@ struct MixedStep {
 }
 
 fn rows<T: serde::de::DeserializeOwned>(case: &str, file: &str) -> Option<Vec<T>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/truth").join(case);
-    let mut reader = csv::Reader::from_path(path.join(file)).ok()?;
+    let path = shared(&format!("data/truth/{case}/{file}"))?;
+    let mut reader = csv::Reader::from_path(path).unwrap();
     Some(reader.deserialize().map(|row| row.unwrap()).collect())
 }
 
@@ -126,10 +127,7 @@ fn mixed_error(case: &str, predictor: &dyn Predictor) -> Option<f64> {
 fn steps_of_llama_3_1_8b_on_an_rtx_pro_6000() {
     let case = "rtxpro6000-llama-3.1-8b";
     let predictor = predictor("Llama-3.1-8B", 1);
-    let Some(errors) = decode_errors(case, predictor.as_ref()) else {
-        eprintln!("skipped: the recorded steps are not there");
-        return;
-    };
+    let Some(errors) = decode_errors(case, predictor.as_ref()) else { return };
     assert!(errors["100+"] <= 0.03, "{errors:?}");
     assert!(errors["38-64"] <= 0.06, "{errors:?}");
     let mixed = mixed_error(case, predictor.as_ref()).unwrap();
@@ -141,10 +139,7 @@ fn steps_of_llama_3_1_8b_on_an_rtx_pro_6000() {
 fn steps_of_qwen3_32b_on_two_rtx_pro_6000() {
     let case = "rtxpro6000-qwen3-32b-tp2";
     let predictor = predictor("Qwen3-32B", 2);
-    let Some(errors) = decode_errors(case, predictor.as_ref()) else {
-        eprintln!("skipped: the recorded steps are not there");
-        return;
-    };
+    let Some(errors) = decode_errors(case, predictor.as_ref()) else { return };
     assert!(errors["100+"] <= 0.06, "{errors:?}");
     assert!(errors["38-64"] <= 0.06, "{errors:?}");
     let mixed = mixed_error(case, predictor.as_ref()).unwrap();

@@ -14,21 +14,11 @@ use flate2::read::GzDecoder;
 
 use crate::hardware::model::find;
 use crate::hardware::{Parallelism, find_device};
+use crate::recorded::shared;
 use crate::timing::{
     BatchShape, MeasuredSettings, Predictor, PrefillPart, SharedTables, StagePosition,
     TimingContext, TimingSettings,
 };
-
-/// The folder of a run of Vidur, if it is there.
-fn case(name: &str) -> Option<PathBuf> {
-    let shared = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/golden/vidur"));
-    let folder = shared.join(name);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    eprintln!("skipped: {} is not there", folder.display());
-    None
-}
 
 fn rows<T: serde::de::DeserializeOwned>(path: PathBuf) -> Vec<T> {
     let file = GzDecoder::new(std::fs::File::open(path).unwrap());
@@ -154,7 +144,7 @@ type Keep<'a> = &'a dyn Fn(&BatchShape) -> bool;
 
 /// Compares all batches of a run, apart by kind.
 fn check(name: &str, median_limit: f64, total_limit: f64) {
-    let Some(folder) = case(name) else { return };
+    let Some(folder) = shared(&format!("data/golden/vidur/{name}")) else { return };
     let context = TimingContext {
         model: find("Llama-2-7B").unwrap(),
         device: find_device("a100").unwrap(),

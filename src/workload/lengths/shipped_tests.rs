@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::*;
+use crate::recorded::shared;
 use crate::workload::fit::FitArgs;
 use crate::workload::traces::{TraceFormat, TraceSettings};
 
@@ -30,12 +31,7 @@ const SOURCES: [(&str, &str, &str, &str); 3] = [
 ];
 
 fn trace(file: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data/traces").join(file);
-    if !path.exists() {
-        eprintln!("skipped: {} is absent", path.display());
-        return None;
-    }
-    Some(path)
+    shared(&format!("data/traces/{file}"))
 }
 
 /// To renew the tables: `UPDATE_PROFILES=1 cargo test --lib shipped`.
