@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use bevy_ecs::prelude::*;
 
 use super::{Control, Pool, Traffic};
-use crate::base::{Nanos, memory};
+use crate::base::Nanos;
+use crate::base::memory::{self, OutOfMemory};
 use crate::engine::policy::EngineLimits;
 use crate::engine::speculation::Drafting;
 use crate::engine::state::kv::{BlockTable, PrefixHash};
@@ -256,11 +257,14 @@ impl Stream {
 
 /// Arrive phase: spawns the requests that arrive now, in the order of the workload; refuses those
 /// that no replica could ever serve.
-pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) -> Result {
+pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
     let Control { engine, agenda, arrivals, lists, ledger } = control;
     while let Some(arrival) = arrivals.pop(agenda.now()) {
-        if arrivals.count.is_multiple_of(LOOK_EVERY) {
-            memory::check()?;
+        if arrivals.count.is_multiple_of(LOOK_EVERY)
+            && let Err(error) = memory::check()
+        {
+            lists.out_of_memory = Some(error);
+            return;
         }
         let (index, new) = (arrival.pool, arrival.request);
         let pool = engine.pool(index);
@@ -317,19 +321,26 @@ pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) -> Resul
         match refused {
             None => {
                 // Hashes take memory by length: a request that is refused has none, however long.
-                if pool.prefix_caching {
-                    insert_hashes(world, sequence.entity, pool, &new)?;
+                if pool.prefix_caching
+                    && let Err(error) = insert_hashes(world, sequence.entity, pool, &new)
+                {
+                    lists.out_of_memory = Some(error);
+                    return;
                 }
                 lists.incoming.push((index, sequence));
             }
             Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),
         }
     }
-    Ok(())
 }
 
-/// Gives a request the hashes of its blocks.
-fn insert_hashes(world: &mut World, entity: Entity, pool: &Pool, new: &NewRequest) -> Result {
+/// Gives a request the hashes of its blocks, if there is memory for them.
+fn insert_hashes(
+    world: &mut World,
+    entity: Entity,
+    pool: &Pool,
+    new: &NewRequest,
+) -> Result<(), OutOfMemory> {
     let (prompt, output) = (new.prompt_tokens, new.output_tokens);
     let blocks = (prompt + output) / pool.limits.block_size;
     if blocks >= MANY_BLOCKS {

@@ -228,13 +228,11 @@ impl Simulation {
         if self.steps.is_multiple_of(LOOK_EVERY) {
             memory::check().map_err(|error| SimError::Memory { time, error })?;
         }
-        self.run_phases(event == Some(time), arrival == Some(time)).map_err(|message| {
-            // What fails for want of memory says so by itself, but only as text.
-            match memory::check() {
-                Err(error) => SimError::Memory { time, error },
-                Ok(()) => SimError::Failed { time, message },
-            }
-        })?;
+        self.run_phases(event == Some(time), arrival == Some(time))
+            .map_err(|message| SimError::Failed { time, message })?;
+        if let Some(error) = self.control.lists.out_of_memory.take() {
+            return Err(SimError::Memory { time, error });
+        }
         Ok(Some(StepDigest { time, digest: self.deliver(sink) }))
     }
 
@@ -247,7 +245,11 @@ impl Simulation {
         }
         control.lists.routed = arrivals || control.lists.is_to_route();
         if control.lists.routed {
-            for phase in [Phase::Arrive, Phase::Admit, Phase::Route] {
+            phases.run(Phase::Arrive, control, world)?;
+            if control.lists.out_of_memory.is_some() {
+                return Ok(());
+            }
+            for phase in [Phase::Admit, Phase::Route] {
                 phases.run(phase, control, world)?;
             }
         }

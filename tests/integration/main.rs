@@ -17,6 +17,7 @@ mod hugging_face;
 mod import;
 mod kv_offload;
 mod kv_offload_scenarios;
+mod limits;
 mod long_traces;
 mod lora;
 mod many_runs;
