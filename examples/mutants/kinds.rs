@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use vidur_ecs::base::text::printable;
 use vidur_ecs::compare::Side;
 use vidur_ecs::registry::Registry;
 use vidur_ecs::scenario::Scenario;
@@ -78,7 +79,8 @@ impl Kind {
         std::fs::write(folder.join(file), bytes)
     }
 
-    /// Reads the folder as the program would, without running anything. What is wrong is returned.
+    /// Reads the folder as the program would, without running anything. What is wrong is returned, as
+    /// the terminal gets it.
     pub fn read(self, folder: &Path, file: &str, registry: &Registry) -> Result<(), String> {
         let scenario = |name: &str| {
             let checked = Scenario::load(&folder.join(name), &[], registry);
@@ -88,7 +90,7 @@ impl Kind {
             Kind::Scenario => scenario(file),
             Kind::Trace | Kind::Config => scenario("s.ron"),
             Kind::Case => match Case::read(folder) {
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(printable(&error.to_string()).into_owned()),
                 Ok(case) => {
                     std::fs::write(folder.join("s.ron"), case.scenario_text())
                         .map_err(|error| error.to_string())?;
@@ -97,7 +99,9 @@ impl Kind {
             },
             Kind::Results => match file {
                 "s.ron" => scenario(file),
-                _ => Side::read(folder).map(drop).map_err(|error| error.to_string()),
+                _ => Side::read(folder)
+                    .map(drop)
+                    .map_err(|error| printable(&error.to_string()).into_owned()),
             },
         }
     }
