@@ -95,6 +95,7 @@
 #![warn(missing_docs)]
 
 pub mod base;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod compare;
 pub mod engine;

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
+#[cfg(feature = "cli")]
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, renderer::DecorStyle};
 
 use crate::base::Place;
-use crate::base::text::{around, cut_to, printable};
+#[cfg(feature = "cli")]
+use crate::base::text::around;
+use crate::base::text::{cut_to, printable};
 
 /// Exit code of a scenario or an argument that is wrong.
 pub const BAD_SCENARIO: u8 = 2;
@@ -90,14 +93,23 @@ impl Diagnostic {
         self
     }
 
-    /// The message for a person, with the line of text and a caret, without a newline at the end. It
-    /// quotes no more of a text than shows the place, and nothing that a terminal would obey.
+    /// The message for a person, without a newline at the end: with the line of text and a caret, or, without
+    /// the feature `cli`, with line and column alone. It quotes no more of a text than shows the place,
+    /// and nothing that a terminal would obey.
     pub fn render(&self, colours: bool) -> String {
+        match &self.place {
+            #[cfg(feature = "cli")]
+            Some(place) => self.drawn(place, colours),
+            _ => self.plain(colours),
+        }
+    }
+
+    #[cfg(feature = "cli")]
+    fn drawn(&self, place: &Place, colours: bool) -> String {
         let level = match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let Some(place) = &self.place else { return self.render_plain() };
         let (title, label) = (shown(&self.title, SENTENCE), shown(&self.label, SENTENCE));
         let mut group = annotate_snippets::Group::with_title(level.primary_title(title));
         let (line, column) = place.line_column();
@@ -123,13 +135,18 @@ impl Diagnostic {
         renderer.decor_style(DecorStyle::Ascii).render(&[group])
     }
 
-    /// Without a text to point into the frame of the renderer would be empty.
-    fn render_plain(&self) -> String {
+    /// Without a frame, which would be empty where there is no text to point into. It has no colours.
+    fn plain(&self, _colours: bool) -> String {
         let level = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
         let mut text = format!("{level}: {}", shown(&self.title, SENTENCE));
+        if let Some(place) = &self.place {
+            let (line, column) = place.line_column();
+            let (name, label) = (printable(&place.source.name), shown(&self.label, SENTENCE));
+            text.push_str(&format!("\n --> {name}:{line}:{column}: {label}"));
+        }
         let notes = self.notes.iter().map(|note| ("note", note));
         for (kind, line) in notes.chain(self.help.iter().map(|help| ("help", help))) {
             text.push_str(&format!("\n  = {kind}: {}", shown(line, ADVICE)));
@@ -139,6 +156,7 @@ impl Diagnostic {
 }
 
 /// Characters of a line that are shown at most.
+#[cfg(feature = "cli")]
 const LINE: usize = 120;
 
 /// Characters of a sentence that are shown at most: more is a text of the user's that it quotes.
@@ -151,6 +169,7 @@ fn shown(sentence: &str, most: usize) -> String {
 }
 
 /// The line in which a span starts.
+#[cfg(feature = "cli")]
 fn line_of<'a>(text: &'a str, span: &std::ops::Range<usize>) -> &'a str {
     let start = span.start.min(text.len());
     let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
@@ -161,6 +180,7 @@ fn line_of<'a>(text: &'a str, span: &std::ops::Range<usize>) -> &'a str {
 /// The line of the span, or the part of it around the span if it is long, and where the span is in
 /// that. It ends with the line, and is never empty where there is text: a caret needs something to
 /// stand under, and a block of twenty lines helps nobody.
+#[cfg(feature = "cli")]
 fn visible(text: &str, span: &std::ops::Range<usize>) -> (String, std::ops::Range<usize>) {
     let line = line_of(text, span);
     let start = span.start.min(text.len());
@@ -174,10 +194,12 @@ fn visible(text: &str, span: &std::ops::Range<usize>) -> (String, std::ops::Rang
 
 /// A line as the renderer may have it: that looks after control characters itself, but not after
 /// those which turn the direction of writing. What stands for them has their length in bytes.
+#[cfg(feature = "cli")]
 fn printable_line(line: String) -> String {
     line.chars().map(turned_off).collect()
 }
 
+#[cfg(feature = "cli")]
 fn turned_off(c: char) -> char {
     match c {
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',

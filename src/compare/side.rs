@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::Value;
 
 use crate::base::input;
-use crate::base::text::of_cell;
+use crate::base::text::{cut, of_cell};
 use crate::metrics::{ExperimentResult, Metrics, RunSummary, names};
 use crate::output::summary_json::SUMMARY;
 use crate::output::tables::{RUNS, SEEDS};
@@ -100,7 +100,11 @@ fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
         let record = record.map_err(|error| malformed(error.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
         let bad = |name: &str, cell: &str, expected: &str| {
-            malformed(format!("line {line}: `{cell}` for {name}, expected {expected}"))
+            malformed(format!(
+                "line {line}: `{}` for {}, expected {expected}",
+                cut(cell),
+                cut(name)
+            ))
         };
         let cell = |index: usize| record.get(index).unwrap_or("");
         let seed = cell(1).parse().map_err(|_| bad("seed", cell(1), "a whole number"))?;

@@ -9,31 +9,32 @@ use serde_json::{Value, json};
 use crate::validate::CaseError;
 
 /// What the benchmark's client does not know of the engine.
-#[derive(Clone, Debug, Default, clap::Args)]
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct BenchEngine {
     /// GPU, by our name or the driver's
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub device: String,
     /// Model [default: the benchmark's]
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub model: Option<String>,
     /// Tensor parallelism
-    #[arg(long, default_value_t = 1)]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 1))]
     pub tensor_parallel: u32,
     /// Data parallelism
-    #[arg(long, default_value_t = 1)]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 1))]
     pub data_parallel: u32,
     /// The engine's max_num_seqs
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub max_num_seqs: Option<u32>,
     /// The engine's max_num_batched_tokens
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub max_num_batched_tokens: Option<u32>,
     /// The engine's max_model_len
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub max_model_len: Option<u32>,
     /// KV blocks, as the engine logs them at its start ("GPU KV cache size" / block size)
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub num_gpu_blocks: Option<u32>,
 }
 

@@ -7,6 +7,7 @@
 
 mod admission;
 mod cluster;
+pub mod combinations;
 mod disaggregated;
 pub mod document;
 mod kv_offload;

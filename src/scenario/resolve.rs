@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::cluster::{Cluster, Configuration, Tie};
+use super::combinations::{self, Technique};
 use super::document::Document;
 use super::pool::PoolConfig;
 use super::raw::{OutputSettings, RawScenario};
@@ -65,7 +66,7 @@ pub(super) fn resolve(
             .map_err(|error: Box<Diagnostic>| Box::new(on_side(*error)))?;
         noticed.retain(|new| warnings.iter().all(|old| old.title != new.title));
         warnings.extend(noticed.into_iter().map(on_side));
-        (disaggregated::join(&sides, prefill, decode)?, common, time_limit_s)
+        (disaggregated::join(&sides, prefill, decode, registry)?, common, time_limit_s)
     } else if let Some(several) = models::read(document)? {
         let mut pools = Vec::new();
         let mut last = None;
@@ -203,8 +204,15 @@ impl Checker<'_> {
             Some("RoundRobin"),
         )?;
         router.check().map_err(|error| self.settings("cluster.router", &error))?;
-        lora::check(raw, &model, policy.as_ref(), router.as_ref())
+        let techniques = combinations::of_pool(raw, policy.as_ref());
+        let value = |technique| match technique {
+            Technique::Pipelines => raw.cluster.pipeline_parallel.to_string(),
+            _ => "true".to_owned(),
+        };
+        combinations::check(&techniques, value)
+            .and_then(|()| combinations::check_policy(&techniques, policy.as_ref(), self.registry))
             .map_err(|error| self.settings("", &error))?;
+        lora::check(raw, &model, router.as_ref()).map_err(|error| self.settings("", &error))?;
         let api_overhead_ms = raw.engine.api_overhead_ms;
         if !(0.0..=MOST_API_OVERHEAD_MS).contains(&api_overhead_ms) {
             let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
@@ -214,7 +222,6 @@ impl Checker<'_> {
             None => None,
             Some(settings) => {
                 let longest = raw.engine.max_model_len.unwrap_or(model.max_position);
-                speculative::goes_with(raw).map_err(|error| self.settings("", &error))?;
                 let checked = speculation::check_settings(settings, &model, parallel, longest)
                     .map_err(|error| self.settings("engine.speculative", &error))?;
                 Some((settings, checked))
@@ -265,18 +272,10 @@ impl Checker<'_> {
         self.lengths_fit(raw, &workload, longest, warnings)?;
         let prefix_caching =
             raw.engine.enable_prefix_caching.unwrap_or_else(|| policy.caches_prefixes());
-        if prefix_caching && limits.vidur_lengths {
-            let expected = "false where prefixes are cached, which Vidur does not do";
-            let error = self.error("engine.vidur_lengths", true, expected);
-            return Err(Box::new((*error).help("or set enable_prefix_caching: false")));
-        }
         let bytes_per_token = model.kv_bytes_per_token(parallel) + draft_memory.kv_bytes_per_token;
-        let offload = kv_offload::build(
-            &raw.engine,
-            (policy.as_ref(), &limits, prefix_caching),
-            (parallel, bytes_per_token),
-        )
-        .map_err(|error| self.settings("", &error))?;
+        let offload =
+            kv_offload::build(&raw.engine, (&limits, prefix_caching), (parallel, bytes_per_token))
+                .map_err(|error| self.settings("", &error))?;
         Ok(PoolConfig {
             model,
             model_config,

@@ -10,25 +10,26 @@ use crate::base::SettingError;
 
 /// Fits the joint distribution of prompt and output lengths in a CSV file, for
 /// `lengths: Empirical(file: ...)`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct FitArgs {
     /// CSV file with a header (Vidur, Splitwise, Azure or BurstGPT columns; others with
     /// --prompt-column and --output-column), or JSON Lines (Mooncake, ShareGPT); may be gzipped
     pub file: PathBuf,
     /// The table to write; never overwritten
-    #[arg(short = 'o', long = "out", value_name = "OUT.ron")]
+    #[cfg_attr(feature = "cli", arg(short = 'o', long = "out", value_name = "OUT.ron"))]
     pub out: PathBuf,
     /// Column of prompt lengths
-    #[arg(long, requires = "output_column", value_name = "NAME")]
+    #[cfg_attr(feature = "cli", arg(long, requires = "output_column", value_name = "NAME"))]
     pub prompt_column: Option<String>,
     /// Column of output lengths
-    #[arg(long, requires = "prompt_column", value_name = "NAME")]
+    #[cfg_attr(feature = "cli", arg(long, requires = "prompt_column", value_name = "NAME"))]
     pub output_column: Option<String>,
     /// What the data are called (default: the file's name)
-    #[arg(long, value_name = "TEXT")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT"))]
     pub name: Option<String>,
     /// Licence of the data
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub licence: String,
 }
 

@@ -260,7 +260,7 @@ fn values() {
         (
             "block_size: 16",
             "block_size: 16, vidur_lengths: true, enable_prefix_caching: true",
-            "2 | s.ron:10:40 | `engine.vidur_lengths` is true | prefixes are cached | enable_prefix_caching: false",
+            "2 | s.ron:10:40 | `engine.vidur_lengths` is true | with prefix caching | enable_prefix_caching: false",
         ),
         (
             "tensor_parallel: 1",

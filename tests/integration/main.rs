@@ -36,5 +36,6 @@ mod several_models;
 mod sharing;
 mod slo_classes;
 mod speculative;
+mod technique_table;
 mod techniques;
 mod tight_memory;

@@ -28,21 +28,22 @@ use archive::Archive;
 use system::System;
 
 /// What to import; the arguments of `vidur-ecs profile import aisimulate`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct ImportAisimulateOptions {
     /// The wheel of the Python package, or its unpacked folder `systems`
     pub path: PathBuf,
     /// Device, by our name (H100-SXM-80G)
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub device: String,
     /// The system in the source [default: the device's]
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub system: Option<String>,
     /// The newest version of vLLM to take
-    #[arg(long, default_value = "0.24.0")]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "0.24.0"))]
     pub engine_version: String,
     /// Against what simulated times were checked; written into the profile
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
 }
 

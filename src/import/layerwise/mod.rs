@@ -23,41 +23,48 @@ use crate::profile::layerwise::{LayerShape, LayerwiseTables, Straggler};
 use meta::Meta;
 
 /// What to import; the arguments of `vidur-ecs profile import layerwise`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct ImportLayerwiseOptions {
     /// A bundle: the folder with meta.yaml
     pub path: PathBuf,
     /// Device [default: the bundle's]
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub device: Option<String>,
     /// Model, if the bundle's is not known by that name
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub model: Option<String>,
     /// HuggingFace config.json of the model, if it is not known at all
-    #[arg(long, value_name = "FILE", conflicts_with = "model")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", conflicts_with = "model"))]
     pub config: Option<PathBuf>,
     /// Tensor-parallel degrees to import [default: all of the bundle]
-    #[arg(long = "tensor-parallel", value_name = "N", value_delimiter = ',')]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long = "tensor-parallel", value_name = "N", value_delimiter = ',')
+    )]
     pub tensor_parallel: Vec<u32>,
     /// The bound that the longest sequence sets to attention, which a bundle does not hold:
     /// requests x KV heads from which on it holds, microseconds, microseconds per token
-    #[arg(long, value_name = "HEADS,US,US_PER_TOKEN", value_parser = straggler)]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS,US,US_PER_TOKEN", value_parser = straggler))]
     pub straggler: Option<Straggler>,
     /// Where that bound comes from
-    #[arg(long, value_name = "TEXT", requires = "straggler", default_value = "the user")]
+    #[cfg_attr(
+        feature = "cli",
+        arg(long, value_name = "TEXT", requires = "straggler", default_value = "the user")
+    )]
     pub straggler_source: String,
     /// Operators of the device, for any model (Measured(composition: Full)), instead of the model's
     /// layers
-    #[arg(long, conflicts_with = "straggler")]
+    #[cfg_attr(feature = "cli", arg(long, conflicts_with = "straggler"))]
     pub operators: bool,
     /// Who measured; written into the profile
-    #[arg(long, default_value = "LLMServingSim 2.0")]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "LLMServingSim 2.0"))]
     pub source: String,
     /// Against what simulated times were checked; written into the profile
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
     /// Licence of the measurements
-    #[arg(long, default_value = "MIT")]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "MIT"))]
     pub licence: String,
 }
 
@@ -157,6 +164,7 @@ fn unknown(what: &str, name: &str, closest: Option<&str>) -> ProfileError {
 }
 
 /// `HEADS,US,US_PER_TOKEN`.
+#[cfg(feature = "cli")]
 fn straggler(text: &str) -> Result<Straggler, String> {
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let wrong = || format!("`{text}` is no HEADS,US,US_PER_TOKEN, such as 301,15,0.0616");

