@@ -76,16 +76,21 @@ where
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too, with exit code 0. Nobody may be listening.
+            if error.use_stderr() {
+                // It quotes the arguments.
+                failure::complain(&error.render().to_string());
+                return ExitCode::from(2);
+            }
+            // Help and version come this way too. Nobody may be listening.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::SUCCESS;
         }
     };
     let registry = Registry::with(plugins);
     match dispatch(cli, &registry) {
         Ok(code) => code,
         Err(failure) => {
-            failure::complain(&failure.text);
+            failure::show_failure(&failure);
             ExitCode::from(failure.code)
         }
     }

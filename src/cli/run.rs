@@ -240,7 +240,7 @@ impl RunArgs {
             }
             many => run_many::report(many, misfits, folder),
         };
-        failure::say(&text);
+        failure::show_report(&text);
         for one in finished {
             failure::note(&one.notes);
         }

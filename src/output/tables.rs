@@ -1,6 +1,7 @@
 //! `seeds.csv`, `variants.csv` and `runs.csv`: every scalar metric, one row per seed, per variant, or
 //! per variant of every scenario and sweep.
 
+use crate::base;
 use crate::metrics::names::Metric;
 use crate::metrics::unit::Unit;
 use crate::metrics::{ExperimentResult, VariantResult, names};
@@ -21,7 +22,7 @@ pub fn seeds_csv(result: &ExperimentResult) -> String {
     let mut rows = vec![header(&["variant", "seed"], &shown)];
     for variant in &result.variants {
         for run in &variant.runs {
-            let mut row = vec![variant.name.clone(), run.seed.to_string()];
+            let mut row = vec![text(&variant.name), run.seed.to_string()];
             row.extend(shown.iter().map(|metric| cell(metric.unit, run.get(&metric.name))));
             rows.push(row);
         }
@@ -37,7 +38,7 @@ pub fn variants_csv(result: &ExperimentResult) -> String {
     let shown = shown([result]);
     let mut rows = vec![header(&first, &shown)];
     for variant in &result.variants {
-        let mut row = vec![variant.name.clone()];
+        let mut row = vec![text(&variant.name)];
         row.extend(means(variant, &shown));
         rows.push(row);
     }
@@ -68,20 +69,20 @@ pub fn runs_csv(results: &[Swept<'_>]) -> String {
     let swept = |values: &[(String, String)]| -> Vec<String> {
         let of = |path: &&str| {
             let value = values.iter().find(|(other, _)| other == path);
-            value.map_or_else(String::new, |(_, value)| value.clone())
+            value.map_or_else(String::new, |(_, value)| text(value))
         };
         paths.iter().map(of).collect()
     };
     let mut rows = vec![header(&first, &shown)];
     for (values, result) in results {
         for variant in &result.variants {
-            let mut row = vec![result.name.clone(), variant.name.clone()];
+            let mut row = vec![text(&result.name), text(&variant.name)];
             row.extend(swept(values));
             row.extend(means(variant, &shown));
             rows.push(row);
         }
         for misfit in &result.misfits {
-            let mut row = vec![result.name.clone(), misfit.name.clone()];
+            let mut row = vec![text(&result.name), text(&misfit.name)];
             row.extend(swept(values));
             row.extend(nothing(&shown));
             rows.push(row);
@@ -122,6 +123,11 @@ fn shown<'a>(results: impl IntoIterator<Item = &'a ExperimentResult>) -> Vec<&'s
     let variants = results.into_iter().flat_map(|result| &result.variants);
     let runs: Vec<_> = variants.flat_map(|variant| &variant.runs).collect();
     names::shown(&runs)
+}
+
+/// A text of the user's.
+fn text(text: &str) -> String {
+    base::text::cell(text).into_owned()
 }
 
 fn cell(unit: Unit, value: Option<f64>) -> String {

@@ -1,9 +1,9 @@
 //! Profiles on disk.
 
-use std::fs;
 use std::path::Path;
 
 use super::{Profile, ProfileError};
+use crate::base::input;
 
 /// Reads the profile at `path`.
 ///
@@ -11,7 +11,7 @@ use super::{Profile, ProfileError};
 /// The file cannot be read, is not in the format or is inconsistent.
 pub fn read(path: &Path) -> Result<Profile, ProfileError> {
     let file = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|source| ProfileError::Io {
+    let text = input::read_to_string(path).map_err(|source| ProfileError::Io {
         action: "read",
         file: file.clone(),
         source,

@@ -161,7 +161,7 @@ fn simulate_all(
 
 /// Simulations that can run side by side.
 pub fn simulations(scenario: &Scenario) -> usize {
-    jobs(scenario).len()
+    jobs(scenario, Verdicts::Shown).len()
 }
 
 /// Requests that all runs together will end, for a progress bar; `None` if nobody knows.

@@ -29,10 +29,10 @@ pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
     if let Some(title) = &scenario.title {
         fields.push(format!("title: {}", ron_text(title)?));
     }
-    let shared = |section: &Section| all.iter().all(|sections| sections.contains(section));
     let first = all.first().map(Vec::as_slice).unwrap_or_default();
-    fields
-        .extend(first.iter().filter(|s| shared(s)).map(|(name, value)| format!("{name}: {value}")));
+    let in_all = |section: &&Section| all.iter().all(|sections| sections.contains(section));
+    let shared: Vec<&Section> = first.iter().filter(in_all).collect();
+    fields.extend(shared.iter().map(|(name, value)| format!("{name}: {value}")));
     fields.push(format!("seed: {}", scenario.seeds.start));
     fields.push(format!("seeds: {}", scenario.seeds.end - scenario.seeds.start));
     if scenario.has_variants() {
@@ -40,7 +40,7 @@ pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
         for (configuration, sections) in scenario.configurations.iter().zip(&all) {
             let own = sections
                 .iter()
-                .filter(|s| !shared(s))
+                .filter(|section| !shared.contains(section))
                 .map(|(name, value)| format!("{name}: {value}"));
             let own: Vec<String> = own.collect();
             variants.push(format!("{}: ({})", ron_text(&configuration.name)?, own.join(", ")));

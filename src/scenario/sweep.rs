@@ -167,6 +167,11 @@ fn axes(
             document = document.with_setting(&axis[0].setting)?;
         }
         let elements = elements(&document, path, text);
+        let takes_list = || {
+            let firsts = axes.iter().map(|axis| axis[0].setting.clone());
+            let trial: Vec<String> = firsts.chain([setting.clone()]).collect();
+            read(&trial).is_ok()
+        };
         let is_sweep = match (&elements, document.node(path)) {
             (None, _) => false,
             (Some(found), Some(old)) => match &old.kind {
@@ -176,14 +181,10 @@ fn axes(
                         && found.iter().all(|text| text.starts_with('['))
                         && !items.iter().any(|item| matches!(item.kind, Kind::List(_)))
                 }
-                _ => true,
+                // A setting that takes a list as well as what is written is set.
+                _ => !takes_list(),
             },
-            // A setting that is not written: whatever can be read.
-            (Some(_), None) => {
-                let firsts = axes.iter().map(|axis| axis[0].setting.clone());
-                let trial: Vec<String> = firsts.chain([setting.clone()]).collect();
-                read(&trial).is_err()
-            }
+            (Some(_), None) => !takes_list(),
         };
         axes.push(match elements {
             Some(elements) if is_sweep && elements.is_empty() => {
@@ -310,6 +311,16 @@ mod tests {
         // Not written in the scenario: a field that takes a list.
         let one = labels(&["workload.lengths=Fixed(prompt: 1, output: 2)", "expect=[]"]);
         assert_eq!(one, Ok(vec![String::new()]));
+    }
+
+    #[test]
+    fn a_setting_that_takes_a_list_is_set_and_swept_by_a_list_of_lists() {
+        let engine =
+            "engine=(policy: VllmV0(), speculative: (draft: Ngram(), k: 3, acceptance: 0.8))";
+        let list = "engine.speculative.acceptance=[0.7, 0.5, 0.4]";
+        assert_eq!(labels(&[engine, list]), Ok(vec![String::new()]));
+        let lists = "engine.speculative.acceptance=[[0.7, 0.5, 0.4], [0.9, 0.8, 0.7]]";
+        assert_eq!(labels(&[engine, lists]).map(|labels| labels.len()), Ok(2));
     }
 
     #[test]

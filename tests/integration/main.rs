@@ -19,6 +19,7 @@ mod import;
 mod kills;
 mod kv_offload;
 mod kv_offload_scenarios;
+mod limits;
 mod long_traces;
 mod lora;
 mod many_runs;
