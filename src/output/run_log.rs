@@ -7,6 +7,7 @@ use std::ops::AddAssign;
 use super::error::OutputError;
 use super::folder::Place;
 use super::{event_log, text_table};
+use crate::base::text::printable;
 
 /// The file's name.
 pub const RUN_LOG: &str = "run.log";
@@ -93,7 +94,7 @@ impl RunLog {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let mut line = |key: &str, value: &str| {
-            let _ = writeln!(text, "{key:<14}{value}");
+            let _ = writeln!(text, "{key:<14}{}", printable(value));
         };
         line("scenario", &self.scenario);
         if !self.command.is_empty() {

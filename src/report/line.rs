@@ -3,6 +3,8 @@
 //! A [`Line`] says what belongs together; how many lines of the terminal that takes is known when it is
 //! laid out for a width.
 
+use crate::base::text::printable;
+
 /// Width where the terminal does not say.
 pub const WIDTH: usize = 100;
 /// What stays free behind labels if the text leaves room.
@@ -60,14 +62,16 @@ impl Line {
         self.texts(width).len()
     }
 
-    /// As it is printed, each line with its line end. Only the label is coloured.
+    /// As it is printed, each line with its line end. Only the label is coloured; nothing else is sent
+    /// that a terminal would obey.
     pub fn render(&self, width: usize, colour: bool) -> String {
         let mut texts = self.texts(width);
         if let (Some((label, tone)), Some(last)) = (&self.label, texts.last_mut()) {
             let used = last.chars().count() + label.chars().count();
             let gap = (width - MARGIN).saturating_sub(used).max(2);
+            let label = printable(label).into_owned();
             let label = match (colour, tone) {
-                (false, _) => label.clone(),
+                (false, _) => label,
                 (true, Tone::Good) => format!("\x1b[1;32m{label}\x1b[0m"),
                 (true, Tone::Bad) => format!("\x1b[1;31m{label}\x1b[0m"),
                 (true, Tone::Plain) => format!("\x1b[1m{label}\x1b[0m"),
@@ -80,7 +84,10 @@ impl Line {
 
     /// The lines without the label, for which each of them leaves room.
     fn texts(&self, width: usize) -> Vec<String> {
-        let Some(key) = &self.key else { return vec![self.items.concat()] };
+        let shown: Vec<String> =
+            self.items.iter().map(|item| printable(item).into_owned()).collect();
+        let Some(key) = &self.key else { return vec![shown.concat()] };
+        let key = printable(key);
         let room = self.label.as_ref().map_or(0, |(label, _)| MARGIN + label.len() + 2);
         let width = width.saturating_sub(room).max(2 * KEY);
         let mut texts = Vec::new();
@@ -90,7 +97,7 @@ impl Line {
         }
         let mut empty = true;
         // An item that no line can hold is cut rather than let the line run over.
-        for item in self.items.iter().flat_map(|item| pieces(item, width - KEY)) {
+        for item in shown.iter().flat_map(|item| pieces(item, width - KEY)) {
             let needed = item.chars().count() + if empty { 0 } else { self.separator.len() };
             if !empty && text.chars().count() + needed > width {
                 texts.push(std::mem::replace(&mut text, " ".repeat(KEY)));

@@ -94,7 +94,8 @@ pub fn report(input: &ReportInput) -> String {
     let result = input.result;
     let width = input.width;
     let height = |lines: &[Line]| lines.iter().map(|line| line.height(width)).sum::<usize>();
-    let tail = tail(input);
+    let mut tail = tail(input);
+    tail.splice(0..0, shared::misfits(&result.misfits, input.table));
     let max_lines = (MAX_LINES * WIDTH).div_ceil(width.min(WIDTH));
     let budget = max_lines.saturating_sub(height(&tail));
     let mut lines = match result.variants.as_slice() {

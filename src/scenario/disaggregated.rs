@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{Cluster, Tie};
+use super::combinations::{self, Technique};
 use super::document::Document;
 use super::plugins;
 use super::pool::PoolConfig;
@@ -14,6 +15,7 @@ use super::{kv_offload, lora, speculative};
 use crate::base::{Diagnostic, Nanos, SettingError};
 use crate::engine::{HandOver, speculation};
 use crate::hardware::Parallelism;
+use crate::registry::Registry;
 
 /// What a side may have for itself; all else is the same for both.
 pub(super) const SIDE_FIELDS: [&str; 4] = ["device", "cluster", "engine", "timing"];
@@ -65,8 +67,8 @@ pub(super) struct Sides {
 pub(super) fn read(document: &Document) -> Result<Option<Sides>, Box<Diagnostic>> {
     let Some(node) = document.node("disaggregated") else { return Ok(None) };
     if document.node("models").is_some() {
-        let help = "disaggregation of several models is not modelled";
-        return Err(refuse(document, "disaggregated", "given beside `models`", "one model", help));
+        combinations::check(&[Technique::Disaggregation, Technique::SeveralModels], |_| given())
+            .map_err(|error| Box::new(plugins::setting_error(document, "", &error)))?;
     }
     let fields = node.fields();
     for field in fields {
@@ -124,22 +126,18 @@ pub(super) fn join(
     sides: &Sides,
     prefill: PoolConfig,
     mut decode: PoolConfig,
+    registry: &Registry,
 ) -> Result<Cluster, Box<Diagnostic>> {
     let documents = [("prefill", &sides.prefill), ("decode", &sides.decode)];
     for ((name, document), side) in documents.into_iter().zip([&prefill, &decode]) {
-        let refuse = |path: &str, found: &str, expected: &str, help: &str| {
-            let error = refuse(document, path, found, expected, help);
-            Err(Box::new((*error).note(format!("on the {name} side"))))
-        };
-        if !side.policy.disaggregates() {
-            let help = "it reserves blocks beforehand or frees them in groups";
-            let expected = "one that takes blocks as it needs them: VllmV0, VllmV1, Sarathi";
-            return refuse("engine.policy", side.policy.name(), expected, help);
-        }
-        if side.limits.vidur_lengths {
-            let help = "Vidur does not disaggregate";
-            return refuse("engine.vidur_lengths", "true", "false", help);
-        }
+        let mut used = vec![Technique::Disaggregation];
+        used.extend(side.limits.vidur_lengths.then_some(Technique::VidurLengths));
+        combinations::check(&used, |_| "true".to_owned())
+            .and_then(|()| combinations::check_policy(&used, side.policy.as_ref(), registry))
+            .map_err(|error| {
+                let complaint = plugins::setting_error(document, "", &error);
+                Box::new(complaint.note(format!("on the {name} side")))
+            })?;
     }
     let document = &sides.decode;
     let (here, there) = (decode.limits.block_size, prefill.limits.block_size);
@@ -171,6 +169,10 @@ pub(super) fn join(
     speculative::goes_with_sides(prefill.speculative.as_ref(), decode.speculative.as_ref())
         .map_err(complain)?;
     Ok(Cluster { pools: vec![prefill, decode], tie: Tie::Disaggregated(sides.link) })
+}
+
+fn given() -> String {
+    "given".to_owned()
 }
 
 fn refuse(

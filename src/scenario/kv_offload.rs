@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::pool::PoolConfig;
 use super::raw::RawEngine;
 use crate::base::{Nanos, SettingError};
-use crate::engine::policy::{AnyPolicy, EngineLimits};
+use crate::engine::policy::EngineLimits;
 use crate::engine::state::kv::{HostMemory, Reload};
 use crate::hardware::Parallelism;
 
@@ -64,7 +64,7 @@ impl KvOffload {
 /// Checks the settings against each other and the rest. Paths of errors start at the scenario.
 pub(super) fn build(
     raw: &RawEngine,
-    (policy, limits, prefix_caching): (&dyn AnyPolicy, &EngineLimits, bool),
+    (limits, prefix_caching): (&EngineLimits, bool),
     (parallel, bytes_per_token): (Parallelism, u64),
 ) -> Result<Option<KvOffload>, SettingError> {
     let swap = raw.preemption_mode == PreemptionMode::Swap;
@@ -79,20 +79,6 @@ pub(super) fn build(
             .help("to swap, say where to: kv_offload: (host_gib: 4.0, pcie_gb_per_s: 25.0)")),
         };
     };
-    if parallel.pipeline > 1 {
-        let expected = "1 with kv_offload";
-        return Err(SettingError::new("cluster.pipeline_parallel", parallel.pipeline, expected)
-            .help("how copies hold stages up is not modelled: use tensor_parallel"));
-    }
-    if limits.vidur_lengths {
-        let expected = "false with kv_offload, which Vidur does not do";
-        return Err(SettingError::new("engine.vidur_lengths", true, expected));
-    }
-    if swap && !policy.swaps() {
-        let found = format!("Swap with {}", policy.name());
-        let help = "VllmV0, VllmV1 and Sarathi swap, without rules of Vidur (vidur_...)";
-        return Err(SettingError::new("engine.preemption_mode", found, "Recompute").help(help));
-    }
     range("pcie_gb_per_s", settings.pcie_gb_per_s, 1e-3, 1e4, "GB/s from 0.001 to 10000")?;
     range("latency_us", settings.latency_us, 0.0, 1e7, "microseconds from 0 to 1e7")?;
     range("host_gib", settings.host_gib, 1e-3, 1e6, "GiB per GPU from 0.001 to 1e6")?;

@@ -4,7 +4,6 @@ use super::pool::PoolConfig;
 use super::raw::RawScenario;
 use crate::base::SettingError;
 use crate::engine::lora::{Lora, LoraSettings};
-use crate::engine::policy::AnyPolicy;
 use crate::engine::routing::AnyRouter;
 use crate::hardware::Parallelism;
 use crate::hardware::model::ModelSpec;
@@ -13,7 +12,6 @@ use crate::hardware::model::ModelSpec;
 pub(super) fn check(
     raw: &RawScenario,
     model: &ModelSpec,
-    policy: &dyn AnyPolicy,
     router: &dyn AnyRouter,
 ) -> Result<(), SettingError> {
     let Some(lora) = &raw.engine.lora else {
@@ -24,24 +22,7 @@ pub(super) fn check(
         }
         return Ok(());
     };
-    lora.check(model).map_err(|error| error.within("engine.lora"))?;
-    if !policy.serves_adapters() {
-        let found = format!("{} beside `lora`", policy.name());
-        let help = "other policies do not pass over requests whose adapter is one too many";
-        return Err(SettingError::new("engine.policy", found, "VllmV1 or VllmV0").help(help));
-    }
-    if raw.cluster.pipeline_parallel > 1 {
-        let stages = raw.cluster.pipeline_parallel;
-        let help = "loading adapters stage by stage is not modelled: use tensor_parallel";
-        return Err(
-            SettingError::new("cluster.pipeline_parallel", stages, "1 with `lora`").help(help)
-        );
-    }
-    if raw.engine.vidur_lengths {
-        let expected = "false with `lora`, which Vidur does not have";
-        return Err(SettingError::new("engine.vidur_lengths", true, expected));
-    }
-    Ok(())
+    lora.check(model).map_err(|error| error.within("engine.lora"))
 }
 
 /// Bytes of the slots of adapters on each GPU.

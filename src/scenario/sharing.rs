@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::combinations::{self, Technique};
 use super::document::Document;
 use super::plugins;
 use super::pool::PoolConfig;
@@ -51,10 +52,10 @@ pub(super) fn apply(
     if *sharing == GpuSharing::Own {
         return Ok(());
     }
-    if models.iter().any(|model| model.offload.is_some()) {
-        let found = "shared by models with engine.kv_offload";
-        return Err(refuse(document, found, "Own, as models do not share a link to the host"));
-    }
+    let mut used = vec![Technique::SharedGpus];
+    used.extend(models.iter().any(|model| model.offload.is_some()).then_some(Technique::KvOffload));
+    combinations::check(&used, |_| "shared".to_owned())
+        .map_err(|error| Box::new(plugins::setting_error(document, "", &error)))?;
     same_gpus(document, models)?;
     memory_fits(document, models)?;
     let GpuSharing::Spatial(shares) = sharing else { return Ok(()) };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::document::Document;
 use super::plugins;
-use super::raw::RawScenario;
 use crate::base::{Diagnostic, Nanos, SettingError};
 use crate::engine::speculation::{
     Checked, Draft, Drafter, Speculation, SpeculativePredictor, SpeculativeSettings,
@@ -32,20 +31,6 @@ impl Speculative {
             .as_ref()
             .map_or_else(String::new, |timing| format!(", draft_timing: {}", timing.to_ron()))
     }
-}
-
-/// Whether the rest of the scenario is one that can speculate.
-pub(super) fn goes_with(raw: &RawScenario) -> Result<(), SettingError> {
-    if raw.cluster.pipeline_parallel > 1 {
-        let stages = raw.cluster.pipeline_parallel;
-        return Err(SettingError::new("cluster.pipeline_parallel", stages, "1 with speculation")
-            .help("how drafts travel through a pipeline is not modelled: use tensor_parallel"));
-    }
-    if raw.engine.vidur_lengths {
-        let expected = "false with speculation, which Vidur does not do";
-        return Err(SettingError::new("engine.vidur_lengths", true, expected));
-    }
-    Ok(())
 }
 
 /// Whether the two sides of a disaggregated cluster go together: the decode side speculates. What

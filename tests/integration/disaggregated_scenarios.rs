@@ -101,7 +101,7 @@ fn what_does_not_go_together_is_refused_in_its_place() {
         (
             "timing: Roofline(),",
             "timing: Roofline(), models: (a: (), b: ()),",
-            "given beside `models`",
+            "given with several models",
         ),
     ];
     let text = |(from, to, expected): (&str, &str, &str)| {

@@ -98,9 +98,9 @@ fn every_setting_has_an_effect_or_is_refused() {
 fn what_does_not_go_together_is_refused_where_it_is_written() {
     let only_swap = "engine.enable_prefix_caching=false";
     for (settings, place, says) in [
-        (&["engine.policy=Orca()"][..], "host.ron:8", "Swap with Orca"),
-        (&["engine.policy=VllmV0(vidur_idle: true)"], "host.ron:8", "Swap with VllmV0"),
-        (&["engine.policy=SgLang()"], "host.ron:8", "Swap with SgLang"),
+        (&["engine.policy=Orca()"][..], "--set", "Orca with swapping"),
+        (&["engine.policy=VllmV0(vidur_idle: true)"], "--set", "VllmV0 with swapping"),
+        (&["engine.policy=SgLang()"], "--set", "SgLang with swapping"),
         (&["cluster.pipeline_parallel=2", "engine.policy=VllmV0()"], "--set", "pipeline_parallel"),
         (&["engine.vidur_lengths=true", only_swap], "--set", "vidur_lengths"),
         (&[only_swap, "engine.kv_offload.reload=Always"], "--set", "without prefix caching"),

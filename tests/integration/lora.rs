@@ -191,7 +191,7 @@ fn what_does_not_go_with_adapters_is_refused_in_its_place() {
         ("lora: (adapters: 0)".to_owned(), "", "engine.lora.adapters | s.ron:2:"),
         ("lora: (adapters: 4, max_cpu_loras: 2)".to_owned(), "", "at least max_loras, 8"),
         ("lora: (adapters: 4, target_modules: [X])".to_owned(), "", "s.ron:2: | X"),
-        (format!("policy: SgLang(), {lora}"), "", "engine.policy | SgLang beside `lora`"),
+        (format!("policy: SgLang(), {lora}"), "", "engine.policy | SgLang with LoRA"),
         (format!("{lora}, policy: VllmV1(async_scheduling: false)"), stages, "s.ron:4:"),
         (lora.to_owned(), router, "s.ron:4: | slots"),
         (String::new(), "cluster: (router: LoraAffinity())", "s.ron:4: | the engine has no `lora`"),

@@ -262,7 +262,7 @@ fn describe(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Load, Metrics, RunSummary};
+    use crate::metrics::{Capacity, Load, Metrics, RunSummary};
 
     fn variant(name: &str, metric: &str, values: &[f64]) -> VariantResult {
         let runs = values
@@ -280,7 +280,7 @@ mod tests {
             gpus: 1,
             runs,
             load: Load::AllAtOnce,
-            capacity: None,
+            capacity: Capacity::NotAsked,
             slo: None,
             kv_blocks: 0,
             block_size: 16,
