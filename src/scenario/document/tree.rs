@@ -362,10 +362,12 @@ mod tests {
 
     #[test]
     fn broken_text_gives_no_tree_and_no_panic() {
-        for text in
-            ["", "(", "(a: 1", "[1, ", "{1: ", "\"abc", "(a: \"\\", "/* x", "r#\"x", "(,)", "#!"]
-        {
+        for text in ["", "(", "(a: 1", "[1, ", "{1: ", "(a: \"\\", "/* x", "(,)", "#!"] {
             assert!(scan(text).is_none(), "{text}");
+        }
+        // A text that is not closed reaches to the end.
+        for text in ["\"abc", "r#\"x"] {
+            assert_eq!(scan(text).map(|node| node.span), Some(0..text.len()), "{text}");
         }
     }
 }
