@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::base::input;
+use crate::base::text::{cut, of_cell};
 use crate::metrics::{ExperimentResult, Metrics, RunSummary, names};
 use crate::output::summary_json::SUMMARY;
 use crate::output::tables::{RUNS, SEEDS};
@@ -85,7 +87,7 @@ fn join(label: &str, variant: &str) -> String {
 }
 
 fn read_text(path: &Path) -> Result<String, SideError> {
-    std::fs::read_to_string(path).map_err(|source| SideError::Io { path: path.to_owned(), source })
+    input::read_to_string(path).map_err(|source| SideError::Io { path: path.to_owned(), source })
 }
 
 fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
@@ -101,7 +103,11 @@ fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
         let record = record.map_err(|error| malformed(error.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
         let bad = |name: &str, cell: &str, expected: &str| {
-            malformed(format!("line {line}: `{cell}` for {name}, expected {expected}"))
+            malformed(format!(
+                "line {line}: `{}` for {}, expected {expected}",
+                cut(cell),
+                cut(name)
+            ))
         };
         let cell = |index: usize| record.get(index).unwrap_or("");
         let seed = cell(1).parse().map_err(|_| bad("seed", cell(1), "a whole number"))?;
@@ -116,7 +122,7 @@ fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
             metrics.set(name, value);
         }
         let run = RunSummary { seed, metrics, ..RunSummary::default() };
-        sides.entry(join(label, cell(0))).or_default().push(run);
+        sides.entry(join(label, of_cell(cell(0)))).or_default().push(run);
     }
     Ok(sides.into_iter().map(|(label, runs)| Side { label, runs }).collect())
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{Basis, Comparison, Difference, Verdict};
+use crate::base::text::cell;
 use crate::metrics::names;
 use crate::metrics::unit::{Unit, decimals_for, fixed};
 
@@ -155,8 +156,8 @@ pub fn csv(baseline: &str, comparisons: &[Comparison]) -> String {
                 Basis::Unpaired { .. } => (format!("{}+{}", d.runs.0, d.runs.1), "false"),
             };
             let _ = writer.write_record([
-                baseline,
-                &comparison.label,
+                &*cell(baseline),
+                &*cell(&comparison.label),
                 &seeds,
                 paired,
                 name,

@@ -10,12 +10,13 @@ use super::arrive::{Arrivals, arrive};
 use super::ledger::busy_time;
 use super::observe::{record, record_ended};
 use super::phase::Phases;
+use super::series::{MOST_ROWS, USUAL_ROWS, interval_for};
 use super::turn::finish_first;
 use super::{
     Agenda, Control, Engine, HandOver, Ledger, Phase, Pool, PoolSpec, Series, SimError, SimSpec,
     TurnPart, Worklists,
 };
-use crate::base::{Nanos, RandomStream};
+use crate::base::{Nanos, RandomStream, memory};
 use crate::engine::lora::Adapters;
 use crate::engine::policy::EngineLimits;
 use crate::engine::state::batch::{Batch, Form};
@@ -38,6 +39,9 @@ pub struct Simulation {
     observed: u64,
     steps: u64,
 }
+
+/// Steps between two looks at the memory.
+const LOOK_EVERY: u64 = 1 << 14;
 
 /// So many steps in which requests ended are remembered as changes of the world.
 const CLEAR_EVERY: u64 = 256;
@@ -92,6 +96,10 @@ impl Simulation {
             let mut limits = pool.limits;
             limits.num_blocks = limits.num_blocks.saturating_sub(pool.policy.reserved_blocks());
             for number in 0..pool.replicas {
+                if u64::from(number).is_multiple_of(LOOK_EVERY / 64) {
+                    let (time, look) = (Nanos::ZERO, memory::check());
+                    look.map_err(|error| SimError::Memory { time, error })?;
+                }
                 let replica = first_replica + number;
                 let place = Place { pool: index, replica, first_stage: stages, form };
                 let gpus = pool.shared_gpus.map_or(Vec::new(), |set| {
@@ -220,10 +228,19 @@ impl Simulation {
             return Ok(None);
         }
         agenda.advance_to(time);
-        ledger.advance(time);
+        if ledger.series.is_some() {
+            self.sample_until(time, sink)?;
+        }
+        self.control.ledger.advance(time);
         self.steps += 1;
+        if self.steps.is_multiple_of(LOOK_EVERY) {
+            memory::check().map_err(|error| SimError::Memory { time, error })?;
+        }
         self.run_phases(event == Some(time), arrival == Some(time))
             .map_err(|message| SimError::Failed { time, message })?;
+        if let Some(error) = self.control.lists.out_of_memory.take() {
+            return Err(SimError::Memory { time, error });
+        }
         Ok(Some(StepDigest { time, digest: self.deliver(sink) }))
     }
 
@@ -255,7 +272,11 @@ impl Simulation {
         }
         control.lists.routed = arrivals || control.lists.is_to_route();
         if control.lists.routed {
-            for phase in [Phase::Arrive, Phase::Admit, Phase::Route] {
+            phases.run(Phase::Arrive, control, world)?;
+            if control.lists.out_of_memory.is_some() {
+                return Ok(());
+            }
+            for phase in [Phase::Admit, Phase::Route] {
                 phases.run(phase, control, world)?;
             }
         }
@@ -282,6 +303,27 @@ impl Simulation {
             self.deliver_series(sink);
         }
         digest
+    }
+
+    /// Takes the samples of the time series until `time`, and hands on what becomes too much meanwhile:
+    /// a gap without any event has as many rows as intervals.
+    fn sample_until(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<(), SimError> {
+        let ledger = &mut self.control.ledger;
+        let Some(series) = &ledger.series else { return Ok(()) };
+        if series.rows_until(time) > MOST_ROWS {
+            let enough = interval_for(time, USUAL_ROWS);
+            return Err(SimError::Series { time, enough });
+        }
+        while let Some(series) = &mut self.control.ledger.series
+            && let Some(until) = series.first_part(time)
+        {
+            let counts = self.control.ledger.counts_of_all();
+            if let Some(series) = &mut self.control.ledger.series {
+                series.sample(until, &counts);
+            }
+            self.deliver_series(sink);
+        }
+        Ok(())
     }
 
     /// Hands the records of requests to the sink.

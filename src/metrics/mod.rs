@@ -28,7 +28,7 @@ pub use classes::{ByClass, ClassResult};
 pub use distribution::{Distribution, percentile};
 pub use expect::{Expectation, Outcome};
 pub use flops::FlopsModel;
-pub use result::{ExperimentResult, ModelResult, VariantResult};
+pub use result::{ExperimentResult, Misfit, ModelResult, VariantResult};
 pub use sinks::ByPool;
 pub use stats::{RunContext, StatsSink, seconds_per};
 pub use summary::{Metrics, RunSummary};

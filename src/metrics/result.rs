@@ -38,6 +38,15 @@ pub struct VariantResult {
     pub classes: Vec<ClassResult>,
 }
 
+/// A configuration that does not fit in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The variant's name; empty for a scenario without variants.
+    pub name: String,
+    /// What is missing, in one line.
+    pub why: String,
+}
+
 /// One of several models that are served together. Its figures are in the runs.
 #[derive(Clone, Debug)]
 pub struct ModelResult {
@@ -121,6 +130,8 @@ pub struct ExperimentResult {
     pub title: Option<String>,
     /// One element for a scenario without variants, otherwise one per variant in the file's order.
     pub variants: Vec<VariantResult>,
+    /// Configurations that did not run because they do not fit in memory.
+    pub misfits: Vec<Misfit>,
     /// Whether every iteration was a step of its own.
     pub exact_steps: bool,
     /// Its expectations, evaluated ([`super::expect::evaluate_all`]), in the file's order.

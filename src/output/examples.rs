@@ -120,7 +120,14 @@ fn experiment(name: &str, variants: Vec<VariantResult>, expect: &[&str]) -> Expe
     let expectations: Vec<Expectation> =
         expect.iter().map(|text| crate::base::ron_options().from_str(text).unwrap()).collect();
     let outcomes = evaluate_all(&expectations, &variants);
-    ExperimentResult { name: name.to_owned(), title: None, variants, exact_steps: false, outcomes }
+    ExperimentResult {
+        name: name.to_owned(),
+        title: None,
+        variants,
+        misfits: vec![],
+        exact_steps: false,
+        outcomes,
+    }
 }
 
 fn slo() -> Option<Slo> {

@@ -39,6 +39,10 @@ pub fn summary(result: &ExperimentResult) -> Value {
             out.insert("variants".to_owned(), Value::Object(variants));
         }
     }
+    if !result.misfits.is_empty() {
+        let why = result.misfits.iter().map(|misfit| (misfit.name.clone(), json!(misfit.why)));
+        out.insert("does_not_fit".to_owned(), Value::Object(why.collect()));
+    }
     out.insert("exact_steps".to_owned(), json!(result.exact_steps));
     out.insert("expectations".to_owned(), result.outcomes.iter().map(outcome).collect());
     Value::Object(out)

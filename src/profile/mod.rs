@@ -17,7 +17,7 @@ mod view;
 
 pub use checked::{CheckedWith, NOT_CHECKED};
 pub use error::ProfileError;
-pub use file::{read, write};
+pub use file::read;
 pub use format::Profile;
 pub use shipped::{Shipped, shipped, shipped_network, shipped_operators};
 pub use view::{NamedRow, Quality, TableView};

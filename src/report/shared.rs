@@ -2,10 +2,25 @@
 
 use super::line::{Line, Tone, room_for, wrapped};
 use crate::metrics::unit::{TimeScale, fixed};
-use crate::metrics::{Outcome, VariantResult};
+use crate::metrics::{Misfit, Outcome, VariantResult};
 use crate::profile::NOT_CHECKED;
 use crate::timing::TimingNote;
 use crate::workload::Slo;
+
+/// What did not run because it does not fit in memory, a line each as far as there is room.
+pub fn misfits(misfits: &[Misfit], file: &str) -> Vec<Line> {
+    const SHOWN: usize = 4;
+    let name = |misfit: &Misfit| match misfit.name.as_str() {
+        "" => String::new(),
+        name => format!("{name}: "),
+    };
+    let line = |misfit: &Misfit| Line::new(format!("NO FIT {}{}", name(misfit), misfit.why));
+    let mut lines: Vec<Line> = misfits.iter().take(SHOWN).map(line).collect();
+    if misfits.len() > SHOWN {
+        lines.push(Line::new(format!("       and {} more in {file}", misfits.len() - SHOWN)));
+    }
+    lines
+}
 
 /// `1000 requests` per run, or `about 1000 requests` where runs differ.
 pub fn requests(variants: &[VariantResult]) -> String {

@@ -57,7 +57,7 @@ fn model_result((name, model): (&str, &PoolConfig)) -> ModelResult {
         model.model.kv_bytes_per_token(model.parallel) * u64::from(model.limits.block_size);
     ModelResult {
         name: name.to_owned(),
-        what: format!("{} | {}", model.model.name, model.policy.name()),
+        what: format!("{} | {}", model.model.title(), model.policy.name()),
         kv_blocks: blocks,
         block_size: model.limits.block_size,
         weight_gib: model.model.weight_bytes(model.parallel) as f64 / GIB,
@@ -78,8 +78,8 @@ pub(super) fn load_of_all(cluster: &Cluster) -> Load {
 
 /// What the times of all models rest on, each thing said once.
 fn note_of_all(cluster: &Cluster) -> TimingNote {
-    let mut note = cluster.first().predictor.note();
-    for other in cluster.pools.iter().skip(1).map(|model| model.predictor.note()) {
+    let mut note = cluster.first().timing_note();
+    for other in cluster.pools.iter().skip(1).map(PoolConfig::timing_note) {
         let parts = [
             (&mut note.rests_on, other.rests_on),
             (&mut note.not_modelled, other.not_modelled),

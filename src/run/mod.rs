@@ -152,10 +152,16 @@ fn simulate_all(
         name: scenario.name.clone(),
         title: scenario.title.clone(),
         variants,
+        misfits: scenario.misfits.clone(),
         exact_steps: scenario.exact_steps,
         outcomes,
     };
     Ok((result, warnings, work))
+}
+
+/// Simulations that can run side by side.
+pub fn simulations(scenario: &Scenario) -> usize {
+    jobs(scenario, Verdicts::Shown).len()
 }
 
 /// Requests that all runs together will end, for a progress bar; `None` if nobody knows.

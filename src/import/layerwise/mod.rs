@@ -150,8 +150,8 @@ pub fn import_layerwise(options: &ImportLayerwiseOptions) -> Result<Profile, Pro
 impl ImportLayerwiseOptions {
     fn model<'a>(&self, meta: &Meta) -> Result<Cow<'a, ModelSpec>, ProfileError> {
         if let Some(config) = &self.config {
-            let spec = ModelSpec::from_hf_config(config)
-                .map_err(|error| ProfileError::Options(error.to_string()))?;
+            let spec = ModelSpec::from_hf_config(config, &[])
+                .map_err(|error| ProfileError::Options(error.title))?;
             return Ok(Cow::Owned(ModelSpec { name: meta.model.clone().into(), ..spec }));
         }
         let name = self.model.as_ref().unwrap_or(&meta.model);

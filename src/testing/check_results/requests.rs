@@ -91,7 +91,8 @@ fn means(files: &Files, requests: &[Request], findings: &mut Findings) {
     findings.equal("input tokens", summed("total_input_tokens"), tokens(|r| r.prompt));
     findings.equal("output tokens", summed("total_output_tokens"), tokens(|r| r.output));
     let seconds = |time: Option<Time>| time.map(|time| time as f64 / 1e9);
-    let families: [(&str, &dyn Fn(&Request) -> Option<f64>); 6] = [
+    type Value<'a> = &'a dyn Fn(&Request) -> Option<f64>;
+    let families: [(&str, Value<'_>); 6] = [
         ("ttft.mean", &|r| seconds(r.ttft)),
         ("tpot.mean", &|r| r.tpot),
         ("e2e.mean", &|r| seconds(r.e2e)),

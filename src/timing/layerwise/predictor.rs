@@ -9,6 +9,7 @@ use super::settings::{LayerwiseSettings, LinkSettings, StragglerSetting};
 use crate::base::{Nanos, SettingError};
 use crate::profile::Profile;
 use crate::profile::format::Curve as Measured;
+use crate::profile::layerwise::Straggler;
 use crate::profile::layerwise::{LayerwiseRank, LayerwiseTables};
 use crate::timing::measured::curve::Curve;
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote};
@@ -64,7 +65,9 @@ impl LayerwisePredictor {
         let straggler = match settings.straggler {
             StragglerSetting::Profile => tables.straggler,
             StragglerSetting::Off => None,
-            StragglerSetting::Bound(bound) => Some(bound),
+            StragglerSetting::Bound { from_heads, us, us_per_token } => {
+                Some(Straggler { from_heads, us, us_per_token })
+            }
         };
         let kv_heads = context.model.kv_heads.div_ceil(tensor);
         Ok(LayerwisePredictor {
