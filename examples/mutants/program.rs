@@ -97,7 +97,7 @@ fn wrong(ended: &Ended, arguments: &[&str], folder: &Path, before: &[String]) ->
     }
     let wanted = code == 0 && arguments[0] == "run";
     let left = names(folder);
-    let more = left.iter().find(|&name| !before.contains(name) && !(wanted && name == "out"));
+    let more = left.iter().find(|&name| !(before.contains(name) || wanted && name == "out"));
     match more {
         Some(name) if code != 0 || name.starts_with('.') => Some(format!("leaves {name} behind")),
         _ => None,

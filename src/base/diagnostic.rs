@@ -93,6 +93,12 @@ impl Diagnostic {
         self
     }
 
+    /// The message in one line, for a table: what is wrong, the circumstances and what to do.
+    pub fn in_one_line(&self) -> String {
+        let parts = self.notes.iter().chain(&self.help);
+        parts.fold(self.title.clone(), |line, part| format!("{line}; {part}"))
+    }
+
     /// The message for a person, without a newline at the end: with the line of text and a caret, or, without
     /// the feature `cli`, with line and column alone. It quotes no more of a text than shows the place,
     /// and nothing that a terminal would obey.

@@ -3,6 +3,7 @@
 pub mod diagnostic;
 mod fragment;
 pub mod input;
+mod json;
 pub mod memory;
 pub mod paths;
 mod random;
@@ -16,6 +17,7 @@ mod time;
 pub use diagnostic::{Diagnostic, Severity};
 pub use fragment::FragmentError;
 pub(crate) use fragment::{read as read_fragment, write as write_fragment};
+pub use json::{JsonDocument, shortened, shortened_text};
 pub use random::RandomStream;
 pub use ron::ron_options;
 pub use setting_error::SettingError;

@@ -34,9 +34,9 @@ impl From<Box<Diagnostic>> for Failure {
 
 impl From<OutputError> for Failure {
     fn from(error: OutputError) -> Failure {
-        match error {
-            OutputError::Io { .. } => Failure::unexpected(error),
-            _ => Failure::bad_argument(error),
+        match error.is_argument() {
+            true => Failure::bad_argument(error),
+            false => Failure::unexpected(error),
         }
     }
 }
@@ -74,6 +74,25 @@ pub(super) fn show_failure(failure: &Failure) {
 pub(super) fn warn<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) {
     for warning in warnings {
         send(std::io::stderr(), &warning.render(colours()));
+    }
+}
+
+/// Shows what does not fit in memory while the rest runs, as far as a person wants to read it.
+pub(super) fn misfits<'a>(misfits: impl IntoIterator<Item = &'a Box<Diagnostic>>) {
+    const SHOWN: usize = 3;
+    let all: Vec<&Box<Diagnostic>> = misfits.into_iter().collect();
+    for misfit in all.iter().take(SHOWN) {
+        complain(&misfit.render(colours()));
+    }
+    if all.len() > SHOWN {
+        complain(&format!("error: {} more do not fit in memory", all.len() - SHOWN));
+    }
+}
+
+/// Tells what was mended or left in a result folder.
+pub(super) fn note(notes: &[String]) {
+    for note in notes {
+        complain(&format!("note: {note}"));
     }
 }
 

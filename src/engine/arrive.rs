@@ -290,13 +290,16 @@ pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
             restarts: 0,
             swaps: 0,
             handed_over: None,
-            kv_transfer: Nanos::ZERO,
+            kv_transfer: None,
             drafting: decodes
                 .speculation
                 .as_ref()
                 .map(|_| Box::new(Drafting::new(pool.seed, &pool.name, new.id))),
         };
         ledger.open(index);
+        if arrival.in_window {
+            ledger.window(|window| window.arrived(agenda.now()));
+        }
         let totals = &mut ledger.totals;
         if totals.arrived == 0 {
             totals.first_arrival = new.arrived_at;

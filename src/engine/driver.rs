@@ -7,6 +7,7 @@ use bevy_ecs::prelude::*;
 use super::admit::{Gates, admit};
 use super::agenda::MOST_STAGES;
 use super::arrive::{Arrivals, arrive};
+use super::ledger::busy_time;
 use super::observe::{record, record_ended};
 use super::phase::Phases;
 use super::series::{MOST_ROWS, USUAL_ROWS, interval_for};
@@ -21,7 +22,7 @@ use crate::engine::policy::EngineLimits;
 use crate::engine::state::batch::{Batch, Form};
 use crate::engine::state::kv::{BlockPool, StagedBlocks, spawn_staged_blocks};
 use crate::engine::state::request::{Request, Sequence};
-use crate::engine::state::{BatchOf, Replica, SharedGpus, Stage, StageOf};
+use crate::engine::state::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
 use crate::records::{BatchRecords, OffloadTotals, RequestStatus, RunSink, RunTotals};
 
 /// A run: a world and the schedule that advances it.
@@ -32,6 +33,8 @@ pub struct Simulation {
     /// Whether what is handed over is routed again in the same step.
     hands_over: bool,
     time_limit: Option<Nanos>,
+    /// Whether the time limit has ended the run.
+    stopped: bool,
     /// How often the phase Observe has run.
     observed: u64,
     steps: u64,
@@ -143,6 +146,9 @@ impl Simulation {
             world.insert_resource(Gates(gates));
         }
         ledger.series = spec.time_series.map(Series::new);
+        if spec.steady_window {
+            ledger.watch_window();
+        }
         let hands_over = pools.iter().any(|pool: &Pool| pool.hand_over.is_some());
         let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
         let lists = Worklists { staged: StagedBlocks::new(caching), ..Worklists::default() };
@@ -166,6 +172,7 @@ impl Simulation {
             phases,
             hands_over,
             time_limit: spec.time_limit,
+            stopped: false,
             observed: 0,
             steps: 0,
         })
@@ -216,7 +223,8 @@ impl Simulation {
             return Ok(None);
         }
         let Some(time) = [event, arrival].into_iter().flatten().min() else { return Ok(None) };
-        if self.time_limit.is_some_and(|limit| time > limit) {
+        if let Some(limit) = self.time_limit.filter(|&limit| time > limit) {
+            self.stop_at(limit);
             return Ok(None);
         }
         agenda.advance_to(time);
@@ -234,6 +242,25 @@ impl Simulation {
             return Err(SimError::Memory { time, error });
         }
         Ok(Some(StepDigest { time, digest: self.deliver(sink) }))
+    }
+
+    /// The time limit ends the run: counts hold until then, and so does the time of what is on a stage.
+    fn stop_at(&mut self, limit: Nanos) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        let ledger = &mut self.control.ledger;
+        ledger.stop_at(limit);
+        let mut stages = self.world.query::<(&Stage, &StageQueue)>();
+        for (stage, queue) in stages.iter(&self.world) {
+            let batch = queue.current.and_then(|slot| self.world.get::<Batch>(slot));
+            let Some(batch) = batch else { continue };
+            let (time, end) = (batch.run.first_time(), batch.run.first_end());
+            let kept = limit.since(Nanos(end.0.saturating_sub(time.total.0)));
+            ledger.open(stage.pool);
+            let whole = busy_time(&time, !batch.shape.prefills.is_empty());
+            ledger.totals.busy.cut(whole, kept.min(time.total));
+        }
     }
 
     /// Runs those phases of a step, in which events are due, or arrivals, or both, that have something

@@ -29,6 +29,8 @@ pub struct SimSpec {
     pub batch_records: BatchRecords,
     /// The interval of the time series that the sink is told of, if any; not 0.
     pub time_series: Option<Nanos>,
+    /// Whether the totals say what happened while the requests arrived that the statistics count.
+    pub steady_window: bool,
     /// Whether every iteration is a step of its own. The results are the same; it is the
     /// reference that fast-forward is tested against.
     pub exact_steps: bool,
@@ -145,6 +147,7 @@ impl SimSpec {
             time_limit: None,
             batch_records: BatchRecords::Off,
             time_series: None,
+            steady_window: false,
             exact_steps: false,
             plain_lists: false,
         }

@@ -140,12 +140,61 @@ static DEVICES: &[DeviceSpec] = &[
     },
 ];
 
-/// The device called `name`, in any case.
+/// The device called `name`: our name, or what people and drivers write (`A100-80GB`,
+/// `NVIDIA H100 80GB HBM3`), in any case.
 pub fn find_device(name: &str) -> Option<&'static DeviceSpec> {
-    DEVICES.iter().find(|device| {
-        device.name.eq_ignore_ascii_case(name)
-            || device.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
-    })
+    let called = |device: &&DeviceSpec| {
+        let mut names = device.aliases.iter().copied().chain([device.name]);
+        names.any(|own| own.eq_ignore_ascii_case(name))
+    };
+    DEVICES.iter().find(called).or_else(|| by_words(name))
+}
+
+/// The device that all words of `name` are about; words that tell no devices apart are left out.
+fn by_words(name: &str) -> Option<&'static DeviceSpec> {
+    const IDLE: [&str; 11] = [
+        "NVIDIA",
+        "GEFORCE",
+        "TESLA",
+        "BLACKWELL",
+        "SERVER",
+        "WORKSTATION",
+        "EDITION",
+        "TENSOR",
+        "CORE",
+        "GPU",
+        "GEN",
+    ];
+    const MEMORIES: [&str; 4] = ["HBM2", "HBM2E", "HBM3", "HBM3E"];
+    let upper = name.to_ascii_uppercase();
+    let words: Vec<&str> = upper
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty() && !IDLE.contains(word) && !MEMORIES.contains(word))
+        .collect();
+    if words.is_empty() {
+        return None;
+    }
+    let of = |device: &DeviceSpec| {
+        let own = device.name.to_ascii_uppercase();
+        let own: Vec<&str> = own.split('-').collect();
+        let known = |word: &str| match gigabytes(word) {
+            // Vendors round: an H200 has 141 GB, a B200 180, 183 or 192.
+            Some(size) => (size / device.memory_gib - 1.0).abs() < 0.09,
+            // SXM4 and SXM5 are sockets of the same board.
+            None => own
+                .iter()
+                .any(|own| *own == word || *own == word.trim_end_matches(char::is_numeric)),
+        };
+        // The first part of a name, or all of one with a number of its own (`RTX 4090`), must be there.
+        let model = if own[0] == "RTX" { &own[..] } else { &own[..1] };
+        words.iter().all(|word| known(word)) && model.iter().all(|own| words.contains(own))
+    };
+    DEVICES.iter().find(|device| of(device))
+}
+
+/// `80GB` or `80G`.
+fn gigabytes(word: &str) -> Option<f64> {
+    word.trim_end_matches('B').strip_suffix('G')?.parse().ok()
 }
 
 /// The names of all devices, in the order of the list.
@@ -173,6 +222,32 @@ mod tests {
         assert_eq!(find_device("a100").map(|d| d.name), Some("A100-SXM-80G"));
         assert_eq!(find_device("h100-sxm-80g").map(|d| d.name), Some("H100-SXM-80G"));
         assert_eq!(find_device("V100"), None);
+        for (written, name) in [
+            ("A100-80GB", Some("A100-SXM-80G")),
+            ("NVIDIA A100-SXM4-80GB", Some("A100-SXM-80G")),
+            ("NVIDIA A100-SXM4-40GB", Some("A100-SXM-40G")),
+            ("NVIDIA H100 80GB HBM3", Some("H100-SXM-80G")),
+            ("H100 SXM5", Some("H100-SXM-80G")),
+            ("NVIDIA H200", Some("H200-SXM-141G")),
+            ("H200-141GB", Some("H200-SXM-141G")),
+            ("NVIDIA B200", Some("B200-SXM-180G")),
+            ("B200-192GB", Some("B200-SXM-180G")),
+            ("NVIDIA L40S", Some("L40S")),
+            ("l40s-48gb", Some("L40S")),
+            ("NVIDIA GeForce RTX 4090", Some("RTX-4090")),
+            ("NVIDIA RTX PRO 6000 Blackwell Server Edition", Some("RTX-PRO-6000")),
+            // Other boards: not one of ours.
+            ("NVIDIA H100 PCIe", None),
+            ("NVIDIA A100-PCIE-80GB", None),
+            ("NVIDIA H100 NVL", None),
+            ("H100 96GB", None),
+            ("RTX 6000", None),
+            ("80GB", None),
+            ("NVIDIA", None),
+            ("", None),
+        ] {
+            assert_eq!(find_device(written).map(|d| d.name), name, "{written}");
+        }
         assert_eq!(closest_device("A100-SMX-80G"), Some("A100-SXM-80G"));
     }
 }

@@ -56,6 +56,35 @@ impl Parallelism {
                 format!("a divisor of the {} layers of {}", model.layers, model.name),
             ));
         }
+        self.check_blocks(model)
+    }
+
+    /// Whether each GPU's slices of matrices are whole blocks, where weights have a scale per block:
+    /// vLLM and SGLang refuse to load anything else.
+    fn check_blocks(self, model: &ModelSpec) -> Result<(), SettingError> {
+        let Some((rows, columns)) = model.weight_block else { return Ok(()) };
+        let heads = |heads: u32| heads.div_ceil(self.tensor) * model.head_dim;
+        let (what, mlp) = match model.experts {
+            Some(moe) => ("an expert's", moe.moe_intermediate),
+            None => ("the MLP's", model.intermediate),
+        };
+        let slices = [
+            (what, mlp / self.tensor, mlp),
+            ("the queries'", heads(model.q_heads), model.q_heads * model.head_dim),
+            ("the keys'", heads(model.kv_heads), model.kv_heads * model.head_dim),
+        ];
+        for (what, slice, whole) in slices {
+            // Slices are rows of one matrix and columns of another.
+            if !slice.is_multiple_of(rows) || !slice.is_multiple_of(columns) {
+                let expected = format!(
+                    "slices of whole blocks of {rows} x {columns} weights (weight_block_size), as \
+                     engines do"
+                );
+                let found = format!("{}, which cuts {what} {whole} rows into {slice}", self.tensor);
+                return Err(SettingError::new("cluster.tensor_parallel", found, expected)
+                    .help("use fewer GPUs for a replica, or weights without blocks"));
+            }
+        }
         Ok(())
     }
 }
@@ -76,6 +105,19 @@ mod tests {
         assert_eq!(path(0, 1).as_deref(), Some("cluster.tensor_parallel"));
         assert_eq!(path(1, 5).as_deref(), Some("cluster.pipeline_parallel"));
         assert_eq!(path(1, 0).as_deref(), Some("cluster.pipeline_parallel"));
+    }
+
+    /// An expert of Qwen3-30B-A3B has 768 rows: 192 each on 4 GPUs.
+    #[test]
+    fn slices_are_whole_blocks() {
+        let model = find("Qwen3-30B-A3B").unwrap();
+        let fp8 = ModelSpec { weight_block: Some((128, 128)), ..model.clone() };
+        let tp = |tensor| Parallelism { tensor, pipeline: 1 };
+        assert_eq!(tp(2).check(&fp8), Ok(()));
+        assert_eq!(tp(4).check(model), Ok(()));
+        let error = tp(4).check(&fp8).unwrap_err();
+        assert_eq!(error.path, "cluster.tensor_parallel");
+        assert!(error.found.contains("an expert's 768 rows into 192"), "{error}");
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! Profiles on disk.
 
-use std::fs;
 use std::path::Path;
 
 use super::{Profile, ProfileError};
@@ -22,18 +21,4 @@ pub fn read(path: &Path) -> Result<Profile, ProfileError> {
         Ok(()) => Ok(profile),
         Err((place, message)) => Err(ProfileError::Inconsistent { file, place, message }),
     }
-}
-
-/// Writes `profile` to `path`, replacing what is there, by way of a temporary file beside it, so
-/// that no half-written profile is ever seen.
-///
-/// # Errors
-/// [`ProfileError::Io`].
-pub fn write(profile: &Profile, path: &Path) -> Result<(), ProfileError> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".partial");
-    let temporary = Path::new(&temporary);
-    fs::write(temporary, profile.to_string()).and_then(|()| fs::rename(temporary, path)).map_err(
-        |source| ProfileError::Io { action: "write", file: path.display().to_string(), source },
-    )
 }

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::check::Complaint;
+use super::checked::CheckedWith;
 use super::layerwise::LayerwiseTables;
 use super::operators::OperatorTables;
+use crate::base::{shortened_text, suggest};
 
 /// The version of the format that this program reads and writes.
 pub const FORMAT: u32 = 1;
@@ -28,6 +30,9 @@ pub struct Profile {
     /// Against what simulated times were checked; empty for nothing.
     #[serde(default)]
     pub checked_against: String,
+    /// The models with which they were.
+    #[serde(default)]
+    pub checked_with: Vec<CheckedWith>,
     /// Where the measurements come from, by part.
     pub provenance: Vec<Provenance>,
     /// Operators of a model.
@@ -289,7 +294,7 @@ impl Profile {
                 file: file.to_owned(),
                 line: error.span.start.line,
                 column: error.span.start.col,
-                message: error.code.to_string(),
+                message: in_words(&error.code),
             })?;
         profile.checked(file)
     }
@@ -337,5 +342,29 @@ impl Profile {
             .map(|p| format!("{} {} ({})", p.device, p.covers, p.source))
             .collect();
         format!("{} on {}: {}", parts.join("; "), self.device, sources.join(" + "))
+    }
+}
+/// What is wrong with a profile; a key that is not known gets suggestions.
+fn in_words(error: &ron::Error) -> String {
+    match error {
+        ron::Error::NoSuchStructField { expected, found, .. } => {
+            let help = suggest::help(found, expected.iter().copied());
+            format!("unknown key `{}`; {}", shortened_text(found, 80), help.join(" "))
+        }
+        other => shortened_text(&other.to_string(), 300),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_get_suggestions() {
+        let error =
+            Profile::parse("(\n    format: 1,\n    devise: \"H100\",\n)", "p.ron").unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("p.ron:3:"), "{text}");
+        assert!(text.contains("unknown key `devise`; did you mean `device`?"), "{text}");
     }
 }

@@ -1,6 +1,8 @@
 //! What the results say about a configuration, beside what was measured.
 
-use crate::metrics::{ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult};
+use crate::metrics::{
+    Capacity, ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult,
+};
 use crate::scenario::{Cluster, Configuration, PoolConfig};
 use crate::timing::TimingNote;
 use crate::workload::Slo;
@@ -13,7 +15,7 @@ pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
         what: cluster.what(),
         runs: Vec::new(),
         load: load_of_all(cluster),
-        capacity: None,
+        capacity: Capacity::NotAsked,
         slo: common_slo(cluster),
         kv_blocks: u64::from(limits.num_blocks),
         block_size: limits.block_size,
@@ -55,7 +57,7 @@ fn model_result((name, model): (&str, &PoolConfig)) -> ModelResult {
         model.model.kv_bytes_per_token(model.parallel) * u64::from(model.limits.block_size);
     ModelResult {
         name: name.to_owned(),
-        what: format!("{} | {}", model.model.name, model.policy.name()),
+        what: format!("{} | {}", model.model.title(), model.policy.name()),
         kv_blocks: blocks,
         block_size: model.limits.block_size,
         weight_gib: model.model.weight_bytes(model.parallel) as f64 / GIB,
@@ -65,7 +67,7 @@ fn model_result((name, model): (&str, &PoolConfig)) -> ModelResult {
 }
 
 /// The rates of all models together; how they come if none has a rate.
-fn load_of_all(cluster: &Cluster) -> Load {
+pub(super) fn load_of_all(cluster: &Cluster) -> Load {
     let rate = |model: &PoolConfig| match model.load() {
         Load::Open { offered } => Some(offered),
         _ => None,
@@ -76,8 +78,8 @@ fn load_of_all(cluster: &Cluster) -> Load {
 
 /// What the times of all models rest on, each thing said once.
 fn note_of_all(cluster: &Cluster) -> TimingNote {
-    let mut note = cluster.first().predictor.note();
-    for other in cluster.pools.iter().skip(1).map(|model| model.predictor.note()) {
+    let mut note = cluster.first().timing_note();
+    for other in cluster.pools.iter().skip(1).map(PoolConfig::timing_note) {
         let parts = [
             (&mut note.rests_on, other.rests_on),
             (&mut note.not_modelled, other.not_modelled),

@@ -102,7 +102,7 @@ impl Cluster {
         let (Tie::Models(sharing), true) = (&self.tie, self.has_several_models()) else {
             return first.what();
         };
-        let models: Vec<&str> = self.pools.iter().map(|one| one.model.name.as_ref()).collect();
+        let models: Vec<String> = self.pools.iter().map(|one| one.model.title()).collect();
         let gpus = match sharing {
             GpuSharing::Own => self.pools.iter().map(PoolConfig::num_gpus).sum(),
             // All lie on the same.

@@ -10,6 +10,7 @@ mod cluster;
 pub mod combinations;
 mod disaggregated;
 pub mod document;
+mod engine;
 mod kv_offload;
 mod lora;
 mod model;
@@ -25,7 +26,9 @@ mod scenario;
 mod sharing;
 mod speculative;
 pub mod sweep;
+mod timing;
 mod too_long;
+mod without_effect;
 
 pub use cluster::{Cluster, Configuration, Tie};
 pub use disaggregated::Link;

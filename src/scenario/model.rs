@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::document::{Document, Kind};
-use crate::base::{Diagnostic, suggest};
+use crate::base::{Diagnostic, Place, suggest};
 use crate::hardware::model;
 use crate::hardware::model::ModelSpec;
 
@@ -17,43 +17,69 @@ enum FromFile {
     HuggingFace(String),
 }
 
-/// The model at `model`, and the file that it is described by, as written, unless it is built in.
+/// A model that a scenario names.
+pub(super) struct Named {
+    pub spec: Arc<ModelSpec>,
+    /// The file that describes it, as written, unless it is built in.
+    pub config: Option<String>,
+}
+
+/// The model at `model`. What its config says and is not modelled has to be in `allowed`.
 pub(super) fn read(
     document: &Document,
     base_dir: &Path,
-) -> Result<(Arc<ModelSpec>, Option<String>), Box<Diagnostic>> {
+    allowed: &[String],
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<Named, Box<Diagnostic>> {
     let span = document.locate_nearest("model");
     let place = || document.place(&span);
-    match document.node("model") {
+    let named = match document.node("model") {
         // A bare name is most likely one without its quotes.
         Some(node) if node.name.is_some() && node.kind != Kind::Unit => {
             let FromFile::HuggingFace(written) = document.read(node)?;
-            let mut path = base_dir.join(&written);
-            if path.is_dir() {
-                path.push("config.json");
-            }
-            let spec = ModelSpec::from_hf_config(&path).map_err(|error| {
-                Diagnostic::error(error.to_string())
-                    .at(place(), "no model can be read from there")
-                    .help("expected a HuggingFace config.json, or the folder that holds one")
-            })?;
-            Ok((Arc::new(under_our_name(spec)), Some(written)))
+            let spec = ModelSpec::from_hf_config(&base_dir.join(&written), allowed)
+                .map_err(|error| in_scenario(*error, place()))?;
+            Named { spec: Arc::new(under_our_name(spec)), config: Some(written) }
         }
         Some(node) => {
             let name: String = document.read(node)?;
             let spec = model::find(&name).ok_or_else(|| {
-                let other = "any other model: HuggingFace(\"FILE\"), its config.json";
+                let other = "`vidur-ecs list` names the built-in models; any other: \
+                             HuggingFace(\"FILE\"), its config.json";
+                let near =
+                    model::closest(&name).or_else(|| suggest::closest(&name, model::names()));
                 Diagnostic::error(format!("unknown model `{name}`"))
                     .at(place(), "no model has this name")
-                    .helps(suggest::help(&name, model::names()))
+                    .helps(near.map(|near| format!("did you mean `{near}`?")))
                     .help(other)
             })?;
-            Ok((Arc::new(spec.clone()), None))
+            Named { spec: Arc::new(spec.clone()), config: None }
         }
-        None => Err(Box::new(
-            Diagnostic::error("field `model` is missing").at(place(), "needs `model: ...`"),
-        )),
+        None => {
+            return Err(Box::new(
+                Diagnostic::error("field `model` is missing").at(place(), "needs `model: ...`"),
+            ));
+        }
+    };
+    let needless = allowed.iter().filter(|key| !named.spec.unmodelled.contains(key));
+    for key in needless {
+        let place = document.place(&document.locate_nearest("allow_unmodelled"));
+        let title =
+            format!("`allow_unmodelled` names `{key}`, which {} does not need", named.spec.name);
+        warnings.push(Diagnostic::warning(title).at(place, "has no effect"));
     }
+    Ok(named)
+}
+
+/// What is wrong with a config, for a reader of the scenario that names it.
+fn in_scenario(error: Diagnostic, place: Place) -> Box<Diagnostic> {
+    let (line, column) = place.line_column();
+    Box::new(match error.place {
+        Some(_) => error.note(format!("the model of {}:{line}:{column}", place.source.name)),
+        None => error
+            .at(place, "no model can be read from there")
+            .help("expected a HuggingFace config.json, or the folder that holds one"),
+    })
 }
 
 /// A model as it is written in the resolved scenario.

@@ -19,6 +19,7 @@ pub(super) fn read<T: ?Sized>(
             let place = document.place(&document.locate_nearest(path));
             Diagnostic::error(format!("field `{kind}` is missing"))
                 .at(place, format!("needs `{kind}: ...`"))
+                .helps(suggest::help("", entries.iter().map(|entry| entry.name)))
         })?;
         return (entry.parse)("").map_err(|error| Box::new(Diagnostic::error(error.to_string())));
     };

@@ -15,7 +15,7 @@ use crate::hardware::memory::MemoryPlan;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
 use crate::metrics::{FlopsModel, Load};
-use crate::timing::{AnyTiming, Predictor};
+use crate::timing::{AnyTiming, Predictor, TimingNote};
 use crate::workload::{Slo, Workload, WorkloadSpec};
 
 /// The configuration of one pool: replicas that run the same engine, and the requests that arrive there.
@@ -59,6 +59,8 @@ pub struct PoolConfig {
     pub memory: Option<MemoryPlan>,
     /// The settings of the timing.
     pub timing: Box<dyn AnyTiming>,
+    /// The timing as the scenario would have named it, if it was left to the program.
+    pub timing_chosen: Option<String>,
     /// The model of execution time.
     pub predictor: Arc<dyn Predictor>,
     /// The workload as it is written.
@@ -98,6 +100,18 @@ impl PoolConfig {
             (Some(concurrency), _) => Load::ClosedLoop { concurrency },
             (None, Some(offered)) => Load::Open { offered },
             (None, None) => Load::AllAtOnce,
+        }
+    }
+
+    /// What the times rest on, and that they were chosen where the scenario names none.
+    pub fn timing_note(&self) -> TimingNote {
+        let note = self.predictor.note();
+        match &self.timing_chosen {
+            None => note,
+            Some(chosen) => {
+                let rests_on = format!("{chosen}, chosen as the best here: {}", note.rests_on);
+                TimingNote { rests_on, ..note }
+            }
         }
     }
 

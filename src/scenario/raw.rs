@@ -24,6 +24,9 @@ pub(super) struct RawScenario {
     /// A model's name, or where it is described; read by [`super::model`].
     #[serde(rename = "model")]
     pub _model: IgnoredAny,
+    /// Keys of the model's config that may be left out although they mean something.
+    #[serde(default)]
+    pub allow_unmodelled: Vec<String>,
     /// In how many bits it is served.
     pub quantization: Option<Quantization>,
     /// Name of the GPU.
@@ -32,8 +35,8 @@ pub(super) struct RawScenario {
     pub cluster: RawCluster,
     pub engine: RawEngine,
     pub workload: WorkloadSpec,
-    /// A plug-in with its settings, read through the registry.
-    #[serde(rename = "timing")]
+    /// A plug-in with its settings, read by [`super::timing`]; the best that there is if absent.
+    #[serde(default, rename = "timing")]
     pub _timing: IgnoredAny,
     #[serde(default = "default_seed")]
     pub seed: u64,
@@ -94,8 +97,8 @@ impl Default for RawCluster {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawEngine {
-    /// A plug-in with its settings.
-    #[serde(rename = "policy")]
+    /// A plug-in with its settings; needed, and read through the registry.
+    #[serde(default, rename = "policy")]
     pub _policy: IgnoredAny,
     /// Most tokens of a request; the model's limit if absent.
     pub max_model_len: Option<u32>,
@@ -166,8 +169,11 @@ fn one() -> u32 {
     1
 }
 
+/// Share of the GPU's memory that an engine takes.
+pub(super) const DEFAULT_UTILIZATION: f64 = 0.90;
+
 fn default_utilization() -> f64 {
-    0.90
+    DEFAULT_UTILIZATION
 }
 
 fn default_block_size() -> u32 {

@@ -9,16 +9,14 @@ use super::combinations::{self, Technique};
 use super::document::Document;
 use super::pool::PoolConfig;
 use super::raw::{OutputSettings, RawScenario};
+use super::timing::{self, Times};
 use super::{
     admission, disaggregated, kv_offload, lora, model, models, plugins, sharing, speculative,
 };
-use crate::base::diagnostic::{DOES_NOT_FIT, Diagnostic};
-use crate::base::{SettingError, Span, suggest};
-use crate::engine::policy::{AnyPolicy, EngineLimits};
+use crate::base::{Diagnostic, SettingError, Span, suggest};
 use crate::engine::speculation;
-use crate::hardware::memory::{DraftMemory, MemoryPlan, MemorySettings};
-use crate::hardware::model::ModelSpec;
-use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device, memory};
+use crate::hardware::memory::DraftMemory;
+use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::Expectation;
 use crate::registry::Registry;
 use crate::timing::{Predictor, SharedTables, TimingContext, check_network};
@@ -164,7 +162,9 @@ impl Checker<'_> {
         raw: &RawScenario,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<PoolConfig, Box<Diagnostic>> {
-        let (model, model_config) = model::read(self.document, self.base_dir)?;
+        let allowed = &raw.allow_unmodelled;
+        let named = model::read(self.document, self.base_dir, allowed, warnings)?;
+        let (model, model_config) = (named.spec, named.config);
         let model = match &raw.quantization {
             Some(quantization) => {
                 quantization.apply(model).map_err(|e| self.settings("quantization", &e))?
@@ -230,10 +230,28 @@ impl Checker<'_> {
         let mut draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
         // Slots of adapters are weights beside the model's, as a drafter's are.
         draft_memory.weight_bytes += lora::slot_bytes(raw, &model, parallel);
-        let (limits, memory) =
-            self.engine(raw, (&model, draft_memory), device, parallel, policy.as_ref(), warnings)?;
+        // The same, were the model spread over other GPUs.
+        let draft_at = |parallel: Parallelism| {
+            let mut memory = match &raw.engine.speculative {
+                None => DraftMemory::default(),
+                Some(settings) => {
+                    let longest = raw.engine.max_model_len.unwrap_or(model.max_position);
+                    let checked = speculation::check_settings(settings, &model, parallel, longest);
+                    checked.ok()?.memory
+                }
+            };
+            memory.weight_bytes += lora::slot_bytes(raw, &model, parallel);
+            Some(memory)
+        };
+        let (limits, memory) = self.engine(
+            raw,
+            (&model, draft_memory, &draft_at),
+            device,
+            parallel,
+            policy.as_ref(),
+            warnings,
+        )?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
-        let timing = plugins::read(self.document, "timing", self.registry.timings(), None)?;
         let context = TimingContext {
             model: &model,
             device,
@@ -244,10 +262,8 @@ impl Checker<'_> {
             step_overhead_ms: policy.step_overhead_ms(),
             tables: self.tables,
         };
-        let predictor = self
-            .tables
-            .predictor(timing.as_ref(), &context)
-            .map_err(|error| self.settings("timing", &error))?;
+        let Times { timing, predictor, chosen } =
+            timing::read(self.document, self.registry, &context)?;
         let (predictor, speculative) = match &drafter {
             None => (predictor, None),
             Some((settings, checked)) => {
@@ -296,6 +312,7 @@ impl Checker<'_> {
             allow_long_max_model_len: raw.engine.allow_long_max_model_len,
             memory,
             timing,
+            timing_chosen: chosen,
             predictor,
             workload_spec: raw.workload.clone(),
             workload,
@@ -315,93 +332,5 @@ impl Checker<'_> {
                     .helps(suggest::help(name, device_names())),
             )
         })
-    }
-
-    /// The engine's limits, with the KV blocks as given or as the memory allows.
-    fn engine(
-        &self,
-        raw: &RawScenario,
-        (model, draft): (&ModelSpec, DraftMemory),
-        device: &DeviceSpec,
-        parallel: Parallelism,
-        policy: &dyn AnyPolicy,
-        warnings: &mut Vec<Diagnostic>,
-    ) -> Result<(EngineLimits, Option<MemoryPlan>), Box<Diagnostic>> {
-        let engine = &raw.engine;
-        let max_model_len = engine.max_model_len.unwrap_or(model.max_position);
-        if max_model_len == 0 {
-            return Err(self.error("engine.max_model_len", 0, "at least 1"));
-        }
-        if max_model_len > model.max_position && !engine.allow_long_max_model_len {
-            let expected = format!("at most {}, the limit of {}", model.max_position, model.name);
-            let error = self.error("engine.max_model_len", max_model_len, &expected);
-            return Err(Box::new(
-                (*error).help("to go beyond it all the same: allow_long_max_model_len: true"),
-            ));
-        }
-        if engine.block_size == 0 {
-            return Err(self.error("engine.block_size", 0, "at least 1, such as 16"));
-        }
-        let utilization = engine.gpu_memory_utilization;
-        if !(utilization > 0.0 && utilization <= 1.0) {
-            return Err(self.error(
-                "engine.gpu_memory_utilization",
-                utilization,
-                "above 0 and at most 1",
-            ));
-        }
-        let mut limits = EngineLimits {
-            max_model_len,
-            block_size: engine.block_size,
-            num_blocks: 0,
-            stages: parallel.pipeline,
-            vidur_lengths: engine.vidur_lengths,
-        };
-        if let Some(blocks) = engine.num_gpu_blocks {
-            if blocks == 0 {
-                return Err(self.error("engine.num_gpu_blocks", 0, "at least 1"));
-            }
-            limits.num_blocks = blocks;
-            if blocks < limits.blocks_for_longest() {
-                let place = self.document.place(&self.span("engine.num_gpu_blocks"));
-                let most = u64::from(blocks) * u64::from(engine.block_size);
-                warnings.push(
-                    Diagnostic::warning(format!(
-                        "{blocks} KV blocks hold {most} tokens, less than one request of max_model_len {max_model_len}"
-                    ))
-                    .at(place, "longer requests will be rejected"),
-                );
-            }
-            return Ok((limits, None));
-        }
-        // The memory plan needs to know the largest batch, and batches depend on no block count.
-        let batch = policy.batch_limits(&EngineLimits { num_blocks: u32::MAX, ..limits });
-        // A policy without a budget of tokens could, in theory, batch every prompt at once. As in
-        // vLLM's own profiling run one longest prompt is taken to be the largest batch then.
-        let unbounded = batch.max_num_seqs.saturating_mul(max_model_len);
-        let tokens = if batch.max_num_batched_tokens >= unbounded {
-            max_model_len
-        } else {
-            batch.max_num_batched_tokens
-        };
-        let settings = MemorySettings {
-            gpu_memory_utilization: utilization,
-            block_size: engine.block_size,
-            max_model_len,
-            max_num_batched_tokens: tokens,
-            max_num_seqs: batch.max_num_seqs,
-            draft,
-        };
-        let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
-            let place = self.document.place(&self.span("model"));
-            Box::new(
-                Diagnostic::error(format!("{} does not fit on {}", model.label(), device.name))
-                    .at(place, "does not fit in memory")
-                    .note(error.to_string())
-                    .exit(DOES_NOT_FIT),
-            )
-        })?;
-        limits.num_blocks = plan.num_blocks;
-        Ok((limits, Some(plan)))
     }
 }

@@ -3,7 +3,7 @@
 //! What all variants have in common stands outside, each section that differs stands whole in
 //! every variant: so nothing is left to merge, and reading the text gives the same scenario.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -159,6 +159,9 @@ fn pool_sections(c: &PoolConfig) -> Result<Vec<Section>, Box<Diagnostic>> {
         ("workload", ron_text(&c.workload_spec)?),
         ("timing", c.timing.to_ron()),
     ];
+    if !c.model.unmodelled.is_empty() {
+        sections.push(("allow_unmodelled", ron_text(&c.model.unmodelled)?));
+    }
     if let Some(quantization) = &c.quantization {
         sections.push(("quantization", ron_text(quantization)?));
     }
@@ -281,6 +284,18 @@ fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box
     }
     out.push_str(&text[end..]);
     Ok(out)
+}
+
+/// Every path in the text.
+pub(super) fn files(text: &str) -> Vec<PathBuf> {
+    let found = std::cell::RefCell::new(Vec::new());
+    let note = |file: &Path| {
+        found.borrow_mut().push(file.to_owned());
+        String::new()
+    };
+    // A text that cannot be read again has none.
+    let _ = map_files(text, note);
+    found.into_inner()
 }
 
 /// The text with its relative paths leading from `folder` to where they led from `base_dir`.

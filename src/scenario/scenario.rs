@@ -10,10 +10,11 @@ use super::cluster::Configuration;
 use super::document::{Document, Node};
 use super::raw::{COMMON_FIELDS, OutputSettings};
 use super::resolve::{Common, resolve};
-use super::{plugins, resolved_text};
-use crate::base::paths::file_name;
+use super::{plugins, resolved_text, without_effect};
+use crate::base::diagnostic::DOES_NOT_FIT;
+use crate::base::paths::{folded_file_name, reserved_name};
 use crate::base::{Diagnostic, Place, Source, input};
-use crate::metrics::{Expectation, expect};
+use crate::metrics::{Expectation, Misfit, expect};
 use crate::registry::Registry;
 use crate::timing::SharedTables;
 
@@ -27,6 +28,8 @@ pub struct Scenario {
     pub base_dir: PathBuf,
     /// One, or one per variant in the file's order.
     pub configurations: Vec<Configuration>,
+    /// Variants that do not fit in memory, and so are not among the configurations.
+    pub misfits: Vec<Misfit>,
     /// Seeds, one run each.
     pub seeds: Range<u64>,
     /// What the scenario claims about its results.
@@ -88,6 +91,8 @@ impl Scenario {
         let mut warnings = Vec::new();
         let mut said = BTreeSet::new();
         let mut resolved = Vec::new();
+        let mut misfits = Vec::new();
+        let mut first_misfit = None;
         let variants = Variants::of(&base, settings)?;
         for (index, variant) in variants.names.iter().enumerate() {
             let mut noticed = Vec::new();
@@ -96,7 +101,7 @@ impl Scenario {
                 name => diagnostic.note(format!("in variant `{name}`")),
             };
             let document = variants.document(index)?;
-            let one =
+            let result =
                 resolve(variant, &document, base_dir, shared, &mut noticed).map_err(|error| {
                     // What is wrong with the whole scenario is not about this variant.
                     let everywhere = variants.other(index).is_some_and(|(name, document)| {
@@ -104,8 +109,15 @@ impl Scenario {
                             == Some(&error)
                     });
                     if everywhere { error } else { Box::new(note(*error)) }
-                })?;
-            resolved.push(one);
+                });
+            match result {
+                Ok(one) => resolved.push(one),
+                Err(error) if error.exit_code == DOES_NOT_FIT => {
+                    misfits.push(Misfit { name: variant.clone(), why: error.in_one_line() });
+                    first_misfit.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
             // What is true of several variants is said once.
             for warning in noticed {
                 if said.insert(warning.title.clone()) {
@@ -117,14 +129,21 @@ impl Scenario {
             resolved.into_iter().unzip();
         // All are equal: variants cannot change what is common. There is at least one.
         let Some(common) = commons.pop() else {
-            return Err(Box::new(Diagnostic::error("the scenario has no configuration")));
+            let none = || Box::new(Diagnostic::error("the scenario has no configuration"));
+            return Err(first_misfit.unwrap_or_else(none));
         };
-        check_expectations(&base, &common.expect, &configurations)?;
+        for misfit in &misfits {
+            let (name, why) = (&misfit.name, &misfit.why);
+            warnings.push(Diagnostic::warning(format!("variant `{name}` is left out: {why}")));
+        }
+        check_expectations(&base, &common.expect, &configurations, &misfits)?;
+        warnings.extend(without_effect::warnings(&base, &configurations));
         let mut scenario = Scenario {
             name: common.name.unwrap_or(name),
             title: common.title,
             base_dir: base_dir.to_owned(),
             configurations,
+            misfits,
             seeds: common.seed..common.seed + u64::from(common.seeds),
             expectations: common.expect,
             output: common.output,
@@ -153,6 +172,13 @@ impl Scenario {
     /// The text could not be read again, which would be a bug.
     pub fn resolved_text_in(&self, folder: &Path) -> Result<String, Box<Diagnostic>> {
         resolved_text::rebased(&self.resolved, &self.base_dir, folder)
+    }
+
+    /// The files that the scenario names: traces, profiles, descriptions of models. Some may not be
+    /// there, if a plug-in does not need them.
+    pub fn input_files(&self) -> Vec<PathBuf> {
+        let files = resolved_text::files(&self.resolved);
+        files.into_iter().map(|file| self.base_dir.join(file)).collect()
     }
 
     /// A hash of the resolved scenario that is the same on every machine and wherever the
@@ -278,10 +304,19 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         if !known.insert(name.clone()) {
             return Err(error(format!("two variants are called `{name}`"), "the second one"));
         }
-        if !folders.insert(file_name(&name)) {
+        // Also where the case of letters means nothing, so that a scenario runs everywhere or nowhere.
+        if !folders.insert(folded_file_name(&name)) {
             return Err(error(
                 format!("variant `{name}` would write into the folder of another one"),
                 "too similar a name",
+            ));
+        }
+        if let Some(file) = reserved_name(&name) {
+            return Err(error(
+                format!(
+                    "a variant cannot be called `{name}`: its folder would stand where {file} does"
+                ),
+                "expected another name",
             ));
         }
         if !matches!(field.value.kind, super::document::Kind::Struct(_))
@@ -301,9 +336,13 @@ fn check_expectations(
     base: &Document,
     expectations: &[Expectation],
     configurations: &[Configuration],
+    misfits: &[Misfit],
 ) -> Result<(), Box<Diagnostic>> {
-    let names: Vec<&str> =
-        configurations.iter().map(|c| c.name.as_str()).filter(|name| !name.is_empty()).collect();
+    let names = configurations.iter().map(|c| c.name.as_str());
+    let names: Vec<&str> = names
+        .filter(|name| !name.is_empty())
+        .chain(misfits.iter().map(|misfit| misfit.name.as_str()))
+        .collect();
     let mut models: Vec<&str> = Vec::new();
     for (name, _) in configurations.iter().flat_map(|c| c.cluster.named_pools()) {
         if !models.contains(&name) {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::Scenario;
 use super::document::{Document, Kind};
 use super::scenario::source_of;
-use crate::base::paths::file_name;
+use crate::base::diagnostic::DOES_NOT_FIT;
+use crate::base::paths::{folded_file_name, reserved_name};
 use crate::base::{Diagnostic, Source};
 use crate::registry::Registry;
 use crate::timing::SharedTables;
@@ -23,6 +24,33 @@ pub struct Point {
     pub scenario: Scenario,
 }
 
+/// A combination that does not fit in memory.
+pub struct MisfitPoint {
+    /// Which point it would have been.
+    pub index: usize,
+    /// As [`Point::values`].
+    pub values: Vec<(String, String)>,
+    /// What is missing.
+    pub error: Box<Diagnostic>,
+}
+
+impl MisfitPoint {
+    /// As [`Point::label`].
+    pub fn label(&self) -> String {
+        label(&self.values)
+    }
+}
+
+/// All combinations.
+pub struct Sweep {
+    /// What the results are called.
+    pub name: String,
+    /// Those that run; at least one.
+    pub points: Vec<Point>,
+    /// Those that do not fit in memory.
+    pub misfits: Vec<MisfitPoint>,
+}
+
 impl Point {
     /// `qps=2, max_num_seqs=64`; empty if nothing is swept.
     pub fn label(&self) -> String {
@@ -35,12 +63,13 @@ impl Point {
 /// `tables`.
 ///
 /// # Errors
-/// As [`Scenario::load`] for the first point that is wrong.
+/// As [`Scenario::load`] for the first point that is wrong. Points that do not fit in memory are left
+/// out, unless there is no other.
 pub fn load(
     path: &Path,
     settings: &[String],
     shared: (&Registry, &SharedTables),
-) -> Result<Vec<Point>, Box<Diagnostic>> {
+) -> Result<Sweep, Box<Diagnostic>> {
     let (source, name, base_dir) = source_of(path)?;
     let read = |settings: &[String]| {
         Scenario::with_tables(&source, name.clone(), base_dir, settings, shared)
@@ -55,6 +84,7 @@ pub fn load(
         ))));
     }
     let mut points = Vec::new();
+    let mut misfits: Vec<MisfitPoint> = Vec::new();
     let mut folders = std::collections::BTreeSet::new();
     for index in 0..count.unwrap_or(0) {
         let mut rest = index;
@@ -72,18 +102,35 @@ pub fn load(
         let values: Vec<(String, String)> =
             chosen.iter().filter_map(|choice| choice.swept.clone()).collect();
         let label = label(&values);
-        let scenario = read(&settings).map_err(|error| match label.as_str() {
+        let read = read(&settings).map_err(|error| match label.as_str() {
             "" => error,
             label => Box::new((*error).note(format!("in the sweep, at {label}"))),
-        })?;
-        if !folders.insert(file_name(&label)) {
+        });
+        if !folders.insert(folded_file_name(&label)) {
             return Err(Box::new(Diagnostic::error(format!(
                 "--set sweeps {label} twice (or values that make the same folder name)"
             ))));
         }
-        points.push(Point { values, scenario });
+        if let Some(file) = reserved_name(&label) {
+            return Err(Box::new(Diagnostic::error(format!(
+                "--set sweeps {label}, whose folder would stand where {file} does"
+            ))));
+        }
+        match read {
+            Ok(scenario) => points.push(Point { values, scenario }),
+            Err(error) if error.exit_code == DOES_NOT_FIT => {
+                misfits.push(MisfitPoint { index, values, error });
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(points)
+    match (points.first(), misfits.is_empty()) {
+        (None, false) => Err(misfits.swap_remove(0).error),
+        (first, _) => {
+            let name = first.map_or(name, |point| point.scenario.name.clone());
+            Ok(Sweep { name, points, misfits })
+        }
+    }
 }
 
 /// Reads the scenario with these `--set` arguments.
@@ -202,7 +249,7 @@ mod tests {
         std::fs::write(&path, SCENARIO).expect("written");
         let settings: Vec<String> = settings.iter().map(|&s| s.to_owned()).collect();
         load(&path, &settings, (&Registry::with(&[]), &SharedTables::default()))
-            .map(|points| points.iter().map(Point::label).collect())
+            .map(|sweep| sweep.points.iter().map(Point::label).collect())
             .map_err(|error| error.render(false))
     }
 
@@ -236,6 +283,25 @@ mod tests {
                 .map(|l| l.len()),
             Ok(2)
         );
+    }
+
+    #[test]
+    fn points_that_do_not_fit_are_left_out_unless_there_is_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s.ron");
+        std::fs::write(&path, SCENARIO).expect("written");
+        let load = |setting: &str| {
+            load(&path, &[setting.to_owned()], (&Registry::with(&[]), &SharedTables::default()))
+        };
+        let sweep = load("model=[Llama-2-70B,Llama-2-7B,CodeLlama-34B]")
+            .unwrap_or_else(|error| panic!("{}", error.render(false)));
+        let labels = |points: &[Point]| points.iter().map(Point::label).collect::<Vec<_>>();
+        assert_eq!(labels(&sweep.points), ["model=Llama-2-7B", "model=CodeLlama-34B"]);
+        assert_eq!((sweep.misfits.len(), sweep.misfits[0].index), (1, 0));
+        let text = sweep.misfits[0].error.in_one_line();
+        assert!(text.contains("the smallest tensor_parallel that fits is 2"), "{text}");
+        let error = load("model=[Llama-2-70B]").err().expect("none fits");
+        assert_eq!(error.exit_code, DOES_NOT_FIT);
     }
 
     #[test]

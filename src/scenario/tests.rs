@@ -303,7 +303,7 @@ fn every_bad_scenario_is_explained_at_its_place() {
 model: "Lama-2-7B": 2 s.ron:3:12 `"Lama-2-7B"` unknown model `Lama-2-7B` | did you mean `Llama-2-7B`?
 model: Llama: 2 s.ron:3:12 `Llama` expected a text in double quotes, found the name `Llama`
 : 2 s.ron:1:1 `(` field `model` is missing
-model: "Llama-2-70B": 3 s.ron:3:12 `"Llama-2-70B"` Llama-2-70B does not fit on A100-SXM-80G
+model: "Llama-2-70B": 3 s.ron:3:12 `"Llama-2-70B"` Llama-2-70B does not fit on A100-SXM-80G | the smallest tensor_parallel that fits is 2
 device: "A100-SMX-80G": 2 s.ron:4:13 `"A100-SMX-80G"` unknown device `A100-SMX-80G` | did you mean `A100-SXM-80G`?
 devise:: 2 s.ron:4:5 `devise` unknown field `devise` | did you mean `device`?
 replicas: 0: 2 s.ron:5:25 `0` `cluster.replicas` is 0, expected 1 to 65536
@@ -322,13 +322,13 @@ max_num_seqs: -3: 2 s.ron:7:38 `-3` expected a whole number of at least 0, found
 max_num_seqs: "128": 2 s.ron:7:38 `"128"` expected a whole number, found the text `"128"`
 watermark: 1.5: 2 s.ron:7:35 `1.5` `engine.policy.watermark` is 1.5, expected at least 0 and below 1
 max_num_batched_tokens: 0: 2 s.ron:7:67 `0` `engine.policy.max_num_batched_tokens` is 0, expected at least 1
-: 2 s.ron:6:13 `(` field `policy` is missing
+: 2 s.ron:6:13 `(` field `policy` is missing | known here: VllmV0, VllmV1, SgLang, Sarathi, Orca, FasterTransformer, LightLlm
 max_model_len: 8192: 2 s.ron:8:24 `8192` `engine.max_model_len` is 8192, expected at most 4096, the limit of Llama-2-7B | to go beyond it all the same: allow_long_max_model_len: true
 max_model_len: 0: 2 s.ron:8:24 `0` `engine.max_model_len` is 0, expected at least 1
 max_model_len: 100: 2 s.ron:12:69 `Fixed(prompt: 128, output: 16)` 100 of 100 requests are longer than max_model_len 100 (the longest has 144 tokens) | raise engine.max_model_len, or shorten the requests (max_total)
 gpu_memory_utilization: 90: 2 s.ron:9:33 `90` `engine.gpu_memory_utilization` is 90, expected above 0 and at most 1
 gpu_memory_utilization: 0.0: 2 s.ron:9:33 `0.0` `engine.gpu_memory_utilization` is 0, expected above 0 and at most 1
-gpu_memory_utilization: 0.1: 3 s.ron:3:12 `"Llama-2-7B"` Llama-2-7B does not fit on A100-SXM-80G
+gpu_memory_utilization: 0.1: 3 s.ron:3:12 `"Llama-2-7B"` Llama-2-7B does not fit on A100-SXM-80G | the smallest tensor_parallel that fits is 2
 block_size: 0: 2 s.ron:10:21 `0` `engine.block_size` is 0, expected at least 1, such as 16
 num_gpu_blocks: 0: 2 s.ron:10:25 `0` `engine.num_gpu_blocks` is 0, expected at least 1
 requests: 0: 2 s.ron:12:26 `0` `workload.requests` is 0, expected at least 1 request
@@ -342,7 +342,7 @@ timing: Formule(base: 1): 2 s.ron:13:13 `Formule` unknown timing `Formule` | did
 base: -1.0: 2 s.ron:13:27 `-1.0` `timing.base` is -1, expected seconds, 0 to 1e6
 bass: 0.005: 2 s.ron:13:21 `bass` unknown field `bass` | did you mean `base`?
 base: 0.0: 2 s.ron:13:13 `Formula(base: 0.0)` `timing` is all zero, expected at least one part above 0 | a simulation in which nothing takes time never advances
-: 2 s.ron:1:1 `(` field `timing` is missing
+: accepted
 seeds: 0: 2 s.ron:14:12 `0` `seeds` is 0, expected 1 to 10000
 seeds: 3, seed: 18446744073709551615: 2 s.ron:14:21 `18446744073709551615` `seed` is 18446744073709551615, expected a smaller number
 seeds: 3.5: 2 s.ron:14:12 `3.5` expected a whole number, found the number `3.5`
@@ -386,6 +386,7 @@ error: Llama-2-70B does not fit on A100-SXM-80G
   |            ^^^^^^^^^^^^^ does not fit in memory
   |
   = note: Llama-2-70B needs 129.35 GiB per GPU (128.48 weights + 0.87 activations) at TP 1 x PP 1, but A100-SXM-80G has 71.33 GiB available; use more tensor or pipeline parallelism, a larger device, or a higher gpu_memory_utilization
+  = help: the smallest tensor_parallel that fits is 2
 "##);
 }
 

@@ -13,9 +13,11 @@
 //! [`crate::import::from_vllm_bench`] makes a case of the result of `vllm bench serve --save-detailed`.
 
 mod case;
+mod engine;
 #[cfg(test)]
 mod recorded_runs;
 mod score;
 
-pub use case::{Case, CaseError, Engine, Measured};
-pub use score::{ErrorTable, Row, Simulated, read_simulated};
+pub use case::{Case, CaseError, Measured};
+pub use engine::{Client, Engine, EngineKv, EngineModel, EngineParallel, Hardware, Scheduler};
+pub use score::{ErrorTable, Row, Simulated, Unusable, read_simulated};

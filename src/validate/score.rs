@@ -65,6 +65,18 @@ pub struct ErrorTable {
     pub rows: Vec<Row>,
     /// Measured requests of which the simulation finished none of the tokens.
     pub missing: usize,
+    /// Measured values that are no times, by metric.
+    pub unusable: Vec<Unusable>,
+}
+
+/// Measured values of a metric that are no times: NaN, infinite or negative, or 0 where something has
+/// to take time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// `TTFT`, `TPOT` or `E2E`.
+    pub metric: &'static str,
+    /// The requests, in order.
+    pub requests: Vec<u64>,
 }
 
 impl ErrorTable {
@@ -87,23 +99,49 @@ impl ErrorTable {
                 .filter_map(|(id, times)| {
                     Some((of_measured(times), of_simulated(simulated.get(id)?)?))
                 })
-                .filter(|(measured, _)| *measured > 0.0)
+                .filter(|(measured, _)| is_time(*measured))
                 .collect();
             row(metric, &pairs)
         });
+        let unusable = metrics.into_iter().filter_map(|(metric, of_measured, _)| {
+            let requests = measured.iter().skip(skip).filter(|(_, times)| {
+                let value = of_measured(times);
+                // A request of one token has no TPOT.
+                !(is_time(value) || metric == "TPOT" && value == 0.0)
+            });
+            let requests: Vec<u64> = requests.map(|(id, _)| *id).collect();
+            (!requests.is_empty()).then_some(Unusable { metric, requests })
+        });
+        let unusable = unusable.collect();
         let missing = measured
             .keys()
             .skip(skip)
             .filter(|id| simulated.get(id).is_none_or(|times| times.e2e.is_none()))
             .count();
-        ErrorTable { rows: rows.collect(), missing }
+        ErrorTable { rows: rows.collect(), missing, unusable }
     }
 
-    /// The largest error of a mean, as a share.
-    pub fn largest_mean_error(&self) -> f64 {
+    /// The largest error of a mean, as a share; `None` if a metric could not be compared although
+    /// requests have it.
+    pub fn largest_mean_error(&self) -> Option<f64> {
+        let has = |row: &&Row| {
+            row.metric != "TPOT" || self.unusable.iter().any(|one| one.metric == row.metric)
+        };
+        if self.rows.iter().filter(has).any(|row| row.requests == 0) {
+            return None;
+        }
         let errors = self.rows.iter().filter_map(|row| row.statistics.first());
-        errors.map(|(_, measured, ours)| (ours / measured - 1.0).abs()).fold(0.0, f64::max)
+        Some(errors.map(|(_, measured, ours)| (ours / measured - 1.0).abs()).fold(0.0, f64::max))
     }
+
+    /// Whether not one value was compared.
+    pub fn is_empty(&self) -> bool {
+        self.rows.iter().all(|row| row.requests == 0)
+    }
+}
+
+fn is_time(milliseconds: f64) -> bool {
+    milliseconds.is_finite() && milliseconds > 0.0
 }
 
 fn row(metric: &'static str, pairs: &[(f64, f64)]) -> Row {
@@ -150,6 +188,17 @@ impl fmt::Display for ErrorTable {
             }
             writeln!(f, " MAPE {:.2} %", 100.0 * row.mape)?;
         }
+        for Unusable { metric, requests } in &self.unusable {
+            let some: Vec<String> = requests.iter().take(5).map(u64::to_string).collect();
+            let more = if requests.len() > 5 { ", ..." } else { "" };
+            writeln!(
+                f,
+                "  {} measured {metric} values are no times (0, negative, infinite or NaN) and do not \
+                 count: requests {}{more}",
+                requests.len(),
+                some.join(", ")
+            )?;
+        }
         match self.missing {
             0 => Ok(()),
             missing => {
@@ -188,7 +237,8 @@ mod tests {
         assert_eq!(ttft.statistics[2], ("P90", 19.0, 11.0 + 0.9 * 7.0));
         assert!((ttft.mape - 0.1).abs() < 1e-12);
         assert_eq!((table.rows[1].requests, table.missing), (1, 0), "one token has no TPOT");
-        assert!((table.largest_mean_error() - 0.25).abs() < 1e-12);
+        assert!((table.largest_mean_error().unwrap() - 0.25).abs() < 1e-12);
+        assert_eq!(table.unusable, []);
         let text = table.to_string();
         assert!(text.contains("TPOT  mean 4.0 -> 5.0 (+25.00 %) |"), "{text}");
     }
@@ -198,5 +248,46 @@ mod tests {
         let table = ErrorTable::new(&measured(&[(1.0, 1.0, 1.0)]), &BTreeMap::new(), 0);
         assert_eq!(table.missing, 1);
         assert!(table.to_string().contains("TTFT  nothing to compare"));
+    }
+
+    #[test]
+    fn values_that_are_no_times_are_named() {
+        let nan = f64::NAN;
+        let measured = measured(&[
+            (10.0, 1.0, 20.0),
+            (nan, 1.0, 30.0),
+            (0.0, f64::INFINITY, -1.0),
+            (5.0, 0.0, 5.0),
+        ]);
+        let simulated = simulated(&[(10.0, Some(1.0), 20.0); 4]);
+        let table = ErrorTable::new(&measured, &simulated, 0);
+        let requests = |metric: &str| {
+            let found = table.unusable.iter().find(|one| one.metric == metric);
+            found.map(|one| one.requests.clone()).unwrap_or_default()
+        };
+        assert_eq!(requests("TTFT"), [1, 2]);
+        assert_eq!(requests("TPOT"), [2], "a request of one token has none");
+        assert_eq!(requests("E2E"), [2]);
+        let text = table.to_string();
+        assert!(
+            text.contains("2 measured TTFT values are no times") && text.contains("requests 1, 2")
+        );
+        assert!(table.largest_mean_error().is_some());
+    }
+
+    #[test]
+    fn nothing_compared_is_no_error_of_0() {
+        let nothing = measured(&[(f64::NAN, f64::NAN, f64::NAN)]);
+        let ours = simulated(&[(1.0, Some(1.0), 1.0)]);
+        let table = ErrorTable::new(&nothing, &ours, 0);
+        assert!(table.is_empty());
+        assert_eq!(table.largest_mean_error(), None);
+        let skipped = ErrorTable::new(&measured(&[(1.0, 1.0, 1.0)]), &ours, 5);
+        assert!(skipped.is_empty() && skipped.largest_mean_error().is_none());
+        // One token each: no TPOT is no gap.
+        let short = ErrorTable::new(&measured(&[(1.0, 0.0, 1.0)]), &ours, 0);
+        assert_eq!(short.largest_mean_error(), Some(0.0));
+        let no_ttft = ErrorTable::new(&measured(&[(0.0, 1.0, 1.0)]), &ours, 0);
+        assert_eq!((no_ttft.is_empty(), no_ttft.largest_mean_error()), (false, None));
     }
 }

@@ -156,13 +156,18 @@ fn traces() {
 /// Models that are described by a file: the message names the file and the key.
 #[test]
 fn models() {
-    let good = r#"{"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4,
-        "vocab_size": 10, "max_position_embeddings": 4096}"#;
+    let good = r#"{"model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64,
+        "num_attention_heads": 4, "intermediate_size": 128, "vocab_size": 10,
+        "max_position_embeddings": 4096}"#;
     let there = "HuggingFace(\"config.json\")";
     let rows = [
         ("HuggingFace(\"absent.json\")", good, "2 | s.ron:3:12 | cannot read ./absent.json"),
-        ("HuggingFace(\".\")", "{", "2 | s.ron:3:12 | config.json: EOF | line 1 column 1"),
-        (there, "\u{0}", "2 | s.ron:3:12 | config.json: expected value at line 1"),
+        (
+            "HuggingFace(\".\")",
+            "{",
+            "2 | s.ron:3:12 | config.json is no JSON | config.json:1:1 | EOF",
+        ),
+        (there, "\u{0}", "2 | s.ron:3:12 | config.json is no JSON | expected value"),
         (there, "[]", "2 | s.ron:3:12 | `hidden_size` is missing, expected a whole number"),
         (
             there,
@@ -207,7 +212,10 @@ fn settings_on_the_command_line() {
         ("engine..policy=3", "2 | --set:1:7 | a name on both sides of the dot"),
         ("workload.requests=", "2 | --set:1:19 | expected a value"),
         ("seeds=3)", "2 | --set:1:8 | there is more text after the end"),
-        ("model=Llama", "2 | --set:1:7 | unknown model `Llama` | known here: Llama-2-7B"),
+        (
+            "model=Llama",
+            "2 | --set:1:7 | unknown model `Llama` | did you mean `Llama-3-8B`? | `vidur-ecs list`",
+        ),
         ("variants.max.seeds=3", "2 | --set:1: | a variant cannot change `seeds`"),
         ("workload.requests=0", "2 | --set:1:19 | `workload.requests` is 0"),
     ];

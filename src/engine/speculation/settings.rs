@@ -138,7 +138,9 @@ pub(crate) fn check(
         Draft::Model(name) => {
             let Some(draft) = model::find(name) else {
                 let error = SettingError::new("draft", format!("`{name}`"), "a built-in model");
-                return Err(error.help(suggest::help(name, model::names()).join("; ")));
+                let near = model::closest(name).or_else(|| suggest::closest(name, model::names()));
+                let near = near.map_or(String::new(), |near| format!("did you mean `{near}`? "));
+                return Err(error.help(format!("{near}`vidur-ecs list` names the built-in models")));
             };
             if draft.vocab != target.vocab {
                 let found = format!("{}, whose vocabulary has {} tokens", draft.name, draft.vocab);

@@ -1,15 +1,14 @@
 //! Model shapes, and what follows from them: parameters, bytes per GPU, FLOPs.
 
 mod builtin;
-mod hf_quantization;
-mod hugging_face;
+mod config;
+mod families;
 mod precision;
 mod size;
 
 use std::borrow::Cow;
 
 pub use builtin::{closest, find, names};
-pub use hugging_face::HfConfigError;
 pub use precision::{Groups, KvCache, Weights};
 
 /// The shape of a decoder-only transformer, in the terms of a HuggingFace `config.json`.
@@ -45,12 +44,21 @@ pub struct ModelSpec {
     pub qkv_bias: bool,
     /// Experts in place of each block's MLP.
     pub experts: Option<Moe>,
+    /// Parameters of a block on each GPU that are neither matrices nor the norms and biases above.
+    pub other_layer_params: u64,
+    /// Parameters outside the blocks beside embedding, last norm and LM head: positions, biases.
+    pub other_params: u64,
     /// Bytes of an activation and of an element of the embedding: 2 for fp16 and bf16.
     pub dtype_bytes: f64,
     /// How the weights of the blocks are stored.
     pub weights: Weights,
+    /// Rows and columns of a block of 8-bit floats that share a scale: slices of matrices have to be
+    /// whole blocks.
+    pub weight_block: Option<(u32, u32)>,
     /// How keys and values are stored.
     pub kv_cache: KvCache,
+    /// Keys of the model's config that are left out, because a scenario allowed it.
+    pub unmodelled: Vec<String>,
 }
 
 /// Experts of a mixture-of-experts model: each an MLP; a router picks some for each token.
@@ -75,7 +83,16 @@ impl ModelSpec {
         self.weights.quantized() || self.kv_cache.quantized()
     }
 
-    /// The name, and what is quantised: `Llama-2-70B (int4 g128 weights, fp8 KV cache)`.
+    /// The name, and what is left out: `mine/small (not modelled: layer_types)`.
+    pub fn title(&self) -> String {
+        match self.unmodelled.is_empty() {
+            true => self.name.to_string(),
+            false => format!("{} (not modelled: {})", self.name, self.unmodelled.join(" ")),
+        }
+    }
+
+    /// The name, what is quantised, and what is left out: `Llama-2-70B (int4 g128 weights, fp8 KV
+    /// cache)`.
     pub fn label(&self) -> String {
         let mut parts = Vec::new();
         if self.weights.quantized() {
@@ -83,6 +100,9 @@ impl ModelSpec {
         }
         if self.kv_cache.quantized() {
             parts.push(format!("{} KV cache", self.kv_cache.label()));
+        }
+        if !self.unmodelled.is_empty() {
+            parts.push(format!("not modelled: {}", self.unmodelled.join(" ")));
         }
         match parts.is_empty() {
             true => self.name.to_string(),

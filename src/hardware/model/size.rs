@@ -22,7 +22,16 @@ impl ModelSpec {
         let one_gpu = Parallelism::default();
         let head = if self.tie_word_embeddings { 0 } else { self.vocab_params(one_gpu) };
         let layers = u64::from(self.layers) * self.layer_params(one_gpu);
-        layers + self.vocab_params(one_gpu) + head + u64::from(self.hidden)
+        layers + self.vocab_params(one_gpu) + head + u64::from(self.hidden) + self.other_params
+    }
+
+    /// Parameters that a token meets: all, less the experts that it is not routed to.
+    pub fn active_params(&self) -> u64 {
+        let one_gpu = Parallelism::default();
+        let met = self.experts.map_or(0, |moe| moe.experts_per_token);
+        let all = self.experts.map_or(0, |moe| moe.experts);
+        let of = |experts| self.layer_matmul_params(one_gpu, experts);
+        self.params() - u64::from(self.layers) * (of(all) - of(met))
     }
 
     /// Bytes of weights on the GPU that holds most: under pipeline parallelism that is the first
@@ -32,7 +41,7 @@ impl ModelSpec {
         let matrices = stage * self.quantizable_params(parallel);
         let others = stage * self.layer_params(parallel) - matrices;
         let embedding = self.vocab_params(parallel);
-        let head = embedding + u64::from(self.hidden);
+        let head = embedding + u64::from(self.hidden) + self.other_params;
         let ends = match (parallel.pipeline, self.tie_word_embeddings) {
             // One GPU row holds both ends; tied, the matrix is there once.
             (1, true) => head,
@@ -88,7 +97,7 @@ impl ModelSpec {
         let bias = if self.qkv_bias { u64::from(heads) * head_dim } else { 0 };
         let experts = self.experts.map_or(0, |moe| moe.experts);
         let matrices = self.layer_matmul_params(parallel, experts);
-        matrices + bias + head_norms + norms * u64::from(self.hidden)
+        matrices + bias + head_norms + norms * u64::from(self.hidden) + self.other_layer_params
     }
 
     /// Parameters of one block on one GPU that a quantised model has in fewer bits: its matrices,
@@ -147,6 +156,27 @@ mod tests {
             ("Qwen3-30B-A3B", 30_532_122_624),
             ("Mistral-7B", 7_241_732_096),
             ("Mixtral-8x7B", 46_702_792_704),
+            ("Mixtral-8x22B", 140_620_634_112),
+            ("Mistral-7B-v0.3", 7_248_023_552),
+            ("Mistral-Nemo-12B", 12_247_782_400),
+            ("Mistral-Small-24B", 23_572_403_200),
+            ("Qwen2.5-0.5B", 494_032_768),
+            ("Qwen2.5-1.5B", 1_543_714_304),
+            ("Qwen2.5-3B", 3_085_938_688),
+            ("Qwen2.5-14B", 14_770_033_664),
+            ("Qwen2.5-32B", 32_763_876_352),
+            ("Qwen3-0.6B", 596_049_920),
+            ("Qwen3-1.7B", 1_720_574_976),
+            ("Qwen3-4B", 4_022_468_096),
+            ("Qwen3-8B", 8_190_735_360),
+            ("Qwen3-14B", 14_768_307_200),
+            ("Qwen3-235B-A22B", 235_093_634_560),
+            ("Llama-3.2-1B", 1_235_814_400),
+            ("Llama-3.2-3B", 3_212_749_824),
+            ("Llama-3.1-405B", 405_853_388_800),
+            ("Yi-34B", 34_388_917_248),
+            ("Phi-4", 14_659_507_200),
+            ("TinyLlama-1.1B", 1_100_048_384),
         ] {
             assert_eq!(find(name).unwrap().params(), params, "{name}");
         }

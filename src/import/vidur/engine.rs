@@ -35,10 +35,13 @@ impl Engine {
     pub fn read(config: &Config, out: &mut Writer) -> Result<Engine, Box<Diagnostic>> {
         let at = |field: &str| format!("{REPLICA}.{field}");
         let vidur_model = config.text(&at("model_name"))?.to_owned();
-        let model = model::find(&vidur_model).ok_or_else(|| {
-            let error = config.error(&at("model_name"), "a model that is built in");
-            Box::new((*error).helps(suggest::help(&vidur_model, model::names())))
-        })?;
+        let model =
+            model::find(&vidur_model).ok_or_else(|| {
+                let error = config.error(&at("model_name"), "a model that is built in");
+                Box::new((*error).helps(
+                    model::closest(&vidur_model).map(|near| format!("did you mean `{near}`?")),
+                ))
+            })?;
         check_shape(config, model)?;
         let vidur_device = config.text(&at("device"))?.to_owned();
         let device = find_device(&vidur_device).ok_or_else(|| {

@@ -334,14 +334,13 @@ fn note(
             ));
         }
     }
-    let checked = &profile.checked_against;
     TimingNote {
         rests_on: format!("{}, composition Layerwise", parts.join(" + ")),
         not_modelled: format!(
             "CPU beyond overhead_ms ({} ms per step), tokenizer and HTTP beyond api_overhead_ms",
             settings.overhead_ms.unwrap_or(context.step_overhead_ms)
         ),
-        checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
+        checked_against: profile.checked_for(context.model, context.parallel),
         physical: true,
         estimate: false,
     }

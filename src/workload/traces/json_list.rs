@@ -16,6 +16,9 @@ pub(super) struct Elements {
     done: bool,
 }
 
+/// An element: the byte at which it starts, its number from 1, its text.
+type Element<'a> = (u64, u64, &'a [u8]);
+
 impl Elements {
     /// # Errors
     /// As [`Text::open`].
@@ -28,7 +31,7 @@ impl Elements {
     ///
     /// # Errors
     /// `text`, whose elements these are, cannot be read any further or is no list of objects.
-    pub fn next(&mut self, text: &Text) -> Result<Option<(u64, u64, &[u8])>, SettingError> {
+    pub fn next(&mut self, text: &Text) -> Result<Option<Element<'_>>, SettingError> {
         if self.done {
             return Ok(None);
         }
@@ -91,7 +94,7 @@ impl Elements {
         })
     }
 
-    fn end(&mut self, text: &Text) -> Result<Option<(u64, u64, &[u8])>, SettingError> {
+    fn end(&mut self, text: &Text) -> Result<Option<Element<'_>>, SettingError> {
         self.done = true;
         match self.visible(text)? {
             None => Ok(None),

@@ -1,0 +1,31 @@
+//! Cohere's Command and Aya.
+
+use super::{Family, HeadNorms, LLAMA, Vectors};
+
+/// Attention and MLP side by side, behind one norm.
+const COHERE: Family = Family {
+    model_types: &["cohere"],
+    tied: true,
+    vectors: Vectors { block_norms: 1, ..LLAMA.vectors },
+    harmless: &["use_gated_activation", "use_parallel_block", "use_embedding_sharing"],
+    adjust: |keys, spec| {
+        // Each element of each head has a weight of its own.
+        if keys.flag("use_qk_norm") == Some(true) {
+            spec.qk_norm = true;
+            let width = u64::from(spec.head_dim) * u64::from(spec.q_heads + spec.kv_heads);
+            spec.other_layer_params += width - 2 * u64::from(spec.head_dim);
+        }
+        Ok(())
+    },
+    ..LLAMA
+};
+
+pub(super) const FAMILIES: &[Family] = &[
+    COHERE,
+    Family {
+        model_types: &["cohere2"],
+        vectors: Vectors { head_norms: HeadNorms::None, ..COHERE.vectors },
+        unmodelled: &[("sliding_window", "layers that see a window")],
+        ..COHERE
+    },
+];

@@ -1,0 +1,92 @@
+//! Llama, and families that differ from it in a flag or two.
+
+use super::{Family, Flag, HeadNorms, LLAMA, Vectors};
+
+pub(super) const FAMILIES: &[Family] = &[
+    LLAMA,
+    Family {
+        model_types: &["smollm3"],
+        tied: true,
+        window_is_off: true,
+        // Layers without rotary embedding cost the same.
+        harmless: &["no_rope_layers", "no_rope_layer_interval", "layer_types"],
+        ..LLAMA
+    },
+    Family {
+        model_types: &["seed_oss"],
+        head_dim: Some(128),
+        vectors: Vectors {
+            qkv_bias: Flag::Key("attention_bias", true),
+            output_bias: Flag::Key("attention_out_bias", false),
+            ..LLAMA.vectors
+        },
+        ..LLAMA
+    },
+    // MLPs without a gate (relu2).
+    Family { model_types: &["arcee"], gated: false, ..LLAMA },
+    // MLPs without a gate (xIELU).
+    Family {
+        model_types: &["apertus"],
+        gated: false,
+        vectors: Vectors { head_norms: HeadNorms::PerHead, ..LLAMA.vectors },
+        harmless: &["qk_norm", "post_norm"],
+        ..LLAMA
+    },
+    Family { model_types: &["helium"], head_dim: Some(128), ..LLAMA },
+    Family {
+        model_types: &["jais2"],
+        gated: false,
+        head_dim: Some(128),
+        vectors: Vectors {
+            norm_bias: true,
+            qkv_bias: Flag::Key("attention_bias", true),
+            output_bias: Flag::Key("attention_bias", true),
+            mlp_bias: Flag::Key("mlp_bias", true),
+            ..LLAMA.vectors
+        },
+        ..LLAMA
+    },
+    Family {
+        model_types: &["internlm2"],
+        vectors: Vectors {
+            qkv_bias: Flag::Key("bias", false),
+            output_bias: Flag::Key("bias", false),
+            ..LLAMA.vectors
+        },
+        ..LLAMA
+    },
+    Family {
+        model_types: &["internlm3"],
+        vectors: Vectors {
+            qkv_bias: Flag::Key("qkv_bias", false),
+            output_bias: Flag::Key("bias", false),
+            mlp_bias: Flag::Key("bias", false),
+            ..LLAMA.vectors
+        },
+        ..LLAMA
+    },
+    Family { model_types: &["baichuan"], ..LLAMA },
+    Family {
+        model_types: &["orion"],
+        vectors: Vectors { norm_bias: true, ..LLAMA.vectors },
+        ..LLAMA
+    },
+    // Its configs are read by code of their own, whose base class ties embeddings.
+    Family {
+        model_types: &["minicpm"],
+        tied: true,
+        harmless: &["scale_emb", "dim_model_base", "scale_depth"],
+        ..LLAMA
+    },
+    // Qwen2's blocks; what it predicts beside the next token is no part of the model.
+    Family {
+        model_types: &["mimo"],
+        window_is_off: true,
+        vectors: Vectors {
+            qkv_bias: Flag::Key("attention_bias", true),
+            output_bias: Flag::Never,
+            ..LLAMA.vectors
+        },
+        ..LLAMA
+    },
+];

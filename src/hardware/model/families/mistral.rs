@@ -1,0 +1,21 @@
+//! Mistral and Mixtral.
+
+use super::{Experts, Family, LLAMA};
+
+pub(super) const FAMILIES: &[Family] = &[
+    Family { model_types: &["mistral"], window: Some(4096), ..LLAMA },
+    Family {
+        model_types: &["ministral3"],
+        head_dim: Some(128),
+        defaults: &[("max_position_embeddings", 262_144)],
+        ..LLAMA
+    },
+    Family {
+        model_types: &["mistral3"],
+        head_dim: Some(128),
+        // The text part of Mistral-Small-3.1, whose wrapper leaves out what its class knows.
+        defaults: &[("vocab_size", 131_072), ("max_position_embeddings", 131_072)],
+        ..LLAMA
+    },
+    Family { model_types: &["mixtral"], experts: Experts::ByKey, ..LLAMA },
+];
