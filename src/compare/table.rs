@@ -221,7 +221,7 @@ mod tests {
         };
         let comparison = Comparison::new(&side("a", 0.5, Some(1.0)), &side("b", 0.55, None));
         let text =
-            text("a", std::slice::from_ref(&comparison), &["busy_fraction", "ttft.mean"], 100);
+            text("a", std::slice::from_ref(&comparison), &["busy_fraction", "ttft.mean"], 120);
         assert!(text.contains("+5.0 points") && !text.contains("10.0 %"), "{text}");
         assert!(text.contains("same (2 of 3 seeds have a value)"), "{text}");
         assert!(csv("a", &[comparison]).contains("a,b,2,true,ttft.mean,1,1,"), "{text}");

@@ -62,7 +62,7 @@ fn the_log_has_the_command_the_report_and_the_counts() {
         ]
     );
     let (_, report) = log.split_once("\nreport\n").expect("the report");
-    assert_eq!(report, ran.out, "as on a terminal of the usual width");
+    assert!(report.starts_with(&ran.out), "not as on a terminal of the usual width: {report}");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn events_are_listed_if_asked_for() {
         assert_eq!(admitted, 40 + preempted, "who was preempted came back");
         let times: Vec<f64> = events
             .lines()
-            .skip(1)
+            .filter(|line| line.contains(" request "))
             .map(|line| line.split(' ').next().and_then(|time| time.parse().ok()).expect("a time"))
             .collect();
         assert!(times.is_sorted(), "out of order");
