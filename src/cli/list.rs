@@ -100,11 +100,11 @@ fn section(registry: &Registry, topic: Topic, scenarios: &Path, width: usize) ->
             table("devices", rows.collect(), width)
         }
         Topic::Profiles => {
-            let rows = super::profile::shipped().into_iter();
+            let rows = super::profile::shipped();
             table("profiles", rows.map(|(name, about)| (name.to_owned(), about)).collect(), width)
         }
         Topic::Lengths => {
-            let rows = super::workload::shipped().into_iter();
+            let rows = super::workload::shipped();
             let rows = rows.map(|(name, about)| (name.to_owned(), about));
             table("lengths (Empirical)", rows.collect(), width)
         }
