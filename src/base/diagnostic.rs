@@ -3,9 +3,12 @@
 use std::fmt;
 
 #[cfg(feature = "cli")]
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet, renderer::DecorStyle};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet, renderer::DecorStyle};
 
 use crate::base::Place;
+#[cfg(feature = "cli")]
+use crate::base::text::around;
+use crate::base::text::{cut_to, printable};
 
 /// Exit code of a scenario or an argument that is wrong.
 pub const BAD_SCENARIO: u8 = 2;
@@ -90,8 +93,15 @@ impl Diagnostic {
         self
     }
 
+    /// The message in one line, for a table: what is wrong, the circumstances and what to do.
+    pub fn in_one_line(&self) -> String {
+        let parts = self.notes.iter().chain(&self.help);
+        parts.fold(self.title.clone(), |line, part| format!("{line}; {part}"))
+    }
+
     /// The message for a person, without a newline at the end: with the line of text and a caret, or, without
-    /// the feature `cli`, with line and column alone.
+    /// the feature `cli`, with line and column alone. It quotes no more of a text than shows the place,
+    /// and nothing that a terminal would obey.
     pub fn render(&self, colours: bool) -> String {
         match &self.place {
             #[cfg(feature = "cli")]
@@ -106,18 +116,26 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let span = visible(&place.source.text, &place.span);
-        let annotation = AnnotationKind::Primary.span(span).label(self.label.as_str());
-        let snippet = Snippet::source(place.source.text.as_str())
-            .path(place.source.name.as_str())
-            .annotation(annotation);
-        let mut group =
-            annotate_snippets::Group::with_title(level.primary_title(&self.title)).element(snippet);
+        let (title, label) = (shown(&self.title, SENTENCE), shown(&self.label, SENTENCE));
+        let mut group = annotate_snippets::Group::with_title(level.primary_title(title));
+        let (line, column) = place.line_column();
+        let (text, span) = visible(&place.source.text, &place.span);
+        let name = printable(&place.source.name);
+        let whole = text.len() == line_of(&place.source.text, &place.span).len();
+        let annotation = AnnotationKind::Primary.span(span).label(label);
+        let snippet = Snippet::source(printable_line(text)).line_start(line).annotation(annotation);
+        group = match whole {
+            true => group.element(snippet.path(name)),
+            // The renderer would count columns in the part that is shown.
+            false => {
+                group.element(Origin::path(name).line(line).char_column(column)).element(snippet)
+            }
+        };
         for note in &self.notes {
-            group = group.element(Level::NOTE.message(note));
+            group = group.element(Level::NOTE.message(shown(note, SENTENCE)));
         }
         for help in &self.help {
-            group = group.element(Level::HELP.message(help));
+            group = group.element(Level::HELP.message(shown(help, ADVICE)));
         }
         let renderer = if colours { Renderer::styled() } else { Renderer::plain() };
         renderer.decor_style(DecorStyle::Ascii).render(&[group])
@@ -129,32 +147,69 @@ impl Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        let mut text = format!("{level}: {}", self.title);
+        let mut text = format!("{level}: {}", shown(&self.title, SENTENCE));
         if let Some(place) = &self.place {
             let (line, column) = place.line_column();
-            text.push_str(&format!("\n --> {}:{line}:{column}: {}", place.source.name, self.label));
+            let (name, label) = (printable(&place.source.name), shown(&self.label, SENTENCE));
+            text.push_str(&format!("\n --> {name}:{line}:{column}: {label}"));
         }
         let notes = self.notes.iter().map(|note| ("note", note));
         for (kind, line) in notes.chain(self.help.iter().map(|help| ("help", help))) {
-            text.push_str(&format!("\n  = {kind}: {line}"));
+            text.push_str(&format!("\n  = {kind}: {}", shown(line, ADVICE)));
         }
         text
     }
 }
 
-/// The span cut to its first line, and never empty where there is text: a caret needs something
-/// to stand under, and a block of twenty lines helps nobody.
+/// Characters of a line that are shown at most.
 #[cfg(feature = "cli")]
-fn visible(text: &str, span: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+const LINE: usize = 120;
+
+/// Characters of a sentence that are shown at most: more is a text of the user's that it quotes.
+const SENTENCE: usize = 800;
+/// The same of advice, which may be a list of names.
+const ADVICE: usize = 2000;
+
+fn shown(sentence: &str, most: usize) -> String {
+    printable(&cut_to(sentence, most)).into_owned()
+}
+
+/// The line in which a span starts.
+#[cfg(feature = "cli")]
+fn line_of<'a>(text: &'a str, span: &std::ops::Range<usize>) -> &'a str {
     let start = span.start.min(text.len());
-    let end = span.end.clamp(start, text.len());
-    let line = text[start..end].find('\n').map_or(end, |n| start + n);
-    if line > start {
-        return start..line;
+    let from = text[..start].rfind('\n').map_or(0, |n| n + 1);
+    let until = text[start..].find('\n').map_or(text.len(), |n| start + n);
+    &text[from..until]
+}
+
+/// The line of the span, or the part of it around the span if it is long, and where the span is in
+/// that. It ends with the line, and is never empty where there is text: a caret needs something to
+/// stand under, and a block of twenty lines helps nobody.
+#[cfg(feature = "cli")]
+fn visible(text: &str, span: &std::ops::Range<usize>) -> (String, std::ops::Range<usize>) {
+    let line = line_of(text, span);
+    let start = span.start.min(text.len());
+    let at = start - text[..start].rfind('\n').map_or(0, |n| n + 1);
+    let mut to = (at + span.end.saturating_sub(start)).min(line.len());
+    if to == at {
+        to += line[at..].chars().next().map_or(0, char::len_utf8);
     }
-    match text[start..].chars().next() {
-        Some(c) if c != '\n' => start..start + c.len_utf8(),
-        _ => start..start,
+    around(line, at, to, LINE)
+}
+
+/// A line as the renderer may have it: that looks after control characters itself, but not after
+/// those which turn the direction of writing. What stands for them has their length in bytes.
+#[cfg(feature = "cli")]
+fn printable_line(line: String) -> String {
+    line.chars().map(turned_off).collect()
+}
+
+#[cfg(feature = "cli")]
+fn turned_off(c: char) -> char {
+    match c {
+        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        c => c,
     }
 }
 
@@ -192,6 +247,23 @@ error: unknown model `Lama`
     fn a_message_without_a_place_has_no_frame() {
         let diagnostic = Diagnostic::error("cannot read x").help("look elsewhere");
         assert_eq!(diagnostic.render(true), "error: cannot read x\n  = help: look elsewhere");
+    }
+
+    #[test]
+    fn long_lines_are_shown_around_the_place_and_nothing_is_sent_raw() {
+        let text =
+            format!("(a: \"{}\", b: \x1b[31m1, c: \"{}\")", "x".repeat(5000), "y".repeat(9000));
+        let at = text.find("b: ").unwrap();
+        let place = Place { source: Source::new("s\x1b[2J.ron", text), span: at..at + 1 };
+        let diagnostic =
+            Diagnostic::error(format!("bad `{}` \x07", "z".repeat(9000))).at(place, "here");
+        let rendered = diagnostic.render(false);
+        assert!(rendered.len() < 1500, "{} bytes: {rendered}", rendered.len());
+        assert!(rendered.contains(&format!(".ron:1:{}", at + 1)), "{rendered}");
+        assert!(!rendered.contains(['\x1b', '\x07']), "{rendered:?}");
+        assert!(rendered.contains("b: "), "{rendered}");
+        let plain = Diagnostic::error("bad\x1b[2J").render(true);
+        assert!(!plain.contains('\x1b'), "{plain:?}");
     }
 
     #[test]

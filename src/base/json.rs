@@ -28,7 +28,7 @@ impl JsonDocument {
     /// The file cannot be read, is no text or no JSON; with the place.
     pub fn read(path: &Path) -> Result<JsonDocument, Box<Diagnostic>> {
         let file = path.display();
-        let text = std::fs::read_to_string(path)
+        let text = super::input::read_to_string(path)
             .map_err(|error| Diagnostic::error(format!("cannot read {file}: {error}")))?;
         JsonDocument::parse(Source::new(file.to_string(), text))
     }

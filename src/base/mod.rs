@@ -1,14 +1,17 @@
-//! What everything else rests on: time, random streams, and messages about what a user wrote.
+//! What everything else rests on: time, random streams, bounded reading, and messages about what a user wrote.
 
 pub mod diagnostic;
 mod fragment;
+pub mod input;
 mod json;
+pub mod memory;
 pub mod paths;
 mod random;
 mod ron;
 mod setting_error;
 mod source;
 pub mod suggest;
+pub mod text;
 mod time;
 
 pub use diagnostic::{Diagnostic, Severity};

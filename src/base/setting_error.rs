@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::base::text::cut_to;
+
 /// A setting that is well formed but makes no sense, or not here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettingError {
@@ -47,11 +49,15 @@ impl SettingError {
     }
 }
 
-/// A number that fills several lines, such as 1e308, with an exponent; all else as it is.
+/// Characters of what was found that a message holds at most: a place is part of it, so this is more
+/// than a value is cut to.
+const MOST_FOUND: usize = 300;
+
+/// A number that fills several lines, such as 1e308, with an exponent; a long text without its middle.
 fn shortened(found: String) -> String {
     match found.parse::<f64>() {
         Ok(number) if found.len() > 25 => format!("{number:e}"),
-        _ => found,
+        _ => cut_to(&found, MOST_FOUND).into_owned(),
     }
 }
 

@@ -1,7 +1,14 @@
 //! "Did you mean ...?"
 
+/// Names have no more bytes.
+const LONGEST: usize = 100;
+
 /// The name most like `found`, if one is close enough to be a slip of the pen.
 pub fn closest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // No slip of the pen makes a name this long of another one, and comparing takes its length.
+    if found.len() > LONGEST {
+        return None;
+    }
     let plain = |s: &str| s.to_lowercase().replace(['-', '_', ' ', '.'], "");
     let found = plain(found);
     names

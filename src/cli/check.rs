@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::{self, Failure};
+use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::hardware::memory::DraftMemory;
 use crate::metrics::Load;
 use crate::registry::Registry;
@@ -30,6 +31,7 @@ pub(super) struct CheckArgs {
 
 impl CheckArgs {
     pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
+        let mut fits = true;
         for file in &self.files {
             let scenario = Scenario::load(file, &self.settings, registry)?;
             if !self.quiet {
@@ -38,8 +40,9 @@ impl CheckArgs {
             if !self.quiet {
                 failure::say(&describe(&scenario));
             }
+            fits &= scenario.misfits.is_empty();
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(ExitCode::from(if fits { 0 } else { DOES_NOT_FIT }))
     }
 }
 

@@ -7,10 +7,11 @@ use clap::Args;
 use rayon::prelude::*;
 
 use super::failure::{self, Failure};
-use super::progress;
+use super::{progress, threads};
+use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::compare::{Comparison, Side, SideError, csv, json, text};
 use crate::metrics::names;
-use crate::output::write_file;
+use crate::output::NewFile;
 use crate::registry::Registry;
 use crate::run;
 use crate::run::RunError;
@@ -73,16 +74,27 @@ pub(super) struct CompareArgs {
 impl CompareArgs {
     pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
         self.check()?;
+        let claim = |path: &Option<PathBuf>| {
+            path.as_ref().map(|path| NewFile::claim(path, self.force)).transpose()
+        };
+        let files = (claim(&self.csv)?, claim(&self.json)?);
         let mut settings = self.settings.clone();
         settings.extend(self.seed.map(|seed| format!("seed={seed}")));
         settings.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
         // What is wrong with any of them shows before anything runs.
         let tables = SharedTables::default();
         let mut inputs = Vec::new();
+        let mut fits = true;
         for path in &self.sides {
             inputs.push(match path.is_dir() {
                 true => Input::Read(Side::read(path)?),
-                false => Input::Run(path, sweep::load(path, &settings, (registry, &tables))?),
+                false => {
+                    let sweep = sweep::load(path, &settings, (registry, &tables))?;
+                    failure::misfits(sweep.misfits.iter().map(|misfit| &misfit.error));
+                    fits &= sweep.misfits.is_empty()
+                        && sweep.points.iter().all(|point| point.scenario.misfits.is_empty());
+                    Input::Run(path, sweep.points)
+                }
             });
         }
         let count = inputs.iter().map(Input::len).sum::<usize>();
@@ -101,14 +113,14 @@ impl CompareArgs {
             [] => METRICS.to_vec(),
             chosen => chosen.iter().map(String::as_str).collect(),
         };
-        if let Some(path) = &self.csv {
-            write_file(path, &csv(&baseline.label, &comparisons))?;
+        if let Some(file) = files.0 {
+            file.commit(csv(&baseline.label, &comparisons))?;
         }
-        if let Some(path) = &self.json {
-            write_file(path, &json(&baseline.label, &comparisons))?;
+        if let Some(file) = files.1 {
+            file.commit(json(&baseline.label, &comparisons))?;
         }
         failure::say(&text(&baseline.label, &comparisons, &metrics));
-        Ok(ExitCode::SUCCESS)
+        Ok(ExitCode::from(if fits { 0 } else { DOES_NOT_FIT }))
     }
 
     /// Checks what needs no file to be read.
@@ -131,14 +143,6 @@ impl CompareArgs {
                 "--set, --seed, --seeds and --jobs are for scenario files; result folders are as they are",
             ));
         }
-        for path in [&self.csv, &self.json].into_iter().flatten() {
-            if path.exists() && !self.force {
-                return Err(Failure::bad_argument(format!(
-                    "{} exists; choose another name, or replace it with --force",
-                    path.display()
-                )));
-            }
-        }
         Ok(())
     }
 
@@ -150,10 +154,8 @@ impl CompareArgs {
         for point in inputs.iter().flat_map(Input::points) {
             failure::warn(&point.scenario.warnings);
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.jobs.map_or(0, usize::from))
-            .build()
-            .map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))?;
+        let scenarios = inputs.iter().flat_map(Input::points).map(|point| &point.scenario);
+        let pool = threads::pool(self.jobs, scenarios)?;
         let bar = progress::bar("compare", expected, expected == Some(0));
         let done: Vec<Result<Vec<Side>, RunError>> = pool.install(|| {
             let progress = |requests| bar.inc(requests);

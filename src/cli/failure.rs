@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write};
 
 use crate::base::Diagnostic;
+use crate::base::text::printable;
 use crate::output::OutputError;
 use crate::run::RunError;
 
@@ -16,12 +17,12 @@ pub(super) struct Failure {
 impl Failure {
     /// A wrong argument.
     pub fn bad_argument(text: impl std::fmt::Display) -> Failure {
-        Failure { code: 2, text: format!("error: {text}") }
+        Failure { code: 2, text: printable(&format!("error: {text}")).into_owned() }
     }
 
     /// Something that was neither the scenario's nor the arguments' fault.
     pub fn unexpected(text: impl std::fmt::Display) -> Failure {
-        Failure { code: 1, text: format!("error: {text}") }
+        Failure { code: 1, text: printable(&format!("error: {text}")).into_owned() }
     }
 }
 
@@ -33,9 +34,9 @@ impl From<Box<Diagnostic>> for Failure {
 
 impl From<OutputError> for Failure {
     fn from(error: OutputError) -> Failure {
-        match error {
-            OutputError::Io { .. } => Failure::unexpected(error),
-            _ => Failure::bad_argument(error),
+        match error.is_argument() {
+            true => Failure::bad_argument(error),
+            false => Failure::unexpected(error),
         }
     }
 }
@@ -45,6 +46,9 @@ impl From<RunError> for Failure {
         match error {
             RunError::Output(error) => error.into(),
             RunError::Scenario(diagnostic) => diagnostic.into(),
+            RunError::Simulation { ref run, ref error } if error.is_too_much() => {
+                Failure::bad_argument(format!("{run}: {error}"))
+            }
             error => Failure::unexpected(error),
         }
     }
@@ -58,17 +62,50 @@ fn colours() -> bool {
 
 /// Says something on standard error. That nobody listens is no reason to stop.
 pub(super) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    send(std::io::stderr(), &printable(text));
+}
+
+/// Ends with a message that is safe already, and perhaps coloured.
+pub(super) fn show_failure(failure: &Failure) {
+    send(std::io::stderr(), &failure.text);
 }
 
 /// Shows warnings.
 pub(super) fn warn<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) {
     for warning in warnings {
-        complain(&warning.render(colours()));
+        send(std::io::stderr(), &warning.render(colours()));
+    }
+}
+
+/// Shows what does not fit in memory while the rest runs, as far as a person wants to read it.
+pub(super) fn misfits<'a>(misfits: impl IntoIterator<Item = &'a Box<Diagnostic>>) {
+    const SHOWN: usize = 3;
+    let all: Vec<&Box<Diagnostic>> = misfits.into_iter().collect();
+    for misfit in all.iter().take(SHOWN) {
+        complain(&misfit.render(colours()));
+    }
+    if all.len() > SHOWN {
+        complain(&format!("error: {} more do not fit in memory", all.len() - SHOWN));
+    }
+}
+
+/// Tells what was mended or left in a result folder.
+pub(super) fn note(notes: &[String]) {
+    for note in notes {
+        complain(&format!("note: {note}"));
     }
 }
 
 /// Says something on standard output, where a closed pipe (`| head`) is no error.
 pub(super) fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+    send(std::io::stdout(), &printable(text));
+}
+
+/// The same with a report, whose lines are safe already and perhaps coloured.
+pub(super) fn show_report(report: &str) {
+    send(std::io::stdout(), report);
+}
+
+fn send(mut to: impl Write, text: &str) {
+    let _ = writeln!(to, "{}", text.trim_end());
 }

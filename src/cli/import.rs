@@ -9,6 +9,7 @@ use super::failure::{self, Failure};
 use crate::base::shortened_text;
 use crate::import::vidur::VidurImport;
 use crate::import::{BenchEngine, from_vllm_bench};
+use crate::output::{Claim, NewFile, Replace, ResultFolder};
 use crate::timing::FormulaSettings;
 
 /// Arguments of `import`.
@@ -42,6 +43,9 @@ struct VidurArgs {
     /// The scenario to write [default: standard output]
     #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
     out: Option<PathBuf>,
+    /// Replaces the file if it is there already
+    #[arg(long, requires = "out")]
+    force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +57,39 @@ struct VllmBenchArgs {
     /// Folder of the case to write: engine.json, workload.csv and measured.csv
     #[arg(short = 'o', long = "out", value_name = "CASE_DIR")]
     out: PathBuf,
+    /// Replaces a case that is there already, but never files that the program did not write
+    #[arg(long)]
+    force: bool,
+}
+
+impl VllmBenchArgs {
+    fn run(&self) -> Result<(), Failure> {
+        let name = self.out.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = ResultFolder::claim(Claim {
+            target: self.out.clone(),
+            replace: Replace::of(self.force, true),
+            command: "import vllm-bench",
+            scenario: (name, self.result.clone(), String::new()),
+            ..Claim::default()
+        })?;
+        failure::note(folder.notes());
+        let imported = from_vllm_bench(&self.result, &self.engine, folder.path())?;
+        failure::note(&folder.commit()?.notes);
+        if !imported.unknown.is_empty() {
+            let keys = shortened_text(&imported.unknown.join(", "), 200);
+            failure::complain(&format!("warning: keys that are not known do not count: {keys}"));
+        }
+        for (count, what) in [
+            (imported.failed, "that failed"),
+            (imported.without_ttft, "without a time to their first token"),
+        ] {
+            if count > 0 {
+                failure::complain(&format!("warning: left out {count} requests {what}"));
+            }
+        }
+        failure::say(&format!("wrote {}", self.out.display()));
+        Ok(())
+    }
 }
 
 impl ImportArgs {
@@ -60,25 +97,11 @@ impl ImportArgs {
         let args = match self.from {
             From::Vidur(args) => args,
             From::VllmBench(args) => {
-                let imported = from_vllm_bench(&args.result, &args.engine, &args.out)?;
-                if !imported.unknown.is_empty() {
-                    let keys = shortened_text(&imported.unknown.join(", "), 200);
-                    failure::complain(&format!(
-                        "warning: keys that are not known do not count: {keys}"
-                    ));
-                }
-                for (count, what) in [
-                    (imported.failed, "that failed"),
-                    (imported.without_ttft, "without a time to their first token"),
-                ] {
-                    if count > 0 {
-                        failure::complain(&format!("warning: left out {count} requests {what}"));
-                    }
-                }
-                failure::say(&format!("wrote {}", args.out.display()));
+                args.run()?;
                 return Ok(ExitCode::SUCCESS);
             }
         };
+        let file = args.out.as_ref().map(|out| NewFile::claim(out, args.force)).transpose()?;
         let base_dir = match args.out.as_deref().and_then(Path::parent) {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
@@ -87,37 +110,15 @@ impl ImportArgs {
             VidurImport { config: args.config, trace: args.trace, formula: args.timing, base_dir };
         let imported = import.run()?;
         failure::warn(&imported.warnings);
-        match &args.out {
-            Some(out) => {
-                write(out, &imported.text)?;
+        match (file, &args.out) {
+            (Some(file), Some(out)) => {
+                file.commit(&imported.text)?;
                 failure::say(&format!("wrote {}", out.display()));
             }
-            None => failure::say(&imported.text),
+            _ => failure::say(&imported.text),
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// Writes a whole file, by way of a temporary one beside it: it is there whole or not at all.
-pub(super) fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::unexpected(format!("cannot write {}: {error}", path.display()))
-    };
-    let Some(name) = path.file_name() else {
-        return Err(Failure::bad_argument(format!("{} is no name of a file", path.display())));
-    };
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(failed)?;
-    }
-    let temporary =
-        path.with_file_name(format!(".{}.partial-{}", name.to_string_lossy(), std::process::id()));
-    std::fs::write(&temporary, text).and_then(|()| std::fs::rename(&temporary, path)).map_err(
-        |error| {
-            // Nothing can be done about a failure here.
-            let _ = std::fs::remove_file(&temporary);
-            failed(error)
-        },
-    )
 }
 
 /// `formula:BASE,PER_TOKEN,PER_CONTEXT`.
@@ -158,16 +159,5 @@ mod tests {
         ] {
             assert!(formula(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_file_is_replaced_whole() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("new/a.ron");
-        for text in ["one", "two"] {
-            write(&path, text).expect("written");
-            assert_eq!(std::fs::read_to_string(&path).expect("is there"), text);
-        }
-        assert_eq!(std::fs::read_dir(folder.path().join("new")).expect("is there").count(), 1);
     }
 }

@@ -107,7 +107,7 @@ fn walk(folder: &Path, above: &str, found: &mut Vec<(String, String)>) {
 
 /// The title of a scenario, without checking the rest of it.
 fn title(path: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
+    let text = crate::base::input::read_to_string(path).ok()?;
     let document = Document::parse(&Source::new("", text)).ok()?;
     let node = document.node("title")?;
     document.read(node).ok()

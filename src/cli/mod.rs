@@ -11,6 +11,8 @@ mod profile_show;
 mod progress;
 mod run;
 mod run_many;
+mod signals;
+mod threads;
 mod validate;
 mod workload;
 
@@ -58,8 +60,10 @@ enum Command {
 /// Runs the program with the process's arguments and these plug-ins beside the built-in ones.
 ///
 /// Exit codes: 0 done, 1 an expectation was not met under `--strict` or a file could not be
-/// written, 2 a wrong scenario or argument, 3 the model does not fit in memory.
+/// written, 2 a wrong scenario or argument, 3 the model does not fit in memory, 129, 130 or 143 a signal
+/// ended the program (SIGHUP, SIGINT, SIGTERM).
 pub fn main_with(plugins: &[&dyn Plugin]) -> ExitCode {
+    signals::listen();
     run_with(plugins, std::env::args_os())
 }
 
@@ -72,16 +76,21 @@ where
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version come this way too, with exit code 0. Nobody may be listening.
+            if error.use_stderr() {
+                // It quotes the arguments.
+                failure::complain(&error.render().to_string());
+                return ExitCode::from(2);
+            }
+            // Help and version come this way too. Nobody may be listening.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::SUCCESS;
         }
     };
     let registry = Registry::with(plugins);
     match dispatch(cli, &registry) {
         Ok(code) => code,
         Err(failure) => {
-            failure::complain(&failure.text);
+            failure::show_failure(&failure);
             ExitCode::from(failure.code)
         }
     }

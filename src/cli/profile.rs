@@ -8,6 +8,8 @@ use clap::{Args, Subcommand};
 use super::failure::{self, Failure};
 use super::profile_show as show;
 use crate::import::{ImportLayerwiseOptions, ImportVidurOptions};
+use crate::output::NewFile;
+use crate::profile::Profile;
 use crate::{import, profile};
 
 /// Arguments of `profile`.
@@ -45,23 +47,44 @@ enum From {
     Layerwise(LayerwiseArgs),
 }
 
+/// Where a profile is written.
+#[derive(Debug, Args)]
+struct Destination {
+    /// The profile to write
+    #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
+    out: PathBuf,
+    /// Replaces the file if it is there already
+    #[arg(long)]
+    force: bool,
+}
+
+impl Destination {
+    /// Writes the profile that `import` makes, once it is known that it can be written.
+    fn write<E: std::fmt::Display>(
+        &self,
+        import: impl FnOnce() -> Result<Profile, E>,
+    ) -> Result<(), Failure> {
+        let file = NewFile::claim(&self.out, self.force)?;
+        let profile = import().map_err(Failure::bad_argument)?;
+        file.commit(profile.to_string())?;
+        failure::say(&format!("wrote {}", self.out.display()));
+        Ok(())
+    }
+}
+
 #[cfg(feature = "aisimulate")]
 #[derive(Debug, Args)]
 struct AisimulateArgs {
     #[command(flatten)]
-    options: profile::ImportAisimulateOptions,
-    /// The profile to write
-    #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
-    out: PathBuf,
+    options: import::ImportAisimulateOptions,
+    #[command(flatten)]
+    destination: Destination,
 }
 
 #[cfg(feature = "aisimulate")]
 impl AisimulateArgs {
     fn run(&self) -> Result<(), Failure> {
-        let profile = profile::import_aisimulate(&self.options).map_err(Failure::bad_argument)?;
-        profile::write(&profile, &self.out).map_err(Failure::unexpected)?;
-        failure::say(&format!("wrote {}", self.out.display()));
-        Ok(())
+        self.destination.write(|| import::import_aisimulate(&self.options))
     }
 }
 
@@ -89,18 +112,16 @@ impl AisimulateArgs {
 struct VidurArgs {
     #[command(flatten)]
     options: ImportVidurOptions,
-    /// The profile to write
-    #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
-    out: PathBuf,
+    #[command(flatten)]
+    destination: Destination,
 }
 
 #[derive(Debug, Args)]
 struct LayerwiseArgs {
     #[command(flatten)]
     options: ImportLayerwiseOptions,
-    /// The profile to write
-    #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
-    out: PathBuf,
+    #[command(flatten)]
+    destination: Destination,
 }
 
 impl ProfileArgs {
@@ -113,19 +134,15 @@ impl ProfileArgs {
                     failure::say(&format!("{name}  {about}"));
                 }
             }
-            Command::Import(import) => {
-                let (profile, out) = match import.from {
-                    From::Vidur(args) => (import::import_vidur(&args.options), args.out),
-                    From::Layerwise(args) => (import::import_layerwise(&args.options), args.out),
-                    From::Aisimulate(args) => {
-                        args.run()?;
-                        return Ok(ExitCode::SUCCESS);
-                    }
-                };
-                let profile = profile.map_err(Failure::bad_argument)?;
-                profile::write(&profile, &out).map_err(Failure::unexpected)?;
-                failure::say(&format!("wrote {}", out.display()));
-            }
+            Command::Import(import) => match import.from {
+                From::Vidur(args) => {
+                    args.destination.write(|| import::import_vidur(&args.options))?;
+                }
+                From::Layerwise(args) => {
+                    args.destination.write(|| import::import_layerwise(&args.options))?;
+                }
+                From::Aisimulate(args) => args.run()?,
+            },
         }
         Ok(ExitCode::SUCCESS)
     }

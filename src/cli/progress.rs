@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::base::text::printable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// A bar over `requests`, or a counter where their number is not known. indicatif draws nothing
@@ -19,7 +20,7 @@ pub(super) fn bar(name: &str, requests: Option<u64>, quiet: bool) -> ProgressBar
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }
-    bar.set_prefix(name.to_owned());
+    bar.set_prefix(printable(name).into_owned());
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }

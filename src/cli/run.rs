@@ -8,19 +8,30 @@ use clap::Args;
 
 use super::failure::{self, Failure};
 use super::run_many::{self, FileDone, FileRuns};
-use super::{progress, subcommands};
+use super::{progress, subcommands, threads};
+use crate::base::Diagnostic;
+use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::paths::file_name;
 use crate::base::suggest;
 use crate::metrics::{ExperimentResult, Verdict};
-use crate::output::tables::{RUNS, VARIANTS};
-use crate::output::{ResultFolder, write_file};
+use crate::output::tables::VARIANTS;
+use crate::output::{Claim, Collection, Replace, ResultFolder};
 use crate::registry::Registry;
 use crate::report::{ReportInput, report, use_colour};
 use crate::run;
-use crate::scenario::sweep::Point;
+use crate::scenario::sweep::Sweep;
 use crate::scenario::{Scenario, sweep};
 use crate::timing::SharedTables;
 use crate::workload::Arrivals;
+
+/// What is to be done.
+#[derive(Default)]
+struct Planned {
+    /// Files, where their results will be, and their scenarios.
+    runs: Vec<(PathBuf, Claim, Sweep)>,
+    /// Files of which nothing fits in memory.
+    misfits: Vec<(PathBuf, Box<Diagnostic>)>,
+}
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -32,7 +43,8 @@ pub(super) struct RunArgs {
     /// results/<name of the file>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replaces the result folder if it is there already
+    /// Replaces results that are there already, but never files that the program did not write.
+    /// (Without --out, results of the same file with the same settings are replaced anyway.)
     #[arg(long)]
     force: bool,
     /// First seed (or only one), instead of the scenario's
@@ -70,21 +82,29 @@ impl RunArgs {
         }
         // Everything is checked before anything runs.
         let planned = self.plan(registry)?;
-        let table = self.table(&planned)?;
+        let table = self.table(&planned.runs)?;
         let mut all = Vec::new();
-        for (file, target, points) in planned {
-            all.push(FileRuns { file, points, folder: ResultFolder::create(&target, self.force)? });
+        for (file, claim, sweep) in planned.runs {
+            let Sweep { name, points, misfits } = sweep;
+            let folder = ResultFolder::claim(claim)?;
+            all.push(FileRuns { file, name, points, misfits, folder });
         }
+        for one in &all {
+            one.create_folders()?;
+        }
+        failure::misfits(all.iter().flat_map(|one| &one.misfits).map(|misfit| &misfit.error));
+        failure::misfits(planned.misfits.iter().map(|(_, error)| error));
         if !self.quiet {
             let mut said = BTreeSet::new();
             let warnings =
                 all.iter().flat_map(|one| &one.points).flat_map(|p| &p.scenario.warnings);
             failure::warn(warnings.filter(|warning| said.insert(warning.title.clone())));
         }
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(self.jobs.map_or(0, usize::from))
-            .build()
-            .map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))?;
+        for one in all.iter().filter(|_| !self.quiet) {
+            failure::note(one.folder.notes());
+        }
+        let scenarios = all.iter().flat_map(|one| &one.points).map(|point| &point.scenario);
+        let pool = threads::pool(self.jobs, scenarios)?;
         if self.check_determinism {
             let scenarios = || all.iter().flat_map(|one| &one.points).map(|point| &point.scenario);
             pool.install(|| scenarios().try_for_each(run::check_determinism))?;
@@ -104,56 +124,79 @@ impl RunArgs {
             bar.finish_and_clear();
             finished?
         };
-        if let Some(path) = &table {
-            write_file(path, &run_many::csv(&finished))?;
+        let folder = table.is_some().then(|| self.folder());
+        if let Some(table) = table {
+            let text = run_many::csv(&finished, &planned.misfits);
+            table.commit(&text, run_many::folders(&finished))?;
         }
         if !self.quiet {
-            self.show(&finished, table.as_deref());
+            self.show(&finished, &planned.misfits, folder.as_deref());
+        }
+        // What fits has run, and its results are there; the code says that it is not all.
+        if !planned.misfits.is_empty() || finished.iter().any(FileDone::has_misfits) {
+            return Ok(ExitCode::from(DOES_NOT_FIT));
         }
         let met = finished.iter().flat_map(FileDone::outcomes).all(|outcome| outcome.met);
         Ok(ExitCode::from(u8::from(self.strict && !met)))
     }
 
     /// Every file's scenarios and where its results will be.
-    fn plan(&self, registry: &Registry) -> Result<Vec<(PathBuf, PathBuf, Vec<Point>)>, Failure> {
-        let mut planned = Vec::new();
+    fn plan(&self, registry: &Registry) -> Result<Planned, Failure> {
+        let mut planned = Planned::default();
         let mut targets = BTreeSet::new();
         let tables = SharedTables::default();
         for file in &self.files {
             suggest_subcommand(file)?;
-            let mut points = sweep::load(file, &self.all_settings(), (registry, &tables))?;
-            for point in &mut points {
+            let mut sweep = match sweep::load(file, &self.all_settings(), (registry, &tables)) {
+                Err(error) if error.exit_code == DOES_NOT_FIT && self.files.len() > 1 => {
+                    planned.misfits.push((file.clone(), error));
+                    continue;
+                }
+                sweep => sweep?,
+            };
+            for point in &mut sweep.points {
                 point.scenario.exact_steps = self.exact_steps;
             }
-            let Some(first) = points.first() else { continue };
-            let target = self.target(&first.scenario);
-            if !targets.insert(target.clone()) {
+            let target = self.target(&sweep.name);
+            // Where the case of letters means nothing, these are one.
+            if !targets.insert(target.to_string_lossy().to_lowercase()) {
                 return Err(Failure::bad_argument(format!(
                     "two scenarios would write into {}",
                     target.display()
                 )));
             }
-            planned.push((file.clone(), target, points));
+            let scenarios = || sweep.points.iter().map(|point| &point.scenario);
+            let hashes: Vec<String> = scenarios().map(Scenario::hash).collect();
+            let inputs = scenarios().flat_map(Scenario::input_files);
+            let inputs: BTreeSet<PathBuf> = inputs.collect();
+            let claim = Claim {
+                target,
+                replace: Replace::of(self.force, self.out.is_some()),
+                command: "run",
+                settings: self.all_settings(),
+                scenario: (sweep.name.clone(), file.clone(), hashes.join(" ")),
+                inputs: inputs.into_iter().collect(),
+            };
+            planned.runs.push((file.clone(), claim, sweep));
         }
-        Ok(planned)
+        match planned.runs.is_empty() && !planned.misfits.is_empty() {
+            true => Err(planned.misfits.swap_remove(0).1.into()),
+            false => Ok(planned),
+        }
     }
 
-    /// Where the table of several files goes; that of a single one is in its result folder.
-    fn table(
-        &self,
-        planned: &[(PathBuf, PathBuf, Vec<Point>)],
-    ) -> Result<Option<PathBuf>, Failure> {
-        if planned.len() < 2 {
+    /// The table of several files; that of a single one is in its result folder.
+    fn table(&self, planned: &[(PathBuf, Claim, Sweep)]) -> Result<Option<Collection>, Failure> {
+        if self.files.len() < 2 {
             return Ok(None);
         }
-        let path = self.out.clone().unwrap_or_else(|| PathBuf::from("results")).join(RUNS);
-        if path.exists() && !self.force {
-            return Err(Failure::bad_argument(format!(
-                "{} exists; choose another folder with --out, or replace it with --force",
-                path.display()
-            )));
-        }
-        Ok(Some(path))
+        let claims: Vec<Claim> = planned.iter().map(|(_, claim, _)| claim.clone()).collect();
+        Ok(Some(Collection::claim(&self.folder(), &claims)?))
+    }
+
+    /// The folder of the result folders of several files.
+    fn folder(&self) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| PathBuf::from("results"))
     }
 
     /// `--set` arguments, those that have an option of their own included.
@@ -164,19 +207,26 @@ impl RunArgs {
         settings
     }
 
-    fn target(&self, scenario: &Scenario) -> PathBuf {
-        let name = file_name(&scenario.name);
+    /// Where the results of that name go.
+    fn target(&self, name: &str) -> PathBuf {
+        let name = file_name(name);
         match &self.out {
             Some(out) if self.files.len() == 1 => out.clone(),
-            Some(out) => out.join(name),
-            None => Path::new("results").join(name),
+            _ => self.folder().join(name),
         }
     }
 
-    /// Shows the report on a single run, or the table of several.
-    fn show(&self, finished: &[FileDone], table: Option<&Path>) {
+    /// Shows the report on a single run, or the table of several, which lies in `folder`.
+    fn show(
+        &self,
+        finished: &[FileDone],
+        misfits: &[(PathBuf, Box<Diagnostic>)],
+        folder: Option<&Path>,
+    ) {
         let text = match finished {
-            [FileDone { file, target, points }] if points.len() == 1 => {
+            [FileDone { file, target, points, misfits: left_out, .. }]
+                if points.len() == 1 && left_out.is_empty() && misfits.is_empty() =>
+            {
                 let (point, done) = &points[0];
                 report(&ReportInput {
                     result: &done.result,
@@ -188,9 +238,12 @@ impl RunArgs {
                     colour: use_colour(),
                 })
             }
-            many => run_many::report(many, table),
+            many => run_many::report(many, misfits, folder),
         };
-        failure::say(&text);
+        failure::show_report(&text);
+        for one in finished {
+            failure::note(&one.notes);
+        }
         if self.check_determinism {
             failure::say("deterministic: two runs of every seed took the same course");
         }
@@ -207,7 +260,7 @@ fn next_step(file: &Path, scenario: &Scenario, result: &ExperimentResult) -> Opt
         configuration.cluster.first().workload_spec.arrivals,
         Some(Arrivals::Poisson { .. } | Arrivals::Gamma { .. } | Arrivals::Uniform { .. })
     );
-    let capacity = variant.capacity.filter(|_| too_high && has_rate)?;
+    let capacity = variant.capacity.rate().filter(|_| too_high && has_rate)?;
     // 75 % of the capacity is a load that an operator would plan for; two digits will do.
     let digits = (1.0 - (0.75 * capacity).log10().floor()).max(0.0) as usize;
     let qps = format!("{:.digits$}", 0.75 * capacity);

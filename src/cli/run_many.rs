@@ -5,32 +5,83 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::failure::Failure;
+use crate::base::Diagnostic;
 use crate::base::paths::file_name;
-use crate::metrics::{ExperimentResult, Outcome, VariantResult};
-use crate::output::ResultFolder;
-use crate::output::tables::{RUNS, runs_csv};
+use crate::metrics::{ExperimentResult, Misfit, Outcome, VariantResult};
+use crate::output::tables::{RUNS, Swept, runs_csv};
+use crate::output::{OutputError, Place, ResultFolder};
 use crate::report::{ReportInput, use_colour};
 use crate::run::{Finished, RunError};
-use crate::scenario::sweep::Point;
+use crate::scenario::sweep::{MisfitPoint, Point};
 use crate::{report, run};
 
 /// A scenario file, the scenarios that it and the sweeps make, and the folder of their results.
 pub(super) struct FileRuns {
     pub file: PathBuf,
+    /// What its results are called.
+    pub name: String,
     pub points: Vec<Point>,
+    /// Points that do not fit in memory.
+    pub misfits: Vec<MisfitPoint>,
     pub folder: ResultFolder,
+}
+
+impl FileRuns {
+    /// Creates the folders of all points and variants, so that a run does not find out at its end that it
+    /// cannot.
+    pub fn create_folders(&self) -> Result<(), OutputError> {
+        for point in &self.points {
+            let place = self.place(point)?;
+            for variant in point.scenario.configurations.iter().filter(|c| !c.name.is_empty()) {
+                place.subfolder(&variant.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the results of a point go.
+    fn place(&self, point: &Point) -> Result<Place, OutputError> {
+        match point.label().as_str() {
+            "" => Ok((*self.folder).clone()),
+            label => self.folder.subfolder(label),
+        }
+    }
 }
 
 /// The same when all have run.
 pub(super) struct FileDone {
     pub file: PathBuf,
     pub target: PathBuf,
+    /// What the user should know about the folder.
+    pub notes: Vec<String>,
     pub points: Vec<(Point, Finished)>,
+    /// Points that do not fit in memory, and what is known of them.
+    pub misfits: Vec<(MisfitPoint, ExperimentResult)>,
 }
 
 impl FileDone {
     pub fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
         self.points.iter().flat_map(|(_, done)| &done.result.outcomes)
+    }
+
+    /// Whether anything did not run because it does not fit in memory.
+    pub fn has_misfits(&self) -> bool {
+        !self.misfits.is_empty()
+            || self.points.iter().any(|(_, done)| !done.result.misfits.is_empty())
+    }
+
+    /// The rows of the table, in the order of the points.
+    fn rows(&self) -> Vec<Swept<'_>> {
+        let mut points =
+            self.points.iter().map(|(point, done)| (point.values.as_slice(), &done.result));
+        let mut rows: Vec<Swept<'_>> = Vec::new();
+        for (misfit, result) in &self.misfits {
+            let before = misfit.index - rows.len();
+            rows.extend(points.by_ref().take(before));
+            rows.push((misfit.values.as_slice(), result));
+        }
+        rows.extend(points);
+        rows
     }
 }
 
@@ -47,42 +98,78 @@ pub(super) fn run(
 }
 
 fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, RunError> {
-    let FileRuns { file, points, folder } = one;
-    let finished: Vec<Result<Finished, RunError>> = points
+    let finished: Vec<Result<Finished, RunError>> = one
+        .points
         .par_iter()
-        .map(|point| match point.label().as_str() {
-            "" => run::run(&point.scenario, &folder, progress),
-            label => run::run(&point.scenario, &folder.subfolder(label)?, progress),
-        })
+        .map(|point| run::run(&point.scenario, &one.place(point)?, progress))
         .collect();
+    let FileRuns { file, name, points, misfits, folder } = one;
     let finished: Vec<Finished> = finished.into_iter().collect::<Result<_, _>>()?;
     let points: Vec<(Point, Finished)> = points.into_iter().zip(finished).collect();
-    let swept = points.iter().any(|(point, _)| !point.values.is_empty());
-    if swept {
-        folder.write(RUNS, runs_csv(&rows(&points)))?;
+    let misfits = misfits.into_iter().map(|misfit| {
+        let result = nothing_fits(&name, &misfit.error);
+        (misfit, result)
+    });
+    let target = folder.target().to_owned();
+    let mut done = FileDone { file, target, notes: Vec::new(), points, misfits: misfits.collect() };
+    if done.points.iter().any(|(point, _)| !point.values.is_empty()) {
+        folder.write(RUNS, runs_csv(&done.rows()))?;
     }
-    Ok(FileDone { file, target: folder.commit()?, points })
+    done.notes = folder.commit()?.notes;
+    Ok(done)
 }
 
-fn rows(points: &[(Point, Finished)]) -> Vec<crate::output::tables::Swept<'_>> {
-    points.iter().map(|(point, done)| (point.values.as_slice(), &done.result)).collect()
+/// The results of what does not fit in memory.
+fn nothing_fits(name: &str, error: &Diagnostic) -> ExperimentResult {
+    ExperimentResult {
+        name: name.to_owned(),
+        title: None,
+        variants: Vec::new(),
+        misfits: vec![Misfit { name: String::new(), why: error.in_one_line() }],
+        exact_steps: false,
+        outcomes: Vec::new(),
+    }
 }
 
-/// The table over all files.
-pub(super) fn csv(all: &[FileDone]) -> String {
-    runs_csv(&all.iter().flat_map(|one| rows(&one.points)).collect::<Vec<_>>())
+/// The table over all files. `misfits` are files of which nothing fits.
+pub(super) fn csv(all: &[FileDone], misfits: &[(PathBuf, Box<Diagnostic>)]) -> String {
+    let unfit: Vec<ExperimentResult> =
+        misfits.iter().map(|(file, error)| nothing_fits(&stem(file), error)).collect();
+    let rows = all.iter().flat_map(FileDone::rows);
+    let none: &[(String, String)] = &[];
+    runs_csv(&rows.chain(unfit.iter().map(|result| (none, result))).collect::<Vec<_>>())
 }
 
-/// The table of all runs for the terminal, with their expectations. `table` is where the table of
+/// What does not fit and what would: the rest is said before the run.
+fn in_short(error: &Diagnostic) -> String {
+    error.help.iter().fold(error.title.clone(), |line, help| format!("{line}; {help}"))
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The names of the result folders of all files.
+pub(super) fn folders(all: &[FileDone]) -> Vec<String> {
+    let names = all.iter().filter_map(|one| one.target.file_name());
+    names.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// The table of all runs for the terminal, with their expectations. `folder` is where the table of
 /// several files was written.
-pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
+pub(super) fn report(
+    all: &[FileDone],
+    misfits: &[(PathBuf, Box<Diagnostic>)],
+    folder: Option<&Path>,
+) -> String {
+    let mut unfit: Vec<Misfit> = Vec::new();
     let mut variants: Vec<VariantResult> = Vec::new();
     let mut outcomes = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
     let mut files = vec![RUNS.to_owned()];
     for one in all {
         for (point, done) in &one.points {
-            let file = if all.len() > 1 { done.result.name.as_str() } else { "" };
+            let file = if folder.is_some() { done.result.name.as_str() } else { "" };
             let label = point.label();
             let name = |variant: &str| {
                 let parts = [file, &label, variant];
@@ -98,20 +185,34 @@ pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
                 expected: format!("{}: {}", name(""), outcome.expected),
                 ..outcome.clone()
             }));
+            unfit.extend(
+                done.result
+                    .misfits
+                    .iter()
+                    .map(|misfit| Misfit { name: name(&misfit.name), why: misfit.why.clone() }),
+            );
             for warning in &done.warnings {
                 if !warnings.contains(warning) {
                     warnings.push(warning.clone());
                 }
             }
-            if all.len() == 1 {
+            if folder.is_none() {
                 files.push(format!("{}/", file_name(&label)));
             }
         }
-        if all.len() > 1 {
+        unfit.extend(
+            one.misfits
+                .iter()
+                .map(|(misfit, _)| Misfit { name: misfit.label(), why: in_short(&misfit.error) }),
+        );
+        if folder.is_some() {
             files
                 .push(format!("{}/", one.target.file_name().unwrap_or_default().to_string_lossy()));
         }
     }
+    unfit.extend(
+        misfits.iter().map(|(file, error)| Misfit { name: stem(file), why: in_short(error) }),
+    );
     let many = files.len() - 1;
     if many > 4 {
         files.truncate(1);
@@ -122,8 +223,8 @@ pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
         .filter_map(|one| one.points.first().map(|(_, done)| done.result.name.as_str()))
         .collect();
     let exact_steps = all.iter().flat_map(|one| &one.points).any(|(_, d)| d.result.exact_steps);
-    let folder = match table {
-        Some(path) => path.parent().map(|folder| folder.display().to_string()),
+    let folder = match folder {
+        Some(path) => Some(path.display().to_string()),
         None => all.first().map(|one| one.target.display().to_string()),
     };
     report::report(&ReportInput {
@@ -131,6 +232,7 @@ pub(super) fn report(all: &[FileDone], table: Option<&Path>) -> String {
             name: names.join(", "),
             title: None,
             variants,
+            misfits: unfit,
             exact_steps,
             outcomes,
         },

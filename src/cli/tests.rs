@@ -64,8 +64,16 @@ fn a_run_leaves_its_files_and_no_others() {
         .collect();
     files.sort();
     let rows = ["batch_metrics.csv", "request_metrics.csv"];
-    let mut expected =
-        vec!["a_b", "orca", "run.log", "scenario.ron", "seeds.csv", "summary.json", "variants.csv"];
+    let mut expected = vec![
+        "a_b",
+        "manifest.json",
+        "orca",
+        "run.log",
+        "scenario.ron",
+        "seeds.csv",
+        "summary.json",
+        "variants.csv",
+    ];
     expected.extend(rows.iter().chain(&rows));
     expected.sort_unstable();
     assert_eq!(files, expected);

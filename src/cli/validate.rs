@@ -1,14 +1,15 @@
 //! `vidur-ecs validate`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
 use super::failure::{self, Failure};
+use super::threads;
 use crate::base::Source;
 use crate::base::paths::file_name;
-use crate::output::{REQUESTS, ResultFolder};
+use crate::output::{Claim, REQUESTS, Replace, ResultFolder};
 use crate::registry::Registry;
 use crate::run;
 use crate::scenario::Scenario;
@@ -34,9 +35,13 @@ pub(super) struct ValidateArgs {
     /// or if a measured request does not finish
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_error: Option<f64>,
-    /// Folder of the result folders
-    #[arg(long, value_name = "DIR", default_value = "results/validate")]
-    out: PathBuf,
+    /// Folder of the result folders [default: results/validate]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replaces results that are there already, but never files that the program did not write.
+    /// (Without --out, results of the same case with the same settings are replaced anyway.)
+    #[arg(long)]
+    force: bool,
     /// Shows the scenarios and runs nothing
     #[arg(long)]
     show_scenario: bool,
@@ -106,14 +111,24 @@ impl ValidateArgs {
         // They are what is compared, whatever was set.
         scenario.output.request_metrics = true;
         failure::warn(&scenario.warnings);
-        // Only folders with earlier results are replaced.
-        let folder = ResultFolder::create(&self.out.join(file_name(folder)), true)?;
-        let finished = run::run(&scenario, &folder, &|_| ())?;
-        let target = folder.commit()?;
+        let out = self.out.clone().unwrap_or_else(|| PathBuf::from("results/validate"));
+        let folder = ResultFolder::claim(Claim {
+            target: out.join(file_name(folder)),
+            replace: Replace::of(self.force, self.out.is_some()),
+            command: "validate",
+            settings: settings.to_vec(),
+            scenario: (case.name.clone(), case.folder.join("engine.json"), scenario.hash()),
+            inputs: scenario.input_files(),
+        })?;
+        failure::note(folder.notes());
+        let pool = threads::pool(None, [&scenario])?;
+        let finished = pool.install(|| run::run(&scenario, &folder, &|_| ()))?;
+        let done = folder.commit()?;
+        failure::note(&done.notes);
         for warning in &finished.warnings {
             failure::complain(&format!("warning: {warning}"));
         }
-        let simulated = read_simulated(&Path::new(&target).join(REQUESTS))?;
+        let simulated = read_simulated(&done.target.join(REQUESTS))?;
         Ok(ErrorTable::new(&case.measured, &simulated, self.skip))
     }
 }

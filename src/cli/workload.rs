@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
+use crate::output::NewFile;
 use crate::workload::lengths::SHIPPED;
 use crate::workload::{FitArgs, lengths};
 
@@ -25,8 +26,11 @@ enum Command {
 impl WorkloadArgs {
     pub fn run(self) -> Result<ExitCode, Failure> {
         let Command::Fit(args) = self.command;
-        let done = args.run().map_err(Failure::bad_argument)?;
-        failure::say(&done);
+        let file = NewFile::claim(&args.out, args.force)?;
+        let table = args.fit().map_err(Failure::bad_argument)?;
+        file.commit(table.to_ron())?;
+        let (pairs, out) = (table.source.pairs, args.out.display());
+        failure::say(&format!("{pairs} pairs, fitted into {out}"));
         Ok(ExitCode::SUCCESS)
     }
 }

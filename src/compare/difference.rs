@@ -78,6 +78,8 @@ pub struct Difference {
     pub p: Option<f64>,
     /// What it amounts to.
     pub verdict: Verdict,
+    /// Runs of the baseline and of the other that have a value; in pairs if seeds pair.
+    pub runs: (usize, usize),
 }
 
 impl Difference {
@@ -98,7 +100,8 @@ impl Difference {
                 let other = pairs.iter().map(|(_, y)| y).sum::<f64>() / n;
                 let same = differences.iter().all(|&difference| difference == 0.0);
                 let error = variance.map(|variance| ((variance / n).sqrt(), n - 1.0));
-                Some(Difference::judge(baseline, other, error, same))
+                let runs = (pairs.len(), pairs.len());
+                Some(Difference { runs, ..Difference::judge(baseline, other, error, same) })
             }
             Basis::Unpaired { .. } => {
                 let a: Vec<f64> = a.iter().map(|(_, value)| *value).collect();
@@ -112,7 +115,8 @@ impl Difference {
                     ((ex + ey).sqrt(), if freedom.is_finite() { freedom } else { fx.min(fy) })
                 });
                 let same = a.iter().chain(&b).all(|&value| value == x);
-                Some(Difference::judge(x, y, error, same))
+                let runs = (a.len(), b.len());
+                Some(Difference { runs, ..Difference::judge(x, y, error, same) })
             }
         }
     }
@@ -138,7 +142,7 @@ impl Difference {
             Some(_) => Verdict::Higher,
         };
         let (ci95, p) = tested.unzip();
-        Difference { baseline, other, ci95, p, verdict }
+        Difference { baseline, other, ci95, p, verdict, runs: (0, 0) }
     }
 
     /// `other - baseline`.

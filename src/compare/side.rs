@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use serde_json::Value;
 
+use crate::base::input;
+use crate::base::text::{cut, of_cell};
 use crate::metrics::{ExperimentResult, Metrics, RunSummary, names};
 use crate::output::summary_json::SUMMARY;
 use crate::output::tables::{RUNS, SEEDS};
@@ -62,18 +64,21 @@ impl Side {
     /// The folder holds no results, or they cannot be read.
     pub fn read(folder: &Path) -> Result<Vec<Side>, SideError> {
         let label = folder.display().to_string();
-        let seeds = folder.join(SEEDS);
-        if seeds.is_file() {
-            return read_seeds(&seeds, &label);
+        let (seeds, summary) = (folder.join(SEEDS), folder.join(SUMMARY));
+        if !summary.is_file() {
+            return Err(match folder.join(RUNS).is_file() {
+                true => SideError::Several(folder.to_owned()),
+                false => SideError::NoResults(folder.to_owned()),
+            });
         }
-        let summary = folder.join(SUMMARY);
-        if summary.is_file() {
+        if !seeds.is_file() {
             return read_summary(&summary, &label);
         }
-        Err(match folder.join(RUNS).is_file() {
-            true => SideError::Several(folder.to_owned()),
-            false => SideError::NoResults(folder.to_owned()),
-        })
+        let sides = read_seeds(&seeds, &label)?;
+        match missing(&sides, &summary, &label)? {
+            None => Ok(sides),
+            Some(what) => Err(SideError::Malformed { path: seeds, what }),
+        }
     }
 }
 
@@ -82,7 +87,7 @@ fn join(label: &str, variant: &str) -> String {
 }
 
 fn read_text(path: &Path) -> Result<String, SideError> {
-    std::fs::read_to_string(path).map_err(|source| SideError::Io { path: path.to_owned(), source })
+    input::read_to_string(path).map_err(|source| SideError::Io { path: path.to_owned(), source })
 }
 
 fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
@@ -98,7 +103,11 @@ fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
         let record = record.map_err(|error| malformed(error.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
         let bad = |name: &str, cell: &str, expected: &str| {
-            malformed(format!("line {line}: `{cell}` for {name}, expected {expected}"))
+            malformed(format!(
+                "line {line}: `{}` for {}, expected {expected}",
+                cut(cell),
+                cut(name)
+            ))
         };
         let cell = |index: usize| record.get(index).unwrap_or("");
         let seed = cell(1).parse().map_err(|_| bad("seed", cell(1), "a whole number"))?;
@@ -107,20 +116,49 @@ fn read_seeds(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
             if cell(index).is_empty() {
                 continue;
             }
-            let value: f64 = cell(index).parse().map_err(|_| bad(name, cell(index), "a number"))?;
+            let value = cell(index).parse().ok().filter(|value: &f64| value.is_finite());
+            let value = value.ok_or_else(|| bad(name, cell(index), "a number"))?;
             // A metric that this version does not know is no concern of it.
             metrics.set(name, value);
         }
         let run = RunSummary { seed, metrics, ..RunSummary::default() };
-        sides.entry(join(label, cell(0))).or_default().push(run);
+        sides.entry(join(label, of_cell(cell(0)))).or_default().push(run);
     }
     Ok(sides.into_iter().map(|(label, runs)| Side { label, runs }).collect())
 }
 
+/// What `seeds.csv` lacks of the runs that `summary.json` speaks of.
+fn missing(sides: &[Side], summary: &Path, label: &str) -> Result<Option<String>, SideError> {
+    let value = read_json(summary)?;
+    let of = |name: &str, value: &Value| {
+        let listed = value["seeds"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let listed: Vec<Option<u64>> = listed.iter().map(Value::as_u64).collect();
+        let label = join(label, name);
+        let side = sides.iter().find(|side| side.label == label);
+        let found: Vec<Option<u64>> =
+            side.into_iter().flat_map(|side| &side.runs).map(|run| Some(run.seed)).collect();
+        let which = if name.is_empty() { String::new() } else { format!(" of variant {name}") };
+        (listed != found || found.is_empty()).then(|| {
+            let (found, listed) = (found.len(), listed.len());
+            format!(
+                "{found} runs{which}, but {SUMMARY} beside it lists {listed}: the folder is damaged"
+            )
+        })
+    };
+    Ok(match value["variants"].as_object() {
+        Some(variants) => variants.iter().find_map(|(name, value)| of(name, value)),
+        None => of("", &value),
+    })
+}
+
+fn read_json(path: &Path) -> Result<Value, SideError> {
+    serde_json::from_str(&read_text(path)?)
+        .map_err(|error| SideError::Malformed { path: path.to_owned(), what: error.to_string() })
+}
+
 fn read_summary(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
     let malformed = |what: String| SideError::Malformed { path: path.to_owned(), what };
-    let value: Value =
-        serde_json::from_str(&read_text(path)?).map_err(|error| malformed(error.to_string()))?;
+    let value = read_json(path)?;
     let side = |name: &str, value: &Value| {
         let seed = match value["seeds"].as_array().map(Vec::as_slice) {
             Some([seed]) => seed.as_u64(),
@@ -129,6 +167,9 @@ fn read_summary(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
         let seed = seed.ok_or_else(|| {
             malformed(format!("no single seed in `seeds`, and no {SEEDS} beside it"))
         })?;
+        if !value["metrics"].is_object() {
+            return Err(malformed("no `metrics`: the folder is damaged".to_owned()));
+        }
         let mut metrics = Metrics::default();
         for metric in names::all() {
             metrics.set(&metric.name, value["metrics"][&metric.name]["mean"].as_f64());
@@ -139,6 +180,9 @@ fn read_summary(path: &Path, label: &str) -> Result<Vec<Side>, SideError> {
         })
     };
     match value["variants"].as_object() {
+        Some(variants) if variants.is_empty() => {
+            Err(malformed("no variant in `variants`: the folder is damaged".to_owned()))
+        }
         Some(variants) => variants.iter().map(|(name, value)| side(name, value)).collect(),
         None => Ok(vec![side("", &value)?]),
     }
@@ -188,5 +232,31 @@ mod tests {
         std::fs::write(folder.path().join(SEEDS), "variant,seed,ttft.mean\n,1,x\n").unwrap();
         assert!(read().to_string().contains("line 2: `x` for ttft.mean"), "{}", read());
         assert!(written(&examples::many_seeds(), false).is_err(), "means hide the seeds");
+    }
+
+    #[test]
+    fn a_damaged_folder_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let result = examples::many_seeds();
+        let (summary, seeds) = (summary_json::render(&result), tables::seeds_csv(&result));
+        let read = |summary: &str, seeds: &str| {
+            std::fs::write(folder.path().join(SUMMARY), summary).unwrap();
+            std::fs::write(folder.path().join(SEEDS), seeds).unwrap();
+            Side::read(folder.path()).map(|sides| sides.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&summary, &seeds), Ok(1));
+        let header = seeds.lines().next().unwrap();
+        let error = read(&summary, header).unwrap_err();
+        assert!(error.contains("0 runs, but summary.json beside it lists 10"), "{error}");
+        let five: Vec<&str> = seeds.lines().take(6).collect();
+        let error = read(&summary, &five.join("\n")).unwrap_err();
+        assert!(error.contains("5 runs, but summary.json"), "{error}");
+        let infinite = seeds.replacen(",0.", ",inf", 1);
+        assert!(read(&summary, &infinite).unwrap_err().contains("inf"), "not dropped");
+        std::fs::remove_file(folder.path().join(SEEDS)).unwrap();
+        for text in [r#"{"variants": {}}"#, r#"{"seeds": [1]}"#, "{\"see"] {
+            std::fs::write(folder.path().join(SUMMARY), text).unwrap();
+            assert!(Side::read(folder.path()).is_err(), "{text}");
+        }
     }
 }

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use super::{Basis, Comparison, Difference, Verdict};
+use crate::base::text::cell;
 use crate::metrics::names;
+use crate::metrics::unit::{Unit, decimals_for, fixed};
 
 /// The table on the terminal, of these metrics.
 pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str]) -> String {
@@ -26,7 +28,7 @@ pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str]) -> Str
         for name in metrics {
             let Some(difference) = comparison.metric(name) else { continue };
             tested += usize::from(difference.p.is_some());
-            rows.push(row(name, difference));
+            rows.push(row(name, difference, comparison.basis));
         }
         out.push_str(&aligned(&rows));
     }
@@ -55,19 +57,27 @@ fn basis(basis: Basis) -> String {
     }
 }
 
-fn row(name: &str, difference: &Difference) -> [String; 6] {
+fn row(name: &str, difference: &Difference, basis: Basis) -> [String; 6] {
     let unit = names::find(name).map(|metric| metric.unit);
     let show = |value: f64| unit.map_or_else(|| value.to_string(), |unit| unit.show(value));
+    // A difference of shares is in points: a percentage of a percentage would be read as one of both.
+    let size = |value: f64| match unit {
+        Some(Unit::Share) => {
+            let points = value * 100.0;
+            format!("{} points", fixed(points, decimals_for(points, 2).min(2)))
+        }
+        _ => show(value),
+    };
     let signed = |value: f64| match value < 0.0 {
-        true => format!("-{}", show(-value)),
-        false => format!("+{}", show(value)),
+        true => format!("-{}", size(-value)),
+        false => format!("+{}", size(value)),
     };
     let change = match difference.relative() {
         _ if difference.verdict == Verdict::Same => "0".to_owned(),
-        Some(relative) => {
+        Some(relative) if unit != Some(Unit::Share) => {
             format!("{} ({:+.1} %)", signed(difference.absolute()), relative * 100.0)
         }
-        None => signed(difference.absolute()),
+        _ => signed(difference.absolute()),
     };
     let interval = match (difference.ci95, difference.verdict) {
         (_, Verdict::Same) | (None, _) => String::new(),
@@ -82,8 +92,24 @@ fn row(name: &str, difference: &Difference) -> [String; 6] {
         show(difference.other),
         change,
         interval,
-        difference.verdict.key().to_owned(),
+        format!("{}{}", difference.verdict.key(), left_out(difference, basis)),
     ]
+}
+
+/// Which runs have no value, if not all have one.
+fn left_out(difference: &Difference, basis: Basis) -> String {
+    let (of, others) = match basis {
+        Basis::Paired { common, .. } => (common, common),
+        Basis::Unpaired { baseline, other } => (baseline, other),
+    };
+    let (runs, other_runs) = difference.runs;
+    match basis {
+        _ if (runs, other_runs) == (of, others) => String::new(),
+        Basis::Paired { .. } => format!(" ({runs} of {of} seeds have a value)"),
+        Basis::Unpaired { .. } => {
+            format!(" ({runs} of {of} and {other_runs} of {others} runs have a value)")
+        }
+    }
 }
 
 /// Columns of equal width: the first and the last to the left, the others to the right.
@@ -124,14 +150,14 @@ pub fn csv(baseline: &str, comparisons: &[Comparison]) -> String {
     // Rows of equal length into memory: nothing can fail.
     let _ = writer.write_record(header);
     for comparison in comparisons {
-        let (seeds, paired) = match comparison.basis {
-            Basis::Paired { common, .. } => (common.to_string(), "true"),
-            Basis::Unpaired { baseline, other } => (format!("{baseline}+{other}"), "false"),
-        };
         for (name, d) in &comparison.metrics {
+            let (seeds, paired) = match comparison.basis {
+                Basis::Paired { .. } => (d.runs.0.to_string(), "true"),
+                Basis::Unpaired { .. } => (format!("{}+{}", d.runs.0, d.runs.1), "false"),
+            };
             let _ = writer.write_record([
-                baseline,
-                &comparison.label,
+                &*cell(baseline),
+                &*cell(&comparison.label),
                 &seeds,
                 paired,
                 name,
@@ -164,6 +190,7 @@ pub fn json(baseline: &str, comparisons: &[Comparison]) -> String {
                         "ci95": d.ci95,
                         "relative": d.relative(),
                         "p": d.p,
+                        "runs": [d.runs.0, d.runs.1],
                         "verdict": d.verdict.key(),
                     });
                     ((*name).to_owned(), value)
@@ -193,6 +220,24 @@ mod tests {
     use super::*;
     use crate::compare::Side;
     use crate::output::examples;
+
+    #[test]
+    fn shares_differ_in_points_and_missing_values_are_said() {
+        let run = |seed: u64, share: f64, ttft: Option<f64>| {
+            let mut run = examples::run(seed, &[("busy_fraction", share)]);
+            run.metrics.set("ttft.mean", ttft);
+            run
+        };
+        let side = |label: &str, share: f64, last: Option<f64>| Side {
+            label: label.to_owned(),
+            runs: vec![run(1, share, Some(1.0)), run(2, share, Some(1.0)), run(3, share, last)],
+        };
+        let comparison = Comparison::new(&side("a", 0.5, Some(1.0)), &side("b", 0.55, None));
+        let text = text("a", std::slice::from_ref(&comparison), &["busy_fraction", "ttft.mean"]);
+        assert!(text.contains("+5.0 points") && !text.contains("10.0 %"), "{text}");
+        assert!(text.contains("same (2 of 3 seeds have a value)"), "{text}");
+        assert!(csv("a", &[comparison]).contains("a,b,2,true,ttft.mean,1,1,"), "{text}");
+    }
 
     #[test]
     fn shows_what_differs_by_more_than_noise() {

@@ -5,14 +5,21 @@ use std::sync::{Mutex, PoisonError};
 
 use bevy_ecs::prelude::*;
 
-use super::{Control, Traffic};
+use super::{Control, Pool, Traffic};
 use crate::base::Nanos;
+use crate::base::memory::{self, OutOfMemory};
 use crate::engine::policy::EngineLimits;
 use crate::engine::speculation::Drafting;
-use crate::engine::state::kv::BlockTable;
+use crate::engine::state::kv::{BlockTable, PrefixHash};
 use crate::engine::state::request::{Request, RequestState, Sequence};
 use crate::records::RequestStatus;
 use crate::workload::{Content, NewRequest, RequestSource};
+
+/// Arrivals between two looks at the memory: all that arrive at one time are there at once.
+const LOOK_EVERY: u64 = 1 << 14;
+
+/// A request of so many KV blocks takes memory that is worth a look.
+const MANY_BLOCKS: u32 = 1 << 16;
 
 /// Decides, from a request's place in the order of arrivals and its arrival, whether the
 /// statistics count it.
@@ -253,6 +260,12 @@ impl Stream {
 pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
     let Control { engine, agenda, arrivals, lists, ledger } = control;
     while let Some(arrival) = arrivals.pop(agenda.now()) {
+        if arrivals.count.is_multiple_of(LOOK_EVERY)
+            && let Err(error) = memory::check()
+        {
+            lists.out_of_memory = Some(error);
+            return;
+        }
         let (index, new) = (arrival.pool, arrival.request);
         let pool = engine.pool(index);
         let decodes = pool.hand_over.map_or(pool, |hand_over| engine.pool(hand_over.to));
@@ -277,13 +290,16 @@ pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
             restarts: 0,
             swaps: 0,
             handed_over: None,
-            kv_transfer: Nanos::ZERO,
+            kv_transfer: None,
             drafting: decodes
                 .speculation
                 .as_ref()
                 .map(|_| Box::new(Drafting::new(pool.seed, &pool.name, new.id))),
         };
         ledger.open(index);
+        if arrival.in_window {
+            ledger.window(|window| window.arrived(agenda.now()));
+        }
         let totals = &mut ledger.totals;
         if totals.arrived == 0 {
             totals.first_arrival = new.arrived_at;
@@ -292,16 +308,9 @@ pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
         totals.last_arrival = new.arrived_at;
         totals.end = totals.end.max(new.arrived_at);
         let sequence = Sequence::new(Entity::PLACEHOLDER, &request, new.priority);
-        let mut entity = world.spawn((request, BlockTable::default()));
+        let entity = world.spawn((request, BlockTable::default()));
         let arrived_at = new.arrived_at + arrival.api_overhead;
         let sequence = Sequence { entity: entity.id(), arrived_at, ..sequence };
-        if pool.prefix_caching {
-            let unique = Content::default();
-            let content = new.content.as_deref().unwrap_or(&unique);
-            let block_size = pool.limits.block_size;
-            let (prompt, output) = (new.prompt_tokens, new.output_tokens);
-            entity.insert(content.hashes(new.id, prompt, output, block_size));
-        }
         let drafts = decodes.speculation.as_ref().map_or(0, |speculation| speculation.k);
         let refused = match pool.hand_over {
             None => never_fits(&sequence, &pool.limits, drafts),
@@ -313,10 +322,38 @@ pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
             }
         };
         match refused {
-            None => lists.incoming.push((index, sequence)),
+            None => {
+                // Hashes take memory by length: a request that is refused has none, however long.
+                if pool.prefix_caching
+                    && let Err(error) = insert_hashes(world, sequence.entity, pool, &new)
+                {
+                    lists.out_of_memory = Some(error);
+                    return;
+                }
+                lists.incoming.push((index, sequence));
+            }
             Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),
         }
     }
+}
+
+/// Gives a request the hashes of its blocks, if there is memory for them.
+fn insert_hashes(
+    world: &mut World,
+    entity: Entity,
+    pool: &Pool,
+    new: &NewRequest,
+) -> Result<(), OutOfMemory> {
+    let (prompt, output) = (new.prompt_tokens, new.output_tokens);
+    let blocks = (prompt + output) / pool.limits.block_size;
+    if blocks >= MANY_BLOCKS {
+        memory::check_room_for(u64::from(blocks) * size_of::<PrefixHash>() as u64)?;
+    }
+    let unique = Content::default();
+    let content = new.content.as_deref().unwrap_or(&unique);
+    let hashes = content.hashes(new.id, prompt, output, pool.limits.block_size);
+    world.entity_mut(entity).insert(hashes);
+    Ok(())
 }
 
 /// Why no replica could ever serve the request, if so. Its last token needs no place in the KV

@@ -35,6 +35,8 @@ impl Books<'_, '_, '_> {
             self.tell(batch, &growth, stage, commit);
         }
         self.ledger.count_busy(time, false);
+        let (ends, size) = (&batch.run.ends[1..], u64::from(batch.size));
+        self.ledger.window(|window| window.iterations(ends.iter().map(|end| end.tick), size));
         self.total(batch, more);
         batch.id += u64::from(more);
         self.ledger.planned += u64::from(more);

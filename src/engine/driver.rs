@@ -7,20 +7,22 @@ use bevy_ecs::prelude::*;
 use super::admit::{Gates, admit};
 use super::agenda::MOST_STAGES;
 use super::arrive::{Arrivals, arrive};
+use super::ledger::busy_time;
 use super::observe::{record, record_ended};
 use super::phase::Phases;
+use super::series::{MOST_ROWS, USUAL_ROWS, interval_for};
 use super::turn::finish_first;
 use super::{
     Agenda, Control, Engine, HandOver, Ledger, Phase, Pool, PoolSpec, Series, SimError, SimSpec,
     TurnPart, Worklists,
 };
-use crate::base::{Nanos, RandomStream};
+use crate::base::{Nanos, RandomStream, memory};
 use crate::engine::lora::Adapters;
 use crate::engine::policy::EngineLimits;
 use crate::engine::state::batch::{Batch, Form};
 use crate::engine::state::kv::{BlockPool, StagedBlocks, spawn_staged_blocks};
 use crate::engine::state::request::{Request, Sequence};
-use crate::engine::state::{BatchOf, Replica, SharedGpus, Stage, StageOf};
+use crate::engine::state::{BatchOf, Replica, SharedGpus, Stage, StageOf, StageQueue};
 use crate::records::{BatchRecords, OffloadTotals, RequestStatus, RunSink, RunTotals};
 
 /// A run: a world and the schedule that advances it.
@@ -31,10 +33,15 @@ pub struct Simulation {
     /// Whether what is handed over is routed again in the same step.
     hands_over: bool,
     time_limit: Option<Nanos>,
+    /// Whether the time limit has ended the run.
+    stopped: bool,
     /// How often the phase Observe has run.
     observed: u64,
     steps: u64,
 }
+
+/// Steps between two looks at the memory.
+const LOOK_EVERY: u64 = 1 << 14;
 
 /// So many steps in which requests ended are remembered as changes of the world.
 const CLEAR_EVERY: u64 = 256;
@@ -89,6 +96,10 @@ impl Simulation {
             let mut limits = pool.limits;
             limits.num_blocks = limits.num_blocks.saturating_sub(pool.policy.reserved_blocks());
             for number in 0..pool.replicas {
+                if u64::from(number).is_multiple_of(LOOK_EVERY / 64) {
+                    let (time, look) = (Nanos::ZERO, memory::check());
+                    look.map_err(|error| SimError::Memory { time, error })?;
+                }
                 let replica = first_replica + number;
                 let place = Place { pool: index, replica, first_stage: stages, form };
                 let gpus = pool.shared_gpus.map_or(Vec::new(), |set| {
@@ -135,6 +146,9 @@ impl Simulation {
             world.insert_resource(Gates(gates));
         }
         ledger.series = spec.time_series.map(Series::new);
+        if spec.steady_window {
+            ledger.watch_window();
+        }
         let hands_over = pools.iter().any(|pool: &Pool| pool.hand_over.is_some());
         let caching = pools.iter().any(|pool: &Pool| pool.prefix_caching);
         let lists = Worklists { staged: StagedBlocks::new(caching), ..Worklists::default() };
@@ -158,6 +172,7 @@ impl Simulation {
             phases,
             hands_over,
             time_limit: spec.time_limit,
+            stopped: false,
             observed: 0,
             steps: 0,
         })
@@ -208,15 +223,44 @@ impl Simulation {
             return Ok(None);
         }
         let Some(time) = [event, arrival].into_iter().flatten().min() else { return Ok(None) };
-        if self.time_limit.is_some_and(|limit| time > limit) {
+        if let Some(limit) = self.time_limit.filter(|&limit| time > limit) {
+            self.stop_at(limit);
             return Ok(None);
         }
         agenda.advance_to(time);
-        ledger.advance(time);
+        if ledger.series.is_some() {
+            self.sample_until(time, sink)?;
+        }
+        self.control.ledger.advance(time);
         self.steps += 1;
+        if self.steps.is_multiple_of(LOOK_EVERY) {
+            memory::check().map_err(|error| SimError::Memory { time, error })?;
+        }
         self.run_phases(event == Some(time), arrival == Some(time))
             .map_err(|message| SimError::Failed { time, message })?;
+        if let Some(error) = self.control.lists.out_of_memory.take() {
+            return Err(SimError::Memory { time, error });
+        }
         Ok(Some(StepDigest { time, digest: self.deliver(sink) }))
+    }
+
+    /// The time limit ends the run: counts hold until then, and so does the time of what is on a stage.
+    fn stop_at(&mut self, limit: Nanos) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        let ledger = &mut self.control.ledger;
+        ledger.stop_at(limit);
+        let mut stages = self.world.query::<(&Stage, &StageQueue)>();
+        for (stage, queue) in stages.iter(&self.world) {
+            let batch = queue.current.and_then(|slot| self.world.get::<Batch>(slot));
+            let Some(batch) = batch else { continue };
+            let (time, end) = (batch.run.first_time(), batch.run.first_end());
+            let kept = limit.since(Nanos(end.0.saturating_sub(time.total.0)));
+            ledger.open(stage.pool);
+            let whole = busy_time(&time, !batch.shape.prefills.is_empty());
+            ledger.totals.busy.cut(whole, kept.min(time.total));
+        }
     }
 
     /// Runs those phases of a step, in which events are due, or arrivals, or both, that have something
@@ -228,7 +272,11 @@ impl Simulation {
         }
         control.lists.routed = arrivals || control.lists.is_to_route();
         if control.lists.routed {
-            for phase in [Phase::Arrive, Phase::Admit, Phase::Route] {
+            phases.run(Phase::Arrive, control, world)?;
+            if control.lists.out_of_memory.is_some() {
+                return Ok(());
+            }
+            for phase in [Phase::Admit, Phase::Route] {
                 phases.run(phase, control, world)?;
             }
         }
@@ -255,6 +303,27 @@ impl Simulation {
             self.deliver_series(sink);
         }
         digest
+    }
+
+    /// Takes the samples of the time series until `time`, and hands on what becomes too much meanwhile:
+    /// a gap without any event has as many rows as intervals.
+    fn sample_until(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<(), SimError> {
+        let ledger = &mut self.control.ledger;
+        let Some(series) = &ledger.series else { return Ok(()) };
+        if series.rows_until(time) > MOST_ROWS {
+            let enough = interval_for(time, USUAL_ROWS);
+            return Err(SimError::Series { time, enough });
+        }
+        while let Some(series) = &mut self.control.ledger.series
+            && let Some(until) = series.first_part(time)
+        {
+            let counts = self.control.ledger.counts_of_all();
+            if let Some(series) = &mut self.control.ledger.series {
+                series.sample(until, &counts);
+            }
+            self.deliver_series(sink);
+        }
+        Ok(())
     }
 
     /// Hands the records of requests to the sink.

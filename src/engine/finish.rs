@@ -11,7 +11,7 @@ use crate::engine::state::batch::{Batch, BlockChange};
 use crate::engine::state::kv::{BlockRows, BlockStore, BlockTable};
 use crate::engine::state::request::{RequestQuery, Sequence};
 use crate::engine::state::{BatchOf, Replica};
-use crate::records::{BatchRecord, BatchRecords, RequestStatus};
+use crate::records::{BatchRecord, BatchRecords, Produced, RequestStatus};
 
 /// What committing a batch reads and writes, the replica and its blocks aside.
 pub(crate) struct Books<'a, 'w, 's> {
@@ -201,6 +201,8 @@ impl Books<'_, '_, '_> {
         for part in &shape.prefills {
             totals.prefill_squares += u64::from(part.tokens) * (u64::from(part.tokens) + 1) / 2;
         }
+        let output_tokens = u64::from(shape.decodes);
+        self.ledger.window(|window| window.iterations([end].into_iter(), output_tokens));
         self.ledger.digest(batch.id);
         self.ledger.digest(end.0);
         self.report(batch, batch.id, stage, end, scheduled_at, commit);
@@ -253,10 +255,14 @@ impl Books<'_, '_, '_> {
         request.first_stage_at.get_or_insert(started_at);
         member.started = true;
         if complete {
+            let first = request.first_token_at.is_none();
+            let prompt_tokens = if first { u64::from(request.prompt_tokens) } else { 0 };
             request.first_token_at.get_or_insert(now);
             member.prefilled = true;
             member.processed += 1;
             self.token(member, now);
+            let produced = Produced { prompt_tokens, output_tokens: 1, completions: 0 };
+            self.ledger.window(|window| window.produced(now, produced));
             if let Some(series) = &mut self.ledger.series {
                 series.first_token(now);
             }
@@ -299,6 +305,8 @@ impl Books<'_, '_, '_> {
         if let Some(series) = &mut self.ledger.series {
             series.finished(commit.now);
         }
+        let produced = Produced { completions: 1, ..Produced::default() };
+        self.ledger.window(|window| window.produced(commit.now, produced));
         if replica.asynchronous {
             if owed > 0 {
                 let (mut table, ..) = self.requests.get_mut(member.entity)?;

@@ -122,7 +122,8 @@ impl Books<'_, '_, '_> {
         if let Some(adapters) = &mut replica.adapters {
             adapters.leave(member.adapter);
         }
-        // The ledger still counts it as running here: it holds blocks.
+        // Its blocks stay, but a request counts in one place: from now on in the pool that goes on.
+        self.ledger.counts.running -= 1;
         self.ledger.loads.add_running(replica.index, -1);
         request.state = RequestState::Waiting;
         request.handed_over = Some(HandedOver { from, begin, end });
@@ -149,7 +150,6 @@ impl Books<'_, '_, '_> {
             self.ledger.open(sender.pool_index);
             self.ledger.counts.allocated -= u64::from(moved.blocks);
             self.ledger.counts.used -= u64::from(moved.tokens);
-            self.ledger.counts.running -= 1;
         }
         touched.add(sender.index, from);
         let (mut receiver, _) = replicas.get_mut(to)?;
@@ -159,7 +159,7 @@ impl Books<'_, '_, '_> {
             transfers.received.push((now, sequence));
             let (_, mut request, _) = self.requests.get_mut(sequence.entity)?;
             if let Some(handed) = request.handed_over {
-                request.kv_transfer = now.since(handed.end);
+                request.kv_transfer = Some(now.since(handed.end));
             }
         }
         touched.add(receiver.index, to);

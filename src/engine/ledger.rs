@@ -3,7 +3,7 @@
 use super::Series;
 use crate::base::Nanos;
 use crate::engine::routing::PoolLoads;
-use crate::records::{BatchRecord, RequestRecord, RunTotals};
+use crate::records::{BatchRecord, BusyTime, RequestRecord, RunTotals, SteadyWindow};
 use crate::timing::StageTime;
 
 /// Current counts over all replicas of a pool. Whoever moves a block or a request keeps them true.
@@ -50,6 +50,8 @@ pub(crate) struct Ledger {
     closed: Vec<(Counts, RunTotals)>,
     /// Most requests running and waiting at once in all pools together.
     peaks: (u64, u64),
+    /// The window of all pools together; that of each is in its totals.
+    window: Option<SteadyWindow>,
 }
 
 impl Ledger {
@@ -68,6 +70,34 @@ impl Ledger {
             open: 0,
             closed: replicas.iter().map(|_| Default::default()).collect(),
             peaks: (0, 0),
+            window: None,
+        }
+    }
+
+    /// From now on counts what happens while requests arrive that the statistics count.
+    pub fn watch_window(&mut self) {
+        self.window = Some(SteadyWindow::default());
+        self.totals.window = self.window;
+        for (_, totals) in &mut self.closed {
+            totals.window = self.window;
+        }
+    }
+
+    /// Tells the windows of the open page's pool and of all together, if they are watched.
+    #[inline]
+    pub fn window(&mut self, mut tell: impl FnMut(&mut SteadyWindow)) {
+        if let Some(all) = &mut self.window {
+            tell(all);
+            self.totals.window.iter_mut().for_each(tell);
+        }
+    }
+
+    /// The run ends at `limit`, whatever is under way.
+    pub fn stop_at(&mut self, limit: Nanos) {
+        self.advance(limit);
+        self.totals.end = limit;
+        for (_, totals) in &mut self.closed {
+            totals.end = limit;
         }
     }
 
@@ -145,16 +175,7 @@ impl Ledger {
 
     /// Adds the time of a batch on a stage.
     pub fn count_busy(&mut self, time: StageTime, with_prefill: bool) {
-        let busy = &mut self.totals.busy;
-        busy.total += time.total;
-        busy.attention_prefill += time.attention_prefill;
-        busy.attention_decode += time.attention_decode;
-        busy.communication += time.communication;
-        busy.transferred += time.transferred;
-        busy.extrapolated += time.extrapolated;
-        if with_prefill {
-            busy.with_prefill += time.total;
-        }
+        self.totals.busy.add(&busy_time(&time, with_prefill));
     }
 
     /// Mixes `value` into the rolling hash (FNV-1a over words).
@@ -180,9 +201,23 @@ impl Ledger {
             several => {
                 let mut sum = RunTotals::sum(several);
                 (sum.running_peak, sum.waiting_peak) = self.peaks;
+                sum.window = self.window;
                 sum
             }
         }
+    }
+}
+
+/// The time of a batch on a stage as it is counted, with a prompt in it or not.
+pub(super) fn busy_time(time: &StageTime, with_prefill: bool) -> BusyTime {
+    BusyTime {
+        total: time.total,
+        attention_prefill: time.attention_prefill,
+        attention_decode: time.attention_decode,
+        communication: time.communication,
+        transferred: time.transferred,
+        extrapolated: time.extrapolated,
+        with_prefill: if with_prefill { time.total } else { Nanos::ZERO },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bevy_ecs::prelude::*;
 
+use crate::base::memory::OutOfMemory;
 use crate::engine::state::kv::StagedBlocks;
 use crate::engine::state::request::Sequence;
 use crate::records::RequestStatus;
@@ -21,6 +22,8 @@ pub(crate) struct Worklists {
     pub to_serve: Vec<Entity>,
     /// Requests that ended, and how.
     pub ended: Vec<(Sequence, RequestStatus)>,
+    /// That there is no memory for what arrives, which ends the run.
+    pub out_of_memory: Option<OutOfMemory>,
 }
 
 impl Worklists {

@@ -65,7 +65,8 @@ pub(crate) fn record(
         execution_time: sequence.execution,
         // Stage executions of one request never overlap, so what is not execution between the
         // first start and the last end is gaps, or a transfer.
-        preemption_time: on_stages.since(sequence.execution + request.kv_transfer),
+        preemption_time: on_stages
+            .since(sequence.execution + request.kv_transfer.unwrap_or(Nanos::ZERO)),
         kv_transfer: request.kv_transfer,
         reloaded_tokens: request.reloaded_tokens,
         restarts: request.restarts,

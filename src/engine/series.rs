@@ -13,6 +13,23 @@ use crate::records::IntervalRecord;
 /// Rows that may gather before those that are final are handed on.
 const MANY: usize = 65_536;
 
+/// The most rows of a series: a file of about half a gigabyte.
+pub const MOST_ROWS: u64 = 10_000_000;
+
+/// Rows of a series that shows all there is to see.
+pub const USUAL_ROWS: u64 = 10_000;
+
+/// An interval of 1, 2 or 5 times a power of ten, in seconds, that gives at most so many rows until
+/// `time`.
+pub fn interval_for(time: Nanos, rows: u64) -> f64 {
+    let least = (time.as_secs_f64() / rows as f64).max(0.001);
+    let power = 10_f64.powf(least.log10().floor());
+    let nice = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power);
+    let interval = nice.into_iter().find(|&interval| interval >= least).unwrap_or(least);
+    // Powers of ten below 1 are not exact.
+    (interval * 1e6).round() / 1e6
+}
+
 /// The rows that are not handed on yet.
 #[derive(Debug)]
 pub(crate) struct Series {
@@ -113,6 +130,17 @@ impl Series {
         self.at(time).finished += 1;
     }
 
+    /// Rows until `now`, those that are handed on included.
+    pub fn rows_until(&self, now: Nanos) -> u64 {
+        now.0 / self.interval
+    }
+
+    /// A time to sample until first, where there would be too many rows at once until `now`.
+    pub fn first_part(&self, now: Nanos) -> Option<Nanos> {
+        let until = self.next.saturating_add(self.interval.saturating_mul(MANY as u64));
+        (until < now.0).then_some(Nanos(until))
+    }
+
     /// Whether there are so many rows that those which are final should go.
     pub fn is_long(&self) -> bool {
         self.rows.len() >= self.many
@@ -172,6 +200,30 @@ mod tests {
         assert_eq!(used, [101, 102, 103, 7]);
         let tokens: Vec<u64> = a.iter().map(|row| row.output_tokens).collect();
         assert_eq!(tokens, [1, 1, 1, 2]);
+    }
+
+    #[test]
+    fn an_interval_that_will_do_is_a_round_number() {
+        let interval = |seconds: f64| interval_for(Nanos::from_secs_f64(seconds), 10_000);
+        assert_eq!(
+            [5.0, 10.0, 12.0, 3600.0, 1e4, 1e9].map(interval),
+            [0.001, 0.001, 0.002, 0.5, 1.0, 1e5]
+        );
+    }
+
+    #[test]
+    fn a_long_gap_is_sampled_in_parts() {
+        let mut series = Series::new(Nanos(3));
+        let end = Nanos(3 * (2 * MANY as u64 + 100));
+        let (mut rows, mut parts) = (0, 0);
+        while let Some(until) = series.first_part(end) {
+            series.sample(until, &counts(7));
+            let taken = series.take_before(Nanos::MAX);
+            assert!(taken.len() <= MANY + 1 && taken.iter().all(|row| row.kv_used == 7));
+            (rows, parts) = (rows + taken.len() as u64, parts + 1);
+        }
+        rows += series.take_rest(end, &counts(7)).len() as u64;
+        assert_eq!((rows, parts), (series.rows_until(end), 2));
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::HandOver;
 use super::arrive::Window;
+use super::series::{MOST_ROWS, USUAL_ROWS};
 use crate::base::Nanos;
+use crate::base::memory::OutOfMemory;
 use crate::engine::admission::Gate;
 use crate::engine::lora::Lora;
 use crate::engine::policy::{AnyPolicy, EngineLimits};
@@ -27,6 +29,8 @@ pub struct SimSpec {
     pub batch_records: BatchRecords,
     /// The interval of the time series that the sink is told of, if any; not 0.
     pub time_series: Option<Nanos>,
+    /// Whether the totals say what happened while the requests arrived that the statistics count.
+    pub steady_window: bool,
     /// Whether every iteration is a step of its own. The results are the same; it is the
     /// reference that fast-forward is tested against.
     pub exact_steps: bool,
@@ -143,9 +147,17 @@ impl SimSpec {
             time_limit: None,
             batch_records: BatchRecords::Off,
             time_series: None,
+            steady_window: false,
             exact_steps: false,
             plain_lists: false,
         }
+    }
+}
+
+impl SimError {
+    /// Whether the scenario asks for too much, so that another one would do.
+    pub fn is_too_much(&self) -> bool {
+        matches!(self, SimError::Memory { .. } | SimError::Series { .. })
     }
 }
 
@@ -167,6 +179,25 @@ pub enum SimError {
     /// changed.
     #[error("the requests ended too early: {0}")]
     Workload(String),
+    /// The run would take more memory than there is.
+    #[error("the simulation ends at {time} s: {error}")]
+    Memory {
+        /// Simulated time.
+        time: Nanos,
+        /// How much there is.
+        error: OutOfMemory,
+    },
+    /// The time series has too many rows.
+    #[error(
+        "the time series has more than {MOST_ROWS} rows at {time} s, expected at most as many in all: \
+         an interval of {enough} s gives {USUAL_ROWS} rows until then"
+    )]
+    Series {
+        /// Simulated time.
+        time: Nanos,
+        /// An interval in seconds that gives [`USUAL_ROWS`] until then.
+        enough: f64,
+    },
     /// The listener gave up, for example because a disk is full.
     #[error("{0}")]
     Sink(String),

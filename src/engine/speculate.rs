@@ -9,6 +9,7 @@ use crate::engine::state::Replica;
 use crate::engine::state::batch::Batch;
 use crate::engine::state::kv::PrefixHashes;
 use crate::engine::state::request::Sequence;
+use crate::records::Produced;
 use crate::timing::StagePosition;
 
 /// The only stage: a pipeline does not speculate.
@@ -79,6 +80,8 @@ impl Books<'_, '_, '_> {
             if let Some(series) = &mut self.ledger.series {
                 series.more_tokens(now, more);
             }
+            let produced = Produced { output_tokens: more, ..Produced::default() };
+            self.ledger.window(|window| window.produced(now, produced));
         }
         Ok(())
     }

@@ -12,6 +12,9 @@ const LOGIT_BYTES: f64 = 4.0;
 /// (4) with their places (8), and the sort's second buffers of both (12).
 const SAMPLED_BYTES: f64 = 30.0;
 
+/// No engine is run with more.
+const MAX_TENSOR_PARALLEL: u32 = 64;
+
 /// What the engine may use of a GPU, besides model and device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MemorySettings {
@@ -168,6 +171,21 @@ pub fn plan(
         activation_gib: activations / GIB,
         available_gib: available / GIB,
         kv_bytes_per_block,
+    })
+}
+
+/// The smallest degree of tensor parallelism above `parallel`'s at which [`plan`] succeeds; `None` if
+/// there is none up to 64. `settings` are those at a degree, if it is possible.
+pub fn smallest_tensor_parallel(
+    model: &ModelSpec,
+    device: &DeviceSpec,
+    parallel: Parallelism,
+    settings: impl Fn(Parallelism) -> Option<MemorySettings>,
+) -> Option<u32> {
+    (parallel.tensor.saturating_add(1)..=MAX_TENSOR_PARALLEL).find(|&tensor| {
+        let parallel = Parallelism { tensor, ..parallel };
+        parallel.check(model).is_ok()
+            && settings(parallel).is_some_and(|s| plan(model, device, parallel, s).is_ok())
     })
 }
 
@@ -330,6 +348,20 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("Llama-2-70B needs 129."), "{text}");
         assert!(text.contains("A100-SXM-80G has 71.33 GiB available"), "{text}");
+    }
+
+    #[test]
+    fn the_smallest_degree_that_fits_is_found() {
+        let (model, device) = (find("Llama-2-70B").unwrap(), find_device("A100-SXM-80G").unwrap());
+        let smallest = |settings: MemorySettings| {
+            smallest_tensor_parallel(model, device, Parallelism::default(), |_| Some(settings))
+        };
+        let fits = |tensor| plan(model, device, Parallelism { tensor, pipeline: 1 }, SETTINGS);
+        assert!(fits(2).is_ok() && fits(1).is_err());
+        assert_eq!(smallest(SETTINGS), Some(2));
+        let little = MemorySettings { gpu_memory_utilization: 0.25, ..SETTINGS };
+        assert_eq!(smallest(little), Some(8));
+        assert_eq!(smallest(MemorySettings { gpu_memory_utilization: 1e-3, ..SETTINGS }), None);
     }
 
     #[test]

@@ -1,44 +1,118 @@
 //! How much load a configuration can take, and what a given load is to it.
 
+use super::trend::WaitingTrend;
 use crate::base::Nanos;
 use crate::records::{BatchRecord, RequestRecord, RequestStatus, RunSink};
 
-/// Collects completion times of a saturated run (all requests at time 0).
-#[derive(Debug, Default)]
-pub struct Completions {
-    times: Vec<Nanos>,
+/// Mean tokens of a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MeanTokens {
+    /// Of its prompt.
+    pub prompt: f64,
+    /// Of its output.
+    pub output: f64,
 }
 
-impl RunSink for Completions {
+/// An output token weighs as much as so many prompt tokens when work is compared: it takes part in an
+/// iteration of its own. What it is hardly matters where requests are about as long as their mean.
+const OUTPUT_WEIGHT: f64 = 4.0;
+
+impl MeanTokens {
+    fn work(self) -> f64 {
+        self.prompt + OUTPUT_WEIGHT * self.output
+    }
+}
+
+/// Listens to an engine that always has requests waiting (all are there at time 0), to find the rate at
+/// which it serves them.
+#[derive(Debug, Default)]
+pub struct Saturated {
+    served: Vec<Served>,
+    refused: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Served {
+    scheduled_at: Nanos,
+    first_token_at: Nanos,
+    completed_at: Nanos,
+    prompt: u32,
+    output: u32,
+}
+
+impl RunSink for Saturated {
     fn request(&mut self, record: &RequestRecord) {
-        if record.status == RequestStatus::Finished {
-            self.times.extend(record.completed_at);
+        let times = (record.scheduled_at, record.first_token_at, record.completed_at);
+        match times {
+            (Some(scheduled_at), Some(first_token_at), Some(completed_at))
+                if record.status == RequestStatus::Finished =>
+            {
+                let (prompt, output) = (record.prompt_tokens, record.output_tokens);
+                let served = Served { scheduled_at, first_token_at, completed_at, prompt, output };
+                self.served.push(served);
+            }
+            _ => self.refused += 1,
         }
     }
 
     fn batch(&mut self, _: &BatchRecord) {}
 }
 
-/// Least share of the time until the 90 % completion that lies after the 10 % completion, in a run whose
-/// completions tell a rate.
-const STEADY: f64 = 1.0 / 3.0;
+/// Fewer completions than this tell no rate.
+const LEAST_COMPLETIONS: usize = 20;
 
-impl Completions {
-    /// The capacity in requests per second: the completion rate between the 10 % and the 90 %
-    /// completion, which leaves out the filling at the start and the emptying at the end. `None`
-    /// for fewer than 20 completions, or when these came within a third of the time until then: such
-    /// a run was never steady. So it is where all requests are under way at once and, of one length,
-    /// end together: their rate then says how close they were, not how many the engine serves.
-    pub fn capacity(mut self) -> Option<f64> {
-        let count = self.times.len();
-        if count < 20 {
+impl Saturated {
+    /// The capacity in requests per second, of which each has `mean` tokens; of those that were served if
+    /// it is not known.
+    ///
+    /// It is the flow of tokens from the time when a tenth of the requests has completed, so that the
+    /// engine is full, until the last one is admitted, so that it never lacks any; divided by the
+    /// tokens of a request. Counting tokens rather than completions leaves out what chance made of the
+    /// lengths, and does not depend on when the requests that run together end. `None` if there is no
+    /// such time: hardly any request waited.
+    pub fn capacity(mut self, mean: Option<MeanTokens>) -> Option<f64> {
+        let count = self.served.len();
+        if count < LEAST_COMPLETIONS {
             return None;
         }
-        self.times.sort_unstable();
-        let (from, to) = (count / 10, count * 9 / 10);
-        let seconds = self.times[to].since(self.times[from]).as_secs_f64();
-        let steady = seconds > STEADY * self.times[to].as_secs_f64();
-        steady.then(|| (to - from) as f64 / seconds)
+        self.served.sort_unstable_by_key(|served| served.completed_at);
+        let from = self.served[count / 10].completed_at;
+        let until = self.served.iter().map(|served| served.scheduled_at).max()?;
+        let completions =
+            self.served.iter().filter(|s| s.completed_at > from && s.completed_at <= until);
+        if completions.count() < LEAST_COMPLETIONS {
+            return None;
+        }
+        let all = self.served.len() as f64;
+        // Refused requests arrive too, but take nothing.
+        let arrive = (all + self.refused as f64) / all;
+        let sum = |tokens: fn(&Served) -> u32| {
+            self.served.iter().map(|served| f64::from(tokens(served))).sum::<f64>() / all
+        };
+        let served = MeanTokens { prompt: sum(|s| s.prompt), output: sum(|s| s.output) };
+        let each = mean.filter(|_| self.refused == 0).unwrap_or(served);
+        let flow: f64 = self.served.iter().map(|served| served.work(from, until)).sum();
+        Some(flow / each.work() / until.since(from).as_secs_f64() * arrive)
+    }
+}
+
+impl Served {
+    /// Its work between two points in time: the prompt when its first token comes, the other tokens
+    /// evenly between that and the last.
+    fn work(&self, from: Nanos, until: Nanos) -> f64 {
+        let (first, last) = (self.first_token_at, self.completed_at);
+        let within = |time: Nanos| time > from && time <= until;
+        let mut work = 0.0;
+        if within(first) {
+            work += f64::from(self.prompt) + OUTPUT_WEIGHT;
+        }
+        let span = last.since(first).0;
+        let rest = f64::from(self.output - 1);
+        let share = match span {
+            0 => f64::from(u8::from(within(last))),
+            _ => last.min(until).since(first.max(from)).0 as f64 / span as f64,
+        };
+        work + OUTPUT_WEIGHT * rest * share
     }
 }
 
@@ -59,6 +133,35 @@ pub enum Load {
     },
 }
 
+/// What is known of the capacity of a configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Capacity {
+    /// Requests per second.
+    About(f64),
+    /// It is not known, with the reason.
+    Unknown(&'static str),
+    /// Nobody asked: nothing is offered over time, or no verdict is shown.
+    NotAsked,
+}
+
+impl Capacity {
+    /// Requests per second, if they are known.
+    pub fn rate(&self) -> Option<f64> {
+        match self {
+            Capacity::About(rate) => Some(*rate),
+            Capacity::Unknown(_) | Capacity::NotAsked => None,
+        }
+    }
+
+    /// Why it is not known, if it was asked.
+    pub fn unknown(&self) -> Option<&'static str> {
+        match self {
+            Capacity::Unknown(why) => Some(why),
+            Capacity::About(_) | Capacity::NotAsked => None,
+        }
+    }
+}
+
 /// What the load is to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -68,32 +171,40 @@ pub enum Verdict {
     Loaded,
     /// Below 100 %: bursts decide the tail, seeds differ.
     NearSaturation,
-    /// At or above capacity: queues grow until arrivals stop, so means only measure the length of
-    /// the run.
+    /// At or above capacity, or the queue grew as long as requests arrived: means only measure the
+    /// length of the run.
     Overloaded,
     /// No offered rate: all requests came at once.
     AllAtOnce,
     /// No offered rate: the load follows the engine.
     ClosedLoop,
-    /// The capacity is not known.
+    /// The capacity is not known, and the queue did not grow.
     Unknown,
 }
 
+/// From this share of the estimated capacity on a queue that grew is taken to say that it is too low.
+const DOUBTFUL: f64 = 0.7;
+
 impl Verdict {
-    /// The verdict on `load` for an engine of this capacity in requests per second.
-    pub fn of(load: Load, capacity: Option<f64>) -> Verdict {
-        match (load, capacity) {
-            (Load::AllAtOnce, _) => Verdict::AllAtOnce,
-            (Load::ClosedLoop { .. }, _) => Verdict::ClosedLoop,
-            (Load::Open { offered }, Some(capacity)) if capacity > 0.0 => {
-                match offered / capacity {
-                    ratio if ratio < 0.3 => Verdict::Idle,
-                    ratio if ratio < 0.85 => Verdict::Loaded,
-                    ratio if ratio < 1.0 => Verdict::NearSaturation,
-                    _ => Verdict::Overloaded,
-                }
-            }
-            _ => Verdict::Unknown,
+    /// The verdict on `load` for an engine of this capacity in requests per second, of which the queue
+    /// went like this. What happened outweighs the estimate.
+    pub fn of(load: Load, capacity: Option<f64>, trend: &WaitingTrend) -> Verdict {
+        let offered = match load {
+            Load::AllAtOnce => return Verdict::AllAtOnce,
+            Load::ClosedLoop { .. } => return Verdict::ClosedLoop,
+            Load::Open { offered } => offered,
+        };
+        let ratio = capacity.filter(|capacity| *capacity > 0.0).map(|capacity| offered / capacity);
+        let likely = ratio.is_none_or(|ratio| ratio >= DOUBTFUL);
+        if likely && trend.grew() || trend.grew_beyond_doubt() {
+            return Verdict::Overloaded;
+        }
+        match ratio {
+            None => Verdict::Unknown,
+            Some(ratio) if ratio < 0.3 => Verdict::Idle,
+            Some(ratio) if ratio < 0.85 => Verdict::Loaded,
+            Some(ratio) if ratio < 1.0 => Verdict::NearSaturation,
+            Some(_) => Verdict::Overloaded,
         }
     }
 
@@ -115,30 +226,63 @@ impl Verdict {
 mod tests {
     use super::*;
 
+    const S: u64 = 1_000_000_000;
+
+    /// Slots for ten requests, each of which takes ten seconds for a prompt at once and then a token a
+    /// second.
+    fn in_waves(requests: u64, output: u32) -> Saturated {
+        let served = (0..requests).map(|i| {
+            let start = Nanos(i / 10 * 10 * S);
+            let completed_at = Nanos(start.0 + 10 * S);
+            Served { scheduled_at: start, first_token_at: start, completed_at, prompt: 5, output }
+        });
+        Saturated { served: served.collect(), refused: 0 }
+    }
+
     #[test]
-    fn capacity_leaves_out_filling_and_emptying() {
-        // One completion a second between the 10th and the 90th, none before 100 s, a long tail.
-        let mut times: Vec<Nanos> =
-            (0..100u64).map(|i| Nanos::from_secs_f64(100.0 + i as f64)).collect();
-        times[99] = Nanos::from_secs_f64(10_000.0);
-        assert_eq!(Completions { times }.capacity(), Some(1.0));
-        assert_eq!(Completions { times: vec![Nanos(1); 19] }.capacity(), None);
-        assert_eq!(Completions { times: vec![Nanos(1); 50] }.capacity(), None);
-        // All under way at once: they end within 8 of 58 s.
-        let together: Vec<Nanos> =
-            (0..100u64).map(|i| Nanos::from_secs_f64(50.0 + i as f64 * 0.1)).collect();
-        assert_eq!(Completions { times: together }.capacity(), None);
+    fn waves_of_requests_flow_at_their_mean_rate() {
+        let rate = in_waves(500, 11).capacity(None).unwrap();
+        assert!((rate - 1.0).abs() < 0.02, "{rate}");
+        // Requests of half the length would come twice as often.
+        let half = MeanTokens { prompt: 2.5, output: 5.5 };
+        let twice = in_waves(500, 11).capacity(Some(half)).unwrap();
+        assert!((twice / rate - 2.0).abs() < 1e-9, "{twice}");
+        // One in five is refused.
+        let refusing = Saturated { refused: 125, ..in_waves(500, 11) };
+        assert!((refusing.capacity(Some(half)).unwrap() / rate - 1.25).abs() < 1e-9);
+    }
+
+    #[test]
+    fn where_hardly_any_request_waits_there_is_no_rate() {
+        assert_eq!(in_waves(19, 11).capacity(None), None);
+        // Ten run and ten wait: nothing is left when the first have completed.
+        assert_eq!(in_waves(20, 11).capacity(None), None);
     }
 
     #[test]
     fn verdicts_change_where_documented() {
-        let verdict = |offered| Verdict::of(Load::Open { offered }, Some(2.0));
+        let calm = WaitingTrend::default();
+        let verdict = |offered| Verdict::of(Load::Open { offered }, Some(2.0), &calm);
         assert_eq!(verdict(0.59), Verdict::Idle);
         assert_eq!(verdict(0.6), Verdict::Loaded);
         assert_eq!(verdict(1.7), Verdict::NearSaturation);
         assert_eq!(verdict(1.99), Verdict::NearSaturation);
         assert_eq!(verdict(2.0), Verdict::Overloaded);
-        assert_eq!(Verdict::of(Load::AllAtOnce, Some(2.0)), Verdict::AllAtOnce);
-        assert_eq!(Verdict::of(Load::Open { offered: 1.0 }, None), Verdict::Unknown);
+        assert_eq!(Verdict::of(Load::AllAtOnce, Some(2.0), &calm), Verdict::AllAtOnce);
+        assert_eq!(Verdict::of(Load::Open { offered: 1.0 }, None, &calm), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_queue_that_grows_outweighs_the_estimate() {
+        let of = |waiting, offered, capacity| {
+            let trend = WaitingTrend { waiting, arrivals: 400 };
+            Verdict::of(Load::Open { offered }, capacity, &trend)
+        };
+        let slowly = [0.0, 10.0, 60.0, 130.0];
+        assert_eq!(of(slowly, 1.5, Some(2.0)), Verdict::Overloaded);
+        assert_eq!(of(slowly, 1.0, None), Verdict::Overloaded);
+        assert_eq!(of(slowly, 1.0, Some(2.0)), Verdict::Loaded, "a burst may do that");
+        assert_eq!(of([0.0, 200.0, 400.0, 600.0], 1.0, Some(2.0)), Verdict::Overloaded);
+        assert_eq!(of([0.0, 300.0, 400.0, 200.0], 1.5, Some(2.0)), Verdict::Loaded);
     }
 }

@@ -55,7 +55,7 @@ fn records(case: &Path) -> Vec<RequestRecord> {
             reloaded_tokens: 0,
             restarts: 0,
             swaps: 0,
-            kv_transfer: Nanos::ZERO,
+            kv_transfer: None,
             drafted: 0,
             accepted: 0,
             in_window: true,

@@ -158,7 +158,7 @@ const OF_REQUESTS: &[&str] = &[
 
 /// What only some runs have.
 const OPTIONAL: &[(&str, Unit, &str)] = {
-    use Unit::{Count, Seconds, Share};
+    use Unit::{Count, RequestsPerSecond, Seconds, Share, TokensPerSecond};
     &[
         ("not_admitted", Count, "of the rejected requests, those that admission control refused"),
         ("adapter_loads", Count, "LoRA adapters copied into a slot of a GPU"),
@@ -176,6 +176,16 @@ const OPTIONAL: &[(&str, Unit, &str)] = {
         ("bytes_to_host", Count, "KV bytes copied to host memory, over all GPUs"),
         ("bytes_from_host", Count, "KV bytes copied from host memory, over all GPUs"),
         ("host_copy_wait", Seconds, "time by which copies made iterations longer"),
+        ("window_duration", Seconds, "from the first to the last arrival that counts (the window)"),
+        ("window_arrived", Count, "requests that arrived in the window"),
+        ("window_finished", Count, "requests that finished in the window, counted or not"),
+        ("window_input_tokens", Count, "prompt tokens of requests whose first token came in it"),
+        ("window_output_tokens", Count, "output tokens produced in the window"),
+        ("window_arrival_rate", RequestsPerSecond, "arrivals per second in the window"),
+        ("window_request_throughput", RequestsPerSecond, "requests finished per second in it"),
+        ("window_output_throughput", TokensPerSecond, "output tokens per second in the window"),
+        ("window_total_token_throughput", TokensPerSecond, "prompt and output tokens, likewise"),
+        ("window_goodput", RequestsPerSecond, "arrivals per second in it that meet every SLO"),
     ]
 };
 
@@ -217,6 +227,11 @@ pub fn is_shown(metric: &Metric, runs: &[&RunSummary]) -> bool {
         Some((family, _)) => there(&format!("{family}.mean")),
         None => there(&metric.name),
     }
+}
+
+/// Whether files show the metric of that name of these runs.
+pub fn is_shown_by(name: &str, runs: &[&RunSummary]) -> bool {
+    find(name).is_some_and(|metric| is_shown(metric, runs))
 }
 
 /// The metric of that exact name.

@@ -2,10 +2,11 @@
 //! expectations read. Whoever runs a scenario fills these.
 
 use super::across::Spread;
-use super::capacity::{Load, Verdict};
+use super::capacity::{Capacity, Load, Verdict};
 use super::classes::ClassResult;
 use super::expect::Outcome;
 use super::summary::RunSummary;
+use super::trend::WaitingTrend;
 use super::unit::percent;
 use crate::timing::TimingNote;
 use crate::workload::Slo;
@@ -21,8 +22,8 @@ pub struct VariantResult {
     pub runs: Vec<RunSummary>,
     /// How requests come.
     pub load: Load,
-    /// Capacity in requests per second where it was estimated.
-    pub capacity: Option<f64>,
+    /// What is known of its capacity.
+    pub capacity: Capacity,
     /// The objectives, if any.
     pub slo: Option<Slo>,
     /// KV blocks of one replica.
@@ -35,6 +36,15 @@ pub struct VariantResult {
     pub models: Vec<ModelResult>,
     /// The classes of requests, if there are any.
     pub classes: Vec<ClassResult>,
+}
+
+/// A configuration that does not fit in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// The variant's name; empty for a scenario without variants.
+    pub name: String,
+    /// What is missing, in one line.
+    pub why: String,
 }
 
 /// One of several models that are served together. Its figures are in the runs.
@@ -94,12 +104,17 @@ impl VariantResult {
 
     /// What the load is to the engine.
     pub fn verdict(&self) -> Verdict {
-        Verdict::of(self.load, self.capacity)
+        Verdict::of(self.load, self.capacity.rate(), &self.trend())
+    }
+
+    /// How the queue went while requests arrived, over all runs.
+    pub fn trend(&self) -> WaitingTrend {
+        WaitingTrend::sum(self.runs.iter().map(|run| run.trend))
     }
 
     /// Offered rate / capacity.
     pub fn load_ratio(&self) -> Option<f64> {
-        match (self.load, self.capacity) {
+        match (self.load, self.capacity.rate()) {
             (Load::Open { offered }, Some(capacity)) if capacity > 0.0 => Some(offered / capacity),
             _ => None,
         }
@@ -115,6 +130,8 @@ pub struct ExperimentResult {
     pub title: Option<String>,
     /// One element for a scenario without variants, otherwise one per variant in the file's order.
     pub variants: Vec<VariantResult>,
+    /// Configurations that did not run because they do not fit in memory.
+    pub misfits: Vec<Misfit>,
     /// Whether every iteration was a step of its own.
     pub exact_steps: bool,
     /// Its expectations, evaluated ([`super::expect::evaluate_all`]), in the file's order.

@@ -4,9 +4,12 @@ use super::distribution::Distribution;
 use super::flops::FlopsModel;
 use super::names::{FAMILIES, STATISTICS};
 use super::summary::{Metrics, RunSummary};
+use super::trend::WaitingCells;
 use super::values::Values;
 use crate::base::Nanos;
-use crate::records::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
+use crate::records::{
+    BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals, SteadyWindow, TokenGaps,
+};
 use crate::workload::Slo;
 
 /// What the statistics need to know about the run besides its records and totals.
@@ -49,12 +52,14 @@ pub struct StatsSink {
     good_ttft: u64,
     good_tpot: u64,
     good_e2e: u64,
+    waiting: WaitingCells,
     first_arrival: Option<Nanos>,
     last_completion: Nanos,
 }
 
 impl RunSink for StatsSink {
     fn request(&mut self, record: &RequestRecord) {
+        self.waiting.count(record);
         if !record.in_window {
             self.out_of_window += 1;
             return;
@@ -84,9 +89,8 @@ impl RunSink for StatsSink {
         self.ntpot.push(seconds_per(e2e, tokens));
         self.vidur_tpot.push(seconds_per(decode, tokens));
         self.execution.push(record.execution_time.as_secs_f64());
-        // A request that was not handed over has none; a transfer takes some time.
-        if record.kv_transfer > Nanos::ZERO {
-            self.kv_transfer.push(record.kv_transfer.as_secs_f64());
+        if let Some(transfer) = record.kv_transfer {
+            self.kv_transfer.push(transfer.as_secs_f64());
         }
         self.prompt_tokens += u64::from(record.prompt_tokens);
         self.cached_tokens += u64::from(record.cached_tokens);
@@ -140,10 +144,14 @@ impl StatsSink {
         preemptions(totals, &mut out);
         engine(totals, context, &mut out);
         adapters(totals, &mut out);
+        if let Some(window) = &totals.window {
+            self.window(window, &mut out);
+        }
         let ratio = totals.batch_members as f64 / totals.batches as f64;
         put(&mut out, "batch_size_mean", ratio);
         let histograms = self.ttft.is_histogram();
-        RunSummary { seed: context.seed, metrics: out, histograms, ..RunSummary::default() }
+        let trend = self.waiting.trend();
+        RunSummary { seed: context.seed, metrics: out, histograms, trend, ..RunSummary::default() }
     }
 
     fn families(&mut self, gaps: &TokenGaps, out: &mut Metrics) {
@@ -209,6 +217,24 @@ impl StatsSink {
         }
     }
 
+    /// What arrived and was produced per second while the counted requests arrived.
+    fn window(&self, window: &SteadyWindow, out: &mut Metrics) {
+        let (seconds, within) = (window.seconds(), window.within());
+        let (prompt, output) = (within.prompt_tokens as f64, within.output_tokens as f64);
+        put(out, "window_duration", seconds);
+        put(out, "window_arrived", window.arrivals() as f64);
+        put(out, "window_finished", within.completions as f64);
+        put(out, "window_input_tokens", prompt);
+        put(out, "window_output_tokens", output);
+        put(out, "window_arrival_rate", window.arrivals().saturating_sub(1) as f64 / seconds);
+        put(out, "window_request_throughput", within.completions as f64 / seconds);
+        put(out, "window_output_throughput", output / seconds);
+        put(out, "window_total_token_throughput", (prompt + output) / seconds);
+        if self.slo.is_some() || !self.class_slos.is_empty() {
+            put(out, "window_goodput", self.good as f64 / seconds);
+        }
+    }
+
     /// Shares of all requests of the window: one that was refused or did not finish in time keeps
     /// no limit.
     fn objectives(&self, out: &mut Metrics) {
@@ -263,18 +289,22 @@ fn engine(totals: &RunTotals, context: &RunContext, out: &mut Metrics) {
     put(out, "waiting_peak", totals.waiting_peak as f64);
 
     let busy = totals.busy;
-    let share = |part: Nanos| part.0 as f64 / busy.total.0 as f64;
     let named = busy.attention_prefill + busy.attention_decode + busy.communication;
+    let not_measured = busy.transferred + busy.extrapolated;
+    // Every part of a batch's time is a whole number of nanoseconds, and so is the whole, but where
+    // they are all of it their sum may be some nanoseconds more.
+    let share_of = |part: Nanos, parts: Nanos| part.0 as f64 / busy.total.max(parts).0 as f64;
+    let share = |part: Nanos| share_of(part, named);
     put(out, "mfu", context.flops.and_then(|flops| flops.mfu(totals)));
     put(out, "busy_fraction", busy.total.0 as f64 / (time * f64::from(context.stages)));
     put(out, "busy_attention_prefill", share(busy.attention_prefill));
     put(out, "busy_attention_decode", share(busy.attention_decode));
     put(out, "busy_communication", share(busy.communication));
     put(out, "busy_other", share(busy.total.since(named)));
-    put(out, "busy_with_prefill", share(busy.with_prefill));
+    put(out, "busy_with_prefill", share_of(busy.with_prefill, Nanos::ZERO));
     // A closed form rests on nothing of the kind.
     if context.flops.is_some() {
-        let not_measured = busy.transferred + busy.extrapolated;
+        let share = |part: Nanos| share_of(part, not_measured);
         put(out, "busy_measured", share(busy.total.since(not_measured)));
         put(out, "busy_transferred", share(busy.transferred));
         put(out, "busy_extrapolated", share(busy.extrapolated));
@@ -327,7 +357,7 @@ mod tests {
     use crate::metrics::names;
     use crate::records::AdapterTotals;
     use crate::records::OffloadTotals;
-    use crate::records::{BusyTime, SpeculationTotals};
+    use crate::records::{BusyTime, Produced, SpeculationTotals};
 
     const MS: u64 = 1_000_000;
 
@@ -354,7 +384,7 @@ mod tests {
             reloaded_tokens: 16,
             restarts: 0,
             swaps: 0,
-            kv_transfer: Nanos::ZERO,
+            kv_transfer: None,
             drafted: 0,
             accepted: 0,
             in_window: true,
@@ -402,8 +432,21 @@ mod tests {
                 with_prefill: Nanos(250 * MS),
             },
             inter_token,
+            window: Some(window()),
             ..RunTotals::default()
         }
+    }
+
+    /// Three arrivals in two seconds, in which one request finished.
+    fn window() -> SteadyWindow {
+        let mut window = SteadyWindow::default();
+        for at in [500, 1_500, 2_500] {
+            let what = Produced { completions: 1, prompt_tokens: 100, output_tokens: 8 };
+            window
+                .produced(Nanos(1_000 * MS), if at == 1_500 { what } else { Produced::default() });
+            window.arrived(Nanos(at * MS));
+        }
+        window
     }
 
     fn context() -> RunContext {
@@ -461,6 +504,34 @@ mod tests {
         check(&run, "batch_tokens_mean", Some(100.0));
         check(&run, "mfu", None);
         check(&run, "adapter_hit_rate", Some(0.75));
+        check(&run, "window_duration", Some(2.0));
+        check(&run, "window_arrival_rate", Some(1.0));
+        check(&run, "window_request_throughput", Some(0.5));
+        check(&run, "window_total_token_throughput", Some(54.0));
+        check(&run, "window_goodput", Some(1.0));
+    }
+
+    #[test]
+    fn parts_that_are_all_of_the_time_are_not_more_than_all() {
+        let busy = BusyTime {
+            total: Nanos(100),
+            attention_prefill: Nanos(51),
+            attention_decode: Nanos(51),
+            transferred: Nanos(102),
+            ..BusyTime::default()
+        };
+        let flops = FlopsModel {
+            flops_per_token: 1.0,
+            attention_flops_per_pair: 1.0,
+            peak_flops: 1e12,
+            gpus: 1,
+        };
+        let context = RunContext { flops: Some(flops), ..context() };
+        let run = StatsSink::new(None).finish(&RunTotals { busy, ..totals() }, &context);
+        check(&run, "busy_transferred", Some(1.0));
+        check(&run, "busy_measured", Some(0.0));
+        check(&run, "busy_attention_decode", Some(0.5));
+        check(&run, "busy_other", Some(0.0));
     }
 
     #[test]
@@ -481,7 +552,7 @@ mod tests {
         let slo =
             Slo { ttft_ms: Some(30.0), tpot_ms: Some(60.0), e2e_ms: Some(60.0), ..Slo::default() };
         let mut sink = StatsSink::new(Some(slo));
-        sink.request(&RequestRecord { kv_transfer: Nanos(5 * MS), ..request(0, 0, 3) });
+        sink.request(&RequestRecord { kv_transfer: Some(Nanos(5 * MS)), ..request(0, 0, 3) });
         sink.batch(&BatchRecord {
             count: 1,
             id: 0,

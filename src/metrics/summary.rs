@@ -1,6 +1,7 @@
 //! What is left of a run when it is over: a flat list of named scalars.
 
 use super::names::{self, Metric};
+use super::trend::WaitingTrend;
 
 /// A value for each metric of the registry ([`names::all`]), in its order; some have none.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +44,8 @@ pub struct RunSummary {
     /// Whether percentiles over requests come from histograms, within 0.1 %; they are exact
     /// otherwise.
     pub histograms: bool,
+    /// How the queue went while requests arrived.
+    pub trend: WaitingTrend,
     /// Of each model by its name, where there are several; `metrics` are of all together.
     pub models: Vec<(String, Metrics)>,
     /// Of each class of requests by its name, where there are classes.

@@ -6,15 +6,75 @@ use std::path::{Path, PathBuf};
 /// A result that could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
-    /// The result folder is there already and holds something.
-    #[error("{} exists and is not empty; choose another with --out, or replace it with --force", .0.display())]
-    Exists(PathBuf),
-    /// The result folder is there, and is no result folder: not even force replaces it.
-    #[error("{} exists and does not look like a result folder (no summary.json or run.log in it); it is not replaced", .0.display())]
+    /// Results or a file are there already.
+    #[error("{} exists{why}; choose another name, or replace it with --force", .path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+        /// Why they are not simply replaced, behind `exists`; may be empty.
+        why: String,
+    },
+    /// The folder holds what the program did not write: not even force replaces it.
+    #[error(
+        "{} holds what vidur-ecs did not write and would be lost: {}; move it elsewhere, or choose \
+         another result folder with --out", .path.display(), listed(.files)
+    )]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// What is not ours, below the folder.
+        files: Vec<PathBuf>,
+    },
+    /// The folder has no manifest: not even force replaces it.
+    #[error(
+        "{} exists and has no manifest.json, so vidur-ecs cannot tell what in it is its own (older \
+         versions wrote none); move or remove it, or choose another result folder with --out", .0.display()
+    )]
     NotResults(PathBuf),
-    /// The path names no folder of its own, such as `/` or `..`.
-    #[error("{} cannot be a result folder: name one, such as results/run1", .0.display())]
-    NoName(PathBuf),
+    /// What the run reads lies in the folder that it would replace.
+    #[error(
+        "{} lies in {}, which this run would replace; move it, or choose another result folder with \
+         --out", .input.display(), .path.display()
+    )]
+    InputInside {
+        /// The result folder.
+        path: PathBuf,
+        /// The file that is read.
+        input: PathBuf,
+    },
+    /// The path can be no result folder.
+    #[error("{} cannot be a result folder: {why}", .path.display())]
+    Unsuitable {
+        /// The path.
+        path: PathBuf,
+        /// Why, and what to do.
+        why: String,
+    },
+    /// A file is to be written where a folder is.
+    #[error("{} is a folder; name a file", .0.display())]
+    NotAFile(PathBuf),
+    /// Another process is writing there.
+    #[error(
+        "another run is writing {}{}; wait until it has ended, or choose another name with --out", .path.display(),
+        .process.as_ref().map_or_else(String::new, |id| format!(" (process {id})"))
+    )]
+    InUse {
+        /// What it writes.
+        path: PathBuf,
+        /// Its process, if known.
+        process: Option<String>,
+    },
+    /// A hidden file or folder has the name that unfinished results would get.
+    #[error("{} is in the way, and vidur-ecs did not write it; move or remove it", .0.display())]
+    InTheWay(PathBuf),
+    /// The results are complete, but could not be put where they belong.
+    #[error("{reason}; the new results are complete, in {}", .kept.display())]
+    Kept {
+        /// Where they are instead.
+        kept: PathBuf,
+        /// Why.
+        reason: Box<OutputError>,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {
@@ -36,4 +96,20 @@ impl OutputError {
         let path = path.to_owned();
         move |source| OutputError::Io { action, path, source }
     }
+
+    /// Whether the user can do something about it with other arguments.
+    pub fn is_argument(&self) -> bool {
+        !matches!(self, OutputError::Io { .. } | OutputError::Kept { .. })
+    }
+}
+
+/// The first names of a list.
+pub(super) fn listed(files: &[PathBuf]) -> String {
+    const SHOWN: usize = 5;
+    let names: Vec<String> = files.iter().take(SHOWN).map(|f| f.display().to_string()).collect();
+    let more = match files.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    names.join(", ") + &more
 }

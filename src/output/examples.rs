@@ -1,7 +1,7 @@
 //! Results made by hand, for the tests of the writers.
 
 use crate::metrics::expect::{Expectation, evaluate_all};
-use crate::metrics::{ExperimentResult, Load, Metrics, RunSummary, VariantResult};
+use crate::metrics::{Capacity, ExperimentResult, Load, Metrics, RunSummary, VariantResult};
 use crate::timing::TimingNote;
 use crate::workload::Slo;
 
@@ -100,7 +100,7 @@ fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
         what: format!("Llama-2-7B | 1 x A100-SXM-80G | {policy}"),
         runs,
         load: Load::Open { offered: 2.1 },
-        capacity: Some(2.22),
+        capacity: Capacity::About(2.22),
         slo: None,
         kv_blocks: 7424,
         block_size: 16,
@@ -120,7 +120,14 @@ fn experiment(name: &str, variants: Vec<VariantResult>, expect: &[&str]) -> Expe
     let expectations: Vec<Expectation> =
         expect.iter().map(|text| crate::base::ron_options().from_str(text).unwrap()).collect();
     let outcomes = evaluate_all(&expectations, &variants);
-    ExperimentResult { name: name.to_owned(), title: None, variants, exact_steps: false, outcomes }
+    ExperimentResult {
+        name: name.to_owned(),
+        title: None,
+        variants,
+        misfits: vec![],
+        exact_steps: false,
+        outcomes,
+    }
 }
 
 fn slo() -> Option<Slo> {
@@ -183,7 +190,7 @@ pub fn variants() -> ExperimentResult {
                 ("finished", 256.0),
             ];
             let one = variant(name, policy, vec![run(42, &changes)]);
-            VariantResult { load: Load::AllAtOnce, capacity: None, ..one }
+            VariantResult { load: Load::AllAtOnce, capacity: Capacity::NotAsked, ..one }
         })
         .collect();
     experiment(
@@ -240,7 +247,7 @@ pub fn single() -> ExperimentResult {
     let one = variant("", "VllmV0", vec![run(42, &changes)]);
     experiment(
         "i1_1",
-        vec![VariantResult { load: Load::AllAtOnce, capacity: None, ..one }],
+        vec![VariantResult { load: Load::AllAtOnce, capacity: Capacity::NotAsked, ..one }],
         &[r#"(metric: "ttft.mean", at_most_ms: 15, source: "a wish")"#],
     )
 }

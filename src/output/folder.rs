@@ -1,17 +1,18 @@
 //! Result folders that are there whole or not at all.
 
-use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process;
 
-use super::error::OutputError;
 use crate::base::paths::file_name;
 
-/// Files of which one tells a result folder from any other.
-const MARKS: [&str; 3] = ["summary.json", "run.log", "runs.csv"];
+use super::claim::{Claim, Replace, real_target};
+use super::error::OutputError;
+use super::exchange::{Placed, move_beside, put_in_place, recover};
+use super::lock::Lock;
+use super::manifest::{Manifest, Origin, State};
+use super::names::hidden;
+use super::unfinished::{self, Unfinished, create_folders, remove_any, remove_empty};
 
 /// A folder that is being filled.
 #[derive(Clone, Debug)]
@@ -42,68 +43,130 @@ impl Place {
     pub fn subfolder(&self, name: &str) -> Result<Place, OutputError> {
         let name = file_name(name);
         let path = self.path.join(&name);
-        fs::create_dir_all(&path).map_err(OutputError::io("create", &path))?;
-        Ok(Place { path, target: self.target.join(name) })
+        // Not with its parents: when a signal has removed the results they are not to come back.
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(OutputError::io("create", &path)(error))
+            }
+            _ => Ok(Place { path, target: self.target.join(name) }),
+        }
     }
 }
 
-/// A folder that is filled under a temporary name beside its target and renamed by
+/// A folder that is filled under a hidden name beside its target and put in its place by
 /// [`ResultFolder::commit`]. Dropped without, it leaves nothing behind.
 #[derive(Debug)]
 pub struct ResultFolder {
     place: Place,
-    force: bool,
-    committed: bool,
+    claim: Claim,
+    /// The target, links followed.
+    real: PathBuf,
+    origin: Origin,
+    created: Vec<PathBuf>,
+    notes: Vec<String>,
+    /// Until it is committed.
+    lock: Option<Lock>,
+}
+
+/// Results that are in their place.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Where.
+    pub target: PathBuf,
+    /// What the user should know, a sentence each.
+    pub notes: Vec<String>,
 }
 
 impl ResultFolder {
-    /// Starts a folder that will be `target`; parents are created. A target that holds something is
-    /// an error, unless `force` is given and it is a result folder: then it is replaced, but only at
-    /// the commit.
+    /// Starts a folder that will be `target` and comes from no scenario. What is there already is
+    /// an error, unless `force` is given and the program wrote it: then it is replaced, but only at the
+    /// commit.
+    ///
+    /// # Errors
+    /// As [`ResultFolder::claim`].
     pub fn create(target: &Path, force: bool) -> Result<ResultFolder, OutputError> {
-        let (Some(parent), Some(_)) = (target.parent(), target.file_name()) else {
-            return Err(OutputError::NoName(target.to_owned()));
-        };
-        check_target(target, force)?;
-        if !parent.as_os_str().is_empty() {
-            fs::create_dir_all(parent).map_err(OutputError::io("create", parent))?;
-        }
-        let partial = create_beside(target, "partial")?;
-        let place = Place { path: partial, target: target.to_owned() };
-        Ok(ResultFolder { place, force, committed: false })
+        let replace = Replace::of(force, true);
+        ResultFolder::claim(Claim { target: target.to_owned(), replace, ..Claim::default() })
     }
 
-    /// Moves the folder into place. An old one is moved aside first and deleted last, so that at
-    /// every moment one of the two is whole.
-    pub fn commit(mut self) -> Result<PathBuf, OutputError> {
-        check_target(&self.place.target, self.force)?;
-        let old = match fs::symlink_metadata(&self.place.target) {
-            Ok(_) => Some(self.move_aside()?),
-            Err(_) => None,
-        };
-        if let Err(source) = fs::rename(&self.place.path, &self.place.target) {
-            if let Some(old) = &old {
-                // Best effort: the error below is what matters.
-                let _ = fs::rename(old, &self.place.target);
+    /// Starts a folder; its parents are created. Links are followed, and what a killed run has left in
+    /// this place is mended first.
+    ///
+    /// # Errors
+    /// Everything that is known to fail at the commit: the target can be no result folder, may not be
+    /// replaced, or somebody else writes there.
+    pub fn claim(claim: Claim) -> Result<ResultFolder, OutputError> {
+        let real = real_target(&claim.target)?;
+        claim.check_place(&real)?;
+        let mut list = unfinished::list();
+        let parent = real.parent().unwrap_or(Path::new("."));
+        let created = create_folders(parent).map_err(OutputError::io("create", parent))?;
+        let started = start(&claim, &real);
+        let (lock, notes, path) = started.inspect_err(|_| remove_empty(&created))?;
+        list.push(Unfinished {
+            target: claim.target.clone(),
+            partial: path.clone(),
+            lock: hidden(&real, "lock"),
+            created: created.clone(),
+        });
+        let place = Place { path, target: claim.target.clone() };
+        let origin = claim.origin(&real);
+        Ok(ResultFolder { place, claim, real, origin, created, notes, lock: Some(lock) })
+    }
+
+    /// What was mended in this place, a sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Lists the files in the manifest and puts the folder in its place. At every moment the old or
+    /// the new one is there, and whole.
+    ///
+    /// # Errors
+    /// A file cannot be written. If the folder cannot be put in its place it is not lost: it is kept
+    /// beside ([`OutputError::Kept`]).
+    pub fn commit(mut self) -> Result<Committed, OutputError> {
+        let manifest = Manifest::new(self.origin.clone(), State::Writing);
+        let manifest = manifest.list(&self.place.path)?;
+        // No signal comes in between from here on.
+        let mut list = unfinished::list();
+        manifest.write(&self.place.path)?;
+        let placed = self
+            .claim
+            .check_contents(&self.real, false)
+            .and_then(|()| put_in_place(&self.place.path, &self.real));
+        unfinished::forget(&mut list, &self.place.path);
+        let _lock = self.lock.take();
+        match placed {
+            Ok(placed) => {
+                let notes = match placed {
+                    Placed::Clean => Vec::new(),
+                    Placed::Remains(path) => vec![format!(
+                        "what the old results held and could not be removed is in {}",
+                        path.display()
+                    )],
+                };
+                Ok(Committed { target: self.claim.target.clone(), notes })
             }
-            return Err(OutputError::io("create", &self.place.target)(source));
+            Err(reason) => {
+                let kept = move_beside(&self.place.path, &self.real, "new");
+                let kept = kept.unwrap_or_else(|_| self.place.path.clone());
+                Err(OutputError::Kept { kept, reason: Box::new(reason) })
+            }
         }
-        self.committed = true;
-        if let Some(old) = old {
-            fs::remove_dir_all(&old).map_err(OutputError::io("remove", &old))?;
-        }
-        Ok(self.place.target.clone())
     }
+}
 
-    fn move_aside(&self) -> Result<PathBuf, OutputError> {
-        let old = create_beside(&self.place.target, "old")?;
-        // Renaming a folder onto an empty one replaces it.
-        if let Err(source) = fs::rename(&self.place.target, &old) {
-            let _ = fs::remove_dir(&old);
-            return Err(OutputError::io("move", &self.place.target)(source));
-        }
-        Ok(old)
-    }
+/// What is done while the lock is held: the lock, what was mended, and the folder to fill.
+fn start(claim: &Claim, real: &Path) -> Result<(Lock, Vec<String>, PathBuf), OutputError> {
+    let lock = Lock::take(&hidden(real, "lock"), &claim.target)?;
+    let notes = recover(real)?;
+    claim.check_contents(real, true)?;
+    let path = hidden(real, "partial");
+    fs::create_dir(&path).map_err(OutputError::io("create", &path))?;
+    let manifest = Manifest::new(claim.origin(real), State::Writing);
+    manifest.write(&path).inspect_err(|_| remove_any(&path))?;
+    Ok((lock, notes, path))
 }
 
 impl Deref for ResultFolder {
@@ -116,63 +179,16 @@ impl Deref for ResultFolder {
 
 impl Drop for ResultFolder {
     fn drop(&mut self) {
-        if !self.committed {
-            // Nothing can be done about a failure here; the name says what the folder is.
-            let _ = fs::remove_dir_all(&self.place.path);
+        if self.lock.is_none() {
+            return;
         }
+        let mut list = unfinished::list();
+        // Nothing can be done about a failure here; the next run in this place tries again.
+        remove_any(&self.place.path);
+        self.lock = None;
+        remove_empty(&self.created);
+        unfinished::forget(&mut list, &self.place.path);
     }
-}
-
-/// Writes a file that is there whole or not at all, and replaces an old one.
-pub fn write_file(path: &Path, contents: &str) -> Result<(), OutputError> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(OutputError::io("create", parent))?;
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(format!(".{}.partial", process::id()));
-    let partial = PathBuf::from(partial);
-    fs::write(&partial, contents).and_then(|()| fs::rename(&partial, path)).map_err(|source| {
-        let _ = fs::remove_file(&partial);
-        OutputError::io("write", path)(source)
-    })
-}
-
-fn check_target(target: &Path, force: bool) -> Result<(), OutputError> {
-    let mut entries = match fs::read_dir(target) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(OutputError::io("use", target)(error)),
-    };
-    if entries.next().is_none() {
-        return Ok(());
-    }
-    match force {
-        false => Err(OutputError::Exists(target.to_owned())),
-        true if MARKS.iter().any(|mark| target.join(mark).is_file()) => Ok(()),
-        true => Err(OutputError::NotResults(target.to_owned())),
-    }
-}
-
-/// Creates `.<name>.<kind>-<pid>` beside `target`, with a number behind if that is taken.
-fn create_beside(target: &Path, kind: &str) -> Result<PathBuf, OutputError> {
-    let mut name = OsString::from(".");
-    name.push(target.file_name().unwrap_or_default());
-    name.push(format!(".{kind}-{}", process::id()));
-    let mut path = target.with_file_name(&name);
-    for attempt in 2.. {
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < 1000 => {
-                let mut numbered = name.clone();
-                numbered.push(format!("-{attempt}"));
-                path = target.with_file_name(numbered);
-            }
-            result => {
-                result.map_err(OutputError::io("create", &path))?;
-                break;
-            }
-        }
-    }
-    Ok(path)
 }
 
 #[cfg(test)]
@@ -201,8 +217,8 @@ mod tests {
         let folder = ResultFolder::create(&target, false).unwrap();
         folder.write("summary.json", "{}").unwrap();
         assert!(!target.exists());
-        assert_eq!(folder.commit().unwrap(), target);
-        assert_eq!(names(&target), ["summary.json"]);
+        assert_eq!(folder.commit().unwrap().target, target);
+        assert_eq!(names(&target), ["manifest.json", "summary.json"]);
         assert_eq!(names(&root.path().join("results")), ["run"]);
     }
 
@@ -260,10 +276,110 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let target = root.path().join("run");
         let folder = ResultFolder::create(&target, false).unwrap();
-        committed(&target, "other");
-        assert!(matches!(folder.commit(), Err(OutputError::Exists(_))));
-        assert_eq!(fs::read_to_string(target.join("summary.json")).unwrap(), "other");
+        folder.write("summary.json", "new").unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("letter.txt"), "dear").unwrap();
+        let error = folder.commit().unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("the new results are complete, in"), "{text}");
+        let OutputError::Kept { kept, .. } = error else { panic!("{error}") };
+        assert_eq!(fs::read_to_string(target.join("letter.txt")).unwrap(), "dear");
+        assert_eq!(fs::read_to_string(kept.join("summary.json")).unwrap(), "new");
+        assert_eq!(names(root.path()), ["run", "run.new"]);
+    }
+
+    #[test]
+    fn two_do_not_write_in_one_place() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("run");
+        let first = ResultFolder::create(&target, true).unwrap();
+        let second = ResultFolder::create(&target, true);
+        assert!(matches!(second, Err(OutputError::InUse { .. })));
+        first.commit().unwrap();
+        ResultFolder::create(&target, true).unwrap().commit().unwrap();
         assert_eq!(names(root.path()), ["run"]);
+    }
+
+    #[test]
+    fn what_the_program_did_not_write_is_never_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("run");
+        committed(&target, "old");
+        fs::create_dir(target.join("src")).unwrap();
+        fs::write(target.join("src/main.c"), "mine").unwrap();
+        fs::write(target.join("summary.json"), "old, with my notes").unwrap();
+        let error = ResultFolder::create(&target, true).unwrap_err().to_string();
+        assert!(error.contains("src/main.c") && !error.contains("summary"), "{error}");
+        fs::remove_dir_all(target.join("src")).unwrap();
+        ResultFolder::create(&target, true).unwrap().commit().unwrap();
+        assert_eq!(names(&target), ["manifest.json"]);
+    }
+
+    /// A claim of the results of a scenario, without `--out`.
+    fn same(target: &Path, file: &Path, settings: &[&str]) -> Claim {
+        Claim {
+            target: target.to_owned(),
+            replace: Replace::Same,
+            command: "run",
+            settings: settings.iter().map(|&setting| setting.to_owned()).collect(),
+            scenario: ("s".to_owned(), file.to_owned(), String::new()),
+            inputs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn results_of_the_same_scenario_are_replaced_if_unchanged() {
+        let root = tempfile::tempdir().unwrap();
+        let (target, file) = (root.path().join("run"), root.path().join("s.ron"));
+        let again = |file: &Path, settings: &[&str]| {
+            let folder = ResultFolder::claim(same(&target, file, settings))?;
+            folder.write("summary.json", "{}")?;
+            folder.commit()
+        };
+        again(&file, &[]).unwrap();
+        again(&file, &[]).unwrap();
+        let error = |file: &Path, settings: &[&str]| again(file, settings).unwrap_err().to_string();
+        let other = error(&root.path().join("b/s.ron"), &[]);
+        assert!(other.contains("another scenario (../s.ron)"), "{other}");
+        let other = error(&file, &["seeds=2"]);
+        assert!(other.contains("there: none, now: seeds=2"), "{other}");
+        fs::write(target.join("summary.json"), "[]").unwrap();
+        let other = error(&file, &[]);
+        assert!(other.contains("was changed since it was written (summary.json)"), "{other}");
+        // What is gone cannot be lost.
+        fs::remove_file(target.join("summary.json")).unwrap();
+        again(&file, &[]).unwrap();
+        assert_eq!(names(root.path()), ["run"]);
+    }
+
+    #[test]
+    fn what_a_run_reads_is_not_replaced_by_it() {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("run");
+        committed(&target, "old");
+        let claim = Claim { replace: Replace::Always, ..same(&target, Path::new(""), &[]) };
+        let claim = Claim { inputs: vec![target.join("summary.json")], ..claim };
+        let error = ResultFolder::claim(claim).unwrap_err();
+        assert!(matches!(error, OutputError::InputInside { .. }), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed() {
+        use std::os::unix::fs::symlink;
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("real")).unwrap();
+        symlink("real", root.path().join("link")).unwrap();
+        symlink("far/new", root.path().join("dangling")).unwrap();
+        for (link, real) in [("link", "real"), ("dangling", "far/new")] {
+            committed(&root.path().join(link), link);
+            let read = fs::read_to_string(root.path().join(real).join("summary.json"));
+            assert_eq!(read.unwrap(), link);
+            assert!(fs::symlink_metadata(root.path().join(link)).unwrap().is_symlink());
+        }
+        symlink("round", root.path().join("round")).unwrap();
+        assert!(ResultFolder::create(&root.path().join("round"), true).is_err());
+        assert_eq!(names(root.path()), ["dangling", "far", "link", "real", "round"]);
     }
 
     #[test]
@@ -271,11 +387,12 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
         assert!(ResultFolder::create(&root.path().join("file"), true).is_err());
-        assert!(matches!(ResultFolder::create(Path::new("/"), false), Err(OutputError::NoName(_))));
-        assert!(matches!(
-            ResultFolder::create(Path::new(".."), false),
-            Err(OutputError::NoName(_))
-        ));
+        let long = root.path().join("x".repeat(250));
+        for target in [Path::new("/"), Path::new(".."), Path::new("."), Path::new("/proc"), &long] {
+            let error = ResultFolder::create(target, true).unwrap_err();
+            assert!(matches!(error, OutputError::Unsuitable { .. }), "{error}");
+        }
+        assert_eq!(names(root.path()), ["file"]);
     }
 
     #[test]
@@ -285,12 +402,5 @@ mod tests {
         fs::create_dir(&target).unwrap();
         committed(&target, "new");
         assert_eq!(names(root.path()), ["run"]);
-    }
-
-    #[test]
-    fn names_of_variants_stay_inside() {
-        assert_eq!(file_name("../../x"), "_._.._x");
-        assert_eq!(file_name("qps 4.0"), "qps_4.0");
-        assert_eq!(file_name(""), "_");
     }
 }

@@ -13,7 +13,7 @@
 //! # fn simulate(_: &mut (StatsSink, CsvSink)) -> RunTotals { RunTotals::default() }
 //! # fn collect(_: RunSummary) -> ExperimentResult {
 //! #     let (name, title, variants, outcomes) = ("i2_1".into(), None, vec![], vec![]);
-//! #     ExperimentResult { name, title, variants, exact_steps: false, outcomes }
+//! #     ExperimentResult { name, title, variants, misfits: vec![], exact_steps: false, outcomes }
 //! # }
 //! # fn run() -> Result<(), OutputError> {
 //! let folder = ResultFolder::create(Path::new("results/i2_1"), false)?;
@@ -29,23 +29,36 @@
 //! ```
 
 pub mod batch_csv;
+mod claim;
+mod collection;
 mod csv_sink;
 pub mod decimal;
 mod error;
 #[cfg(test)]
 pub(crate) mod examples;
+mod exchange;
 mod folder;
+mod lock;
+mod manifest;
+mod names;
+mod new_file;
 pub mod request_csv;
 mod rows;
 mod run_log;
 mod series_csv;
 pub mod summary_json;
 pub mod tables;
+mod unfinished;
 
+pub use claim::{Claim, Replace};
+pub use collection::Collection;
 pub use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES};
 pub use error::OutputError;
-pub use folder::{Place, ResultFolder, write_file};
+pub use folder::{Committed, Place, ResultFolder};
+pub use manifest::{Changes, Entry, MANIFEST, Manifest, Origin, Source, State};
+pub use new_file::NewFile;
 pub use run_log::{RunLog, Work, cpu_seconds, peak_memory_mib};
+pub use unfinished::abandon_all;
 
 use crate::metrics::ExperimentResult;
 

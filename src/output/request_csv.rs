@@ -179,7 +179,7 @@ impl<W: Write> RequestCsv<W> {
             rows.integer(r.swaps);
         }
         if self.transfers {
-            rows.time(r.scheduled_at.map(|_| r.kv_transfer));
+            rows.time(r.kv_transfer);
         }
         if self.adapters {
             match r.adapter {
@@ -223,7 +223,7 @@ mod tests {
             reloaded_tokens: 32,
             restarts: 1,
             swaps: 2,
-            kv_transfer: Nanos(70_000_000),
+            kv_transfer: Some(Nanos(70_000_000)),
             drafted: 40,
             accepted: 31,
             in_window: true,

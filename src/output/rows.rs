@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::base::text::cell;
+
 use super::decimal::{Short, integer, ratio, seconds};
 use crate::base::Nanos;
 
@@ -129,12 +131,13 @@ impl<W: Write> Rows<W> {
     }
 }
 
-/// A text field as CSV has it: in quotes if it needs them.
+/// A user's text as a field of CSV: no formula ([`cell`]), and in quotes if it needs them.
 pub fn quoted(text: &str) -> String {
+    let text = cell(text);
     if text.contains(['"', ',', '\n', '\r']) {
         format!("\"{}\"", text.replace('"', "\"\""))
     } else {
-        text.to_owned()
+        text.into_owned()
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::ops::AddAssign;
 
+use crate::base::text::printable;
+
 /// What the log tells.
 #[derive(Clone, Debug, Default)]
 pub struct RunLog {
@@ -59,7 +61,7 @@ impl RunLog {
         let mut text = String::new();
         // Writing to a string cannot fail.
         let mut line = |key: &str, value: &str| {
-            let _ = writeln!(text, "{key:<14}{value}");
+            let _ = writeln!(text, "{key:<14}{}", printable(value));
         };
         line("scenario", &self.scenario);
         line("scenario hash", &self.scenario_hash);

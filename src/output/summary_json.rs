@@ -39,6 +39,10 @@ pub fn summary(result: &ExperimentResult) -> Value {
             out.insert("variants".to_owned(), Value::Object(variants));
         }
     }
+    if !result.misfits.is_empty() {
+        let why = result.misfits.iter().map(|misfit| (misfit.name.clone(), json!(misfit.why)));
+        out.insert("does_not_fit".to_owned(), Value::Object(why.collect()));
+    }
     out.insert("exact_steps".to_owned(), json!(result.exact_steps));
     out.insert("expectations".to_owned(), result.outcomes.iter().map(outcome).collect());
     Value::Object(out)
@@ -134,6 +138,14 @@ fn variant(v: &VariantResult) -> Map<String, Value> {
             "counted": mean("counted"),
         }),
     );
+    if names::is_shown_by("window_duration", &runs) {
+        let rates = ["arrival_rate", "request_throughput", "output_throughput"];
+        let names = ["duration", "arrived", "finished", "input_tokens", "output_tokens"];
+        let more = ["total_token_throughput", "goodput"];
+        let all = names.iter().chain(&rates).chain(&more);
+        let value = |key: &&str| ((*key).to_owned(), mean(&format!("window_{key}")));
+        put("window", all.map(value).collect());
+    }
     put("load", load(v));
     put("slo", v.slo.as_ref().map_or(Value::Null, |slo| objectives(v, slo)));
     put(
@@ -222,15 +234,19 @@ fn load(v: &VariantResult) -> Value {
         Load::AllAtOnce => ("all at once", None, None),
         Load::ClosedLoop { concurrency } => ("closed loop", None, Some(concurrency)),
     };
-    json!({
+    let mut load = json!({
         "kind": kind,
         "offered_rate": offered,
         "measured_rate": v.mean("offered_rate"),
         "concurrency": concurrency,
-        "capacity": v.capacity,
+        "capacity": v.capacity.rate(),
         "ratio": v.load_ratio(),
         "verdict": v.verdict().key(),
-    })
+    });
+    if let Some(why) = v.capacity.unknown() {
+        load["capacity_not_known"] = json!(why);
+    }
+    load
 }
 
 fn objectives(v: &VariantResult, slo: &Slo) -> Value {

@@ -1,6 +1,7 @@
 //! `seeds.csv`, `variants.csv` and `runs.csv`: every scalar metric, one row per seed, per variant, or
 //! per variant of every scenario and sweep.
 
+use crate::base;
 use crate::metrics::names::Metric;
 use crate::metrics::unit::Unit;
 use crate::metrics::{ExperimentResult, VariantResult, names};
@@ -21,7 +22,7 @@ pub fn seeds_csv(result: &ExperimentResult) -> String {
     let mut rows = vec![header(&["variant", "seed"], &shown)];
     for variant in &result.variants {
         for run in &variant.runs {
-            let mut row = vec![variant.name.clone(), run.seed.to_string()];
+            let mut row = vec![text(&variant.name), run.seed.to_string()];
             row.extend(shown.iter().map(|metric| cell(metric.unit, run.get(&metric.name))));
             rows.push(row);
         }
@@ -37,8 +38,13 @@ pub fn variants_csv(result: &ExperimentResult) -> String {
     let shown = shown([result]);
     let mut rows = vec![header(&first, &shown)];
     for variant in &result.variants {
-        let mut row = vec![variant.name.clone()];
+        let mut row = vec![text(&variant.name)];
         row.extend(means(variant, &shown));
+        rows.push(row);
+    }
+    for misfit in &result.misfits {
+        let mut row = vec![misfit.name.clone()];
+        row.extend(nothing(&shown));
         rows.push(row);
     }
     to_csv(&rows)
@@ -60,15 +66,25 @@ pub fn runs_csv(results: &[Swept<'_>]) -> String {
     first.extend(&paths);
     first.extend(MEANS);
     let shown = shown(results.iter().map(|(_, result)| *result));
+    let swept = |values: &[(String, String)]| -> Vec<String> {
+        let of = |path: &&str| {
+            let value = values.iter().find(|(other, _)| other == path);
+            value.map_or_else(String::new, |(_, value)| text(value))
+        };
+        paths.iter().map(of).collect()
+    };
     let mut rows = vec![header(&first, &shown)];
     for (values, result) in results {
         for variant in &result.variants {
-            let mut row = vec![result.name.clone(), variant.name.clone()];
-            row.extend(paths.iter().map(|&path| {
-                let value = values.iter().find(|(other, _)| other == path);
-                value.map_or_else(String::new, |(_, value)| value.clone())
-            }));
+            let mut row = vec![text(&result.name), text(&variant.name)];
+            row.extend(swept(values));
             row.extend(means(variant, &shown));
+            rows.push(row);
+        }
+        for misfit in &result.misfits {
+            let mut row = vec![text(&result.name), text(&misfit.name)];
+            row.extend(swept(values));
+            row.extend(nothing(&shown));
             rows.push(row);
         }
     }
@@ -82,11 +98,18 @@ const MEANS: [&str; 4] = ["seeds", "capacity", "load_ratio", "verdict"];
 fn means(variant: &VariantResult, shown: &[&Metric]) -> Vec<String> {
     let mut row = vec![
         variant.runs.len().to_string(),
-        cell(Unit::Number, variant.capacity),
+        cell(Unit::Number, variant.capacity.rate()),
         cell(Unit::Number, variant.load_ratio()),
         variant.verdict().key().to_owned(),
     ];
     row.extend(shown.iter().map(|metric| cell(metric.unit, variant.mean(&metric.name))));
+    row
+}
+
+/// The same columns where nothing ran because it does not fit in memory.
+fn nothing(shown: &[&Metric]) -> Vec<String> {
+    let mut row = ["0", "", "", "does not fit"].map(str::to_owned).to_vec();
+    row.extend(shown.iter().map(|_| String::new()));
     row
 }
 
@@ -100,6 +123,11 @@ fn shown<'a>(results: impl IntoIterator<Item = &'a ExperimentResult>) -> Vec<&'s
     let variants = results.into_iter().flat_map(|result| &result.variants);
     let runs: Vec<_> = variants.flat_map(|variant| &variant.runs).collect();
     names::shown(&runs)
+}
+
+/// A text of the user's.
+fn text(text: &str) -> String {
+    base::text::cell(text).into_owned()
 }
 
 fn cell(unit: Unit, value: Option<f64>) -> String {
@@ -126,6 +154,7 @@ fn to_csv(rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Misfit;
     use crate::output::examples;
 
     fn read(text: &str) -> (csv::StringRecord, Vec<csv::StringRecord>) {
@@ -155,6 +184,18 @@ mod tests {
         assert_eq!(rows.len(), 5);
         assert_eq!((&rows[0][0], &rows[0][1], &rows[0][2]), ("i2_1", "", "2"));
         assert_eq!((&rows[4][1], &rows[4][2]), ("max", ""));
+    }
+
+    #[test]
+    fn what_does_not_fit_has_a_row() {
+        let mut one = examples::one_run();
+        one.misfits.push(Misfit { name: "large".to_owned(), why: String::new() });
+        let values = [("qps".to_owned(), "2".to_owned())];
+        let (_, rows) = read(&runs_csv(&[(&values, &one)]));
+        let first: Vec<&str> = rows[1].iter().take(7).collect();
+        assert_eq!(first, ["i2_1", "large", "2", "0", "", "", "does not fit"]);
+        let (_, rows) = read(&variants_csv(&one));
+        assert_eq!((&rows[1][0], &rows[1][4]), ("large", "does not fit"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::check::Complaint;
+use super::checked::CheckedWith;
 use super::layerwise::LayerwiseTables;
 use super::operators::OperatorTables;
 use crate::base::{shortened_text, suggest};
@@ -29,6 +30,9 @@ pub struct Profile {
     /// Against what simulated times were checked; empty for nothing.
     #[serde(default)]
     pub checked_against: String,
+    /// The models with which they were.
+    #[serde(default)]
+    pub checked_with: Vec<CheckedWith>,
     /// Where the measurements come from, by part.
     pub provenance: Vec<Provenance>,
     /// Operators of a model.

@@ -29,6 +29,10 @@ impl Display for Profile {
         if !self.checked_against.is_empty() {
             writeln!(f, "    checked_against: {:?},", self.checked_against)?;
         }
+        if !self.checked_with.is_empty() {
+            let with: Vec<String> = self.checked_with.iter().map(ToString::to_string).collect();
+            writeln!(f, "    checked_with: [{}],", with.join(", "))?;
+        }
         writeln!(f, "    provenance: [")?;
         for p in &self.provenance {
             writeln!(f, "        (")?;

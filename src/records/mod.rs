@@ -3,6 +3,7 @@
 mod adapters;
 mod offload;
 mod record;
+mod window;
 
 pub use adapters::AdapterTotals;
 pub use offload::OffloadTotals;
@@ -10,3 +11,4 @@ pub use record::{
     BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
     RunTotals, SpeculationTotals, TokenGaps,
 };
+pub use window::{Produced, SteadyWindow};

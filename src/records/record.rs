@@ -5,7 +5,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Nanos;
-use crate::records::{AdapterTotals, OffloadTotals};
+use crate::records::{AdapterTotals, OffloadTotals, SteadyWindow};
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,9 @@ pub struct RequestRecord {
     /// Sum of the gaps between its stage executions (end of one to start of the next).
     pub preemption_time: Nanos,
     /// From the end of its prefill until its KV content was on a decode replica: waiting for blocks
-    /// there, for the link, and the transfer (disaggregation).
-    pub kv_transfer: Nanos,
+    /// there, for the link, and the transfer (disaggregation). `None` if it never went there: a request
+    /// with one output token ends where its prompt was processed.
+    pub kv_transfer: Option<Nanos>,
     /// Prompt tokens copied from host memory, which `cached_tokens` does not count.
     pub reloaded_tokens: u32,
     /// Number of preemptions by recomputation.
@@ -161,7 +162,7 @@ impl BatchRecord {
 pub struct IntervalRecord {
     /// The end of the interval. What happens at this very time still belongs to it.
     pub time: Nanos,
-    /// Requests that hold KV blocks.
+    /// Requests that hold KV blocks where they are served; each counts in one place.
     pub running: u64,
     /// Requests in waiting queues.
     pub waiting: u64,
@@ -214,7 +215,8 @@ pub struct RunTotals {
     pub first_arrival: Nanos,
     /// Last arrival.
     pub last_arrival: Nanos,
-    /// When the last request arrived or the last iteration ended, whichever came later.
+    /// When the last request arrived or the last iteration ended, whichever came later; the time limit,
+    /// if that ended the run.
     pub end: Nanos,
     /// Prompt tokens processed (recomputation included).
     pub prefill_tokens: u64,
@@ -252,6 +254,9 @@ pub struct RunTotals {
     /// Gaps between a request's successive tokens, pooled, in nanoseconds; only requests inside
     /// the statistics window.
     pub inter_token: TokenGaps,
+    /// What happened while the requests arrived that the statistics count; `None` unless it was asked
+    /// for.
+    pub window: Option<SteadyWindow>,
 }
 
 /// What speculative decoding did in a run.
@@ -285,7 +290,7 @@ impl SpeculationTotals {
 
 impl RunTotals {
     /// Those of parts of a cluster, together. Peaks of requests need not have come at the same
-    /// time, so their sums are upper bounds; who knows better sets them.
+    /// time, so their sums are upper bounds; who knows better sets them, and the window.
     pub fn sum(parts: &[RunTotals]) -> RunTotals {
         let mut sum = RunTotals::default();
         for part in parts {
@@ -349,7 +354,27 @@ pub struct BusyTime {
 }
 
 impl BusyTime {
-    fn add(&mut self, other: &BusyTime) {
+    /// Takes out the part of `time` after its first `kept`.
+    pub(crate) fn cut(&mut self, time: BusyTime, kept: Nanos) {
+        let whole = u128::from(time.total.0.max(1));
+        let lost = |part: Nanos| {
+            let kept = u128::from(part.0) * u128::from(kept.0) / whole;
+            Nanos(part.0 - kept as u64)
+        };
+        for (sum, part) in [
+            (&mut self.total, time.total),
+            (&mut self.attention_prefill, time.attention_prefill),
+            (&mut self.attention_decode, time.attention_decode),
+            (&mut self.communication, time.communication),
+            (&mut self.transferred, time.transferred),
+            (&mut self.extrapolated, time.extrapolated),
+            (&mut self.with_prefill, time.with_prefill),
+        ] {
+            *sum = sum.since(lost(part));
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &BusyTime) {
         self.total += other.total;
         self.attention_prefill += other.attention_prefill;
         self.attention_decode += other.attention_decode;

@@ -4,7 +4,7 @@ use super::line::{Line, Tone, packed, room_for, wrapped};
 use super::shared::{kv_size, requests, slo_limits, timing};
 use super::{classes, host, latency, models};
 use crate::metrics::unit::{Unit, decimals_for, fixed, number, percent};
-use crate::metrics::{Load, Spread, VariantResult, Verdict};
+use crate::metrics::{Capacity, Load, Spread, VariantResult, Verdict};
 
 /// Everything between the heading and the expectations.
 pub fn lines(name: &str, v: &VariantResult) -> Vec<Line> {
@@ -57,8 +57,10 @@ fn load(v: &VariantResult) -> Vec<Line> {
             vec![format!("closed loop, {} requests in flight", number(concurrency.into(), 3))]
         }
     };
-    if let Some(capacity) = v.capacity {
-        items.push(format!("capacity about {} req/s", number(capacity, 3)));
+    match &v.capacity {
+        Capacity::About(rate) => items.push(format!("capacity about {} req/s", number(*rate, 3))),
+        Capacity::Unknown(why) => items.push(format!("capacity not known: {why}")),
+        Capacity::NotAsked => {}
     }
     items.extend(v.load_ratio().map(|ratio| format!("{} %", percent(ratio))));
     let mut lines = packed("load", &items, " | ", room_for("NEAR SATURATION"));
@@ -73,11 +75,24 @@ fn load(v: &VariantResult) -> Vec<Line> {
         lines.push(last.label(label, tone));
     }
     if v.verdict() == Verdict::Overloaded {
+        if v.load_ratio().is_none_or(|ratio| ratio < 1.0) {
+            lines.extend(wrapped("", &growth(v), 0));
+        }
         let warning = "more arrives than can be served, so queues grow until arrivals stop: TTFT, E2E \
                        and queue only measure the length of the run. Throughput and TPOT hold.";
         lines.extend(wrapped("", warning, 0));
     }
     lines
+}
+
+/// What the queue did where the estimate alone would not say that the load is too high.
+fn growth(v: &VariantResult) -> String {
+    let (trend, runs) = (v.trend(), v.runs.len().max(1) as f64);
+    let mean = |waiting: f64| fixed(waiting / runs, 0);
+    let [_, second, _, last] = trend.waiting.map(mean);
+    format!(
+        "the queue grew while requests arrived: {second} waited in the second quarter, {last} in the last"
+    )
 }
 
 /// The counts of all seeds together, which must add up.
@@ -137,8 +152,17 @@ fn with_interval(spread: Spread) -> String {
 
 fn throughput(v: &VariantResult) -> Vec<Line> {
     let mut items = Vec::new();
+    let window = v.mean("window_request_throughput").is_some();
+    let prefix = if window { "window_" } else { "" };
     for (metric, unit) in [("request_throughput", "req/s"), ("output_throughput", "output tok/s")] {
-        items.extend(v.spread(metric).map(|spread| format!("{} {unit}", with_interval(spread))));
+        let spread = v.spread(&format!("{prefix}{metric}"));
+        items.extend(spread.map(|spread| format!("{} {unit}", with_interval(spread))));
+    }
+    if window {
+        let rate = v.mean("window_arrival_rate").unwrap_or_default();
+        let seconds = v.mean("window_duration").unwrap_or_default();
+        let of = format!("in {} s in which {} req/s arrived", number(seconds, 3), number(rate, 3));
+        items.push(of);
     }
     for name in ["running", "waiting"] {
         let mean = v.mean(&format!("{name}_mean"));

@@ -1,5 +1,7 @@
 //! Lines of the report: text on the left, perhaps a label on the right, colour only if wanted.
 
+use crate::base::text::printable;
+
 /// Widest line.
 pub const WIDTH: usize = 100;
 /// Where labels end if the text leaves room.
@@ -49,10 +51,13 @@ impl Line {
         }
     }
 
-    /// As it is printed, without line end. Only the label is coloured.
+    /// As it is printed, without line end. Only the label is coloured; nothing else is sent that a
+    /// terminal would obey.
     pub fn render(&self, colour: bool) -> String {
-        let Some((label, tone)) = &self.label else { return self.text.trim_end().to_owned() };
-        let used = self.text.chars().count();
+        let text = printable(&self.text);
+        let Some((label, tone)) = &self.label else { return text.trim_end().to_owned() };
+        let label = printable(label).into_owned();
+        let used = text.chars().count();
         let gap = LABEL_END.saturating_sub(used + label.chars().count()).max(2);
         let label = match (colour, tone) {
             (false, _) => label.clone(),
@@ -60,7 +65,7 @@ impl Line {
             (true, Tone::Bad) => format!("\x1b[1;31m{label}\x1b[0m"),
             (true, Tone::Plain) => format!("\x1b[1m{label}\x1b[0m"),
         };
-        format!("{}{}{label}", self.text, " ".repeat(gap))
+        format!("{text}{}{label}", " ".repeat(gap))
     }
 }
 

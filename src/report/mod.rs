@@ -47,7 +47,8 @@ pub fn use_colour() -> bool {
 /// The report, ending with a line end.
 pub fn report(input: &ReportInput) -> String {
     let result = input.result;
-    let tail = tail(input);
+    let mut tail = tail(input);
+    tail.splice(0..0, shared::misfits(&result.misfits, input.table));
     let budget = MAX_LINES.saturating_sub(tail.len());
     let mut lines = match result.variants.as_slice() {
         [only] if only.name.is_empty() => configuration::lines(&result.name, only),

@@ -2,9 +2,25 @@
 
 use super::line::{Line, Tone, room_for, wrapped};
 use crate::metrics::unit::{TimeScale, fixed};
-use crate::metrics::{Outcome, VariantResult};
+use crate::metrics::{Misfit, Outcome, VariantResult};
+use crate::profile::NOT_CHECKED;
 use crate::timing::TimingNote;
 use crate::workload::Slo;
+
+/// What did not run because it does not fit in memory, a line each as far as there is room.
+pub fn misfits(misfits: &[Misfit], file: &str) -> Vec<Line> {
+    const SHOWN: usize = 4;
+    let name = |misfit: &Misfit| match misfit.name.as_str() {
+        "" => String::new(),
+        name => format!("{name}: "),
+    };
+    let line = |misfit: &Misfit| Line::new(format!("NO FIT {}{}", name(misfit), misfit.why));
+    let mut lines: Vec<Line> = misfits.iter().take(SHOWN).map(line).collect();
+    if misfits.len() > SHOWN {
+        lines.push(Line::new(format!("       and {} more in {file}", misfits.len() - SHOWN)));
+    }
+    lines
+}
 
 /// `1000 requests` per run, or `about 1000 requests` where runs differ.
 pub fn requests(variants: &[VariantResult]) -> String {
@@ -49,6 +65,9 @@ pub fn slo_limits(slo: &Slo) -> String {
     limits.join(", ")
 }
 
+/// What is said of times that nobody has compared with a run.
+const UNCHECKED: &str = "not checked against a real engine for this model and device";
+
 /// What the times rest on.
 pub fn timing(note: &TimingNote) -> Vec<Line> {
     let mut lines = Vec::new();
@@ -59,7 +78,11 @@ pub fn timing(note: &TimingNote) -> Vec<Line> {
         ("checked against: ", &note.checked_against),
     ] {
         if !text.is_empty() {
-            lines.extend(wrapped(key, &format!("{what}{text}"), 0));
+            let said = match text.as_str() {
+                NOT_CHECKED => UNCHECKED.to_owned(),
+                text => format!("{what}{text}"),
+            };
+            lines.extend(wrapped(key, &said, 0));
             key = "";
         }
     }

@@ -2,7 +2,7 @@
 
 use super::line::WIDTH;
 use super::{MAX_LINES, ReportInput, report};
-use crate::metrics::{ExperimentResult, Load, Outcome};
+use crate::metrics::{Capacity, ExperimentResult, Load, Outcome};
 use crate::output::examples;
 
 fn input(result: &ExperimentResult) -> ReportInput<'_> {
@@ -53,7 +53,7 @@ fn variants_under_load() {
     let mut result = examples::variants();
     for (variant, offered) in result.variants.iter_mut().zip([0.5, 1.5, 2.1, 4.0]) {
         variant.load = Load::Open { offered };
-        variant.capacity = Some(2.2);
+        variant.capacity = Capacity::About(2.2);
     }
     insta::assert_snapshot!(shown(&result));
 }

@@ -162,7 +162,10 @@ fn columns(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Column>
     let mut columns: Vec<Column> = Column::load(variants).into_iter().collect();
     for &(metric, heading, gives_way) in COLUMNS {
         let gives_way = if expected(metric) { 0 } else { gives_way };
-        let column = Column::of(metric, heading, gives_way, variants);
+        let steady = format!("window_{metric}");
+        let in_window = variants.iter().all(|v| v.mean(&steady).is_some());
+        let shown = if in_window && !expected(metric) { steady.as_str() } else { metric };
+        let column = Column::of(shown, heading, gives_way, variants);
         columns.extend(column.filter(|column| !expected(metric) || column.differs()));
     }
     let mut seen: Vec<&str> = COLUMNS.iter().map(|(metric, ..)| *metric).collect();

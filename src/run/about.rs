@@ -1,6 +1,8 @@
 //! What the results say about a configuration, beside what was measured.
 
-use crate::metrics::{ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult};
+use crate::metrics::{
+    Capacity, ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult,
+};
 use crate::scenario::{Cluster, Configuration, PoolConfig};
 use crate::timing::TimingNote;
 use crate::workload::Slo;
@@ -13,7 +15,7 @@ pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
         what: cluster.what(),
         runs: Vec::new(),
         load: load_of_all(cluster),
-        capacity: None,
+        capacity: Capacity::NotAsked,
         slo: common_slo(cluster),
         kv_blocks: u64::from(limits.num_blocks),
         block_size: limits.block_size,
@@ -65,7 +67,7 @@ fn model_result((name, model): (&str, &PoolConfig)) -> ModelResult {
 }
 
 /// The rates of all models together; how they come if none has a rate.
-fn load_of_all(cluster: &Cluster) -> Load {
+pub(super) fn load_of_all(cluster: &Cluster) -> Load {
     let rate = |model: &PoolConfig| match model.load() {
         Load::Open { offered } => Some(offered),
         _ => None,

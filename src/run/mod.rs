@@ -1,6 +1,7 @@
 //! Runs a scenario: every configuration under every seed, side by side, into one result folder.
 
 mod about;
+mod capacity;
 mod files;
 mod listeners;
 mod spec;
@@ -14,19 +15,13 @@ use self::about::{
 };
 use self::files::{create_csv, described_models, write_files};
 use self::listeners::{Deaf, Ticks};
-use self::spec::first_requests;
 pub(crate) use self::spec::spec;
 use crate::base::{Diagnostic, Nanos};
 use crate::engine::{SimError, SimSpec, Simulation};
-use crate::metrics::{
-    ByClass, ByPool, Completions, ExperimentResult, Load, RunSummary, StatsSink, expect,
-};
+use crate::metrics::{ByClass, ByPool, Capacity, ExperimentResult, RunSummary, StatsSink, expect};
 use crate::output::{OutputError, Place, RunLog, Work, cpu_seconds, peak_memory_mib};
 use crate::records::{BatchRecords, RunSink, RunTotals};
-use crate::scenario::{Configuration, Scenario};
-
-/// The most requests with which the capacity is estimated.
-const CAPACITY_REQUESTS: u64 = 2_000;
+use crate::scenario::{Configuration, PoolConfig, Scenario};
 
 /// Why a run came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +71,7 @@ pub fn run(
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Finished, RunError> {
     let started = Instant::now();
-    let (result, warnings, work) = simulate_all(scenario, Some(folder), progress)?;
+    let (result, warnings, work) = simulate_all(scenario, Some(folder), Verdicts::Shown, progress)?;
     let log = RunLog {
         scenario: scenario.name.clone(),
         scenario_hash: scenario.hash(),
@@ -95,7 +90,7 @@ pub fn run(
     Ok(Finished { result, files, warnings })
 }
 
-/// Runs `scenario` and writes nothing.
+/// Runs `scenario` and writes nothing. Capacities are not estimated.
 ///
 /// # Errors
 /// The first run that failed.
@@ -103,16 +98,24 @@ pub fn results(
     scenario: &Scenario,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ExperimentResult, RunError> {
-    simulate_all(scenario, None, progress).map(|(result, ..)| result)
+    simulate_all(scenario, None, Verdicts::NotShown, progress).map(|(result, ..)| result)
+}
+
+/// Whether anybody reads what the load is to the engine, for which its capacity is estimated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdicts {
+    Shown,
+    NotShown,
 }
 
 /// The results, the warnings and what was done for them. Rows are written where there is a folder.
 fn simulate_all(
     scenario: &Scenario,
     folder: Option<&Place>,
+    verdicts: Verdicts,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(ExperimentResult, Vec<String>, Work), RunError> {
-    let outcomes: Vec<Outcome> = jobs(scenario)
+    let outcomes: Vec<Outcome> = jobs(scenario, verdicts)
         .into_par_iter()
         .map(|job| job.run(scenario, folder, progress))
         .collect::<Result<_, _>>()?;
@@ -124,7 +127,8 @@ fn simulate_all(
         let mut result = empty_result(configuration);
         // The jobs of a configuration follow each other: the capacity if it is estimated, then
         // one run per seed.
-        if needs_capacity(configuration)
+        if verdicts == Verdicts::Shown
+            && capacity::is_asked(configuration)
             && let Some(Outcome::Capacity(capacity)) = outcomes.next()
         {
             result.capacity = capacity;
@@ -148,10 +152,16 @@ fn simulate_all(
         name: scenario.name.clone(),
         title: scenario.title.clone(),
         variants,
+        misfits: scenario.misfits.clone(),
         exact_steps: scenario.exact_steps,
         outcomes,
     };
     Ok((result, warnings, work))
+}
+
+/// Simulations that can run side by side.
+pub fn simulations(scenario: &Scenario) -> usize {
+    jobs(scenario, Verdicts::Shown).len()
 }
 
 /// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
@@ -163,9 +173,6 @@ pub fn expected_requests(scenario: &Scenario) -> Option<u64> {
             requests = requests.saturating_add(model.workload.request_count()?);
         }
         sum = sum.saturating_add(requests.saturating_mul(seeds(scenario) as u64));
-        if needs_capacity(configuration) {
-            sum = sum.saturating_add(requests.min(CAPACITY_REQUESTS));
-        }
     }
     Some(sum)
 }
@@ -205,22 +212,22 @@ pub fn check_determinism(scenario: &Scenario) -> Result<(), RunError> {
 
 /// One piece of work.
 enum Job<'a> {
-    /// The rate at which a configuration completes requests that are all there from the start.
+    /// The capacity of a configuration.
     Capacity(&'a Configuration),
     /// One seed.
     Run(&'a Configuration, u64),
 }
 
 enum Outcome {
-    Capacity(Option<f64>),
+    Capacity(Capacity),
     /// The summary, and what was done for it.
     Run(Box<RunSummary>, Work),
 }
 
-fn jobs(scenario: &Scenario) -> Vec<Job<'_>> {
+fn jobs(scenario: &Scenario, verdicts: Verdicts) -> Vec<Job<'_>> {
     let mut jobs = Vec::new();
     for configuration in &scenario.configurations {
-        if needs_capacity(configuration) {
+        if verdicts == Verdicts::Shown && capacity::is_asked(configuration) {
             jobs.push(Job::Capacity(configuration));
         }
         jobs.extend(scenario.seeds.clone().map(|seed| Job::Run(configuration, seed)));
@@ -232,15 +239,13 @@ fn seeds(scenario: &Scenario) -> usize {
     (scenario.seeds.end - scenario.seeds.start) as usize
 }
 
-/// Only an offered rate can be compared with a capacity.
-fn needs_capacity(configuration: &Configuration) -> bool {
-    // The capacity for several models depends on their mix. Conversations that all begin at once are
-    // another load: every one of them is under way at the same time, at the same turn, and none leaves
-    // its cached prefix alone.
-    let first = configuration.cluster.first();
-    !configuration.cluster.has_several_models()
-        && !first.workload.is_closed_loop()
-        && matches!(first.load(), Load::Open { .. })
+/// Whether what counts ends before the run does, or begins later: rates of the whole run are not those of
+/// the steady state then.
+fn has_window(configuration: &Configuration) -> bool {
+    let margin = |pool: &PoolConfig| {
+        pool.workload_spec.warmup.is_some() || pool.workload_spec.drain.is_some()
+    };
+    configuration.time_limit_s.is_some() || configuration.cluster.entry_pools().iter().any(margin)
 }
 
 fn label(configuration: &Configuration, seed: u64) -> String {
@@ -259,17 +264,7 @@ impl Job<'_> {
     ) -> Result<Outcome, RunError> {
         match *self {
             Job::Capacity(configuration) => {
-                let seed = scenario.seeds.start;
-                let mut sinks = (Completions::default(), Ticks { progress, count: 0 });
-                let workload = configuration.cluster.first().workload.saturated();
-                let spec = spec(configuration, &workload, seed);
-                let pools = spec.pools.into_iter().map(first_requests).collect();
-                let spec = SimSpec { pools, time_limit: None, ..spec };
-                simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
-                    run: "capacity estimate".to_owned(),
-                    error,
-                })?;
-                Ok(Outcome::Capacity(sinks.0.capacity()))
+                capacity::estimate(configuration, scenario.seeds.start).map(Outcome::Capacity)
             }
             Job::Run(configuration, seed) => {
                 let csv = match folder {
@@ -293,6 +288,7 @@ impl Job<'_> {
                     },
                     time_series: sinks.0.0.as_ref().and(scenario.output.time_series()),
                     exact_steps: scenario.exact_steps,
+                    steady_window: has_window(configuration),
                     ..spec(configuration, &configuration.cluster.first().workload, seed)
                 };
                 let totals = simulate(spec, &mut sinks).map_err(|error| RunError::Simulation {
@@ -303,7 +299,11 @@ impl Job<'_> {
                 if let Some(csv) = csv {
                     csv.finish()?;
                 }
-                let (all, by_pool, work) = totals;
+                let (all, mut by_pool, work) = totals;
+                if configuration.cluster.sides().is_some() {
+                    // Requests arrive at one side and finish at the other.
+                    by_pool.iter_mut().for_each(|totals| totals.window = None);
+                }
                 let mut summary = stats.finish(&all, &context_of_all(&configuration.cluster, seed));
                 if let Some(by_class) = by_class {
                     summary.classes = by_class.finish(summary.get("duration"));

@@ -1,8 +1,8 @@
 //! What a simulation is built from, out of a configuration.
 
-use super::CAPACITY_REQUESTS;
 use crate::base::{Nanos, RandomStream};
 use crate::engine::admission::AdmissionClass;
+use crate::engine::lora::LoraSettings;
 use crate::engine::{PoolSpec, SimSpec, Traffic};
 use crate::scenario::{Cluster, Configuration, GpuSharing, PoolConfig, Tie};
 use crate::workload::{Changed, NewRequest, RequestSource, Workload};
@@ -39,7 +39,7 @@ fn pool(model: &PoolConfig, workload: &Workload, seed: u64) -> PoolSpec {
         retry_after: workload.retry_after(),
         until: workload.arrivals_end(),
         window: Box::new(move |index, time| window.contains(index, time)),
-        ..Traffic::of(source(model, workload, own))
+        ..Traffic::of(source(model.lora.as_ref(), workload, own))
     };
     PoolSpec { name: model.served_as.clone(), admission: model.gate(), ..engine(model, traffic) }
 }
@@ -75,9 +75,13 @@ fn number_classes(cluster: &Cluster, pools: &mut [PoolSpec]) {
 }
 
 /// The requests of a model, dealt out to its adapters if there are any.
-fn source(model: &PoolConfig, workload: &Workload, seed: u64) -> Box<dyn RequestSource> {
+pub(super) fn source(
+    lora: Option<&LoraSettings>,
+    workload: &Workload,
+    seed: u64,
+) -> Box<dyn RequestSource> {
     let source = workload.source(seed);
-    match &model.lora {
+    match lora {
         None => source,
         Some(lora) => lora.deal(source, seed, workload.has_followers()),
     }
@@ -88,41 +92,11 @@ fn decode_pool(side: &PoolConfig) -> PoolSpec {
     PoolSpec { name: "decode".to_owned(), ..engine(side, Traffic::of(Box::new(NoRequests))) }
 }
 
-/// The pool with the first requests of its traffic.
-pub(super) fn first_requests(pool: PoolSpec) -> PoolSpec {
-    let source = Box::new(First { source: pool.traffic.source, left: CAPACITY_REQUESTS });
-    // What could be served is the question, not what is let in.
-    PoolSpec { admission: None, traffic: Traffic { source, ..pool.traffic }, ..pool }
-}
-
 /// No requests at all.
 struct NoRequests;
 
 impl RequestSource for NoRequests {
     fn next_request(&mut self) -> Option<NewRequest> {
         None
-    }
-}
-
-/// The first requests of a source.
-struct First {
-    source: Box<dyn RequestSource>,
-    left: u64,
-}
-
-impl RequestSource for First {
-    fn next_request(&mut self) -> Option<NewRequest> {
-        self.left = self.left.checked_sub(1)?;
-        self.source.next_request()
-    }
-
-    fn ended(&mut self, id: u64, finished: bool, now: Nanos) -> Option<NewRequest> {
-        let following = self.source.ended(id, finished, now)?;
-        self.left = self.left.checked_sub(1)?;
-        Some(following)
-    }
-
-    fn failure(&self) -> Option<&str> {
-        self.source.failure()
     }
 }

@@ -9,12 +9,15 @@ use crate::hardware::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
 
+/// What is needed beside the model if it is spread like this; `None` if it cannot be.
+pub(super) type DraftAt<'a> = dyn Fn(Parallelism) -> Option<DraftMemory> + 'a;
+
 impl Checker<'_> {
     /// The engine's limits, with the KV blocks as given or as the memory allows.
     pub(super) fn engine(
         &self,
         raw: &RawScenario,
-        (model, draft): (&ModelSpec, DraftMemory),
+        (model, draft, draft_at): (&ModelSpec, DraftMemory, &DraftAt<'_>),
         device: &DeviceSpec,
         parallel: Parallelism,
         policy: &dyn AnyPolicy,
@@ -82,10 +85,16 @@ impl Checker<'_> {
         let settings = self.memory_settings(raw, (&limits, draft), policy);
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));
+            let at = |parallel| Some(MemorySettings { draft: draft_at(parallel)?, ..settings });
+            let help = match memory::smallest_tensor_parallel(model, device, parallel, at) {
+                Some(tensor) => format!("the smallest tensor_parallel that fits is {tensor}"),
+                None => "no tensor_parallel up to 64 makes it fit".to_owned(),
+            };
             Box::new(
                 Diagnostic::error(format!("{} does not fit on {}", model.label(), device.name))
                     .at(place, "does not fit in memory")
                     .note(error.to_string())
+                    .help(help)
                     .exit(DOES_NOT_FIT),
             )
         })?;

@@ -1,6 +1,7 @@
 //! The plug-ins that a scenario names: `policy: Name(settings)`, through the registry.
 
 use super::document::{Document, Kind, Node};
+use crate::base::text::cut;
 use crate::base::{Diagnostic, FragmentError, SettingError, suggest};
 use crate::registry::Entry;
 
@@ -26,7 +27,7 @@ pub(super) fn read<T: ?Sized>(
         return Err(Box::new(
             Diagnostic::error(format!(
                 "expected the name of a {kind}, found `{}`",
-                document.slice(&node.span)
+                cut(document.slice(&node.span))
             ))
             .at(document.place(&node.span), "expected a name, with settings in parentheses")
             .helps(suggest::help("", entries.iter().map(|e| e.name))),
@@ -35,7 +36,7 @@ pub(super) fn read<T: ?Sized>(
     let written = document.slice(name);
     let Some(entry) = find(written) else {
         return Err(Box::new(
-            Diagnostic::error(format!("unknown {kind} `{written}`"))
+            Diagnostic::error(format!("unknown {kind} `{}`", cut(written)))
                 .at(document.place(name), format!("no {kind} has this name"))
                 .helps(suggest::help(written, entries.iter().map(|e| e.name))),
         ));
@@ -65,7 +66,7 @@ fn explain(document: &Document, settings: &Node, error: &FragmentError) -> Diagn
             let place = settings
                 .field(document.text(), found)
                 .map_or(settings.span.clone(), |f| f.key.clone());
-            Diagnostic::error(format!("unknown field `{found}`"))
+            Diagnostic::error(format!("unknown field `{}`", cut(found)))
                 .at(document.place(&place), "there is no such field here")
                 .helps(suggest::help(found, known.iter().map(String::as_str)))
         }

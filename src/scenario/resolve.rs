@@ -230,8 +230,27 @@ impl Checker<'_> {
         let mut draft_memory = drafter.as_ref().map_or(DraftMemory::default(), |(_, c)| c.memory);
         // Slots of adapters are weights beside the model's, as a drafter's are.
         draft_memory.weight_bytes += lora::slot_bytes(raw, &model, parallel);
-        let (limits, memory) =
-            self.engine(raw, (&model, draft_memory), device, parallel, policy.as_ref(), warnings)?;
+        // The same, were the model spread over other GPUs.
+        let draft_at = |parallel: Parallelism| {
+            let mut memory = match &raw.engine.speculative {
+                None => DraftMemory::default(),
+                Some(settings) => {
+                    let longest = raw.engine.max_model_len.unwrap_or(model.max_position);
+                    let checked = speculation::check_settings(settings, &model, parallel, longest);
+                    checked.ok()?.memory
+                }
+            };
+            memory.weight_bytes += lora::slot_bytes(raw, &model, parallel);
+            Some(memory)
+        };
+        let (limits, memory) = self.engine(
+            raw,
+            (&model, draft_memory, &draft_at),
+            device,
+            parallel,
+            policy.as_ref(),
+            warnings,
+        )?;
         policy.check(&limits).map_err(|error| self.settings("engine.policy", &error))?;
         let context = TimingContext {
             model: &model,

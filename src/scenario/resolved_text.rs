@@ -3,7 +3,7 @@
 //! What all variants have in common stands outside, each section that differs stands whole in
 //! every variant: so nothing is left to merge, and reading the text gives the same scenario.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -29,10 +29,10 @@ pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
     if let Some(title) = &scenario.title {
         fields.push(format!("title: {}", ron_text(title)?));
     }
-    let shared = |section: &Section| all.iter().all(|sections| sections.contains(section));
     let first = all.first().map(Vec::as_slice).unwrap_or_default();
-    fields
-        .extend(first.iter().filter(|s| shared(s)).map(|(name, value)| format!("{name}: {value}")));
+    let in_all = |section: &&Section| all.iter().all(|sections| sections.contains(section));
+    let shared: Vec<&Section> = first.iter().filter(in_all).collect();
+    fields.extend(shared.iter().map(|(name, value)| format!("{name}: {value}")));
     fields.push(format!("seed: {}", scenario.seeds.start));
     fields.push(format!("seeds: {}", scenario.seeds.end - scenario.seeds.start));
     if scenario.has_variants() {
@@ -40,7 +40,7 @@ pub(super) fn write(scenario: &Scenario) -> Result<String, Box<Diagnostic>> {
         for (configuration, sections) in scenario.configurations.iter().zip(&all) {
             let own = sections
                 .iter()
-                .filter(|s| !shared(s))
+                .filter(|section| !shared.contains(section))
                 .map(|(name, value)| format!("{name}: {value}"));
             let own: Vec<String> = own.collect();
             variants.push(format!("{}: ({})", ron_text(&configuration.name)?, own.join(", ")));
@@ -284,6 +284,18 @@ fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box
     }
     out.push_str(&text[end..]);
     Ok(out)
+}
+
+/// Every path in the text.
+pub(super) fn files(text: &str) -> Vec<PathBuf> {
+    let found = std::cell::RefCell::new(Vec::new());
+    let note = |file: &Path| {
+        found.borrow_mut().push(file.to_owned());
+        String::new()
+    };
+    // A text that cannot be read again has none.
+    let _ = map_files(text, note);
+    found.into_inner()
 }
 
 /// The text with its relative paths leading from `folder` to where they led from `base_dir`.

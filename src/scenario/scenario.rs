@@ -1,5 +1,7 @@
 //! A scenario that is ready to run.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +11,10 @@ use super::document::{Document, Node};
 use super::raw::{COMMON_FIELDS, OutputSettings};
 use super::resolve::{Common, resolve};
 use super::{plugins, resolved_text, without_effect};
-use crate::base::paths::file_name;
-use crate::base::{Diagnostic, Place, Source};
-use crate::metrics::{Expectation, expect};
+use crate::base::diagnostic::DOES_NOT_FIT;
+use crate::base::paths::{folded_file_name, reserved_name};
+use crate::base::{Diagnostic, Place, Source, input};
+use crate::metrics::{Expectation, Misfit, expect};
 use crate::registry::Registry;
 use crate::timing::SharedTables;
 
@@ -25,6 +28,8 @@ pub struct Scenario {
     pub base_dir: PathBuf,
     /// One, or one per variant in the file's order.
     pub configurations: Vec<Configuration>,
+    /// Variants that do not fit in memory, and so are not among the configurations.
+    pub misfits: Vec<Misfit>,
     /// Seeds, one run each.
     pub seeds: Range<u64>,
     /// What the scenario claims about its results.
@@ -84,28 +89,38 @@ impl Scenario {
             .iter()
             .try_fold(Document::parse(source)?, |d, setting| d.with_setting(setting))?;
         let mut warnings = Vec::new();
+        let mut said = BTreeSet::new();
         let mut resolved = Vec::new();
-        let documents = variants(&base, settings)?;
-        for (index, (variant, document)) in documents.iter().enumerate() {
+        let mut misfits = Vec::new();
+        let mut first_misfit = None;
+        let variants = Variants::of(&base, settings)?;
+        for (index, variant) in variants.names.iter().enumerate() {
             let mut noticed = Vec::new();
             let note = |diagnostic: Diagnostic| match variant.as_str() {
                 "" => diagnostic,
                 name => diagnostic.note(format!("in variant `{name}`")),
             };
-            let one =
-                resolve(variant, document, base_dir, shared, &mut noticed).map_err(|error| {
+            let document = variants.document(index)?;
+            let result =
+                resolve(variant, &document, base_dir, shared, &mut noticed).map_err(|error| {
                     // What is wrong with the whole scenario is not about this variant.
-                    let other = documents.iter().enumerate().find(|(other, _)| *other != index);
-                    let everywhere = other.is_some_and(|(_, (name, document))| {
-                        resolve(name, document, base_dir, shared, &mut Vec::new()).err().as_ref()
+                    let everywhere = variants.other(index).is_some_and(|(name, document)| {
+                        resolve(name, &document, base_dir, shared, &mut Vec::new()).err().as_ref()
                             == Some(&error)
                     });
                     if everywhere { error } else { Box::new(note(*error)) }
-                })?;
-            resolved.push(one);
+                });
+            match result {
+                Ok(one) => resolved.push(one),
+                Err(error) if error.exit_code == DOES_NOT_FIT => {
+                    misfits.push(Misfit { name: variant.clone(), why: error.in_one_line() });
+                    first_misfit.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
             // What is true of several variants is said once.
             for warning in noticed {
-                if !warnings.iter().any(|known: &Diagnostic| known.title == warning.title) {
+                if said.insert(warning.title.clone()) {
                     warnings.push(note(warning));
                 }
             }
@@ -114,15 +129,21 @@ impl Scenario {
             resolved.into_iter().unzip();
         // All are equal: variants cannot change what is common. There is at least one.
         let Some(common) = commons.pop() else {
-            return Err(Box::new(Diagnostic::error("the scenario has no configuration")));
+            let none = || Box::new(Diagnostic::error("the scenario has no configuration"));
+            return Err(first_misfit.unwrap_or_else(none));
         };
-        check_expectations(&base, &common.expect, &configurations)?;
+        for misfit in &misfits {
+            let (name, why) = (&misfit.name, &misfit.why);
+            warnings.push(Diagnostic::warning(format!("variant `{name}` is left out: {why}")));
+        }
+        check_expectations(&base, &common.expect, &configurations, &misfits)?;
         warnings.extend(without_effect::warnings(&base, &configurations));
         let mut scenario = Scenario {
             name: common.name.unwrap_or(name),
             title: common.title,
             base_dir: base_dir.to_owned(),
             configurations,
+            misfits,
             seeds: common.seed..common.seed + u64::from(common.seeds),
             expectations: common.expect,
             output: common.output,
@@ -153,6 +174,13 @@ impl Scenario {
         resolved_text::rebased(&self.resolved, &self.base_dir, folder)
     }
 
+    /// The files that the scenario names: traces, profiles, descriptions of models. Some may not be
+    /// there, if a plug-in does not need them.
+    pub fn input_files(&self) -> Vec<PathBuf> {
+        let files = resolved_text::files(&self.resolved);
+        files.into_iter().map(|file| self.base_dir.join(file)).collect()
+    }
+
     /// A hash of the resolved scenario that is the same on every machine and wherever the
     /// scenario and its files lie.
     pub fn hash(&self) -> String {
@@ -178,7 +206,7 @@ fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
     let cannot = |reason: String| {
         Box::new(Diagnostic::error(format!("cannot read {}: {reason}", path.display())))
     };
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+    let bytes = input::read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             let error = cannot("there is no such file".to_owned());
             Box::new((*error).help("`vidur-ecs list` shows the scenarios in ./scenarios"))
@@ -188,29 +216,37 @@ fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
     // Some editors begin a file with a byte order mark.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes).to_vec();
     String::from_utf8(bytes).map_err(|error| {
-        let good = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()])
-            .into_owned();
+        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let good = String::from_utf8_lossy(good).into_owned();
         let end = good.len();
         let place = Place { source: Source::new(path.display().to_string(), good), span: end..end };
         Box::new(Diagnostic::error("the file is no UTF-8 text").at(place, "not UTF-8 from here on"))
     })
 }
 
-/// The documents of all variants by name; the scenario itself, without a name, if it has none.
-fn variants(
-    base: &Document,
-    settings: &[String],
-) -> Result<Vec<(String, Document)>, Box<Diagnostic>> {
-    let Some(node) = base.node("variants") else {
-        return Ok(vec![(String::new(), base.clone())]);
-    };
-    let names = variant_names(base, node)?;
-    if names.is_empty() {
-        return Ok(vec![(String::new(), base.clone())]);
-    }
-    let mut documents = Vec::new();
-    for (field, name) in node.fields().iter().zip(names) {
-        for changed in field.value.fields() {
+/// The variants of a scenario. Their documents are made one at a time: together they would take the
+/// scenario's length times their number.
+struct Variants<'a> {
+    /// What all variants change: the scenario without them.
+    common: Cow<'a, Document>,
+    base: &'a Document,
+    settings: &'a [String],
+    /// One without a name if the scenario has no variants.
+    names: Vec<String>,
+    /// The values of the variants, in the same order.
+    nodes: Vec<&'a Node>,
+}
+
+impl<'a> Variants<'a> {
+    fn of(base: &'a Document, settings: &'a [String]) -> Result<Variants<'a>, Box<Diagnostic>> {
+        let node = base.node("variants");
+        let names = node.map_or(Ok(Vec::new()), |node| variant_names(base, node))?;
+        let Some(node) = node.filter(|_| !names.is_empty()) else {
+            let (names, nodes) = (vec![String::new()], Vec::new());
+            return Ok(Variants { common: Cow::Borrowed(base), base, settings, names, nodes });
+        };
+        let nodes: Vec<&Node> = node.fields().iter().map(|field| &field.value).collect();
+        for changed in nodes.iter().flat_map(|node| node.fields()) {
             let key = base.slice(&changed.key);
             if COMMON_FIELDS.contains(&key) {
                 return Err(Box::new(
@@ -220,9 +256,16 @@ fn variants(
                 ));
             }
         }
-        let mut document = base.merged_with(base, &field.value)?;
+        let common = Cow::Owned(base.without_field("variants")?);
+        Ok(Variants { common, base, settings, names, nodes })
+    }
+
+    /// The whole document of a variant.
+    fn document(&self, index: usize) -> Result<Cow<'_, Document>, Box<Diagnostic>> {
+        let Some(node) = self.nodes.get(index) else { return Ok(Cow::Borrowed(self.base)) };
+        let mut document = self.common.merged_with(self.base, node)?;
         // What the command line says holds for variants too, over what they say themselves.
-        for setting in settings {
+        for setting in self.settings {
             let common = COMMON_FIELDS.iter().any(|name| {
                 setting.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', '=', '[']))
             });
@@ -230,14 +273,20 @@ fn variants(
                 document = document.with_setting(setting)?;
             }
         }
-        documents.push((name, document));
+        Ok(Cow::Owned(document))
     }
-    Ok(documents)
+
+    /// Another variant than that, if there is one.
+    fn other(&self, index: usize) -> Option<(&str, Cow<'_, Document>)> {
+        let other = (0..self.names.len()).find(|&other| other != index)?;
+        Some((&self.names[other], self.document(other).ok()?))
+    }
 }
 
 /// The variants' names, checked. What is no map of groups is left for the reader of types.
 fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagnostic>> {
     let mut names: Vec<String> = Vec::new();
+    let (mut known, mut folders) = (BTreeSet::new(), BTreeSet::new());
     for field in node.fields() {
         let error = |title: String, label: &str| {
             Box::new(Diagnostic::error(title).at(base.place(&field.key), label))
@@ -252,13 +301,22 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         if name.is_empty() {
             return Err(error("a variant without a name".to_owned(), "expected a name"));
         }
-        if names.contains(&name) {
+        if !known.insert(name.clone()) {
             return Err(error(format!("two variants are called `{name}`"), "the second one"));
         }
-        if names.iter().any(|known| file_name(known) == file_name(&name)) {
+        // Also where the case of letters means nothing, so that a scenario runs everywhere or nowhere.
+        if !folders.insert(folded_file_name(&name)) {
             return Err(error(
                 format!("variant `{name}` would write into the folder of another one"),
                 "too similar a name",
+            ));
+        }
+        if let Some(file) = reserved_name(&name) {
+            return Err(error(
+                format!(
+                    "a variant cannot be called `{name}`: its folder would stand where {file} does"
+                ),
+                "expected another name",
             ));
         }
         if !matches!(field.value.kind, super::document::Kind::Struct(_))
@@ -278,9 +336,13 @@ fn check_expectations(
     base: &Document,
     expectations: &[Expectation],
     configurations: &[Configuration],
+    misfits: &[Misfit],
 ) -> Result<(), Box<Diagnostic>> {
-    let names: Vec<&str> =
-        configurations.iter().map(|c| c.name.as_str()).filter(|name| !name.is_empty()).collect();
+    let names = configurations.iter().map(|c| c.name.as_str());
+    let names: Vec<&str> = names
+        .filter(|name| !name.is_empty())
+        .chain(misfits.iter().map(|misfit| misfit.name.as_str()))
+        .collect();
     let mut models: Vec<&str> = Vec::new();
     for (name, _) in configurations.iter().flat_map(|c| c.cluster.named_pools()) {
         if !models.contains(&name) {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::Scenario;
 use super::document::{Document, Kind};
 use super::scenario::source_of;
-use crate::base::paths::file_name;
+use crate::base::diagnostic::DOES_NOT_FIT;
+use crate::base::paths::{folded_file_name, reserved_name};
 use crate::base::{Diagnostic, Source};
 use crate::registry::Registry;
 use crate::timing::SharedTables;
@@ -23,6 +24,33 @@ pub struct Point {
     pub scenario: Scenario,
 }
 
+/// A combination that does not fit in memory.
+pub struct MisfitPoint {
+    /// Which point it would have been.
+    pub index: usize,
+    /// As [`Point::values`].
+    pub values: Vec<(String, String)>,
+    /// What is missing.
+    pub error: Box<Diagnostic>,
+}
+
+impl MisfitPoint {
+    /// As [`Point::label`].
+    pub fn label(&self) -> String {
+        label(&self.values)
+    }
+}
+
+/// All combinations.
+pub struct Sweep {
+    /// What the results are called.
+    pub name: String,
+    /// Those that run; at least one.
+    pub points: Vec<Point>,
+    /// Those that do not fit in memory.
+    pub misfits: Vec<MisfitPoint>,
+}
+
 impl Point {
     /// `qps=2, max_num_seqs=64`; empty if nothing is swept.
     pub fn label(&self) -> String {
@@ -35,12 +63,13 @@ impl Point {
 /// `tables`.
 ///
 /// # Errors
-/// As [`Scenario::load`] for the first point that is wrong.
+/// As [`Scenario::load`] for the first point that is wrong. Points that do not fit in memory are left
+/// out, unless there is no other.
 pub fn load(
     path: &Path,
     settings: &[String],
     shared: (&Registry, &SharedTables),
-) -> Result<Vec<Point>, Box<Diagnostic>> {
+) -> Result<Sweep, Box<Diagnostic>> {
     let (source, name, base_dir) = source_of(path)?;
     let read = |settings: &[String]| {
         Scenario::with_tables(&source, name.clone(), base_dir, settings, shared)
@@ -55,6 +84,7 @@ pub fn load(
         ))));
     }
     let mut points = Vec::new();
+    let mut misfits: Vec<MisfitPoint> = Vec::new();
     let mut folders = std::collections::BTreeSet::new();
     for index in 0..count.unwrap_or(0) {
         let mut rest = index;
@@ -72,18 +102,35 @@ pub fn load(
         let values: Vec<(String, String)> =
             chosen.iter().filter_map(|choice| choice.swept.clone()).collect();
         let label = label(&values);
-        let scenario = read(&settings).map_err(|error| match label.as_str() {
+        let read = read(&settings).map_err(|error| match label.as_str() {
             "" => error,
             label => Box::new((*error).note(format!("in the sweep, at {label}"))),
-        })?;
-        if !folders.insert(file_name(&label)) {
+        });
+        if !folders.insert(folded_file_name(&label)) {
             return Err(Box::new(Diagnostic::error(format!(
                 "--set sweeps {label} twice (or values that make the same folder name)"
             ))));
         }
-        points.push(Point { values, scenario });
+        if let Some(file) = reserved_name(&label) {
+            return Err(Box::new(Diagnostic::error(format!(
+                "--set sweeps {label}, whose folder would stand where {file} does"
+            ))));
+        }
+        match read {
+            Ok(scenario) => points.push(Point { values, scenario }),
+            Err(error) if error.exit_code == DOES_NOT_FIT => {
+                misfits.push(MisfitPoint { index, values, error });
+            }
+            Err(error) => return Err(error),
+        }
     }
-    Ok(points)
+    match (points.first(), misfits.is_empty()) {
+        (None, false) => Err(misfits.swap_remove(0).error),
+        (first, _) => {
+            let name = first.map_or(name, |point| point.scenario.name.clone());
+            Ok(Sweep { name, points, misfits })
+        }
+    }
 }
 
 /// Reads the scenario with these `--set` arguments.
@@ -120,6 +167,11 @@ fn axes(
             document = document.with_setting(&axis[0].setting)?;
         }
         let elements = elements(&document, path, text);
+        let takes_list = || {
+            let firsts = axes.iter().map(|axis| axis[0].setting.clone());
+            let trial: Vec<String> = firsts.chain([setting.clone()]).collect();
+            read(&trial).is_ok()
+        };
         let is_sweep = match (&elements, document.node(path)) {
             (None, _) => false,
             (Some(found), Some(old)) => match &old.kind {
@@ -129,14 +181,10 @@ fn axes(
                         && found.iter().all(|text| text.starts_with('['))
                         && !items.iter().any(|item| matches!(item.kind, Kind::List(_)))
                 }
-                _ => true,
+                // A setting that takes a list as well as what is written is set.
+                _ => !takes_list(),
             },
-            // A setting that is not written: whatever can be read.
-            (Some(_), None) => {
-                let firsts = axes.iter().map(|axis| axis[0].setting.clone());
-                let trial: Vec<String> = firsts.chain([setting.clone()]).collect();
-                read(&trial).is_err()
-            }
+            (Some(_), None) => !takes_list(),
         };
         axes.push(match elements {
             Some(elements) if is_sweep && elements.is_empty() => {
@@ -201,7 +249,7 @@ mod tests {
         std::fs::write(&path, SCENARIO).expect("written");
         let settings: Vec<String> = settings.iter().map(|&s| s.to_owned()).collect();
         load(&path, &settings, (&Registry::with(&[]), &SharedTables::default()))
-            .map(|points| points.iter().map(Point::label).collect())
+            .map(|sweep| sweep.points.iter().map(Point::label).collect())
             .map_err(|error| error.render(false))
     }
 
@@ -238,12 +286,41 @@ mod tests {
     }
 
     #[test]
+    fn points_that_do_not_fit_are_left_out_unless_there_is_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s.ron");
+        std::fs::write(&path, SCENARIO).expect("written");
+        let load = |setting: &str| {
+            load(&path, &[setting.to_owned()], (&Registry::with(&[]), &SharedTables::default()))
+        };
+        let sweep = load("model=[Llama-2-70B,Llama-2-7B,CodeLlama-34B]")
+            .unwrap_or_else(|error| panic!("{}", error.render(false)));
+        let labels = |points: &[Point]| points.iter().map(Point::label).collect::<Vec<_>>();
+        assert_eq!(labels(&sweep.points), ["model=Llama-2-7B", "model=CodeLlama-34B"]);
+        assert_eq!((sweep.misfits.len(), sweep.misfits[0].index), (1, 0));
+        let text = sweep.misfits[0].error.in_one_line();
+        assert!(text.contains("the smallest tensor_parallel that fits is 2"), "{text}");
+        let error = load("model=[Llama-2-70B]").err().expect("none fits");
+        assert_eq!(error.exit_code, DOES_NOT_FIT);
+    }
+
+    #[test]
     fn lists_stay_settable() {
         assert_eq!(labels(&["expect=[]"]), Ok(vec![String::new()]));
         assert_eq!(labels(&["expect=[[],[]]"]).err().map(|e| e.contains("twice")), Some(true));
         // Not written in the scenario: a field that takes a list.
         let one = labels(&["workload.lengths=Fixed(prompt: 1, output: 2)", "expect=[]"]);
         assert_eq!(one, Ok(vec![String::new()]));
+    }
+
+    #[test]
+    fn a_setting_that_takes_a_list_is_set_and_swept_by_a_list_of_lists() {
+        let engine =
+            "engine=(policy: VllmV0(), speculative: (draft: Ngram(), k: 3, acceptance: 0.8))";
+        let list = "engine.speculative.acceptance=[0.7, 0.5, 0.4]";
+        assert_eq!(labels(&[engine, list]), Ok(vec![String::new()]));
+        let lists = "engine.speculative.acceptance=[[0.7, 0.5, 0.4], [0.9, 0.8, 0.7]]";
+        assert_eq!(labels(&[engine, lists]).map(|labels| labels.len()), Ok(2));
     }
 
     #[test]

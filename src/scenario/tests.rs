@@ -303,7 +303,7 @@ fn every_bad_scenario_is_explained_at_its_place() {
 model: "Lama-2-7B": 2 s.ron:3:12 `"Lama-2-7B"` unknown model `Lama-2-7B` | did you mean `Llama-2-7B`?
 model: Llama: 2 s.ron:3:12 `Llama` expected a text in double quotes, found the name `Llama`
 : 2 s.ron:1:1 `(` field `model` is missing
-model: "Llama-2-70B": 3 s.ron:3:12 `"Llama-2-70B"` Llama-2-70B does not fit on A100-SXM-80G
+model: "Llama-2-70B": 3 s.ron:3:12 `"Llama-2-70B"` Llama-2-70B does not fit on A100-SXM-80G | the smallest tensor_parallel that fits is 2
 device: "A100-SMX-80G": 2 s.ron:4:13 `"A100-SMX-80G"` unknown device `A100-SMX-80G` | did you mean `A100-SXM-80G`?
 devise:: 2 s.ron:4:5 `devise` unknown field `devise` | did you mean `device`?
 replicas: 0: 2 s.ron:5:25 `0` `cluster.replicas` is 0, expected 1 to 65536
@@ -328,7 +328,7 @@ max_model_len: 0: 2 s.ron:8:24 `0` `engine.max_model_len` is 0, expected at leas
 max_model_len: 100: 2 s.ron:12:69 `Fixed(prompt: 128, output: 16)` 100 of 100 requests are longer than max_model_len 100 (the longest has 144 tokens) | raise engine.max_model_len, or shorten the requests (max_total)
 gpu_memory_utilization: 90: 2 s.ron:9:33 `90` `engine.gpu_memory_utilization` is 90, expected above 0 and at most 1
 gpu_memory_utilization: 0.0: 2 s.ron:9:33 `0.0` `engine.gpu_memory_utilization` is 0, expected above 0 and at most 1
-gpu_memory_utilization: 0.1: 3 s.ron:3:12 `"Llama-2-7B"` Llama-2-7B does not fit on A100-SXM-80G
+gpu_memory_utilization: 0.1: 3 s.ron:3:12 `"Llama-2-7B"` Llama-2-7B does not fit on A100-SXM-80G | the smallest tensor_parallel that fits is 2
 block_size: 0: 2 s.ron:10:21 `0` `engine.block_size` is 0, expected at least 1, such as 16
 num_gpu_blocks: 0: 2 s.ron:10:25 `0` `engine.num_gpu_blocks` is 0, expected at least 1
 requests: 0: 2 s.ron:12:26 `0` `workload.requests` is 0, expected at least 1 request
@@ -386,6 +386,7 @@ error: Llama-2-70B does not fit on A100-SXM-80G
   |            ^^^^^^^^^^^^^ does not fit in memory
   |
   = note: Llama-2-70B needs 129.35 GiB per GPU (128.48 weights + 0.87 activations) at TP 1 x PP 1, but A100-SXM-80G has 71.33 GiB available; use more tensor or pipeline parallelism, a larger device, or a higher gpu_memory_utilization
+  = help: the smallest tensor_parallel that fits is 2
 "##);
 }
 

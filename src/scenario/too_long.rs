@@ -2,10 +2,23 @@
 
 use super::raw::RawScenario;
 use super::resolve::Checker;
-use crate::base::Diagnostic;
+use crate::base::{Diagnostic, memory};
 use crate::workload::Workload;
 
+/// Bytes of a request that has arrived and not ended, at the least.
+const REQUEST_BYTES: u64 = 256;
+
 impl Checker<'_> {
+    /// Refuses more requests at once than the memory of this machine holds: the run would end with
+    /// the same message, only later.
+    fn fits_in_memory(&self, workload: &Workload) -> Result<(), Box<Diagnostic>> {
+        let at_once = workload.count_at_once();
+        memory::check_room_for(at_once.saturating_mul(REQUEST_BYTES)).map_err(|error| {
+            let found = format!("{at_once} at once, for which {error}");
+            self.error("workload.requests", found, "fewer, or requests that arrive over time")
+        })
+    }
+
     /// Warns of requests that are too long, and refuses a workload of nothing else.
     pub(super) fn lengths_fit(
         &self,
@@ -14,6 +27,7 @@ impl Checker<'_> {
         max_model_len: u32,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<(), Box<Diagnostic>> {
+        self.fits_in_memory(workload)?;
         if workload.max_total_hint().is_some_and(|most| most <= max_model_len) {
             return Ok(());
         }
@@ -32,8 +46,12 @@ impl Checker<'_> {
         if over == 0 {
             return Ok(());
         }
+        // Of very many generated requests only some are looked at.
+        let some =
+            workload.request_count().is_some_and(|count| !workload.is_replay() && all < count);
+        let which = if some { "the first " } else { "" };
         let text = format!(
-            "{over} of {all} requests are longer than max_model_len {max_model_len} (the longest has {} tokens)",
+            "{over} of {which}{all} requests are longer than max_model_len {max_model_len} (the longest has {} tokens)",
             survey.longest_total
         );
         if over == all {

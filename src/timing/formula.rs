@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Nanos, SettingError};
-
 use super::{
     BatchShape, Predictor, RunPricing, StagePosition, StageTime, TimingContext, TimingNote,
     TimingSettings,
 };
+use crate::base::{Nanos, SettingError};
+use crate::profile::NOT_CHECKED;
 
 /// `Formula(base: 0.005, per_token: 2.5e-5, per_context: 1e-8)`: the time of a stage in seconds is
 ///
@@ -91,7 +91,7 @@ impl Predictor for FormulaSettings {
                 self.base, self.per_token, self.per_context
             ),
             not_modelled: "any real device".to_owned(),
-            checked_against: "nothing".to_owned(),
+            checked_against: NOT_CHECKED.to_owned(),
             physical: false,
             estimate: false,
         }

@@ -16,6 +16,8 @@ pub(crate) struct Run {
     pub grows: bool,
     /// The composition of the last iteration priced so far.
     pub shape: BatchShape,
+    /// The time of the first iteration on its stage.
+    first: StageTime,
     /// When each iteration ends. It begins when the one before it ends.
     pub ends: Vec<Instant>,
     /// The parts of the iterations' times, beside the whole; empty while there is nothing but the whole.
@@ -46,6 +48,11 @@ impl Run {
     /// When the first iteration ends.
     pub fn first_end(&self) -> Nanos {
         self.ends.first().map_or(Nanos::ZERO, |end| end.tick)
+    }
+
+    /// How long the first iteration takes on its stage.
+    pub fn first_time(&self) -> StageTime {
+        self.first
     }
 
     /// When the last iteration begins, if the first begins at `start`.
@@ -97,6 +104,7 @@ impl Run {
     pub fn begin(&mut self, end: Instant, time: StageTime) {
         self.ends.clear();
         self.parts.clear();
+        self.first = time;
         self.ends.push(end);
         self.note_parts(&time);
     }

@@ -1,7 +1,5 @@
 //! `vidur-ecs workload fit`: measured lengths to a table that scenarios can name.
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::path::PathBuf;
 
 use super::lengths::{EmpiricalTable, TableSource};
@@ -16,9 +14,12 @@ pub struct FitArgs {
     /// CSV file with a header (Vidur, Splitwise, Azure or BurstGPT columns; others with
     /// --prompt-column and --output-column), or JSON Lines (Mooncake, ShareGPT); may be gzipped
     pub file: PathBuf,
-    /// The table to write; never overwritten
+    /// The table to write
     #[cfg_attr(feature = "cli", arg(short = 'o', long = "out", value_name = "OUT.ron"))]
     pub out: PathBuf,
+    /// Replaces the file if it is there already
+    #[cfg_attr(feature = "cli", arg(long))]
+    pub force: bool,
     /// Column of prompt lengths
     #[cfg_attr(feature = "cli", arg(long, requires = "output_column", value_name = "NAME"))]
     pub prompt_column: Option<String>,
@@ -58,23 +59,5 @@ impl FitArgs {
         });
         let source = TableSource { name, licence: self.licence.clone(), pairs: 0 };
         Ok(EmpiricalTable::fit(pairs, source))
-    }
-
-    /// Fits the table, writes it and returns a line that says so.
-    ///
-    /// # Errors
-    /// As [`FitArgs::fit`], or the file to write exists or cannot be written.
-    pub fn run(&self) -> Result<String, SettingError> {
-        let table = self.fit()?;
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&self.out)
-            .and_then(|mut file| file.write_all(table.to_ron().as_bytes()))
-            .map_err(|error| {
-                let found = format!("{}: {error}", self.out.display());
-                SettingError::new("out", found, "a new file")
-            })?;
-        Ok(format!("{} pairs, fitted into {}", table.source.pairs, self.out.display()))
     }
 }

@@ -22,14 +22,14 @@ fn spans(ron: &str, text: &str) -> Vec<Vec<(u64, u32)>> {
 
 const MOONCAKE: &str = r#"{"timestamp": 27, "input_length": 1100, "output_length": 500, "hash_ids": [0, 1, 2]}
 
-{"timestamp": 27.5, "input_length": 1024.0, "output_length": 1, "hash_ids": [0, 7], "type": "x"}
+{"timestamp": 28.0, "input_length": 1024.0, "output_length": 1, "hash_ids": [0, 7], "type": "x"}
 {"timestamp": 3000, "input_length": 30, "output_length": 2, "hash_ids": []}
 "#;
 
 #[test]
 fn mooncake_format() {
     let expected =
-        vec![(0, 27_000_000, 1100, 500), (1, 27_500_000, 1024, 1), (2, 3_000_000_000, 30, 2)];
+        vec![(0, 27_000_000, 1100, 500), (1, 28_000_000, 1024, 1), (2, 3_000_000_000, 30, 2)];
     assert_eq!(rows(REPLAY, &[("t.jsonl", MOONCAKE)]), expected);
     let zipped = "(trace: (file: \"t.jsonl.gz\", format: Mooncake))";
     assert_eq!(rows(zipped, &[("t.jsonl.gz", MOONCAKE)]), expected);
@@ -51,10 +51,154 @@ fn mooncake_format() {
 }
 
 #[test]
+fn bailian_counts_seconds_and_mooncake_whole_milliseconds() {
+    let line = |time: &str, more: &str| {
+        format!("{{\"timestamp\": {time}, \"input_length\": 30, \"output_length\": 20{more}}}\n")
+    };
+    // The right values are those of Alibaba's documentation: seconds, 16 tokens a hash id.
+    let chat = |id: u32, parent: i32| {
+        format!(
+            ", \"chat_id\": {id}, \"parent_chat_id\": {parent}, \"turn\": 1, \"hash_ids\": [11, 12]"
+        )
+    };
+    let text = [
+        line("61.114", &chat(159, -1)),
+        line("75.85", &chat(160, 159)),
+        line("91.5", &chat(161, -1)),
+    ]
+    .concat();
+    let expected =
+        [(0, 61_114_000_000, 30, 20), (1, 75_850_000_000, 30, 20), (2, 91_500_000_000, 30, 20)];
+    for ron in [REPLAY, "(trace: (file: \"t.jsonl\", format: Bailian))"] {
+        assert_eq!(rows(ron, &[("t.jsonl", &text)]), expected);
+    }
+    assert_eq!(spans(REPLAY, &text)[0], [(11, 16), (12, 14)]);
+    let workload = check(REPLAY, &[("t.jsonl", &text)]).unwrap();
+    let warning = &workload.warnings()[0];
+    assert!(
+        warning.contains("keys parent_chat_id, turn") && warning.contains("not used"),
+        "{warning}"
+    );
+    // The turns of a conversation wait for the answers before them.
+    let closed = "(trace: (file: \"t.jsonl\", think: Fixed(2.0)))";
+    let workload = check(closed, &[("t.jsonl", &text)]).unwrap();
+    assert!(workload.warnings().is_empty());
+    let mut source = workload.source(1);
+    let first = source.next_request().unwrap();
+    assert_eq!(source.next_request().unwrap().id, 2);
+    let second = source.ended(first.id, true, Nanos(70_000_000_000)).unwrap();
+    assert_eq!((second.id, second.arrived_at), (1, Nanos(72_000_000_000)));
+    // Fractions of milliseconds are seconds that were taken for milliseconds.
+    let error = refused("(trace: (file: \"t.jsonl\", format: Mooncake))", &line("61.1145", ""));
+    assert_eq!(error.expected, "whole milliseconds");
+    assert!(error.help.unwrap().contains("time_unit: Seconds"));
+    for (unit, nanos) in [("Seconds", 1_500_000_000), ("Millis", 1_500_000), ("Micros", 1_500)] {
+        let ron = format!("(trace: (file: \"t.jsonl\", time_unit: {unit}))");
+        assert_eq!(rows(&ron, &[("t.jsonl", &line("1.5", ""))])[0].1, nanos);
+        let times = format!(
+            "(arrivals: Trace(file: \"t.jsonl\", time_unit: {unit}), lengths: Fixed(prompt: 3, output: 4))"
+        );
+        assert_eq!(rows(&times, &[("t.jsonl", &line("1.5", ""))])[0].1, nanos);
+    }
+    let named = line("1", "").replace("timestamp", "timestamp_ms");
+    let error = refused("(trace: (file: \"t.jsonl\", time_unit: Seconds))", &named);
+    assert!(error.found.contains("timestamp_ms"), "{error}");
+}
+
+#[test]
+fn turns_by_delay_are_a_closed_loop_or_refused() {
+    let text = concat!(
+        "{\"session_id\": \"a\", \"timestamp\": 0, \"input_length\": 100, \"output_length\": 10}\n",
+        "{\"session_id\": \"a\", \"delay\": 500, \"input_length\": 40, \"output_length\": 10}\n",
+        "{\"session_id\": \"b\", \"timestamp\": 100, \"input_length\": 100, \"output_length\": 10}\n",
+    );
+    let error = refused(REPLAY, text);
+    assert_eq!(error.found, "key delay at t.jsonl:2");
+    assert!(error.help.unwrap().contains("think: Recorded"));
+    let recorded = "(trace: (file: \"t.jsonl\", think: Recorded))";
+    let both = text.replace("\"delay\"", "\"timestamp\": 0, \"delay\"");
+    for ron in [REPLAY, recorded] {
+        assert_eq!(refused(ron, &both).found, "keys timestamp and delay at t.jsonl:2");
+    }
+    let mut source = check(recorded, &[("t.jsonl", text)]).unwrap().source(1);
+    let first = source.next_request().unwrap();
+    assert_eq!(source.next_request().map(|r| (r.id, r.arrived_at)), Some((2, Nanos(100_000_000))));
+    let second = source.ended(first.id, true, Nanos(2_000_000_000)).unwrap();
+    // What a turn adds comes behind the conversation before it.
+    assert_eq!((second.id, second.prompt_tokens), (1, 100 + 10 + 40));
+    assert_eq!(second.arrived_at, Nanos(2_500_000_000));
+    let without = text.replace("\"delay\": 500", "\"timestamp\": 50");
+    assert_eq!(refused(recorded, &without).path, "trace.think");
+    let generated = "(requests: 3, arrivals: Static, lengths: Fixed(prompt: 3, output: 4), conversations: (turns: Fixed(2), think: Recorded))";
+    assert_eq!(check(generated, &[]).unwrap_err().path, "conversations.think");
+}
+
+#[test]
+fn keys_and_columns_can_be_named() {
+    let text = "{\"input_toks\": 100, \"output_toks\": 20, \"arrival_time_ns\": 0, \"input_tok_ids\": [1, 2]}\n\
+                {\"input_toks\": 200, \"output_toks\": 30, \"arrival_time_ns\": 1500000000}\n";
+    let named = "format: Columns(arrived_at: \"arrival_time_ns\", prompt: \"input_toks\", output: \"output_toks\", time_unit: Nanos)";
+    let ron = format!("(trace: (file: \"t.jsonl\", {named}))");
+    let expected = [(0, 0, 100, 20), (1, 1_500_000_000, 200, 30)];
+    assert_eq!(rows(&ron, &[("t.jsonl", text)]), expected);
+    let list = format!("[{}]", text.trim().replace('\n', ","));
+    assert_eq!(rows(&ron, &[("t.jsonl", &list)]), expected);
+    let error = refused(&ron.replace("input_toks", "in"), text);
+    assert_eq!(error.found, "no key in at t.jsonl:1");
+    let error = refused(&ron.replace("format", "time_unit: Millis, format"), text);
+    assert_eq!(error.path, "trace.time_unit");
+}
+
+#[test]
+fn sharegpt_as_it_is_published_has_estimated_lengths() {
+    let turn = |from: &str, text: &str| format!("{{\"from\": \"{from}\", \"value\": \"{text}\"}}");
+    let (ask, answer) = (turn("human", &"x".repeat(40)), turn("gpt", &"y".repeat(81)));
+    let more = turn("human", "a } ] \\\" {");
+    let text = format!(
+        "[{{\"id\": \"a_0\", \"conversations\": [{ask}, {answer}, {more}, {answer}]}},\n {{\"id\": \"b\", \"conversations\": [{answer}, {ask}]}}]"
+    );
+    let ron = "(arrivals: Static, lengths: Trace(file: \"t.jsonl\", on_end: Stop))";
+    let files = [("t.jsonl", text.as_str())];
+    assert_eq!(rows(ron, &files), [(0, 0, 10, 21), (1, 0, 10 + 21 + 3, 21)]);
+    assert!(check(ron, &files).unwrap().warnings()[0].contains("4 characters a token"));
+    let first = ron
+        .replace("on_end", "format: ShareGptTexts(chars_per_token: 2, first_turn: true), on_end");
+    assert_eq!(rows(&first, &files), [(0, 0, 20, 41)]);
+    assert!(refused(REPLAY, &text).expected.contains("arrival times"));
+    for (bad, found) in [
+        (text.replace("},\n {\"id\"", "}\n {\"id\""), "after element 1"),
+        (text[..text.len() - 1].to_owned(), "the end of the list"),
+        (text[..text.len() - 9].to_owned(), "the end in the middle of the object"),
+        (format!("{text}x"), "`x` at t.jsonl:2, after element 2"),
+        ("[1, 2]".to_owned(), "`1` at t.jsonl:1, after element 0"),
+        ("[]".to_owned(), "no rows"),
+    ] {
+        let error = refused(ron, &bad);
+        assert!(error.found.contains(found), "{}", error.found);
+    }
+}
+
+#[test]
+fn no_row_is_without_end() {
+    let endless = format!("{{\"x\": \"{}", "x".repeat(9 << 20));
+    let lengths = "(arrivals: Static, lengths: Trace(file: \"t.jsonl\", on_end: Stop))";
+    for text in
+        [endless.clone(), format!("[{endless}"), format!("a,b\n\"{}", "1,\n".repeat(3 << 20))]
+    {
+        let error = refused(lengths, &text);
+        assert!(error.found.contains("a row of more than 8 MiB"), "{}", error.found);
+        assert!(error.to_string().len() < 1000);
+    }
+    // Values and keys are quoted in part.
+    let long = format!("{{\"output_len\": 3, \"prompt_len\": \"{}\"}}", "z".repeat(50_000));
+    assert!(refused(lengths, &long).to_string().len() < 1000);
+}
+
+#[test]
 fn parts_of_json_traces() {
     let times = "(arrivals: Trace(file: \"t.jsonl\"), lengths: Fixed(prompt: 3, output: 4))";
     let lengths = "(arrivals: Static, lengths: Trace(file: \"t.jsonl\", on_end: Stop))";
-    assert_eq!(rows(times, &[("t.jsonl", MOONCAKE)])[1], (1, 27_500_000, 3, 4));
+    assert_eq!(rows(times, &[("t.jsonl", MOONCAKE)])[1], (1, 28_000_000, 3, 4));
     // Without a replay nobody needs the right `tokens_per_hash`.
     let text = MOONCAKE.replace("[0, 7]", "[0, 7, 8, 9]");
     assert_eq!(rows(lengths, &[("t.jsonl", &text)])[1], (1, 0, 1024, 1));

@@ -197,6 +197,21 @@ impl Workload {
         self.plan.classes.as_ref().map_or(&[], |classes| classes.names())
     }
 
+    /// Requests that arrive at time 0 and wait for no other; 0 if they arrive over time.
+    pub fn count_at_once(&self) -> u64 {
+        let all = self.plan.request_count().unwrap_or(0);
+        match (self.plan.is_burst(), self.plan.has_followers()) {
+            (true, false) => all,
+            (false, _) => self.plan.concurrency().map_or(0, u64::from).min(all),
+            (true, true) => 0,
+        }
+    }
+
+    /// Whether a trace is replayed.
+    pub fn is_replay(&self) -> bool {
+        matches!(self.plan.requests, Requests::Replay(_))
+    }
+
     /// Whether requests follow others that have ended, as the turns of a conversation do.
     pub fn has_followers(&self) -> bool {
         self.plan.has_followers()

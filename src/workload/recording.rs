@@ -4,13 +4,16 @@
 use std::fmt::Debug;
 use std::sync::{Arc, OnceLock};
 
-use super::traces::{Row, TraceFile, TraceReader};
+use super::traces::{Row, TraceFile, TraceReader, grows, room_for_rows};
 use crate::base::SettingError;
 
 /// The most that is kept of a file that could be read again, in units of [`Convert::size`]: some
 /// megabytes. Reading again costs less than a microsecond a row of CSV, but short traces are often
 /// asked for many times.
 const MOST_KEPT: u64 = 1 << 16;
+
+/// Sizes that are kept between two looks at the memory.
+const LOOK_EVERY: u64 = 1 << 14;
 
 /// Makes of each row, in their order, what a workload needs of it.
 pub(super) trait Convert: Clone + Debug + Send + Sync + 'static {
@@ -69,7 +72,10 @@ impl<C: Convert> Recorder<C> {
     }
 
     /// The item of the next row, for a look at it.
-    pub fn add(&mut self, row: Row) -> C::Item {
+    ///
+    /// # Errors
+    /// There is no memory to keep it.
+    pub fn add(&mut self, row: Row) -> Result<C::Item, SettingError> {
         let item = self.convert.convert(row);
         self.count += 1;
         self.size = self.size.saturating_add(C::size(&item));
@@ -77,9 +83,13 @@ impl<C: Convert> Recorder<C> {
             self.kept = None;
         }
         if let Some(kept) = &mut self.kept {
-            kept.push(item.clone());
+            // What an item points to is larger than itself at times.
+            if self.size / LOOK_EVERY != (self.size.saturating_sub(C::size(&item))) / LOOK_EVERY {
+                room_for_rows(0)?;
+            }
+            grows(kept, item.clone())?;
         }
-        item
+        Ok(item)
     }
 
     pub fn count(&self) -> u64 {
@@ -118,7 +128,7 @@ impl<C: Convert> Recording<C> {
         let mut reader = file.open()?;
         let mut recorder = Recorder::new(convert, keep_all || file.must_be_kept());
         while let Some(row) = reader.next()? {
-            look(&recorder.add(row));
+            look(&recorder.add(row)?);
         }
         Ok((recorder.done(file), reader))
     }

@@ -9,7 +9,8 @@ use super::conversations::Think;
 use super::recording::Recorder;
 use super::replayed::{Look, Replayed, ToRequests};
 use super::traces::{
-    Clock, Identity, Need, TOKENS_PER_HASH, TraceFormat, TraceSettings, join_prefixes,
+    Clock, Identity, Need, TOKENS_PER_HASH, TimeUnit, TraceFormat, TraceSettings, grows,
+    join_prefixes,
 };
 use crate::base::SettingError;
 
@@ -26,7 +27,7 @@ use crate::base::SettingError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceReplay {
-    /// CSV file or JSON Lines, relative to the scenario; `.gz` is unpacked on the fly.
+    /// CSV file, JSON Lines or a JSON list, relative to the scenario; `.gz` is unpacked on the fly.
     pub file: PathBuf,
     /// How it is to be read.
     #[serde(default)]
@@ -35,9 +36,12 @@ pub struct TraceReplay {
     /// `hash_ids` (and perhaps `input_length`, which must then be the trace's).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefixes: Option<PathBuf>,
-    /// Tokens that each of `hash_ids` stands for: 512 (Mooncake's) unless given; Alibaba's have 16.
+    /// Tokens that each of `hash_ids` stands for: 512 unless given, 16 in `Bailian`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens_per_hash: Option<u32>,
+    /// Unit of the arrival times, where it is not that of the format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_unit: Option<TimeUnit>,
     /// Arrival times are multiplied by it: 0.5 doubles the rate.
     #[serde(default = "one")]
     pub time_scale: f64,
@@ -82,15 +86,17 @@ impl TraceReplay {
         if self.limit == Some(0) {
             return Err(SettingError::new("limit", 0, "at least 1 request"));
         }
-        let tokens_per_hash = self.tokens_per_hash.unwrap_or(TOKENS_PER_HASH);
-        checks::tokens("tokens_per_hash", tokens_per_hash)?;
+        if let Some(tokens) = self.tokens_per_hash {
+            checks::tokens("tokens_per_hash", tokens)?;
+        }
         let clock = Clock::new(self.time_scale)?;
         let settings = TraceSettings {
             sort: self.sort,
-            tokens_per_hash,
+            tokens_per_hash: self.tokens_per_hash,
+            time_unit: self.time_unit,
             ..TraceSettings::new(&self.file, &self.format)
         };
-        let file = settings.find(base_dir, Need::REPLAY)?;
+        let file = settings.find(base_dir, Need { links: self.think.is_some(), ..Need::REPLAY })?;
         let mut reader = file.open()?;
         // What follows an answer, or stands in another file, is looked up by the row's number.
         let keep_all = self.think.is_some() || self.prefixes.is_some() || file.must_be_kept();
@@ -99,21 +105,22 @@ impl TraceReplay {
         match &self.prefixes {
             None => {
                 while let Some(row) = reader.next()? {
-                    look.at(row);
+                    look.at(row)?;
                 }
             }
             Some(prefixes) => {
                 let mut rows = Vec::new();
                 while let Some(row) = reader.next()? {
-                    rows.push(row);
+                    grows(&mut rows, row)?;
                 }
                 if rows.iter().any(|row| !matches!(row.identity, Identity::Unique)) {
                     let found = "given for a trace that has its own";
                     return Err(SettingError::new("prefixes", found, "one source of prefixes"));
                 }
-                join_prefixes(&mut rows, prefixes, base_dir, tokens_per_hash)
+                let tokens = self.tokens_per_hash.unwrap_or(TOKENS_PER_HASH);
+                join_prefixes(&mut rows, prefixes, base_dir, tokens)
                     .map_err(|error| SettingError { path: "prefixes".to_owned(), ..error })?;
-                rows.into_iter().for_each(|row| look.at(row));
+                rows.into_iter().try_for_each(|row| look.at(row))?;
             }
         }
         if let Some(limit) = self.limit
@@ -125,8 +132,10 @@ impl TraceReplay {
         let replayed = look.done(file, &reader);
         if self.think.is_some() && !replayed.has_followers() {
             let found = "given for a trace in which no request follows another";
-            return Err(SettingError::new("think", found, "a file with conversations")
-                .help("`format: ShareGpt` has them"));
+            return Err(SettingError::new("think", found, "a file with conversations").help(
+                "ShareGpt has them by `conversation_id`, Mooncake by `session_id`, Bailian by \
+                 `parent_chat_id`",
+            ));
         }
         clock.check_end(reader.last_time())?;
         Ok(replayed)

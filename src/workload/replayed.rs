@@ -7,7 +7,7 @@ use super::lengths::trim;
 use super::recording::{Convert, Items, Recorder, Recording};
 use super::traces::{ClassName, Clock, Histories, Identity, Row, TraceFile, TraceReader};
 use super::{LengthPair, NewRequest, TraceReplay};
-use crate::base::Nanos;
+use crate::base::{Nanos, SettingError};
 
 /// What a trace yields.
 #[derive(Clone, Debug)]
@@ -196,23 +196,35 @@ impl Look {
     }
 
     /// The next row.
-    pub fn at(&mut self, row: Row) {
+    ///
+    /// # Errors
+    /// It says nothing of when it arrives, or there is no memory for it.
+    pub fn at(&mut self, row: Row) -> Result<(), SettingError> {
         self.rows += 1;
         if self.rows > self.limit {
-            return;
+            return Ok(());
         }
-        let follows = self.think.is_some()
-            && self.linked.add(match &row.identity {
-                Identity::Turn(turn) => Some(&turn.conversation),
-                _ => None,
-            });
-        let request = self.recorder.add(row);
+        let mut follows = false;
+        if let Some(think) = self.think {
+            follows = self.linked.add(row.link.as_ref());
+            let delay = row.link.as_ref().and_then(|link| link.delay);
+            if follows && think == Think::Recorded && delay.is_none() {
+                let found = format!("request {} without a delay after an answer", self.rows);
+                return Err(SettingError::new(
+                    "think",
+                    found,
+                    "a `delay` in each turn that follows",
+                ));
+            }
+        }
+        let request = self.recorder.add(row)?;
         self.has_content |= request.content.is_some();
         self.longest = self.longest.max(Some(request.prompt_tokens + request.output_tokens));
         self.first.get_or_insert(request.arrived_at);
         if !follows {
             self.last = request.arrived_at;
         }
+        Ok(())
     }
 
     /// Rows so far.

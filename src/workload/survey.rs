@@ -5,10 +5,14 @@ use super::Workload;
 /// The most requests that are looked at where nothing but the simulation ends the workload.
 const LONGEST_LOOK: u64 = 100_000;
 
+/// The most that are looked at of all others but a trace, which has been read to its end before.
+const LONG_LOOK: u64 = 1_000_000;
+
 /// What the requests of one seed are like, found by running through them once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// Number of requests (a closed loop bounded by a duration alone: the first 100,000).
+    /// Number of requests (a closed loop bounded by a duration alone: the first 100,000; generated
+    /// ones: the first 1,000,000).
     pub requests: u64,
     /// How many of them the statistics count.
     pub counted: u64,
@@ -32,7 +36,11 @@ impl Workload {
     pub fn survey(&self, seed: u64, max_total: u32) -> Survey {
         let closed = self.is_closed_loop();
         let endless = self.request_count().is_none() && self.concurrency().is_some();
-        let most = if endless { LONGEST_LOOK } else { u64::MAX };
+        let most = match (endless, self.is_replay()) {
+            (true, _) => LONGEST_LOOK,
+            (false, true) => u64::MAX,
+            (false, false) => LONG_LOOK,
+        };
         let window = self.window(seed);
         let mut source = self.source(seed);
         let mut survey = Survey::default();

@@ -222,21 +222,22 @@ fn an_own_table() {
 }
 
 #[test]
-fn fit_command_never_overwrites() {
+fn a_table_is_fitted_and_named_after_its_file() {
     let dir = tempfile::tempdir().unwrap();
-    let (file, out) = (dir.path().join("t.csv"), dir.path().join("o.ron"));
+    let file = dir.path().join("t.csv");
     write(&file, VIDUR);
     let args = FitArgs {
         file,
-        out: out.clone(),
+        out: dir.path().join("o.ron"),
+        force: false,
         prompt_column: None,
         output_column: None,
         name: None,
         licence: String::new(),
     };
-    assert!(args.run().unwrap().starts_with("3 pairs"));
-    assert!(std::fs::read_to_string(&out).unwrap().contains("name: \"t.csv\""));
-    assert_eq!(args.run().unwrap_err().path, "out");
+    let table = args.fit().unwrap();
+    assert_eq!(table.source.pairs, 3);
+    assert!(table.to_ron().contains("name: \"t.csv\""));
 }
 
 #[test]

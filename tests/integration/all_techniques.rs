@@ -4,7 +4,7 @@
 //! one is a function and a line in [`TECHNIQUES`]. What does not go together in a pool (a pool that hands
 //! over does not share its GPUs; pipelines do not speculate) meets in one cluster.
 
-use vidur_ecs::base::{Nanos, RandomStream};
+use vidur_ecs::base::RandomStream;
 use vidur_ecs::engine::policy::{AnyPolicy, Queueing, Sarathi, SgLang, VllmV0, VllmV1};
 use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation};
 use vidur_ecs::records::{AdapterTotals, BatchRecords, OffloadTotals, RequestStatus};
@@ -73,6 +73,7 @@ fn cluster(seed: u64, plain: bool) -> (SimSpec, Vec<&'static str>) {
         time_limit: None,
         batch_records: BatchRecords::Off,
         time_series: None,
+        steady_window: false,
         exact_steps: plain,
         plain_lists: plain,
     };
@@ -153,7 +154,7 @@ fn the_books_are_right_with_all_techniques_on() {
             let first: u32 = replicas[..pool].iter().sum();
             let own = first..first + replicas[pool];
             assert!(own.contains(&record.replica.unwrap()), "seed {seed}: {record:?}");
-            seen.moved += u64::from(record.kv_transfer > Nanos::ZERO);
+            seen.moved += u64::from(record.kv_transfer.is_some());
             seen.drafted += u64::from(record.drafted);
             seen.patient += u64::from(record.class == 1);
             seen.swapped += u64::from(record.swaps > 0);

@@ -133,7 +133,7 @@ fn several_files_have_a_folder_each() {
     let room = Room::with("s.ron", SCENARIO);
     room.write("t.ron", SCENARIO);
     room.must("s.ron t.ron --quiet --out all");
-    assert_eq!(names(&room.path("all")), ["runs.csv", "s", "t"]);
+    assert_eq!(names(&room.path("all")), ["manifest.json", "runs.csv", "s", "t"]);
     room.write("bad.ron", "(");
     assert_eq!(room.run("s.ron bad.ron --quiet --out none").code, 2);
     assert!(!room.path("none").exists(), "nothing runs when one is wrong");
@@ -162,7 +162,7 @@ fn a_stopped_run_leaves_nothing_that_looks_finished() {
             .spawn()
             .expect("starts");
         let written = || {
-            let partial = room.names().into_iter().find(|name| name.starts_with(".out.partial"));
+            let partial = room.names().into_iter().find(|name| name == ".out.vidur-partial");
             let file = partial.map(|name| room.path(&name).join("paged/request_metrics.csv"));
             file.and_then(|file| file.metadata().ok()).is_some_and(|data| data.len() > 0)
         };
@@ -177,9 +177,10 @@ fn a_stopped_run_leaves_nothing_that_looks_finished() {
         let status = child.wait().expect("ends");
         assert!(!status.success(), "{signal}: {status}");
         assert!(!room.path("out").exists(), "{signal}");
-        // The same folder can be used at once.
+        // The same folder can be used at once, and what was left there is cleaned up.
         room.write("s.ron", SCENARIO);
         room.must("s.ron --quiet --out out");
+        assert_eq!(room.names(), ["out", "s.ron"], "{signal}");
     }
 }
 

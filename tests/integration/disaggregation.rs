@@ -78,6 +78,7 @@ fn random_scenarios_are_conserved_and_repeat() {
     for seed in 0..400 {
         let Some(mut exact) = random(seed) else { continue };
         (exact.exact_steps, exact.plain_lists) = (true, true);
+        let exact_overhead = exact.pools[0].traffic.api_overhead.0;
         let (records, all, pools) = run(exact, &format!("seed {seed}"));
         let (again, ..) = run(random(seed).unwrap(), &format!("seed {seed}"));
         assert_eq!(format!("{records:?}"), format!("{again:?}"), "seed {seed}");
@@ -88,15 +89,28 @@ fn random_scenarios_are_conserved_and_repeat() {
         for record in records.iter().filter(|r| r.status == RequestStatus::Finished) {
             let handed = record.output_tokens > 1;
             assert_eq!(record.replica.unwrap() >= prefill_replicas, handed, "{record:?}");
-            let spent = record.execution_time + record.preemption_time + record.kv_transfer;
+            assert_eq!(record.kv_transfer.is_some(), handed, "{record:?}");
+            let spent = record.execution_time + record.preemption_time;
+            let spent = spent + record.kv_transfer.unwrap_or(Nanos::ZERO);
             let first = record.scheduled_at.unwrap();
             assert!(spent <= record.completed_at.unwrap().since(first), "{record:?}");
             moved += u64::from(handed);
         }
+        // Every request counts in one place at a time, also while it has blocks on both sides.
+        let alive = |r: &RequestRecord| u128::from(r.completed_at.unwrap().since(r.arrived_at).0);
+        let there: u128 = records.iter().map(alive).sum();
+        let overhead = u128::from(exact_overhead) * u128::from(all.finished + all.rejected);
+        let counted = all.running_integral + all.waiting_integral;
+        assert_eq!(counted + overhead, there, "seed {seed}");
         preempted += pools[1].preemptions;
         runs += 1;
     }
     assert!(runs > 200 && moved > 3_000 && preempted > 200, "{runs} {moved} {preempted}");
+}
+
+/// From the end of its prefill until its content was on the decode side.
+fn moved(record: &RequestRecord) -> Nanos {
+    record.kv_transfer.expect("it was handed over")
 }
 
 struct Fixed(Vec<NewRequest>);
@@ -153,11 +167,11 @@ fn an_idle_link_costs_bytes_by_bandwidth_and_its_latency() {
         let (records, ..) = run(pair(&[(0, prompt)], 1_000, LINK), "idle");
         let record = &records[0];
         // A byte takes a nanosecond.
-        assert_eq!(record.kv_transfer, Nanos(u64::from(prompt) * 1_000 + 500));
+        assert_eq!(moved(record), Nanos(u64::from(prompt) * 1_000 + 500));
         let prefill = Nanos(1_000 + 10 * u64::from(prompt));
         assert_eq!(record.first_token_at, Some(prefill), "the transfer comes after it");
         let decodes = Nanos(9 * 1_010);
-        assert_eq!(record.completed_at, Some(prefill + record.kv_transfer + decodes));
+        assert_eq!(record.completed_at, Some(prefill + moved(record) + decodes));
         assert_eq!(record.preemption_time, Nanos::ZERO);
     }
 }
@@ -168,8 +182,8 @@ fn an_idle_link_costs_bytes_by_bandwidth_and_its_latency() {
 fn transfers_of_a_replica_take_turns_on_its_link() {
     let (records, ..) = run(pair(&[(0, 100), (0, 200)], 1_000, LINK), "busy");
     assert_eq!(records[0].first_token_at, records[1].first_token_at);
-    assert_eq!(records[0].kv_transfer, Nanos(100_000 + 500));
-    assert_eq!(records[1].kv_transfer, Nanos(100_000 + 200_000 + 500));
+    assert_eq!(moved(&records[0]), Nanos(100_000 + 500));
+    assert_eq!(moved(&records[1]), Nanos(100_000 + 200_000 + 500));
 }
 
 /// A decode replica with blocks for one request only: the other's content waits where it is.
@@ -178,11 +192,11 @@ fn a_full_decode_side_holds_the_prefill_side_back() {
     // 110 tokens in 7 blocks; a slow prefill side would never see the second request wait.
     let (records, _, pools) = run(pair(&[(0, 100), (0, 100)], 7, LINK), "full");
     let (first, second) = (&records[0], &records[1]);
-    assert_eq!(first.kv_transfer, Nanos(100_500));
+    assert_eq!(moved(first), Nanos(100_500));
     let waited = first.completed_at.unwrap().since(first.first_token_at.unwrap());
-    assert_eq!(second.kv_transfer, waited + Nanos(100_500));
+    assert_eq!(moved(second), waited + Nanos(100_500));
     // 7 blocks each until their transfers end: the first 100.5 us, the second until it was let in.
-    let held = u128::from(second.kv_transfer.0) + u128::from(first.kv_transfer.0);
+    let held = u128::from(moved(second).0) + u128::from(moved(first).0);
     let prefill = u128::from(first.first_token_at.unwrap().0);
     assert_eq!(pools[0].kv_allocated_integral, 7 * (held + 2 * prefill));
     assert_eq!(pools[1].preemptions, 0);
@@ -198,7 +212,7 @@ fn layers_are_sent_while_later_ones_are_computed() {
         let (records, ..) = run(pair(&[(0, prompt)], 1_000, link), "layers");
         let (wire, computed) = (prompt * nanos_per_token, 1_000 + 10 * prompt);
         let after = wire / 10 + wire.saturating_sub(computed) * 9 / 10;
-        assert_eq!(records[0].kv_transfer, Nanos(u64::from(after) + 500), "{prompt}");
+        assert_eq!(moved(&records[0]), Nanos(u64::from(after) + 500), "{prompt}");
     }
 }
 
@@ -209,9 +223,9 @@ fn nothing_is_sent_ahead_to_a_full_decode_side() {
     let (records, ..) = run(pair(&[(0, 100), (0, 100)], 7, link), "full");
     let (first, second) = (&records[0], &records[1]);
     // The two are computed in one iteration of 3 us, of which 10 % before the first layer.
-    assert_eq!(first.kv_transfer, Nanos(100_000 - 2_700 + 500));
+    assert_eq!(moved(first), Nanos(100_000 - 2_700 + 500));
     let waited = first.completed_at.unwrap().since(first.first_token_at.unwrap());
-    assert_eq!(second.kv_transfer, waited + Nanos(100_500));
+    assert_eq!(moved(second), waited + Nanos(100_500));
 }
 
 /// Two prefill replicas send to one decode replica: its link takes one at a time.
@@ -222,7 +236,7 @@ fn receivers_take_one_transfer_at_a_time() {
     spec.pools[0].router = Box::new(vidur_ecs::engine::routing::RoundRobin::default());
     let (records, ..) = run(spec, "receiver");
     assert_eq!(records[0].first_token_at, records[1].first_token_at);
-    let mut times = [records[0].kv_transfer, records[1].kv_transfer];
+    let mut times = [moved(&records[0]), moved(&records[1])];
     times.sort_unstable();
     assert_eq!(times, [Nanos(100_500), Nanos(200_500)]);
 }

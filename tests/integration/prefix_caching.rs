@@ -201,7 +201,7 @@ fn a_result_folder_runs_again_with_its_prefixes() {
     };
     let (first, folder) = (load(&file), ResultFolder::create(&target, false).expect("a folder"));
     run::run(&first, &folder, &|_| ()).expect("a run");
-    let folder = folder.commit().expect("a result folder");
+    let folder = folder.commit().expect("a result folder").target;
     let csv = std::fs::read_to_string(folder.join("request_metrics.csv")).expect("rows");
     assert_eq!(column(&csv, "num_cached_tokens"), [0.0, 64.0]);
     assert_eq!(load(&folder.join("scenario.ron")).hash(), first.hash());

@@ -155,7 +155,7 @@ fn q03_a_profile_that_changed_in_place_is_read_again() {
         .and_then(|shipped| shipped.load().ok())
         .expect("is shipped");
     let e2e = |profile: &profile::Profile, folder: &str| {
-        profile::write(profile, &room.path("p.ron")).expect("written");
+        room.write("p.ron", profile.to_string());
         assert_eq!(room.run(&format!("s.ron -q --out {folder}")).code, 0);
         column(&room, folder, "request_e2e_time")[0].parse::<f64>().expect("a time")
     };

@@ -74,9 +74,10 @@ fn variants_points_and_files_share_one_build() {
     let load = |file: &str, settings: &[&str]| {
         let settings: Vec<String> = settings.iter().map(|&s| s.to_owned()).collect();
         let before = BUILDS.load(Ordering::Relaxed);
-        let points = sweep::load(&room.path(file), &settings, (&registry, &tables))
+        let sweep = sweep::load(&room.path(file), &settings, (&registry, &tables))
             .unwrap_or_else(|error| panic!("{}", error.render(false)));
-        let runs = points.iter().map(|point| point.scenario.configurations.len()).sum::<usize>();
+        let runs = sweep.points.iter();
+        let runs = runs.map(|point| point.scenario.configurations.len()).sum::<usize>();
         (runs, BUILDS.load(Ordering::Relaxed) - before)
     };
     let sweep = ["workload.requests=[1,2,3,4]", "engine.policy.max_num_batched_tokens=[4096,8192]"];

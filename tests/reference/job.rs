@@ -109,7 +109,7 @@ impl Job {
             adapter: None,
             drafted: 0,
             accepted: 0,
-            kv_transfer: Nanos::ZERO,
+            kv_transfer: None,
             replica: self.replica.map(|index| index as u32),
             arrived_at: self.sent_at,
             inter_arrival: self.inter_arrival,

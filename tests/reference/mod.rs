@@ -118,7 +118,8 @@ impl World<'_> {
         let end = self.replicas.iter().filter_map(Replica::next_end).min();
         let arrival = self.clients.next().map(|(_, got)| got.max(self.now));
         let Some(time) = end.into_iter().chain(arrival).min() else { return false };
-        if self.setup.time_limit.is_some_and(|limit| time > limit) {
+        if let Some(limit) = self.setup.time_limit.filter(|&limit| time > limit) {
+            self.stop_at(limit);
             return false;
         }
         self.integrate(time);
@@ -133,6 +134,21 @@ impl World<'_> {
         self.start_batches();
         self.record_ended();
         true
+    }
+
+    /// The time limit ends the run in the middle of what is under way.
+    fn stop_at(&mut self, limit: Nanos) {
+        self.integrate(limit);
+        self.out.totals.end = limit;
+        for stage in self.replicas.iter().flat_map(|replica| &replica.stages) {
+            let Some(batch) = &stage.current else { continue };
+            let beyond = stage.free.shown().since(limit).0;
+            let busy = &mut self.out.totals.busy;
+            busy.total.0 -= beyond;
+            if !batch.shape.prefills.is_empty() {
+                busy.with_prefill.0 -= beyond;
+            }
+        }
     }
 
     /// Stages whose time is over hand their batch on; the last one's batch is committed.

@@ -20,9 +20,9 @@ mod system;
 use std::path::PathBuf;
 
 use crate::hardware::find_device;
-use crate::profile::ProfileError;
 use crate::profile::format::{FORMAT, Profile, Provenance};
 use crate::profile::operators::OperatorTables;
+use crate::profile::{CheckedWith, ProfileError};
 
 use archive::Archive;
 use system::System;
@@ -45,6 +45,9 @@ pub struct ImportAisimulateOptions {
     /// Against what simulated times were checked; written into the profile
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
+    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
+    #[arg(long, value_name = "MODEL:TP", requires = "checked_against")]
+    pub checked_with: Vec<CheckedWith>,
 }
 
 /// What was taken, while it is gathered.
@@ -119,6 +122,7 @@ pub fn import_aisimulate(options: &ImportAisimulateOptions) -> Result<Profile, P
         device: device.name.to_owned(),
         tool: "vidur-ecs profile import aisimulate".to_owned(),
         checked_against: options.checked_against.clone(),
+        checked_with: options.checked_with.clone(),
         provenance: import.provenance,
         model: None,
         network: None,
@@ -170,6 +174,10 @@ mod tests {
                 device,
                 system: None,
                 engine_version: "0.24.0".to_owned(),
+                checked_with: match checked_against {
+                    "" => Vec::new(),
+                    _ => vec![CheckedWith { model: "Llama-2-7B".to_owned(), tensor: 1 }],
+                },
                 checked_against: checked_against.to_owned(),
             };
             let profile = import_aisimulate(&options).unwrap();
@@ -186,6 +194,7 @@ mod tests {
             system: None,
             engine_version: "0.24.0".to_owned(),
             checked_against: String::new(),
+            checked_with: Vec::new(),
         };
         let error = |device| import_aisimulate(&options(device)).unwrap_err().to_string();
         assert!(error("V100").contains("V100"));

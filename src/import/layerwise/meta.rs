@@ -55,7 +55,7 @@ pub(super) struct Fit {
 impl Meta {
     pub(super) fn read(path: &Path) -> Result<Meta, ProfileError> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|source| ProfileError::Io {
+        let text = crate::base::input::read_to_string(path).map_err(|source| ProfileError::Io {
             action: "read",
             file: file.clone(),
             source,

@@ -17,9 +17,9 @@ use std::path::PathBuf;
 
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{closest_device, find_device, model};
-use crate::profile::ProfileError;
 use crate::profile::format::{FORMAT, Profile, Provenance};
 use crate::profile::layerwise::{LayerShape, LayerwiseTables, Straggler};
+use crate::profile::{CheckedWith, ProfileError};
 use meta::Meta;
 
 /// What to import; the arguments of `vidur-ecs profile import layerwise`.
@@ -63,6 +63,9 @@ pub struct ImportLayerwiseOptions {
     /// Against what simulated times were checked; written into the profile
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
+    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
+    #[arg(long, value_name = "MODEL:TP", requires = "checked_against")]
+    pub checked_with: Vec<CheckedWith>,
     /// Licence of the measurements
     #[cfg_attr(feature = "cli", arg(long, default_value = "MIT"))]
     pub licence: String,
@@ -134,6 +137,7 @@ pub fn import_layerwise(options: &ImportLayerwiseOptions) -> Result<Profile, Pro
         device: device.name.to_owned(),
         tool: format!("vidur-ecs {}", env!("CARGO_PKG_VERSION")),
         checked_against: options.checked_against.clone(),
+        checked_with: options.checked_with.clone(),
         provenance,
         model: None,
         operators,

@@ -20,7 +20,7 @@ type Read<T> = Result<T, Box<Diagnostic>>;
 impl Config {
     /// Reads the file.
     pub fn open(path: &Path) -> Read<Config> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let text = crate::base::input::read_to_string(path).map_err(|error| {
             Box::new(Diagnostic::error(format!("cannot read {}: {error}", path.display())))
         })?;
         Config::parse(Source::new(path.display().to_string(), text))

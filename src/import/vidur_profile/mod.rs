@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::hardware::{DeviceSpec, closest_device, find_device, model};
 use crate::profile::format::{FORMAT, Profile, Provenance};
 use crate::profile::operators::OperatorTables;
-use crate::profile::{ProfileError, file, shipped};
+use crate::profile::{CheckedWith, ProfileError, file, shipped};
 
 /// What to import; the arguments of `vidur-ecs profile import vidur`.
 #[derive(Clone, Debug)]
@@ -70,6 +70,9 @@ pub struct ImportVidurOptions {
     /// Against what simulated times were checked; written into the profile
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
+    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
+    #[arg(long, value_name = "MODEL:TP", requires = "checked_against")]
+    pub checked_with: Vec<CheckedWith>,
     /// Licence of the measurements
     #[cfg_attr(feature = "cli", arg(long, default_value = "MIT"))]
     pub licence: String,
@@ -93,6 +96,7 @@ pub fn import_vidur(options: &ImportVidurOptions) -> Result<Profile, ProfileErro
         device: device.name.to_owned(),
         tool: format!("vidur-ecs {}", env!("CARGO_PKG_VERSION")),
         checked_against: options.checked_against.clone(),
+        checked_with: options.checked_with.clone(),
         provenance: Vec::new(),
         model: None,
         network: None,

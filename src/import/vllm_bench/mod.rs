@@ -211,7 +211,7 @@ impl Model {
             if to == SIDECAR && !from.is_file() {
                 continue;
             }
-            let text = std::fs::read_to_string(&from).map_err(|error| {
+            let text = crate::base::input::read_to_string(&from).map_err(|error| {
                 Diagnostic::error(format!("cannot read {}: {error}", from.display()))
             })?;
             files.push((to, text));

@@ -113,7 +113,7 @@ impl Bench {
     /// unknown arrival times.
     pub fn read(path: &Path, line: Option<usize>) -> Result<Bench, Box<Diagnostic>> {
         let file = path.display().to_string();
-        let text = std::fs::read_to_string(path)
+        let text = crate::base::input::read_long(path)
             .map_err(|error| Diagnostic::error(format!("cannot read {file}: {error}")))?;
         let document = document(&file, text, line)?;
         for key in DETAILS {

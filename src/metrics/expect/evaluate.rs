@@ -262,7 +262,7 @@ fn describe(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{Load, Metrics, RunSummary};
+    use crate::metrics::{Capacity, Load, Metrics, RunSummary};
 
     fn variant(name: &str, metric: &str, values: &[f64]) -> VariantResult {
         let runs = values
@@ -279,7 +279,7 @@ mod tests {
             what: String::new(),
             runs,
             load: Load::AllAtOnce,
-            capacity: None,
+            capacity: Capacity::NotAsked,
             slo: None,
             kv_blocks: 0,
             block_size: 16,

@@ -7,6 +7,7 @@ use ron::error::{Error, SpannedError};
 
 use super::tree::{self, Field, Kind, Node, unquoted};
 use super::{Diagnostic, Document};
+use crate::base::text::{cut, cut_to};
 use crate::base::{Span, offset_of, suggest};
 
 /// The part of a node worth a caret: its name, or its opening bracket, or all of a scalar.
@@ -66,6 +67,9 @@ fn syntax_words(text: &str, at: usize, ended: bool, code: &Error) -> (String, St
         Error::ExpectedComma if text[at..].starts_with('=') => {
             ("a colon is missing", "expected `:`")
         }
+        Error::ExpectedComma if is_bare_name(&text[..at]) => {
+            ("a colon is missing", "expected `:` between the name of the field and this value")
+        }
         Error::ExpectedComma => {
             ("a comma or a closing bracket is missing", "expected `,` before this")
         }
@@ -97,6 +101,15 @@ fn syntax_words(text: &str, at: usize, ended: bool, code: &Error) -> (String, St
     (title.to_owned(), label.to_owned())
 }
 
+/// Whether a text ends with a name that stands where a field begins: `( seed: 1, model`.
+fn is_bare_name(before: &str) -> bool {
+    let before = before.trim_end();
+    let name = |c: char| c.is_alphanumeric() || c == '_';
+    let rest = before.trim_end_matches(name);
+    let starts = before[rest.len()..].starts_with(|c: char| c.is_alphabetic() || c == '_');
+    starts && rest.trim_end().ends_with(['(', ','])
+}
+
 /// An error found while reading the text of `node` as some type.
 pub(super) fn explain(document: &Document, node: &Node, error: &SpannedError) -> Diagnostic {
     let text = document.slice(&node.span);
@@ -109,7 +122,7 @@ pub(super) fn explain(document: &Document, node: &Node, error: &SpannedError) ->
                 .into_iter()
                 .rfind(|key| key.start <= cursor)
                 .unwrap_or_else(|| head(node));
-            Diagnostic::error(format!("unknown field `{found}`"))
+            Diagnostic::error(format!("unknown field `{}`", cut(found)))
                 .at(document.place(&key), "there is no such field here")
                 .helps(suggest::help(found, expected.iter().copied()))
         }
@@ -117,7 +130,7 @@ pub(super) fn explain(document: &Document, node: &Node, error: &SpannedError) ->
             let keys = keys_named(document, node, field);
             let key =
                 keys.into_iter().rfind(|key| key.start <= cursor).unwrap_or_else(|| head(node));
-            Diagnostic::error(format!("field `{field}` is given twice"))
+            Diagnostic::error(format!("field `{}` is given twice", cut(field)))
                 .at(document.place(&key), "given before")
                 .help("keep one of them")
         }
@@ -133,13 +146,13 @@ pub(super) fn explain(document: &Document, node: &Node, error: &SpannedError) ->
                 .into_iter()
                 .rfind(|name| name.start <= cursor)
                 .unwrap_or_else(|| head(innermost(node, before, |_| true)));
-            Diagnostic::error(format!("unknown name `{found}`"))
+            Diagnostic::error(format!("unknown name `{}`", cut(found)))
                 .at(document.place(&place), "not one of the names known here")
                 .helps(suggest::help(found, expected.iter().copied()))
         }
         Error::Message(message) => {
             let owner = innermost(node, cursor, |_| true);
-            Diagnostic::error(message.clone()).at(document.place(&head(owner)), "here")
+            Diagnostic::error(cut_to(message, 200)).at(document.place(&head(owner)), "here")
         }
         code => wrong_value(document, node, before, cursor, code),
     }
@@ -479,7 +492,7 @@ string for variant: 1:50 `"Static"` expected a name, found the text `"Static"` |
 empty: 1:1 `` the text is empty | 
 only comment: 1:10 `` the text is empty | 
 no comma: 2:2 `` a comma or a closing bracket is missing | 
-no colon: 1:8 `` a comma or a closing bracket is missing | fields are written `name: value`, with commas between them
+no colon: 1:8 `` a colon is missing | fields are written `name: value`, with commas between them
 equals: 1:8 `` a colon is missing | fields are written `name: value`
 open paren: 1:37 `` the text ends too early | fields are written `name: value`, with commas between them
 open string: 1:9 `` a text is not closed | 

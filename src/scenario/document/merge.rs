@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::tree::{Kind, Node, unquoted};
+use super::tree::{Field, Kind, Node, unquoted};
 use super::{Diagnostic, Document, Segment};
 use crate::base::{Place, Source, Span};
 
@@ -19,6 +19,25 @@ impl Document {
     /// This document with the value `with` of document `over` merged into it.
     pub fn merged_with(&self, over: &Document, with: &Node) -> Result<Document, Box<Diagnostic>> {
         self.replaced(self.root(), |pieces, node| pieces.merge(self, node, over, with))
+    }
+
+    /// This document without one of its outermost fields. If it is there twice, that is for the reader
+    /// of types to complain about, and it stays.
+    pub fn without_field(&self, name: &str) -> Result<Document, Box<Diagnostic>> {
+        let fields = self.root().fields();
+        let is_it = |field: &Field| unquoted(self.slice(&field.key)) == name;
+        let mut places = (0..fields.len()).filter(|&index| is_it(&fields[index]));
+        let (Some(index), None) = (places.next(), places.next()) else { return Ok(self.clone()) };
+        let field = &fields[index];
+        let gone = match (index.checked_sub(1), fields.get(index + 1)) {
+            (_, Some(next)) => field.key.start..next.key.start,
+            (Some(before), None) => fields[before].value.span.end..field.value.span.end,
+            (None, None) => field.key.start..self.root().span.end - 1,
+        };
+        let mut pieces = Pieces::default();
+        pieces.copy(self, 0..gone.start);
+        pieces.copy(self, gone.end..self.text.len());
+        Document::from_parts(pieces.text, pieces.segments)
     }
 
     /// This document with one node written anew.
@@ -172,6 +191,24 @@ mod tests {
             let merged = document("base", base).merged(&document("over", over));
             assert_eq!(merged.map(|d| d.text).as_deref(), Ok(expected), "{base} + {over}");
         }
+    }
+
+    #[test]
+    fn a_field_can_be_left_out() {
+        for (base, expected) in [
+            ("(v: {\"a\": ()}, b: 3)", "(b: 3)"),
+            ("(a: 1, /* c */ v: {}, b: 3)", "(a: 1, /* c */ b: 3)"),
+            ("(a: 1, v: {},)", "(a: 1,)"),
+            ("(a: 1, v: {} /* c */)", "(a: 1 /* c */)"),
+            ("N(v: {},)", "N()"),
+            ("(v: 1, v: 2)", "(v: 1, v: 2)"),
+            ("(a: 1)", "(a: 1)"),
+        ] {
+            let left = document("base", base).without_field("v");
+            assert_eq!(left.map(|d| d.text).as_deref(), Ok(expected), "{base}");
+        }
+        let left = document("base", "(a: 1,\n v: {}, b: 3)").without_field("v").expect("left");
+        assert_eq!(left.place(&left.locate("b").expect("b")).line_column(), (2, 12));
     }
 
     #[test]

@@ -283,7 +283,6 @@ pub(in crate::timing) fn build_full(
         .ok_or_else(|| lacking("it holds no operators of the device".to_owned()))?;
     let mut source = MeasuredOperators::new(tables, network);
     let pass = Pass::new(&mut source, context.model, context.parallel).map_err(lacking)?;
-    let checked = &profile.checked_against;
     let first = profile.provenance.first().and_then(|p| p.source.split(',').next());
     let measured_by = first.unwrap_or("unknown source");
     let note = TimingNote {
@@ -297,7 +296,7 @@ pub(in crate::timing) fn build_full(
              api_overhead_ms",
             settings.overhead_ms
         ),
-        checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
+        checked_against: profile.checked_for(context.model, context.parallel),
         physical: true,
         estimate: false,
     };

@@ -311,8 +311,9 @@ impl TimingSettings for RooflineSettings {
                 "this device's kernels, CPU and launch gaps beyond overhead_ms \
                  ({overhead_ms} ms per step), HTTP beyond api_overhead_ms"
             ),
-            checked_against: "Measured(composition: Full) of devices left out of the calibration"
-                .to_owned(),
+            checked_against:
+                "no real engine; Measured(composition: Full) of devices left out of the calibration"
+                    .to_owned(),
             physical: true,
             estimate: true,
         };

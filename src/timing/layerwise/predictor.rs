@@ -9,6 +9,7 @@ use super::settings::{LayerwiseSettings, LinkSettings, StragglerSetting};
 use crate::base::{Nanos, SettingError};
 use crate::profile::Profile;
 use crate::profile::format::Curve as Measured;
+use crate::profile::layerwise::Straggler;
 use crate::profile::layerwise::{LayerwiseRank, LayerwiseTables};
 use crate::timing::measured::curve::Curve;
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingContext, TimingNote};
@@ -64,7 +65,9 @@ impl LayerwisePredictor {
         let straggler = match settings.straggler {
             StragglerSetting::Profile => tables.straggler,
             StragglerSetting::Off => None,
-            StragglerSetting::Bound(bound) => Some(bound),
+            StragglerSetting::Bound { from_heads, us, us_per_token } => {
+                Some(Straggler { from_heads, us, us_per_token })
+            }
         };
         let kv_heads = context.model.kv_heads.div_ceil(tensor);
         Ok(LayerwisePredictor {
@@ -331,14 +334,13 @@ fn note(
             ));
         }
     }
-    let checked = &profile.checked_against;
     TimingNote {
         rests_on: format!("{}, composition Layerwise", parts.join(" + ")),
         not_modelled: format!(
             "CPU beyond overhead_ms ({} ms per step), tokenizer and HTTP beyond api_overhead_ms",
             settings.overhead_ms.unwrap_or(context.step_overhead_ms)
         ),
-        checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
+        checked_against: profile.checked_for(context.model, context.parallel),
         physical: true,
         estimate: false,
     }

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use super::predictor::LayerwisePredictor;
 use super::source;
 use crate::base::SettingError;
-use crate::profile::layerwise::Straggler;
 use crate::timing::{Predictor, TimingContext, TimingSettings, check_network};
 
 /// `Layerwise()`: execution times from the measured layers of the model itself.
@@ -58,7 +57,14 @@ pub enum StragglerSetting {
     /// None.
     Off,
     /// This one.
-    Bound(Straggler),
+    Bound {
+        /// Requests x KV heads per GPU from which on sequences are not split.
+        from_heads: u32,
+        /// Microseconds, whatever the length.
+        us: f64,
+        /// Microseconds per token in the KV cache of the longest sequence.
+        us_per_token: f64,
+    },
 }
 
 impl Default for LayerwiseSettings {
@@ -104,9 +110,9 @@ impl LayerwiseSettings {
                 return Err(SettingError::new(format!("{name}.gbps"), link.gbps, "above 0"));
             }
         }
-        if let StragglerSetting::Bound(bound) = self.straggler {
-            at_least_zero("straggler.us", bound.us)?;
-            at_least_zero("straggler.us_per_token", bound.us_per_token)?;
+        if let StragglerSetting::Bound { us, us_per_token, .. } = self.straggler {
+            at_least_zero("straggler.us", us)?;
+            at_least_zero("straggler.us_per_token", us_per_token)?;
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ impl MeasuredPredictor {
             tensor_parallel: context.parallel.tensor > 1,
             kv_granularity: settings.kv_granularity,
             blocks_per_stage: f64::from(context.model.layers_per_stage(context.parallel)),
-            note: note(profile, network.map(|(_, source)| &**source)),
+            note: note(context, profile, network.map(|(_, source)| &**source)),
             mismatches: mismatches(context, profile, rank),
             seen: Seen::default(),
         })
@@ -332,7 +332,7 @@ fn scaled(curve: &format::Curve, unit: f64) -> Curve {
     Curve::new(curve.x.iter().map(|x| f64::from(*x) / unit).collect(), curve.us.clone())
 }
 
-fn note(profile: &Profile, network: Option<&Profile>) -> TimingNote {
+fn note(context: &TimingContext, profile: &Profile, network: Option<&Profile>) -> TimingNote {
     let compute = profile.provenance.iter().filter(|p| p.covers != "network");
     let network =
         network.into_iter().flat_map(|n| n.provenance.iter().filter(|p| p.covers == "network"));
@@ -340,11 +340,10 @@ fn note(profile: &Profile, network: Option<&Profile>) -> TimingNote {
         .chain(network)
         .map(|p| format!("{} {} ({})", p.device, p.covers, p.source))
         .collect();
-    let checked = &profile.checked_against;
     TimingNote {
         rests_on: format!("{}, composition Vidur", parts.join(" + ")),
         not_modelled: "embedding, LM head, sampling, CPU launch, HTTP".to_owned(),
-        checked_against: if checked.is_empty() { "nothing".to_owned() } else { checked.clone() },
+        checked_against: profile.checked_for(context.model, context.parallel),
         physical: true,
         estimate: false,
     }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::replay::one;
 use super::ticks::Ticks;
-use super::traces::{TraceFormat, TraceSettings};
+use super::traces::{TimeUnit, TraceFormat, TraceSettings};
 use crate::base::{Nanos, RandomStream, SettingError};
 
 /// When requests arrive, as a scenario says it.
@@ -56,11 +56,14 @@ pub enum Arrivals {
     /// The arrival times of a trace; its lengths, if it has any, are not used. The run ends with
     /// its last row.
     Trace {
-        /// CSV file or JSON Lines, relative to the scenario; `.gz` is unpacked on the fly.
+        /// CSV file, JSON Lines or a JSON list, relative to the scenario; `.gz` is unpacked on the fly.
         file: PathBuf,
         /// How it is to be read.
         #[serde(default)]
         format: TraceFormat,
+        /// Unit of the times, where it is not that of the format.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time_unit: Option<TimeUnit>,
         /// Times are multiplied by it: 0.5 doubles the rate.
         #[serde(default = "one")]
         time_scale: f64,
@@ -119,8 +122,12 @@ impl Arrivals {
             Arrivals::Gamma { qps, cv } => Arc::new(Gamma::new(*qps, *cv)?),
             Arrivals::Uniform { qps } => Arc::new(Even::new(*qps)?),
             Arrivals::Static => Arc::new(AllAtOnce),
-            Arrivals::Trace { file, format, time_scale, sort } => {
-                let trace = TraceSettings { sort: *sort, ..TraceSettings::new(file, format) };
+            Arrivals::Trace { file, format, time_unit, time_scale, sort } => {
+                let trace = TraceSettings {
+                    sort: *sort,
+                    time_unit: *time_unit,
+                    ..TraceSettings::new(file, format)
+                };
                 Arc::new(RecordedTimes::read(trace, *time_scale, base_dir)?)
             }
             Arrivals::Concurrency(users) => Arc::new(ClosedLoop::new(*users)?),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Think;
 use crate::base::{Nanos, RandomStream};
 use crate::workload::replayed::Replayed;
+use crate::workload::traces::Link;
 use crate::workload::{NewRequest, RequestSource};
 
 /// Which requests of a trace follow others.
@@ -15,12 +16,14 @@ pub(in crate::workload) struct Chains {
     think: Think,
     /// Index of the request that each follows.
     after: Arc<[Option<u32>]>,
+    /// The time of each that the file says, where that is asked for.
+    delays: Arc<[Nanos]>,
 }
 
 impl Chains {
     /// The same with another time of thought.
     pub fn with_think(&self, think: Think) -> Chains {
-        Chains { think, after: self.after.clone() }
+        Chains { think, ..self.clone() }
     }
 
     /// Whether any request follows another.
@@ -39,20 +42,23 @@ impl Chains {
 pub(in crate::workload) struct Linked {
     last: BTreeMap<Arc<str>, u32>,
     after: Vec<Option<u32>>,
+    delays: Vec<Nanos>,
 }
 
 impl Linked {
-    /// The next request is of this conversation. Returns whether it follows another.
-    pub fn add(&mut self, conversation: Option<&Arc<str>>) -> bool {
+    /// The next request goes on with this conversation. Returns whether it follows another request.
+    pub fn add(&mut self, link: Option<&Link>) -> bool {
         let index = self.after.len() as u32;
-        let after = conversation.and_then(|name| self.last.insert(name.clone(), index));
+        let after = link.and_then(|link| self.last.insert(link.conversation.clone(), index));
         self.after.push(after);
+        let delay = link.and_then(|link| link.delay).unwrap_or(0);
+        self.delays.push(Nanos(u64::try_from(delay).unwrap_or(0)));
         after.is_some()
     }
 
     /// The chains of all requests, with a time of thought.
     pub fn done(self, think: Think) -> Chains {
-        Chains { think, after: self.after.into() }
+        Chains { think, after: self.after.into(), delays: self.delays.into() }
     }
 }
 
@@ -87,7 +93,10 @@ impl Chained {
         }
         // All at once, so that they do not depend on how fast anything is answered.
         let mut stream = RandomStream::new(seed, "think time");
-        let thinks = (0..count).map(|_| chains.think.draw(&mut stream)).collect();
+        let thinks = match chains.think {
+            Think::Recorded => chains.delays[..count].to_vec(),
+            think => (0..count).map(|_| think.draw(&mut stream)).collect(),
+        };
         let end = duration.unwrap_or(Nanos::MAX);
         let under_way = BTreeMap::new();
         Chained { replayed, chains, count, followers, thinks, under_way, next: 0, end }

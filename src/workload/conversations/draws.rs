@@ -77,6 +77,8 @@ pub enum Think {
         /// 90 % quantile in seconds, above the median.
         p90: f64,
     },
+    /// What the trace says: the `delay` of each turn, in milliseconds.
+    Recorded,
 }
 
 impl Think {
@@ -98,6 +100,7 @@ impl Think {
                     }
                 }
             }
+            Think::Recorded => Ok(()),
             Think::Exponential { mean } => checks::seconds("mean", mean),
             Think::LogNormal { median, p90 } => {
                 checks::seconds("median", median)?;
@@ -116,6 +119,8 @@ impl Think {
     pub(super) fn draw(&self, stream: &mut RandomStream) -> Nanos {
         let seconds = match *self {
             Think::Fixed(seconds) => seconds,
+            // Nothing to draw: each turn has its own.
+            Think::Recorded => 0.0,
             Think::Uniform(least, most) => least + (most - least) * stream.uniform(),
             Think::Exponential { mean } => mean * stream.exponential(),
             Think::LogNormal { median, p90 } => {

@@ -37,6 +37,10 @@ impl Conversations {
     pub(super) fn check(&self, before: u32) -> Result<(), SettingError> {
         self.turns.check().map_err(|error| error.within("turns"))?;
         self.think.check().map_err(|error| error.within("think"))?;
+        if self.think == Think::Recorded {
+            let expected = "a distribution: no file says when these turns are sent";
+            return Err(SettingError::new("think", "Recorded", expected));
+        }
         checks::max_total("max_total", self.max_total)?;
         if let Some(most) = self.max_total
             && most < before.saturating_add(2)

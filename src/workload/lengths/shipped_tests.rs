@@ -42,6 +42,7 @@ fn refitting_gives_the_shipped_bytes() {
         let args = FitArgs {
             file,
             out: PathBuf::new(),
+            force: false,
             prompt_column: None,
             output_column: None,
             name: Some(source.to_owned()),

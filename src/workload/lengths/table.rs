@@ -81,7 +81,7 @@ impl EmpiricalTable {
     /// The file cannot be read or is no such table.
     pub fn read(file: &Path, base_dir: &Path) -> Result<EmpiricalTable, SettingError> {
         let path = base_dir.join(file);
-        let text = std::fs::read_to_string(&path).map_err(|error| {
+        let text = crate::base::input::read_to_string(&path).map_err(|error| {
             SettingError::new("file", format!("{}: {error}", path.display()), "a readable file")
                 .help("paths are relative to the scenario")
         })?;

@@ -7,18 +7,23 @@ use csv::{StringRecord, Trim};
 
 use super::reader::TraceSettings;
 use super::rows::{ClassNames, Identity, Row};
-use super::text::{BUFFER, Bytes, Text};
+use super::text::{BUFFER, RowLimit, Rows, Text};
 use super::{Need, TimeUnit, bad_cell, position};
 use crate::base::SettingError;
+use crate::base::text::cut;
 use crate::workload::LengthPair;
 use crate::workload::checks::MAX_TOKENS;
 
 /// Other values of a filtered column that a complaint shows.
 const SHOWN: usize = 8;
 
+/// Columns of a header that a complaint shows.
+const SHOWN_COLUMNS: usize = 20;
+
 /// The rows of a file, one at a time.
 pub(super) struct CsvRows {
-    csv: csv::Reader<Bytes>,
+    csv: csv::Reader<Rows>,
+    limit: RowLimit,
     columns: Columns,
     record: StringRecord,
     classes: ClassNames,
@@ -38,10 +43,12 @@ impl CsvRows {
         need: Need,
     ) -> Result<CsvRows, SettingError> {
         let mut csv = csv::ReaderBuilder::new();
-        let mut csv = csv.trim(Trim::Headers).buffer_capacity(BUFFER).from_reader(text.open()?);
+        let (rows, limit) = Rows::new(text.open()?);
+        let mut csv = csv.trim(Trim::Headers).buffer_capacity(BUFFER).from_reader(rows);
         let header = csv.headers().map_err(|e| text.complaint(&e))?.clone();
         Ok(CsvRows {
             csv,
+            limit,
             columns: find_columns(settings, &header, need)?,
             record: StringRecord::new(),
             classes: ClassNames::default(),
@@ -61,8 +68,9 @@ impl CsvRows {
     /// # Errors
     /// A row that does not fit.
     pub fn next(&mut self, text: &Text) -> Result<Option<Row>, SettingError> {
-        let CsvRows { csv, columns, record, .. } = self;
+        let CsvRows { csv, columns, record, limit, .. } = self;
         while csv.read_record(record).map_err(|e| text.complaint(&e))? {
+            limit.next_row();
             match columns.skipped(record) {
                 None => {
                     let mut row = columns.row(record, text)?;
@@ -75,7 +83,7 @@ impl CsvRows {
                 Some(Skipped::Failed) => self.failed += 1,
                 Some(Skipped::Other(value)) => {
                     if self.others.len() < SHOWN && !self.others.contains(value) {
-                        self.others.insert(value.to_owned());
+                        self.others.insert(cut(value).into_owned());
                     }
                 }
             }
@@ -125,8 +133,10 @@ fn find_columns(
     let found = || match header.is_empty() {
         true => format!("{file}, which is empty"),
         false => {
-            let names: Vec<&str> = header.iter().collect();
-            format!("{file} with columns {}", names.join(", "))
+            let names: Vec<_> = header.iter().take(SHOWN_COLUMNS).map(cut).collect();
+            let more = header.len() - names.len();
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{file} with columns {}{more}", names.join(", "))
         }
     };
     let map = settings.format.column_map(header).ok_or_else(|| {
@@ -136,6 +146,7 @@ fn find_columns(
              others with `format: Columns(...)`",
         )
     })?;
+    let time_unit = settings.time_unit.unwrap_or(map.time_unit);
     let find = |name: &Option<String>, what: &str| match name {
         None => Err(SettingError::new("format", found(), format!("a column of {what}"))
             .help("`Lengths` has no times; `Columns` needs the name of each column")),
@@ -163,8 +174,8 @@ fn find_columns(
         class: named(&map.class, "classes", need.replay())?,
         only,
         failures: named(&map.output, "output lengths", map.zero_output_failed)?,
-        time_unit: map.time_unit,
-        rebase: map.rebase,
+        time_unit,
+        rebase: map.rebase || time_unit == TimeUnit::DateTime,
     })
 }
 
@@ -246,7 +257,7 @@ impl Columns {
             ),
         };
         let (class, identity) = (0, Identity::Unique);
-        Ok(Row { at, id, time, written, lengths, priority, class, identity })
+        Ok(Row { at, id, time, written, lengths, priority, class, identity, link: None })
     }
 
     /// Whether the scenario or the format leaves the row out.

@@ -1,39 +1,90 @@
-//! Rows of a trace of JSON objects, one a line.
+//! Rows of a trace of JSON objects, one a line or all in one list.
+
+use std::collections::VecDeque;
 
 use serde_json::{Map, Value};
 
+use super::json_list::Elements;
+use super::reader::TraceSettings;
 use super::rows::{ClassNames, Row};
-use super::text::{Lines, Text};
-use super::{Need, TimeUnit, mooncake, share_gpt};
+use super::sessions::Sessions;
+use super::text::{Lines, Shape, Text};
+use super::{
+    ColumnMap, Need, TimeUnit, bailian, columns_json, mooncake, share_gpt, share_gpt_texts,
+};
 use crate::base::SettingError;
+use crate::base::text::cut;
 use crate::workload::checks::MAX_TOKENS;
 
 /// The formats of JSON objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum JsonFormat {
     Mooncake,
+    Bailian,
     ShareGpt,
+    Texts(share_gpt_texts::Texts),
+    Columns(Box<ColumnMap>),
 }
 
 /// The format of a file, by the keys of its first object.
 ///
 /// # Errors
-/// The first line is no JSON object.
+/// It begins with no JSON object.
 pub(super) fn detect(text: &Text) -> Result<JsonFormat, SettingError> {
-    let mut lines = text.lines()?;
-    let Some((at, line)) = lines.next(text)? else { return Ok(JsonFormat::ShareGpt) };
-    let object = Object::parse(at, line, text)?;
-    let mooncake = ["input_length", "hash_ids"].iter().any(|key| object.value(key).is_some());
-    Ok(if mooncake { JsonFormat::Mooncake } else { JsonFormat::ShareGpt })
+    let mut objects = Objects::open(text)?;
+    let Some(object) = objects.next(text)? else { return Ok(JsonFormat::ShareGpt) };
+    let any = |keys: &[&str]| keys.iter().any(|key| object.value(key).is_some());
+    Ok(if any(&["chat_id", "parent_chat_id"]) && any(&["input_length"]) {
+        JsonFormat::Bailian
+    } else if any(&["input_length", "hash_ids"]) {
+        JsonFormat::Mooncake
+    } else if any(&["conversations"]) {
+        JsonFormat::Texts(share_gpt_texts::Texts::default())
+    } else {
+        JsonFormat::ShareGpt
+    })
+}
+
+/// The objects of a file, one at a time.
+pub(super) enum Objects {
+    Lines(Lines),
+    List(Elements),
+}
+
+impl Objects {
+    /// # Errors
+    /// The file cannot be read.
+    pub fn open(text: &Text) -> Result<Objects, SettingError> {
+        Ok(match text.shape()? {
+            Shape::JsonList => Objects::List(Elements::open(text)?),
+            Shape::JsonLines | Shape::Table => Objects::Lines(text.lines()?),
+        })
+    }
+
+    /// # Errors
+    /// The file cannot be read any further, or what comes is no JSON object.
+    pub fn next<'a>(&mut self, text: &'a Text) -> Result<Option<Object<'a>>, SettingError> {
+        let next = match self {
+            Objects::Lines(lines) => lines.next(text)?.map(|(at, line)| (at, None, line)),
+            Objects::List(list) => {
+                list.next(text)?.map(|(at, number, one)| (at, Some(number), one))
+            }
+        };
+        next.map(|(at, element, json)| Object::parse(at, element, json, text)).transpose()
+    }
 }
 
 /// The rows of a file, one at a time.
 pub(super) struct JsonRows {
-    lines: Lines,
+    objects: Objects,
     format: JsonFormat,
     need: Need,
+    time_unit: Option<TimeUnit>,
     tokens_per_hash: u32,
     classes: ClassNames,
+    sessions: Sessions,
+    /// Rows of the last object that are not handed on yet.
+    more: VecDeque<Row>,
 }
 
 impl JsonRows {
@@ -43,65 +94,144 @@ impl JsonRows {
         text: &Text,
         format: JsonFormat,
         need: Need,
-        tokens_per_hash: u32,
+        settings: &TraceSettings,
     ) -> Result<JsonRows, SettingError> {
-        let lines = text.lines()?;
-        Ok(JsonRows { lines, format, need, tokens_per_hash, classes: ClassNames::default() })
+        let tokens_per_hash = settings.tokens_per_hash.unwrap_or(match format {
+            JsonFormat::Bailian => bailian::TOKENS_PER_HASH,
+            _ => super::TOKENS_PER_HASH,
+        });
+        let whole_prompts = matches!(format, JsonFormat::Mooncake | JsonFormat::Bailian);
+        Ok(JsonRows {
+            objects: Objects::open(text)?,
+            format,
+            need,
+            time_unit: settings.time_unit,
+            tokens_per_hash,
+            classes: ClassNames::default(),
+            sessions: Sessions::new(need, settings.sort, whole_prompts),
+            more: VecDeque::new(),
+        })
+    }
+
+    /// Whether times count from the first one.
+    pub fn rebase(&self) -> bool {
+        match &self.format {
+            JsonFormat::Columns(map) => map.rebase,
+            _ => self.time_unit == Some(TimeUnit::DateTime),
+        }
     }
 
     /// # Errors
-    /// A line that is no JSON object, or that lacks a key or has nonsense in one.
+    /// What is no JSON object, or lacks a key or has nonsense in one.
     pub fn next(&mut self, text: &Text) -> Result<Option<Row>, SettingError> {
-        let Some((at, line)) = self.lines.next(text)? else { return Ok(None) };
-        let object = Object::parse(at, line, text)?;
-        let mut row = match self.format {
-            JsonFormat::Mooncake => mooncake::row(&object, self.need, self.tokens_per_hash)?,
-            JsonFormat::ShareGpt => share_gpt::row(&object, self.need)?,
-        };
-        row.at = at;
-        if self.need.replay() {
-            row.id = object.whole(&["request_id"])?;
-            row.priority = object.priority()?;
-            row.class = self.classes.number(object.class()?, at);
+        loop {
+            if let Some(row) = self.more.pop_front() {
+                return Ok(Some(row));
+            }
+            let Some(object) = self.objects.next(text)? else { return Ok(None) };
+            let object = object.with_unit(self.time_unit);
+            let (need, sessions) = (self.need, &mut self.sessions);
+            let mut row = match &self.format {
+                JsonFormat::Mooncake => {
+                    mooncake::row(&object, need, self.tokens_per_hash, sessions)?
+                }
+                JsonFormat::Bailian => bailian::row(&object, need, self.tokens_per_hash, sessions)?,
+                JsonFormat::ShareGpt => share_gpt::row(&object, need, sessions)?,
+                JsonFormat::Columns(map) => {
+                    let (mut row, class) = columns_json::row(&object, need, map)?;
+                    row.class = self.classes.number(&class, object.at);
+                    return Ok(Some(row));
+                }
+                JsonFormat::Texts(texts) => {
+                    self.more.extend(texts.rows(&object, need)?);
+                    continue;
+                }
+            };
+            row.at = object.at;
+            if need.replay() {
+                row.id = object.whole(&["request_id"])?;
+                row.priority = object.priority("priority")?;
+                row.class = self.classes.number(object.class()?, object.at);
+            }
+            return Ok(Some(row));
         }
-        Ok(Some(row))
     }
 
     /// Names of the classes so far.
     pub fn classes(&self) -> &ClassNames {
         &self.classes
     }
+
+    /// What the user should know of `file`.
+    pub fn warnings(&self, file: &std::path::Path) -> Vec<String> {
+        let estimated = match &self.format {
+            JsonFormat::Texts(texts) => Some(texts.warning(file)),
+            _ => None,
+        };
+        estimated.into_iter().chain(self.sessions.warning(file)).collect()
+    }
 }
 
-/// One line.
+/// One object.
 pub(super) struct Object<'a> {
     keys: Map<String, Value>,
-    at: u64,
+    /// The byte at which it starts.
+    pub at: u64,
+    /// Its number, in a list.
+    element: Option<u64>,
     text: &'a Text,
+    /// The unit of times, if the scenario says it.
+    time_unit: Option<TimeUnit>,
+}
+
+/// A key of the arrival time.
+pub(super) struct TimeKey<'k> {
+    pub name: &'k str,
+    pub unit: TimeUnit,
+    /// Whether its name says the unit, or the scenario does. Otherwise only the format has it, and
+    /// fractions of milliseconds mean that the file counts seconds.
+    pub certain: bool,
 }
 
 impl<'a> Object<'a> {
     /// # Errors
-    /// The line is no JSON object.
-    pub fn parse(at: u64, line: &[u8], text: &'a Text) -> Result<Object<'a>, SettingError> {
-        let keys = serde_json::from_slice(line).map_err(|error| {
-            // The error's own line is always 1.
-            let error = error.to_string();
-            let what = error.split(" at line").next().unwrap_or_default();
-            SettingError::new("file", format!("{}: {what}", text.place(at)), "a JSON object a line")
-        })?;
-        Ok(Object { keys, at, text })
+    /// The text is no JSON object.
+    pub fn parse(
+        at: u64,
+        element: Option<u64>,
+        json: &[u8],
+        text: &'a Text,
+    ) -> Result<Object<'a>, SettingError> {
+        let object = Object { keys: Map::new(), at, element, text, time_unit: None };
+        match serde_json::from_slice(json) {
+            Ok(keys) => Ok(Object { keys, ..object }),
+            Err(error) => {
+                // The error's own line is that in this object.
+                let error = error.to_string();
+                let what = cut(error.split(" at line").next().unwrap_or_default()).into_owned();
+                let found = format!("{}: {what}", object.place());
+                Err(SettingError::new("file", found, "a JSON object a line"))
+            }
+        }
     }
 
-    /// `t.jsonl:3`.
+    /// The same with the unit of its times.
+    pub fn with_unit(self, time_unit: Option<TimeUnit>) -> Object<'a> {
+        Object { time_unit, ..self }
+    }
+
+    /// `t.jsonl:3`; in a list also which element.
     pub fn place(&self) -> String {
-        self.text.place(self.at)
+        match self.element {
+            None => self.text.place(self.at),
+            Some(number) => format!("{}, element {number}", self.text.place(self.at)),
+        }
     }
 
     /// A complaint about the value of a key.
     pub fn refuse(&self, key: &str, expected: &str) -> SettingError {
         let value = self.value(key).map_or_else(String::new, Value::to_string);
-        let found = format!("`{value}` for key {key} at {}", self.place());
+        let found = format!("`{}` for key {} at {}", cut(&value), cut(key), self.place());
         SettingError::new("file", found, expected)
     }
 
@@ -131,7 +261,7 @@ impl<'a> Object<'a> {
     pub fn lacks(&self, names: &[&str], what: &str) -> SettingError {
         SettingError::new(
             "file",
-            format!("no key {} at {}", names.join(" or "), self.place()),
+            format!("no key {} at {}", cut(&names.join(" or ")), self.place()),
             format!("a key of {what} on every line"),
         )
     }
@@ -161,22 +291,41 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// A time in nanoseconds under one of these keys, each with its unit.
+    /// A time in nanoseconds under one of these keys.
     ///
     /// # Errors
     /// There is none, or no time of at least 0.
-    pub fn time(&self, names: &[(&str, TimeUnit)]) -> Result<i64, SettingError> {
-        let keys: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
-        let key = self.key(&keys)?.ok_or_else(|| {
-            self.lacks(&keys, "arrival times")
+    pub fn time(&self, keys: &[TimeKey<'_>]) -> Result<i64, SettingError> {
+        let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+        let name = self.key(&names)?.ok_or_else(|| {
+            self.lacks(&names, "arrival times")
                 .help("lengths without times go into `lengths: Trace(...)`, beside `arrivals`")
         })?;
-        let unit = names.iter().find(|(name, _)| *name == key).map_or(TimeUnit::Seconds, |n| n.1);
-        let value = self.value(key).filter(|value| value.is_number());
-        let time = value.and_then(|value| unit.parse(&value.to_string()));
-        let time = time.ok_or_else(|| self.refuse(key, unit.expected()))?;
-        if time < 0 {
-            return Err(self.refuse(key, "a time of at least 0"));
+        let key = keys.iter().find(|key| key.name == name);
+        let (unit, certain) = key.map_or((TimeUnit::Seconds, true), |key| (key.unit, key.certain));
+        let unit = match self.time_unit {
+            Some(wanted) if certain && wanted != unit => {
+                let found = format!("key {name} at {}", self.place());
+                let expected = format!("times in the unit that `time_unit: {wanted:?}` says");
+                return Err(SettingError::new("file", found, expected));
+            }
+            wanted => wanted.unwrap_or(unit),
+        };
+        let written = match self.value(name) {
+            Some(Value::Number(number)) => number.to_string(),
+            Some(Value::String(date)) if unit == TimeUnit::DateTime => date.clone(),
+            _ => return Err(self.refuse(name, unit.expected())),
+        };
+        let time = unit.parse(&written).ok_or_else(|| self.refuse(name, unit.expected()))?;
+        let assumed = !certain && self.time_unit.is_none() && unit == TimeUnit::Millis;
+        if assumed && time % 1_000_000 != 0 {
+            return Err(self.refuse(name, "whole milliseconds").help(
+                "does the file count seconds? `time_unit: Seconds`; \
+                 `time_unit: Millis` allows fractions of milliseconds",
+            ));
+        }
+        if time < 0 && unit != TimeUnit::DateTime {
+            return Err(self.refuse(name, "a time of at least 0"));
         }
         Ok(time)
     }
@@ -187,10 +336,14 @@ impl<'a> Object<'a> {
         value.as_str().ok_or_else(|| self.refuse("class", "a text, the name of a class"))
     }
 
-    fn priority(&self) -> Result<i32, SettingError> {
-        let Some(value) = self.value("priority") else { return Ok(0) };
+    /// A priority under this key; 0 without.
+    ///
+    /// # Errors
+    /// Something else is there.
+    pub fn priority(&self, key: &str) -> Result<i32, SettingError> {
+        let Some(value) = self.value(key) else { return Ok(0) };
         let number = value.as_i64().and_then(|number| i32::try_from(number).ok());
-        number.ok_or_else(|| self.refuse("priority", "a whole number, the smaller the more urgent"))
+        number.ok_or_else(|| self.refuse(key, "a whole number, the smaller the more urgent"))
     }
 }
 

@@ -4,26 +4,31 @@
 //! `JsonRows::next`.
 
 mod azure;
+mod bailian;
 mod burst_gpt;
 mod clock;
+mod columns_json;
 mod csv_rows;
 mod datetime;
 mod ids;
+mod json_list;
 mod jsonl;
 mod lengths_only;
 mod mooncake;
 mod prefixes;
 mod reader;
 mod rows;
+mod sessions;
 mod share_gpt;
+mod share_gpt_texts;
 mod text;
 mod time_unit;
 mod vidur;
 
 pub(crate) use clock::Clock;
 pub(crate) use prefixes::join_prefixes;
-pub(crate) use reader::{TraceFile, TraceReader, TraceSettings};
-pub(crate) use rows::{ClassName, Identity, Need, Row};
+pub(crate) use reader::{TraceFile, TraceReader, TraceSettings, grows, room_for_rows};
+pub(crate) use rows::{ClassName, Identity, Link, Need, Row};
 pub(crate) use share_gpt::Histories;
 pub(crate) use text::Stamp;
 pub use time_unit::TimeUnit;
@@ -32,8 +37,10 @@ use csv::StringRecord;
 use serde::{Deserialize, Serialize};
 
 use self::jsonl::JsonFormat;
-use self::text::Text;
+use self::share_gpt_texts::Texts;
+use self::text::{Shape, Text};
 use crate::base::SettingError;
+use crate::base::text::cut;
 
 /// Tokens that each hash id of a prompt stands for, unless a scenario says otherwise: Mooncake's.
 pub(crate) const TOKENS_PER_HASH: u32 = 512;
@@ -42,8 +49,9 @@ pub(crate) const TOKENS_PER_HASH: u32 = 512;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum TraceFormat {
-    /// Azure, BurstGPT, Vidur or Lengths, whichever the header fits. A file of JSON objects is
-    /// Mooncake if the first of them has `input_length` or `hash_ids`, and ShareGPT otherwise.
+    /// Azure, BurstGPT, Vidur or Lengths, whichever the header fits. A file of JSON objects goes by
+    /// the keys of the first: Bailian with `chat_id` or `parent_chat_id`, else Mooncake with
+    /// `input_length` or `hash_ids`, else ShareGptTexts with `conversations`, else ShareGpt.
     #[default]
     Auto,
     /// `arrived_at,num_prefill_tokens,num_decode_tokens` (Vidur, Splitwise), times in seconds,
@@ -61,19 +69,33 @@ pub enum TraceFormat {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<String>,
     },
-    /// JSON objects, one a line (Mooncake, Alibaba): `timestamp` (or `timestamp_ms`) in
-    /// milliseconds, `input_length`, `output_length` and, if they are there, `hash_ids` (equal ids
-    /// are equal text, from the prompt's start on), `request_id`, `priority` and `class`. Times are
-    /// taken as they are.
+    /// JSON objects, one a line (Mooncake): `timestamp` (or `timestamp_ms`) in whole milliseconds,
+    /// `input_length`, `output_length` and, if they are there, `hash_ids` (equal ids are equal text,
+    /// from the prompt's start on), `session_id`, `delay`, `request_id`, `priority` and `class`.
+    /// Times are taken as they are.
     Mooncake,
+    /// JSON objects, one a line (Alibaba's Bailian): as Mooncake, but `timestamp` in seconds, 16
+    /// tokens a hash id, and conversations by `chat_id` and `parent_chat_id`.
+    Bailian,
     /// JSON objects, one a line (made from ShareGPT): `output_len` and either `prompt_len` (the
     /// whole prompt) or `user_len` (what the turn adds to the conversation before it); if they are
     /// there, `timestamp` in seconds, `conversation_id`, `turn`, `request_id`, `priority` and
     /// `class`.
     ShareGpt,
+    /// ShareGPT as it is published: one JSON list of conversations, `{"id": ..., "conversations":
+    /// [{"from": "human", "value": "..."}, ...]}`. It has texts and neither tokens nor times, so it
+    /// gives lengths alone, and these are estimated.
+    ShareGptTexts {
+        /// Characters of a token.
+        #[serde(default = "chars_per_token")]
+        chars_per_token: f64,
+        /// Takes only the first prompt and answer of each conversation.
+        #[serde(default)]
+        first_turn: bool,
+    },
     /// `num_prefill_tokens,num_decode_tokens`, without times.
     Lengths,
-    /// Any CSV file: the names of the columns that are needed.
+    /// Any CSV file, and any file of JSON objects: the names of the columns or keys that are needed.
     Columns {
         /// Arrival times.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +124,10 @@ pub enum TraceFormat {
     },
 }
 
+fn chars_per_token() -> f64 {
+    share_gpt_texts::CHARS_PER_TOKEN
+}
+
 /// Which column holds what.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ColumnMap {
@@ -122,18 +148,37 @@ pub(crate) struct ColumnMap {
 
 impl TraceFormat {
     /// The names a scenario may use, in the order of the documentation.
-    pub const NAMES: [&str; 8] =
-        ["Auto", "Vidur", "Azure", "BurstGpt", "Mooncake", "ShareGpt", "Lengths", "Columns"];
+    pub const NAMES: [&str; 10] = [
+        "Auto",
+        "Vidur",
+        "Azure",
+        "BurstGpt",
+        "Mooncake",
+        "Bailian",
+        "ShareGpt",
+        "ShareGptTexts",
+        "Lengths",
+        "Columns",
+    ];
 
     /// The format of JSON objects to read this text in; `None` if it is to be read as CSV.
     ///
     /// # Errors
-    /// `Auto`, and the file cannot be read or its first line is no JSON object.
+    /// `Auto`, and the file cannot be read or does not begin with a JSON object; a setting of the
+    /// format that makes no sense.
     fn json(&self, text: &Text) -> Result<Option<JsonFormat>, SettingError> {
         Ok(match self {
             TraceFormat::Mooncake => Some(JsonFormat::Mooncake),
+            TraceFormat::Bailian => Some(JsonFormat::Bailian),
             TraceFormat::ShareGpt => Some(JsonFormat::ShareGpt),
-            TraceFormat::Auto if text.is_json()? => Some(jsonl::detect(text)?),
+            TraceFormat::ShareGptTexts { chars_per_token, first_turn } => {
+                Some(JsonFormat::Texts(Texts::check(*chars_per_token, *first_turn)?))
+            }
+            TraceFormat::Auto if text.shape()? != Shape::Table => Some(jsonl::detect(text)?),
+            TraceFormat::Columns { .. } if text.shape()? != Shape::Table => {
+                let map = self.column_map(&StringRecord::new());
+                map.map(|map| JsonFormat::Columns(Box::new(map)))
+            }
             _ => None,
         })
     }
@@ -172,7 +217,10 @@ impl TraceFormat {
                 ..ColumnMap::default()
             }),
             // Read elsewhere.
-            TraceFormat::Mooncake | TraceFormat::ShareGpt => None,
+            TraceFormat::Mooncake
+            | TraceFormat::Bailian
+            | TraceFormat::ShareGpt
+            | TraceFormat::ShareGptTexts { .. } => None,
         }
     }
 }
@@ -195,5 +243,6 @@ fn position(header: &StringRecord, name: &Option<String>) -> Option<usize> {
 
 /// A complaint about one cell of a file, or about its place.
 fn bad_cell(cell: &str, column: &str, place: &str, expected: &str) -> SettingError {
-    SettingError::new("file", format!("`{cell}` in column {column} at {place}"), expected)
+    let found = format!("`{}` in column {} at {place}", cut(cell), cut(column));
+    SettingError::new("file", found, expected)
 }

@@ -1,28 +1,58 @@
 //! Mooncake's JSON Lines (Qin et al., "Mooncake: A KVCache-centric Disaggregated Architecture for LLM
-//! Serving"), which Alibaba's Qwen traces share.
+//! Serving"), and the sessions that AIPerf writes in the same format.
 
 use std::sync::Arc;
 
-use super::jsonl::{Object, whole_number};
+use super::jsonl::{Object, TimeKey, whole_number};
 use super::rows::{Identity, Row};
+use super::sessions::{Sessions, name_of};
+use super::share_gpt::Turn;
 use super::{Need, TimeUnit};
 use crate::base::SettingError;
-use crate::workload::{Content, LengthPair, Span};
+use crate::base::text::cut;
+use crate::workload::LengthPair;
+use crate::workload::{Content, Span};
 
 /// Keys of the arrival time; a file has one of them.
-const TIMES: [(&str, TimeUnit); 2] =
-    [("timestamp", TimeUnit::Millis), ("timestamp_ms", TimeUnit::Millis)];
+const TIMES: [TimeKey<'static>; 2] = [
+    TimeKey { name: "timestamp", unit: TimeUnit::Millis, certain: false },
+    TimeKey { name: "timestamp_ms", unit: TimeUnit::Millis, certain: true },
+];
 
-/// `{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1]}`.
+/// Keys of the conversation.
+const SESSION: [&str; 2] = ["session_id", "conversation_id"];
+
+/// `{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": [0, 1]}`. A turn of a
+/// session without hash ids has the length of what it adds, as AIPerf sends it; that matters where
+/// turns wait for answers.
 pub(super) fn row(
+    object: &Object<'_>,
+    need: Need,
+    tokens_per_hash: u32,
+    sessions: &mut Sessions,
+) -> Result<Row, SettingError> {
+    let session = match object.key(&SESSION)? {
+        Some(key) if need.replay() => Some(name_of(object, key)?),
+        _ => None,
+    };
+    let mut row = requests_row(object, need, tokens_per_hash)?;
+    sessions.place(object, &mut row, session.as_ref(), &TIMES)?;
+    if need.links
+        && let (Some(conversation), Identity::Unique) = (session, &row.identity)
+    {
+        let turn = Turn { conversation, number: None, added: row.lengths.prompt };
+        row.identity = Identity::Turn(Box::new(turn));
+    }
+    Ok(row)
+}
+
+/// Lengths and what the prompt has in common with others, without the time.
+pub(super) fn requests_row(
     object: &Object<'_>,
     need: Need,
     tokens_per_hash: u32,
 ) -> Result<Row, SettingError> {
     let mut row = Row::default();
-    if need.times {
-        row.time = object.time(&TIMES)?;
-    }
     if need.lengths {
         let length = |key: &str, what: &str| {
             object.tokens(&[key])?.ok_or_else(|| object.lacks(&[key], what))
@@ -76,7 +106,8 @@ pub(super) fn spans(
     let mut spans = Vec::with_capacity(ids.len());
     for id in ids {
         let id = whole_number(id).ok_or_else(|| {
-            let found = format!("`{id}` in key hash_ids at {}", object.place());
+            let id = id.to_string();
+            let found = format!("`{}` in key hash_ids at {}", cut(&id), object.place());
             SettingError::new("file", found, "whole numbers of at least 0")
         })?;
         let tokens = left.min(tokens_per_hash);

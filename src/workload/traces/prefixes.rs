@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::jsonl::Object;
+use super::jsonl::Objects;
 use super::mooncake;
 use super::rows::{Identity, Row};
 use super::text::Text;
@@ -31,9 +31,8 @@ pub(crate) fn join_prefixes(
         .map(|(index, row)| (row.id.unwrap_or(index as u64), index))
         .collect();
     let mut named = vec![false; rows.len()];
-    let mut lines = text.lines()?;
-    while let Some((at, line)) = lines.next(&text)? {
-        let object = Object::parse(at, line, &text)?;
+    let mut objects = Objects::open(&text)?;
+    while let Some(object) = objects.next(&text)? {
         let id = object
             .whole(&["request_id"])?
             .ok_or_else(|| object.lacks(&["request_id"], "request ids"))?;

@@ -8,8 +8,9 @@ use super::jsonl::JsonRows;
 use super::rows::Row;
 use super::share_gpt::Joined;
 use super::text::Text;
-use super::{ClassName, Need, TraceFormat};
+use super::{ClassName, Need, TimeUnit, TraceFormat};
 use crate::base::SettingError;
+use crate::base::memory;
 use crate::workload::LengthPair;
 
 /// What a scenario says about a trace file.
@@ -18,8 +19,10 @@ pub(crate) struct TraceSettings {
     pub file: PathBuf,
     pub format: TraceFormat,
     pub sort: bool,
-    /// Tokens that each of a prompt's hash ids stands for.
-    pub tokens_per_hash: u32,
+    /// Tokens that each of a prompt's hash ids stands for, if not as many as the format has.
+    pub tokens_per_hash: Option<u32>,
+    /// Unit of the arrival times, if not that of the format.
+    pub time_unit: Option<TimeUnit>,
 }
 
 impl TraceSettings {
@@ -29,7 +32,8 @@ impl TraceSettings {
             file: file.to_owned(),
             format: format.clone(),
             sort: false,
-            tokens_per_hash: super::TOKENS_PER_HASH,
+            tokens_per_hash: None,
+            time_unit: None,
         }
     }
 
@@ -51,6 +55,14 @@ impl TraceSettings {
     /// # Errors
     /// It cannot be read.
     pub fn find(self, base_dir: &Path, need: Need) -> Result<TraceFile, SettingError> {
+        if let (Some(unit), TraceFormat::Columns { .. }) = (self.time_unit, &self.format) {
+            let found = format!("{unit:?} beside `format: Columns(...)`");
+            return Err(SettingError::new(
+                "time_unit",
+                found,
+                "the unit in `Columns(time_unit: ...)`",
+            ));
+        }
         let text = Text::find(&self.file, base_dir)?;
         Ok(TraceFile { settings: self, text, need })
     }
@@ -74,7 +86,7 @@ impl TraceFile {
         let lines = self.lines()?;
         let mut reader = TraceReader {
             file: self.clone(),
-            rebase: self.need.times && matches!(&lines, Rows::Csv(csv) if csv.rebase()),
+            rebase: self.need.times && lines.rebase(),
             lines,
             sorted: None,
             ids: Ids::default(),
@@ -85,7 +97,7 @@ impl TraceFile {
         if self.need.times && self.settings.sort {
             let mut rows = Vec::new();
             while let Some(row) = reader.next_in_file()? {
-                rows.push(row);
+                grows(&mut rows, row)?;
             }
             rows.sort_by_key(|row: &Row| row.time);
             reader.sorted = Some(rows.into_iter());
@@ -109,21 +121,50 @@ impl TraceFile {
     fn lines(&self) -> Result<Rows, SettingError> {
         let TraceFile { settings, text, need } = self;
         Ok(match settings.format.json(text)? {
-            Some(format) => {
-                Rows::Json(JsonRows::open(text, format, *need, settings.tokens_per_hash)?)
-            }
+            Some(format) => Rows::Json(Box::new(JsonRows::open(text, format, *need, settings)?)),
             None => Rows::Csv(Box::new(CsvRows::open(settings, text, *need)?)),
         })
     }
 }
 
+/// Keeps one more of the rows of a file, as long as there is memory.
+///
+/// # Errors
+/// There is not.
+pub(crate) fn grows<T>(kept: &mut Vec<T>, one: T) -> Result<(), SettingError> {
+    if kept.len() == kept.capacity() {
+        room_for_rows(std::mem::size_of::<T>() * kept.len().max(LOOK_EVERY))?;
+    }
+    kept.push(one);
+    Ok(())
+}
+
+/// Rows that are kept between two looks at the memory.
+const LOOK_EVERY: usize = 1 << 14;
+
+/// Complains if so many bytes of rows would be too much.
+pub(crate) fn room_for_rows(bytes: usize) -> Result<(), SettingError> {
+    memory::check_room_for(bytes as u64).map_err(|error| {
+        let found = format!("a file whose rows have to be kept, and {error}");
+        SettingError::new("file", found, "a smaller file, or settings with which no row is kept")
+    })
+}
+
 /// The rows of a file in its own order, each checked for itself.
 enum Rows {
     Csv(Box<CsvRows>),
-    Json(JsonRows),
+    Json(Box<JsonRows>),
 }
 
 impl Rows {
+    /// Whether times count from the first one.
+    fn rebase(&self) -> bool {
+        match self {
+            Rows::Csv(csv) => csv.rebase(),
+            Rows::Json(json) => json.rebase(),
+        }
+    }
+
     fn next(&mut self, text: &Text) -> Result<Option<Row>, SettingError> {
         match self {
             Rows::Csv(csv) => csv.next(text),
@@ -254,7 +295,7 @@ impl TraceReader {
     pub fn warnings(&self) -> Vec<String> {
         match &self.lines {
             Rows::Csv(csv) => csv.warnings(&self.file.settings.file),
-            Rows::Json(_) => Vec::new(),
+            Rows::Json(json) => json.warnings(&self.file.settings.file),
         }
     }
 }

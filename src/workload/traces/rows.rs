@@ -13,12 +13,14 @@ use crate::workload::{Content, LengthPair};
 pub(crate) struct Need {
     pub times: bool,
     pub lengths: bool,
+    /// Which requests follow others, since these wait for their answers.
+    pub links: bool,
 }
 
 impl Need {
-    pub const TIMES: Need = Need { times: true, lengths: false };
-    pub const LENGTHS: Need = Need { times: false, lengths: true };
-    pub const REPLAY: Need = Need { times: true, lengths: true };
+    pub const TIMES: Need = Need { times: true, lengths: false, links: false };
+    pub const LENGTHS: Need = Need { times: false, lengths: true, links: false };
+    pub const REPLAY: Need = Need { times: true, lengths: true, links: false };
 
     pub fn replay(self) -> bool {
         self.times && self.lengths
@@ -40,6 +42,17 @@ pub(crate) struct Row {
     /// Index of the name of its class among those of the trace.
     pub class: u32,
     pub identity: Identity,
+    /// Which conversation it goes on with, if that is asked for.
+    pub link: Option<Link>,
+}
+
+/// A request's place in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// The conversation's name in the file.
+    pub conversation: Arc<str>,
+    /// Nanoseconds from the answer before it until it is sent, if the file says so.
+    pub delay: Option<i64>,
 }
 
 /// The name of a class in a trace.

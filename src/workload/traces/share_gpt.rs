@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use super::jsonl::Object;
+use super::jsonl::{Object, TimeKey};
 use super::rows::{Identity, Row};
+use super::sessions::{Sessions, name_of};
 use super::text::Text;
 use super::{Need, TimeUnit};
 use crate::base::SettingError;
+use crate::base::text::cut;
 use crate::workload::checks::MAX_TOKENS;
 use crate::workload::{Content, LengthPair, Span};
 
@@ -20,10 +20,10 @@ const ADDED: [&str; 1] = ["user_len"];
 /// Keys of the output length.
 const OUTPUT: [&str; 4] = ["output_len", "completion_tokens", "output_tokens", "num_decode_tokens"];
 /// Keys of the arrival time.
-const TIMES: [(&str, TimeUnit); 3] = [
-    ("timestamp", TimeUnit::Seconds),
-    ("arrived_at", TimeUnit::Seconds),
-    ("timestamp_ms", TimeUnit::Millis),
+const TIMES: [TimeKey<'static>; 3] = [
+    TimeKey { name: "timestamp", unit: TimeUnit::Seconds, certain: false },
+    TimeKey { name: "arrived_at", unit: TimeUnit::Seconds, certain: false },
+    TimeKey { name: "timestamp_ms", unit: TimeUnit::Millis, certain: true },
 ];
 /// Keys of the conversation, a text or a number.
 const CONVERSATION: [&str; 2] = ["conversation_id", "session_id"];
@@ -41,12 +41,14 @@ pub(crate) struct Turn {
 }
 
 /// `{"prompt_len": 120, "output_len": 80, "timestamp": 1.5, "conversation_id": "a", "turn": 1}`.
-pub(super) fn row(object: &Object<'_>, need: Need) -> Result<Row, SettingError> {
+pub(super) fn row(
+    object: &Object<'_>,
+    need: Need,
+    sessions: &mut Sessions,
+) -> Result<Row, SettingError> {
     let mut row = Row::default();
-    if need.times {
-        row.time = object.time(&TIMES)?;
-    }
     if !need.lengths {
+        row.time = object.time(&TIMES)?;
         return Ok(row);
     }
     let (prompt, added) = (object.tokens(&PROMPT)?, object.tokens(&ADDED)?);
@@ -68,16 +70,19 @@ pub(super) fn row(object: &Object<'_>, need: Need) -> Result<Row, SettingError> 
     let output = output.ok_or_else(|| object.lacks(&OUTPUT, "output lengths"))?;
     row.lengths = LengthPair { prompt, output };
     let number = object.whole(&["turn"])?;
-    if let Some(key) = object.key(&CONVERSATION)? {
-        let conversation = match object.value(key) {
-            Some(Value::String(name)) => name.as_str().into(),
-            Some(Value::Number(number)) => number.to_string().into(),
-            _ => return Err(object.refuse(key, "a text or a number")),
-        };
+    let conversation = match object.key(&CONVERSATION)? {
+        Some(key) => Some(name_of(object, key)?),
+        None if number.is_some() => {
+            return Err(object.lacks(&CONVERSATION, "the conversation, as there is a `turn`,"));
+        }
+        None => None,
+    };
+    if need.times {
+        sessions.place(object, &mut row, conversation.as_ref(), &TIMES)?;
+    }
+    if let Some(conversation) = conversation {
         let turn = Turn { conversation, number, added: added.unwrap_or(0) };
         row.identity = Identity::Turn(Box::new(turn));
-    } else if number.is_some() {
-        return Err(object.lacks(&CONVERSATION, "the conversation, as there is a `turn`,"));
     }
     Ok(row)
 }
@@ -105,7 +110,7 @@ impl Joined {
                 "file",
                 format!(
                     "turn {number} of conversation {} after turn {last} at {}",
-                    turn.conversation,
+                    cut(&turn.conversation),
                     text.place(row.at)
                 ),
                 "turns in order, without gaps",
@@ -119,7 +124,7 @@ impl Joined {
                     format!(
                         "a prompt of {} tokens in conversation {} at {}",
                         row.lengths.prompt,
-                        turn.conversation,
+                        cut(&turn.conversation),
                         text.place(row.at)
                     ),
                     format!("more than the {history} tokens of the turns before it"),
@@ -164,7 +169,7 @@ impl Histories {
         history.push(Span { id: text, tokens: added.prompt });
         let all = history.iter().fold(0_u32, |sum, span| sum.saturating_add(span.tokens));
         let pair = limit(LengthPair { prompt: all.min(MAX_TOKENS), output: added.output });
-        cut(history, pair.prompt);
+        shorten(history, pair.prompt);
         let content = Content { prompt: history.as_slice().into(), answer: Some(answer) };
         history.push(Span { id: answer, tokens: pair.output });
         (pair, Arc::new(content))
@@ -172,7 +177,7 @@ impl Histories {
 }
 
 /// Keeps the first `tokens` tokens.
-fn cut(spans: &mut Vec<Span>, tokens: u32) {
+fn shorten(spans: &mut Vec<Span>, tokens: u32) {
     let mut left = tokens;
     spans.retain_mut(|span| {
         span.tokens = span.tokens.min(left);

@@ -5,15 +5,24 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use csv::ErrorKind;
 use flate2::read::MultiGzDecoder;
 
 use crate::base::SettingError;
+use crate::base::input;
+use crate::base::text::cut;
 
 /// Bytes that are read at a time.
 pub(super) const BUFFER: usize = 1 << 16;
+
+/// Bytes of a row at most, so that a file of a single endless line takes no memory.
+pub(super) const MOST_ROW: usize = 8 << 20;
+
+/// Bytes of a pipe or device at most: all of it is kept, since it is read more than once.
+const MOST_PIPED: u64 = 256 << 20;
 
 /// A byte order mark would be part of the first column's name.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -64,9 +73,7 @@ impl Text {
             if about.is_file() {
                 text.stamp = Some(Stamp::new(&about));
             } else {
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes)?;
-                text.piped = Some(bytes.into());
+                text.piped = Some(input::read_most(&mut file, MOST_PIPED)?.into());
             }
             Ok(())
         });
@@ -80,6 +87,12 @@ impl Text {
     pub fn unreadable(&self, why: impl std::fmt::Display) -> SettingError {
         SettingError::new("file", format!("{}: {why}", self.path.display()), "a readable file")
             .help("paths are relative to the scenario")
+    }
+
+    /// The complaint about the row that starts at a byte.
+    pub fn too_long(&self, at: u64) -> SettingError {
+        let found = format!("a row of more than {} MiB at {}", MOST_ROW >> 20, self.place(at));
+        SettingError::new("file", found, "rows that are shorter")
     }
 
     /// Whether all rows must be kept, since they cannot be read again.
@@ -131,18 +144,22 @@ impl Text {
         Ok(Box::new(Cursor::new(start).chain(bytes)))
     }
 
-    /// Whether it looks like JSON Lines: it begins with an object.
+    /// What it looks like: it begins with an object, or with a list, or it is something else.
     ///
     /// # Errors
     /// As [`Text::open`].
-    pub fn is_json(&self) -> Result<bool, SettingError> {
+    pub fn shape(&self) -> Result<Shape, SettingError> {
         for byte in BufReader::new(self.open()?).bytes() {
             let byte = byte.map_err(|error| self.unreadable(error))?;
             if !byte.is_ascii_whitespace() {
-                return Ok(byte == b'{');
+                return Ok(match byte {
+                    b'{' => Shape::JsonLines,
+                    b'[' => Shape::JsonList,
+                    _ => Shape::Table,
+                });
             }
         }
-        Ok(false)
+        Ok(Shape::Table)
     }
 
     /// The lines that are not empty.
@@ -199,6 +216,11 @@ impl Text {
             None => self.name.clone(),
         };
         match error.kind() {
+            ErrorKind::Io(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                let found = format!("a row of more than {} MiB in {}", MOST_ROW >> 20, self.name);
+                SettingError::new("file", found, "rows that are shorter")
+                    .help("is a quotation mark not closed, or is it no CSV file?")
+            }
             ErrorKind::Io(error) => self.unreadable(error),
             ErrorKind::UnequalLengths { expected_len, len, .. } => SettingError::new(
                 "file",
@@ -210,8 +232,61 @@ impl Text {
                 format!("bytes that are no UTF-8 in field {} at {}", err.field() + 1, place()),
                 "UTF-8 text",
             ),
-            _ => SettingError::new("file", format!("{}: {error}", place()), "a readable CSV file"),
+            _ => {
+                let found = format!("{}: {}", place(), cut(&error.to_string()));
+                SettingError::new("file", found, "a readable CSV file")
+            }
         }
+    }
+}
+
+/// What a text looks like by its first character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// JSON objects, one a line.
+    JsonLines,
+    /// One JSON list of objects.
+    JsonList,
+    /// CSV, or nothing known.
+    Table,
+}
+
+/// The bytes of a CSV text, which end with an error where a row is too long.
+pub(super) struct Rows {
+    bytes: Bytes,
+    left: RowLimit,
+}
+
+/// Counts the bytes that a row has left.
+#[derive(Clone, Debug)]
+pub(super) struct RowLimit(Arc<AtomicUsize>);
+
+impl RowLimit {
+    /// The next row may have all of them.
+    pub fn next_row(&self) {
+        // What is read ahead counts for the row before.
+        self.0.store(MOST_ROW + 2 * BUFFER, Ordering::Relaxed);
+    }
+}
+
+impl Rows {
+    /// The bytes, and what to tell of every row.
+    pub fn new(bytes: Bytes) -> (Rows, RowLimit) {
+        let left = RowLimit(Arc::default());
+        left.next_row();
+        (Rows { bytes, left: left.clone() }, left)
+    }
+}
+
+impl Read for Rows {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.bytes.read(buffer)?;
+        let left = self.left.0.load(Ordering::Relaxed);
+        match left.checked_sub(read) {
+            Some(left) => self.left.0.store(left, Ordering::Relaxed),
+            None => return Err(io::ErrorKind::FileTooLarge.into()),
+        }
+        Ok(read)
     }
 }
 
@@ -230,9 +305,13 @@ impl Lines {
     pub fn next(&mut self, text: &Text) -> Result<Option<(u64, &[u8])>, SettingError> {
         loop {
             self.line.clear();
-            let read = self.reader.read_until(b'\n', &mut self.line);
+            let most = self.reader.by_ref().take(MOST_ROW as u64 + 1);
+            let read = { most }.read_until(b'\n', &mut self.line);
             let read = read.map_err(|error| text.unreadable(error))?;
             let at = self.next;
+            if read > MOST_ROW {
+                return Err(text.too_long(at));
+            }
             self.next += read as u64;
             if read == 0 {
                 return Ok(None);

@@ -1,0 +1,124 @@
+//! The estimate of the capacity against the rate at which the queue begins to grow.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use vidur_ecs::base::Source;
+use vidur_ecs::registry::Registry;
+use vidur_ecs::run;
+use vidur_ecs::scenario::Scenario;
+
+fn text(requests: u64, lengths: &str, replicas: u64, qps: f64, more: &str) -> String {
+    format!(
+        r#"(model: "Llama-2-7B", device: "A100-SXM-80G", cluster: (replicas: {replicas}),
+            engine: (policy: VllmV1(max_num_seqs: 16, max_num_batched_tokens: 512), max_model_len: 1024, num_gpu_blocks: 400),
+            workload: (requests: {requests}, arrivals: Uniform(qps: {qps}), lengths: {lengths} {more}),
+            timing: Formula(base: 0.01, per_token: 5e-5, per_context: 1e-7),
+            output: (request_metrics: false, batch_metrics: false))"#
+    )
+}
+
+/// The `load` of a run's summary.
+fn load(text: &str) -> Value {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, out) = (folder.path().join("s.ron"), folder.path().join("out"));
+    std::fs::write(&file, text).unwrap();
+    let program = env!("CARGO_BIN_EXE_vidur-ecs");
+    let output =
+        Command::new(program).arg(&file).arg("--out").arg(&out).arg("-q").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let summary = std::fs::read_to_string(out.join("summary.json")).unwrap();
+    let mut summary: Value = serde_json::from_str(&summary).unwrap();
+    summary["load"].take()
+}
+
+/// Whether more than one in a hundred requests stays in the queue at this rate.
+fn grows(lengths: &str, replicas: u64, qps: f64) -> bool {
+    let text = text(800 + 150 * replicas, lengths, replicas, qps, "");
+    let source = Source::new("s.ron", text);
+    let registry = Registry::built_in();
+    let scenario = Scenario::from_source(&source, "s".to_owned(), Path::new("."), &[], &registry);
+    let scenario = scenario.unwrap_or_else(|error| panic!("{}", error.render(false)));
+    let result = run::results(&scenario, &|_| ()).unwrap();
+    let trend = result.variants[0].runs[0].trend;
+    trend.waiting[3] - trend.waiting[2] > 0.01 * trend.arrivals as f64
+}
+
+/// The highest rate at which the queue does not grow, which is between these two.
+fn bisected(lengths: &str, replicas: u64, (mut low, mut high): (f64, f64)) -> f64 {
+    assert!(!grows(lengths, replicas, low) && grows(lengths, replicas, high), "{low} to {high}");
+    while high / low > 1.02 {
+        let middle = (low * high).sqrt();
+        match grows(lengths, replicas, middle) {
+            true => high = middle,
+            false => low = middle,
+        }
+    }
+    (low * high).sqrt()
+}
+
+/// Within 5 %, from 1 to 64 replicas, for lengths that vary and for equal ones, and however short the run
+/// itself is.
+#[test]
+fn the_estimate_is_the_rate_at_which_the_queue_begins_to_grow() {
+    let cases: [(&str, &[u64]); 3] = [
+        ("Uniform(prompt: (20, 400), output: (2, 80))", &[1, 4, 64]),
+        ("Fixed(prompt: 200, output: 40)", &[1, 8]),
+        (
+            "LogNormal(prompt: (median: 100, p90: 300, clip: (4, 600)), output: (median: 20, p90: 80, \
+             clip: (1, 300)), max_total: 900)",
+            &[1, 16],
+        ),
+    ];
+    for (lengths, replicas) in cases {
+        for &replicas in replicas {
+            let estimated = |requests| {
+                let load = load(&text(requests, lengths, replicas, replicas as f64, ""));
+                load["capacity"].as_f64().unwrap()
+            };
+            let estimates = [300, 2_000].map(estimated);
+            let real = bisected(lengths, replicas, (0.8 * estimates[0], 1.25 * estimates[0]));
+            for estimate in estimates {
+                let off = (estimate / real - 1.0) * 100.0;
+                println!("{lengths}, {replicas}: {real:.2} {estimate:.2} {off:+.1} %");
+                assert!(off.abs() < 5.0, "{lengths}, {replicas} replicas: {estimate}, not {real}");
+            }
+        }
+    }
+}
+
+/// A load above the capacity is called that, by a short run and by a long one, and where the estimate
+/// does not know.
+#[test]
+fn too_high_a_load_is_called_overloaded() {
+    let lengths = "Fixed(prompt: 200, output: 40)";
+    for requests in [300, 2_000] {
+        let load = load(&text(requests, lengths, 8, 400.0, ""));
+        assert_eq!(load["verdict"], "overloaded", "{load}");
+        assert!(load["ratio"].as_f64().unwrap() > 1.0, "{load}");
+    }
+    let affine = |qps: f64| {
+        let text = text(3_000, lengths, 2, qps, ", prefix: SharedPrefix(tokens: 64)");
+        load(&text.replace("replicas: 2", "replicas: 2, router: PrefixAffinity()"))
+    };
+    let high = affine(150.0);
+    assert_eq!(
+        (&high["capacity"], &high["verdict"]),
+        (&Value::Null, &"overloaded".into()),
+        "{high}"
+    );
+    assert!(high["capacity_not_known"].as_str().unwrap().contains("router"), "{high}");
+    assert_eq!(affine(10.0)["verdict"], "unknown");
+}
+
+/// Nothing is estimated where nothing is compared with it.
+#[test]
+fn no_capacity_where_nobody_asks() {
+    for arrivals in ["Static", "Concurrency(8)"] {
+        let text = text(200, "Fixed(prompt: 200, output: 40)", 1, 1.0, "");
+        let load = load(&text.replace("Uniform(qps: 1)", arrivals));
+        assert_eq!(load["capacity"], Value::Null, "{load}");
+        assert!(load.get("capacity_not_known").is_none(), "{load}");
+    }
+}
