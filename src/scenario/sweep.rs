@@ -316,7 +316,7 @@ mod tests {
     #[test]
     fn a_setting_that_takes_a_list_is_set_and_swept_by_a_list_of_lists() {
         let engine =
-            "engine=(policy: VllmV0(), speculative: (draft: Ngram(), k: 3, acceptance: 0.8))";
+            "engine=(policy: VllmV0(), speculative: (draft: NGram(), k: 3, acceptance: 0.8))";
         let list = "engine.speculative.acceptance=[0.7, 0.5, 0.4]";
         assert_eq!(labels(&[engine, list]), Ok(vec![String::new()]));
         let lists = "engine.speculative.acceptance=[[0.7, 0.5, 0.4], [0.9, 0.8, 0.7]]";
