@@ -157,6 +157,17 @@ fn systems_of(pools: &[PoolSpec], extensions: &Extensions) -> StepSystems {
     systems
 }
 
+/// How the replicas of a pool are built.
+#[derive(Clone, Copy)]
+struct ReplicaShape {
+    /// Index of the pool.
+    pool: u32,
+    /// The form of the running list.
+    form: Form,
+    /// Whether they hand requests over, or take them.
+    hands: bool,
+}
+
 /// What the pools of a cluster have in common while they are built.
 struct Builder {
     world: World,
@@ -200,10 +211,8 @@ impl Builder {
                 let stages = (0..limits.stages).map(|stage| (set, number, stage));
                 stages.map(|key| self.gpus(key)).collect()
             });
-            let replica = self.replica(pool, index, &limits, form, &gpus);
-            if hands {
-                self.world.entity_mut(replica).insert(Transfers::default());
-            }
+            let shape = ReplicaShape { pool: index, form, hands };
+            self.replica(pool, shape, &limits, &gpus);
         }
         let purpose = match pool.name.as_str() {
             "" => "routing".to_owned(),
@@ -241,11 +250,11 @@ impl Builder {
     fn replica(
         &mut self,
         spec: &PoolSpec,
-        pool: u32,
+        shape: ReplicaShape,
         limits: &EngineLimits,
-        form: Form,
         gpus: &[Entity],
-    ) -> Entity {
+    ) {
+        let ReplicaShape { pool, form, hands } = shape;
         let index = self.replicas.len() as u32;
         let world = &mut self.world;
         let kv = BlockPool::new(limits.num_blocks, spec.prefix_caching).with_host(spec.host);
@@ -254,17 +263,26 @@ impl Builder {
         let entity = world.spawn(replica).id();
         spec.policy.insert(world, entity);
         let mut parts = world.entity_mut(entity);
+        let mut is_plain = true;
         if spec.policy.is_asynchronous() {
             parts.insert(AsyncPlanning::default());
+            is_plain = false;
         }
         if let Some(lora) = &spec.lora {
             parts.insert(Adapters::new(lora));
+            is_plain = false;
         }
         if spec.speculation.is_some() {
             parts.insert(Estimate::default());
+            is_plain = false;
         }
         if spec.host.is_some_and(|host| host.swap) {
             parts.insert(SwappedRequests::default());
+            is_plain = false;
+        }
+        if hands {
+            parts.insert(Transfers::default());
+            is_plain = false;
         }
         let stages: Vec<Entity> = (0..limits.stages)
             .map(|stage| Stage {
@@ -287,9 +305,9 @@ impl Builder {
         slots.reverse();
         if let Some(mut replica) = world.get_mut::<Replica>(entity) {
             replica.free_slots = slots;
+            replica.is_plain = is_plain;
         }
         self.stages += limits.stages;
         self.replicas.push(entity);
-        entity
     }
 }

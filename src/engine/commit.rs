@@ -9,7 +9,7 @@ use super::state::batch::{Batch, BlockChange};
 use super::state::kv::{BlockStore, BlockTable};
 use super::state::request::{Request, RequestQuery, Sequence};
 use super::state::transfers::{HandedOver, Iteration, Sent, Transfers};
-use super::state::{Replica, ReplicaParts, Techniques};
+use super::state::{Replica, ReplicaParts, Replicas, Techniques};
 use super::transition::{At, Standing};
 use super::{Delivery, Engine, Ledger, Pool};
 use crate::base::Nanos;
@@ -289,11 +289,11 @@ impl CommitContext<'_, '_, '_> {
         &mut self,
         delivery: Delivery,
         engine: &Engine,
-        replicas: &mut Query<'_, '_, ReplicaParts>,
+        replicas: &mut Replicas<'_, '_>,
         ready: &mut ReadyReplicas,
     ) -> Result {
         let Delivery { from, to, id } = delivery;
-        let (sender, _, techniques) = replicas.get_mut(from)?.split();
+        let ReplicaParts { replica: sender, techniques, .. } = replicas.get_mut(from)?;
         let sending = &mut transfers_of(techniques)?.sending;
         let Some(index) = sending.iter().position(|sent| sent.id == id) else {
             return Err(format!("request {id} was delivered, but nobody sent it").into());
@@ -303,7 +303,7 @@ impl CommitContext<'_, '_, '_> {
         let moved = sender.kv.release(&mut table, tokens, size, &mut self.blocks);
         self.ledger.let_go(sender.pool_index, moved.blocks, moved.tokens);
         ready.add(sender.index, from);
-        let (receiver, _, techniques) = replicas.get_mut(to)?.split();
+        let ReplicaParts { replica: receiver, techniques, .. } = replicas.get_mut(to)?;
         let transfers = transfers_of(techniques)?;
         let Some(index) = transfers.receiving.iter().position(|sequence| sequence.id == id) else {
             return Err(format!("request {id} was delivered, but nobody waits for it").into());

@@ -91,11 +91,7 @@ impl Simulation {
     /// [`SimError::Failed`] if a system or a plug-in fails, [`SimError::Workload`] if the requests
     /// ended before their time.
     pub fn run(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
-        while self.advance(sink)?.is_some() {
-            if self.state().ledger.requests.len() >= HANDED_AT_ONCE {
-                self.deliver_requests(sink);
-            }
-        }
+        while self.advance(sink)?.is_some() {}
         self.finish(sink)
     }
 
@@ -140,21 +136,19 @@ impl Simulation {
             return Ok(None);
         }
         queue.advance_to(time);
-        if ledger.series.is_some() {
+        if ledger.series.is_none() {
+            ledger.advance(time);
+        } else {
             self.sample_until(time, sink)?;
+            self.state().ledger.advance(time);
         }
-        self.state().ledger.advance(time);
         self.steps += 1;
         if self.steps.is_multiple_of(LOOK_EVERY) {
             memory::check().map_err(|error| SimError::Memory { time, error })?;
         }
-        if let Err(message) = self.run_systems(brings_in) {
-            return Err(match self.state().lists.out_of_memory.take() {
-                Some(error) => SimError::Memory { time, error },
-                None => SimError::Failed { time, message },
-            });
-        }
-        Ok(Some(StepDigest { time, digest: self.deliver(sink) }))
+        self.schedules.run(&mut self.world, brings_in);
+        self.run_end();
+        Ok(Some(StepDigest { time, digest: self.deliver(time, sink)? }))
     }
 
     /// The time limit ends the run: counts hold until then, and so does the time of what is on a stage.
@@ -178,39 +172,49 @@ impl Simulation {
         }
     }
 
-    /// Runs the systems of a step. Returns what the first that failed says.
-    fn run_systems(&mut self, brings_in: bool) -> Result<(), String> {
-        self.schedules.run(&mut self.world, brings_in);
-        let always = self.always_ends;
-        let SimState { lists, ledger, .. } = self.state();
-        if always || !lists.ended.is_empty() || !ledger.log.is_empty() {
-            self.schedules.run_end(&mut self.world);
-            self.ended += 1;
-            if self.ended.is_multiple_of(CLEAR_EVERY) {
-                // bevy_ecs remembers every component that was removed until told to forget.
-                self.world.clear_trackers();
+    /// Runs the Metrics set, if a request ended or someone wants to hear of a step.
+    fn run_end(&mut self) {
+        if !self.always_ends {
+            let SimState { lists, ledger, .. } = self.state();
+            if lists.ended.is_empty() && ledger.log.is_empty() {
+                return;
             }
         }
-        match take_error() {
-            None => self.state().failure().map_or(Ok(()), |message| Err(message.to_owned())),
-            Some(message) => Err(message),
+        self.schedules.run_end(&mut self.world);
+        self.ended += 1;
+        if self.ended.is_multiple_of(CLEAR_EVERY) {
+            // bevy_ecs remembers every component that was removed until told to forget.
+            self.world.clear_trackers();
         }
     }
 
-    /// Hands the records of this step's batches to the sink. Returns the digest.
-    fn deliver(&mut self, sink: &mut dyn RunSink) -> u64 {
-        let ledger = &mut self.state().ledger;
+    /// Hands the records of this step's batches to the sink, and those of requests if they are many.
+    /// Returns the digest.
+    ///
+    /// # Errors
+    /// What the first system that failed in this step said.
+    fn deliver(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<u64, SimError> {
+        let SimState { ledger, lists, failure, .. } = self.state();
+        if let Some(message) = take_error().or_else(|| failure.clone()) {
+            return Err(match lists.out_of_memory.take() {
+                Some(error) => SimError::Memory { time, error },
+                None => SimError::Failed { time, message },
+            });
+        }
         for record in ledger.batches.drain(..) {
             sink.batch(&record);
         }
         for event in ledger.events.iter_mut().flat_map(|events| events.drain(..)) {
             sink.event(&event);
         }
+        if ledger.requests.len() >= HANDED_AT_ONCE {
+            ledger.requests.drain(..).for_each(|record| sink.request(&record));
+        }
         let digest = ledger.digest;
         if ledger.series.as_ref().is_some_and(Series::is_long) {
             self.deliver_series(sink);
         }
-        digest
+        Ok(digest)
     }
 
     /// Takes the samples of the time series until `time`, and hands on what becomes too much meanwhile:

@@ -6,12 +6,12 @@ use bevy_ecs::system::SystemParam;
 use super::state::batch::Batch;
 use super::state::kv::BlockQuery;
 use super::state::request::RequestQuery;
-use super::state::{BatchOf, ReplicaParts, Stage, StageQueue};
+use super::state::{BatchOf, Replicas, Stage, StageQueue};
 
 /// Replicas with their techniques, stages and batch slots, requests and KV blocks.
 #[derive(SystemParam)]
 pub(crate) struct EngineQueries<'w, 's> {
-    pub replicas: Query<'w, 's, ReplicaParts>,
+    pub replicas: Replicas<'w, 's>,
     pub stages: StageQuery<'w, 's>,
     pub batches: Query<'w, 's, (&'static mut Batch, &'static BatchOf)>,
     pub requests: RequestQuery<'w, 's>,

@@ -70,9 +70,4 @@ impl SimState {
             self.fail(message);
         }
     }
-
-    /// The message of the system that failed.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
-    }
 }

@@ -11,6 +11,7 @@ use crate::engine::SimState;
 use crate::engine::commit::{Departing, depart};
 use crate::engine::lists::EndedRequest;
 use crate::engine::queries::EngineQueries;
+use crate::engine::state::ReplicaParts;
 use crate::engine::state::kv::BlockStore;
 use crate::engine::transition::At;
 use crate::records::RequestStatus;
@@ -107,7 +108,7 @@ impl Plans<'_, '_> {
     fn open(&mut self, entity: Entity, first: bool) -> Result<bool> {
         let SimState { engine, lists, ledger, draft, .. } = &mut *self.state;
         let EngineQueries { replicas, requests, blocks, .. } = &mut self.queries;
-        let (replica, _, mut techniques) = replicas.get_mut(entity)?.split();
+        let ReplicaParts { replica, mut techniques, .. } = replicas.get_mut(entity)?;
         let pool = engine.pool(replica.pool_index);
         if first {
             if !lists.ready.contains(replica.index) {
@@ -135,12 +136,13 @@ impl Plans<'_, '_> {
         }
     }
 
-    /// Turns the draft into a batch. Whether the replica may plan again.
+    /// Turns the draft into a batch. Whether the replica may plan again, or take requests over.
     fn settle(&mut self, planning: Planning) -> Result<bool> {
         let SimState { engine, queue, lists, ledger, draft, .. } = &mut *self.state;
         let EngineQueries { replicas, stages, batches, requests, blocks } = &mut self.queries;
         let Planning { replica: entity, slot } = planning;
-        let (replica, replica_stages, mut techniques) = replicas.get_mut(entity)?.split();
+        let ReplicaParts { replica, stages: replica_stages, mut techniques } =
+            replicas.get_mut(entity)?;
         let pool = engine.pool(replica.pool_index);
         let now = queue.now();
         // Incomplete prefills that got nothing in this batch stay in front.
@@ -210,7 +212,8 @@ impl Plans<'_, '_> {
         {
             batch.allow_run(hold, draft.fit, replica, pool.limits.block_size);
         }
-        Ok(true)
+        let takes = techniques.transfers.is_some_and(|transfers| transfers.is_to_receive());
+        Ok(takes || !replica.free_slots.is_empty())
     }
 }
 
@@ -222,7 +225,7 @@ fn view<'a>(
 ) -> Option<PlanView<'a>> {
     let SimState { engine, queue, lists, ledger, draft, failure, .. } = state;
     let EngineQueries { replicas, requests, blocks, .. } = queries;
-    let parts = replicas.get_mut(replica).map_err(BevyError::from);
+    let parts = replicas.get_mut(replica);
     let blocks = BlockStore::of(blocks, &mut lists.staged);
     let (parts, blocks) = match (parts, blocks) {
         (Ok(parts), Ok(blocks)) => (parts, blocks),
@@ -232,7 +235,7 @@ fn view<'a>(
             return None;
         }
     };
-    let (replica, _, techniques) = parts.split();
+    let ReplicaParts { replica, techniques, .. } = parts;
     let pool = engine.pool(replica.pool_index);
     Some(PlanView {
         now: queue.now(),

@@ -17,4 +17,4 @@ pub(crate) use link::{Link, Load};
 pub(crate) use replica::{BatchOf, BlockGroup, StageQueue};
 pub use replica::{Batches, Replica, Stage, StageOf, Stages};
 pub(crate) use swapped::{Swapped, SwappedRequests};
-pub(crate) use techniques::{ReplicaParts, Techniques};
+pub(crate) use techniques::{ReplicaParts, Replicas, Techniques};

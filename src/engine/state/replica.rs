@@ -23,6 +23,8 @@ pub struct Replica {
     pub index: u32,
     /// Index of its pool of replicas.
     pub pool_index: u32,
+    /// Whether it has no technique that only some replicas have.
+    pub(crate) is_plain: bool,
     /// Requests that wait, first come first.
     pub(crate) waiting: VecDeque<Sequence>,
     /// Admitted requests that are in no batch at the moment, in the policy's order, but for those
@@ -68,6 +70,7 @@ impl Replica {
         Replica {
             index,
             pool_index: 0,
+            is_plain: true,
             waiting: VecDeque::new(),
             running: Vec::new(),
             decoding: DecodeGroup::new(block_size, kv.caches_prefixes()),

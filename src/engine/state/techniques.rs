@@ -2,6 +2,7 @@
 
 use bevy_ecs::prelude::*;
 use bevy_ecs::query::QueryData;
+use bevy_ecs::system::SystemParam;
 
 use super::transfers::Transfers;
 use super::{AsyncPlanning, Replica, Stages, SwappedRequests};
@@ -10,12 +11,17 @@ use crate::engine::lora::Adapters;
 use crate::engine::speculation::Estimate;
 use crate::engine::state::request::Sequence;
 
-/// A replica with its stages and the techniques that it has.
+/// Replicas with their stages and the techniques that they have.
+#[derive(SystemParam)]
+pub(crate) struct Replicas<'w, 's> {
+    pub all: Query<'w, 's, (&'static mut Replica, &'static Stages)>,
+    techniques: Query<'w, 's, TechniqueParts>,
+}
+
+/// The technique components of a replica.
 #[derive(QueryData)]
 #[query_data(mutable)]
-pub(crate) struct ReplicaParts {
-    pub replica: &'static mut Replica,
-    pub stages: &'static Stages,
+struct TechniqueParts {
     adapters: Option<&'static mut Adapters>,
     swapped: Option<&'static mut SwappedRequests>,
     transfers: Option<&'static mut Transfers>,
@@ -23,21 +29,51 @@ pub(crate) struct ReplicaParts {
     planning: Option<&'static mut AsyncPlanning>,
 }
 
-impl<'w> ReplicaPartsItem<'w, '_> {
-    /// The replica, its stages and its techniques.
-    pub fn split(self) -> (&'w mut Replica, &'w Stages, Techniques<'w>) {
-        let techniques = Techniques {
-            adapters: self.adapters.map(Mut::into_inner),
-            swapped: self.swapped.map(Mut::into_inner),
-            transfers: self.transfers.map(Mut::into_inner),
-            drafts: self.drafts.map(Mut::into_inner),
-            planning: self.planning.map(Mut::into_inner),
+/// A replica with its stages and techniques.
+pub(crate) struct ReplicaParts<'a> {
+    pub replica: &'a mut Replica,
+    pub stages: &'a Stages,
+    pub techniques: Techniques<'a>,
+}
+
+impl Replicas<'_, '_> {
+    /// A replica with its stages and techniques. A plain replica has none, and nobody looks for them.
+    ///
+    /// # Errors
+    /// There is no such replica.
+    pub fn get_mut(&mut self, entity: Entity) -> Result<ReplicaParts<'_>> {
+        let (replica, stages) = self.all.get_mut(entity)?;
+        let techniques = match replica.is_plain {
+            true => Techniques::default(),
+            false => {
+                let parts = self.techniques.get_mut(entity)?;
+                Techniques {
+                    adapters: parts.adapters.map(Mut::into_inner),
+                    swapped: parts.swapped.map(Mut::into_inner),
+                    transfers: parts.transfers.map(Mut::into_inner),
+                    drafts: parts.drafts.map(Mut::into_inner),
+                    planning: parts.planning.map(Mut::into_inner),
+                }
+            }
         };
-        (self.replica.into_inner(), self.stages, techniques)
+        Ok(ReplicaParts { replica: replica.into_inner(), stages, techniques })
+    }
+
+    /// Whether a replica has something to plan with: a free batch slot, or requests handed over to it that
+    /// wait for blocks.
+    pub fn may_plan(&self, entity: Entity) -> bool {
+        let Ok((replica, _)) = self.all.get(entity) else { return false };
+        let handed = || {
+            let parts = self.techniques.get(entity);
+            let transfers = parts.ok().and_then(|parts| parts.transfers);
+            transfers.is_some_and(|transfers| !transfers.handed.is_empty())
+        };
+        !replica.free_slots.is_empty() || !replica.is_plain && handed()
     }
 }
 
 /// The techniques of a replica.
+#[derive(Default)]
 pub(crate) struct Techniques<'a> {
     /// LoRA adapters.
     pub adapters: Option<&'a mut Adapters>,
@@ -65,14 +101,5 @@ impl Techniques<'_> {
     /// Whether the LoRA adapter of a request may be had beside those that run.
     pub fn allow(&self, sequence: &Sequence) -> bool {
         self.adapters.as_ref().is_none_or(|adapters| adapters.allows(sequence.adapter))
-    }
-}
-
-impl ReplicaPartsReadOnlyItem<'_, '_> {
-    /// Whether the replica has something to plan with: a free batch slot, or requests handed over to it
-    /// that wait for blocks.
-    pub fn may_plan(&self) -> bool {
-        let handed = self.transfers.is_some_and(|transfers| !transfers.handed.is_empty());
-        !self.replica.free_slots.is_empty() || handed
     }
 }

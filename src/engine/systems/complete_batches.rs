@@ -7,9 +7,9 @@ use crate::base::Nanos;
 use crate::engine::commit::{CommitContext, Committed, TokenGap};
 use crate::engine::lists::Incoming;
 use crate::engine::queries::EngineQueries;
-use crate::engine::state::BatchOf;
 use crate::engine::state::kv::BlockStore;
 use crate::engine::state::transfers::Iteration;
+use crate::engine::state::{BatchOf, ReplicaParts};
 use crate::engine::{Event, SimState};
 
 /// Takes what is due off the event queue. A stage that ends hands its batch to the next stage; the last
@@ -40,7 +40,7 @@ pub(super) fn complete_due(state: &mut SimState, queries: &mut EngineQueries<'_,
         let ending = match event {
             Event::StageEnd(stage) => stage,
             Event::Wake(entity) => {
-                let mut replica = replicas.get_mut(entity)?.replica;
+                let (mut replica, _) = replicas.all.get_mut(entity)?;
                 if replica.wake.is_some_and(|wake| wake <= now) {
                     replica.wake = None;
                 }
@@ -73,7 +73,7 @@ pub(super) fn complete_due(state: &mut SimState, queries: &mut EngineQueries<'_,
             lists.to_serve.push(next);
             continue;
         }
-        let (replica, _, mut techniques) = replicas.get_mut(entity)?.split();
+        let ReplicaParts { replica, mut techniques, .. } = replicas.get_mut(entity)?;
         let pool = engine.pool(replica.pool_index);
         let mut on = Committed { replica, techniques: &mut techniques, pool, stage: index };
         context.commit(&mut batch, &mut on)?;

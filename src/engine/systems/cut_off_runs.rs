@@ -27,7 +27,7 @@ fn cut_off(state: &mut SimState, queries: &mut EngineQueries<'_, '_>) -> Result 
     let EngineQueries { replicas, stages, batches, .. } = queries;
     let boundary = queue.first_boundary();
     for &(_, entity) in lists.ready.in_order() {
-        for &entity in replicas.get(entity)?.stages.entities() {
+        for &entity in replicas.all.get(entity)?.1.entities() {
             let (stage, mut at) = stages.get_mut(entity)?;
             let Some(slot) = at.current else { continue };
             let (mut batch, _) = batches.get_mut(slot)?;
@@ -38,6 +38,6 @@ fn cut_off(state: &mut SimState, queries: &mut EngineQueries<'_, '_>) -> Result 
         }
     }
     // Blocks for requests that are handed over are found between plans too.
-    lists.ready.retain(|replica| replicas.get(replica).is_ok_and(|parts| parts.may_plan()));
+    lists.ready.retain(|replica| replicas.may_plan(replica));
     Ok(())
 }
