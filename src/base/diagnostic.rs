@@ -208,6 +208,8 @@ fn printable_line(line: String) -> String {
 #[cfg(feature = "cli")]
 fn turned_off(c: char) -> char {
     match c {
+        // The renderer looks after those below U+0080 only.
+        '\u{80}'..='\u{9f}' => '\u{b7}',
         '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
         c => c,
     }
@@ -251,8 +253,11 @@ error: unknown model `Lama`
 
     #[test]
     fn long_lines_are_shown_around_the_place_and_nothing_is_sent_raw() {
-        let text =
-            format!("(a: \"{}\", b: \x1b[31m1, c: \"{}\")", "x".repeat(5000), "y".repeat(9000));
+        let text = format!(
+            "(a: \"{}\", b: \x1b[31m1\u{9b}2J, c: \"{}\")",
+            "x".repeat(5000),
+            "y".repeat(9000)
+        );
         let at = text.find("b: ").unwrap();
         let place = Place { source: Source::new("s\x1b[2J.ron", text), span: at..at + 1 };
         let diagnostic =
@@ -260,7 +265,7 @@ error: unknown model `Lama`
         let rendered = diagnostic.render(false);
         assert!(rendered.len() < 1500, "{} bytes: {rendered}", rendered.len());
         assert!(rendered.contains(&format!(".ron:1:{}", at + 1)), "{rendered}");
-        assert!(!rendered.contains(['\x1b', '\x07']), "{rendered:?}");
+        assert!(!rendered.contains(['\x1b', '\x07', '\u{9b}']), "{rendered:?}");
         assert!(rendered.contains("b: "), "{rendered}");
         let plain = Diagnostic::error("bad\x1b[2J").render(true);
         assert!(!plain.contains('\x1b'), "{plain:?}");

@@ -1,11 +1,10 @@
 //! "Did you mean ...?"
 
-/// Names have no more bytes.
-const LONGEST: usize = 100;
+/// Names have no more bytes. What is longer is not compared with any: that takes its length each time.
+pub const LONGEST: usize = 100;
 
 /// The name most like `found`, if one is close enough to be a slip of the pen.
 pub fn closest<'a>(found: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // No slip of the pen makes a name this long of another one, and comparing takes its length.
     if found.len() > LONGEST {
         return None;
     }

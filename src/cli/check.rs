@@ -24,7 +24,7 @@ pub(super) struct CheckArgs {
     /// Changes a setting in every variant
     #[arg(long = "set", value_name = "PATH=VALUE")]
     settings: Vec<String>,
-    /// Shows nothing but errors
+    /// Prints nothing but errors
     #[arg(short, long)]
     quiet: bool,
 }

@@ -13,6 +13,7 @@ use crate::compare::{Comparison, Side, SideError, csv, json, text};
 use crate::metrics::names;
 use crate::output::NewFile;
 use crate::registry::Registry;
+use crate::report::width;
 use crate::run;
 use crate::run::RunError;
 use crate::scenario::sweep;
@@ -41,14 +42,14 @@ const METRICS: [&str; 16] = [
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// Result folders, which are read, and scenario files, which are run; the first one (or its
-    /// first variant) is what the others are compared with
+    /// Result folders and scenario files, which are run first; all are compared with the first one,
+    /// or with its first variant
     #[arg(value_name = "FOLDER|FILE", required = true)]
     sides: Vec<PathBuf>,
-    /// Shows this metric instead of the usual ones; may be given several times
+    /// Shows this metric instead of the usual ones; can be given several times
     #[arg(long = "metric", value_name = "NAME")]
     metrics: Vec<String>,
-    /// Changes a setting of the scenario files; a list of values compares each of them
+    /// Changes a setting of the scenario files; a list of values compares all of them
     #[arg(long = "set", value_name = "PATH=VALUE")]
     settings: Vec<String>,
     /// First seed of the scenario files
@@ -57,7 +58,7 @@ pub(super) struct CompareArgs {
     /// Number of seeds of the scenario files
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seeds: Option<u32>,
-    /// Runs at most N simulations at once [default: one per processor]
+    /// Runs at most N simulations in parallel [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Writes every metric as CSV
@@ -100,7 +101,7 @@ impl CompareArgs {
         let count = inputs.iter().map(Input::len).sum::<usize>();
         if count < 2 {
             return Err(Failure::bad_argument(
-                "there is nothing to compare with: name another folder or file, or a scenario with variants",
+                "there is nothing to compare with; give another folder or file, or a scenario with variants",
             ));
         }
         let sides = self.sides_of(inputs)?;
@@ -119,7 +120,7 @@ impl CompareArgs {
         if let Some(file) = files.1 {
             file.commit(json(&baseline.label, &comparisons))?;
         }
-        failure::say(&text(&baseline.label, &comparisons, &metrics));
+        failure::say(&text(&baseline.label, &comparisons, &metrics, width()));
         Ok(ExitCode::from(if fits { 0 } else { DOES_NOT_FIT }))
     }
 
@@ -130,7 +131,7 @@ impl CompareArgs {
                 let hint = names::closest(name)
                     .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                 return Err(Failure::bad_argument(format!(
-                    "there is no metric `{name}`{hint} (`vidur-ecs list` shows all)"
+                    "there is no metric `{name}`{hint} (`vidur-ecs list metrics` shows all)"
                 )));
             }
         }
@@ -140,7 +141,7 @@ impl CompareArgs {
             || self.jobs.is_some();
         if options && self.sides.iter().all(|path| path.is_dir()) {
             return Err(Failure::bad_argument(
-                "--set, --seed, --seeds and --jobs are for scenario files; result folders are as they are",
+                "--set, --seed, --seeds and --jobs only apply to scenario files, and all sides are result folders",
             ));
         }
         Ok(())

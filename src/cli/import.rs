@@ -125,7 +125,7 @@ impl ImportArgs {
 fn formula(text: &str) -> Result<FormulaSettings, String> {
     let wrong = || {
         format!(
-            "`{text}` is no formula:BASE,PER_TOKEN,PER_CONTEXT, such as formula:0.005,2.5e-5,1e-8"
+            "`{text}` is not a formula:BASE,PER_TOKEN,PER_CONTEXT, such as formula:0.005,2.5e-5,1e-8"
         )
     };
     let numbers = text.strip_prefix("formula:").ok_or_else(wrong)?;

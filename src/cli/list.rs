@@ -1,70 +1,143 @@
 //! `vidur-ecs list`.
 
-use std::fmt::Write as _;
 use std::fs::DirEntry;
 use std::path::Path;
 use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
 
 use super::failure::{self, Failure};
 use crate::base::Source;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{device_names, find_device, model};
 use crate::metrics::names;
+use crate::output::text_table;
 use crate::registry::Registry;
+use crate::report::width;
 use crate::scenario::Document;
 
-/// Lists everything.
-pub(super) fn run(registry: &Registry) -> Result<ExitCode, Failure> {
-    failure::say(&text(registry, Path::new("scenarios")));
-    Ok(ExitCode::SUCCESS)
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// What to list [default: everything]
+    #[arg(value_name = "TOPIC")]
+    topics: Vec<Topic>,
 }
 
-fn text(registry: &Registry, scenarios: &Path) -> String {
-    let mut out = String::new();
-    section(&mut out, "policies", registry.policies().iter().map(|e| (e.name, e.about.to_owned())));
-    section(&mut out, "routers", registry.routers().iter().map(|e| (e.name, e.about.to_owned())));
-    let admissions = registry.admissions().iter();
-    section(&mut out, "admission", admissions.map(|e| (e.name, e.about.to_owned())));
-    section(&mut out, "timings", registry.timings().iter().map(|e| (e.name, e.about.to_owned())));
-    let other = ("HuggingFace(\"FILE\")", "any other, from its config.json".to_owned());
-    let models = model::names().into_iter().map(|name| (name, about_model(name)));
-    section(&mut out, "models", models.chain([other]));
-    section(&mut out, "devices", device_names().into_iter().map(|name| (name, about_device(name))));
-    section(&mut out, "profiles", super::profile::shipped());
-    section(&mut out, "lengths (Empirical)", super::workload::shipped());
-    let families = names::FAMILIES.iter().map(|family| (family.name, family.about.to_owned()));
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Topic {
+    /// Scheduling policies
+    Policies,
+    /// Routers between replicas
+    Routers,
+    /// Kinds of admission control
+    Admission,
+    /// Where iteration times come from
+    Timings,
+    /// Models that are built in
+    Models,
+    /// GPUs
+    Devices,
+    /// Profiles of measured times
+    Profiles,
+    /// Measured distributions of request lengths
+    Lengths,
+    /// Metrics for `expect` and `compare --metric`
+    Metrics,
+    /// Scenarios in ./scenarios
+    Scenarios,
+}
+
+impl ListArgs {
+    pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
+        let topics = match self.topics.as_slice() {
+            [] => Topic::value_variants(),
+            chosen => chosen,
+        };
+        failure::say(text(registry, topics, Path::new("scenarios"), width()).trim_end());
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn text(registry: &Registry, topics: &[Topic], scenarios: &Path, width: usize) -> String {
+    topics.iter().map(|&topic| section(registry, topic, scenarios, width)).collect()
+}
+
+/// A name and what it stands for.
+type Row = (String, String);
+
+fn section(registry: &Registry, topic: Topic, scenarios: &Path, width: usize) -> String {
+    let owned = |(name, about): (&str, &str)| (name.to_owned(), about.to_owned());
+    match topic {
+        Topic::Policies => {
+            let rows = registry.policies().iter().map(|e| owned((e.name, e.about)));
+            table("policies", rows.collect(), width)
+        }
+        Topic::Routers => {
+            let rows = registry.routers().iter().map(|e| owned((e.name, e.about)));
+            table("routers", rows.collect(), width)
+        }
+        Topic::Admission => {
+            let rows = registry.admissions().iter().map(|e| owned((e.name, e.about)));
+            table("admission", rows.collect(), width)
+        }
+        Topic::Timings => {
+            let rows = registry.timings().iter().map(|e| owned((e.name, e.about)));
+            table("timings", rows.collect(), width)
+        }
+        Topic::Models => {
+            let mut rows: Vec<Row> = model::names()
+                .into_iter()
+                .map(|name| (name.to_owned(), about_model(name)))
+                .collect();
+            rows.push(owned(("HuggingFace(\"FILE\")", "any other model, from its config.json")));
+            table("models", rows, width)
+        }
+        Topic::Devices => {
+            let names = device_names().into_iter();
+            let rows = names.map(|name| (name.to_owned(), about_device(name)));
+            table("devices", rows.collect(), width)
+        }
+        Topic::Profiles => {
+            let rows = super::profile::shipped();
+            table("profiles", rows.map(|(name, about)| (name.to_owned(), about)).collect(), width)
+        }
+        Topic::Lengths => {
+            let rows = super::workload::shipped();
+            let rows = rows.map(|(name, about)| (name.to_owned(), about));
+            table("lengths (Empirical)", rows.collect(), width)
+        }
+        Topic::Metrics => metrics(width),
+        Topic::Scenarios => {
+            let heading = format!("scenarios in {}", scenarios.display());
+            table(&heading, titles(scenarios), width)
+        }
+    }
+}
+
+fn metrics(width: usize) -> String {
+    let families = names::FAMILIES.iter().map(|f| (f.name.to_owned(), f.about.to_owned()));
     let statistics: Vec<&str> = names::STATISTICS.iter().map(|(name, _)| *name).collect();
-    section(&mut out, &format!("metrics, each with .{}", statistics.join(" .")), families);
+    let heading = format!("metrics, each with .{}", statistics.join(" ."));
     let scalars = names::all().filter(|metric| !metric.name.contains('.'));
-    section(
-        &mut out,
-        "metrics of a run",
-        scalars.map(|metric| (metric.name.as_str(), metric.about.clone())),
-    );
-    let found = titles(scenarios);
-    if !found.is_empty() {
-        let rows = found.iter().map(|(name, title)| (name.as_str(), title.clone()));
-        section(&mut out, &format!("scenarios in {}", scenarios.display()), rows);
-    }
-    out
+    let scalars = scalars.map(|metric| (metric.name.clone(), metric.about.clone()));
+    table(&heading, families.collect(), width)
+        + &table("metrics of a run", scalars.collect(), width)
 }
 
-fn section<N: AsRef<str>>(
-    out: &mut String,
-    title: &str,
-    rows: impl IntoIterator<Item = (N, String)>,
-) {
-    let rows: Vec<(N, String)> = rows.into_iter().collect();
+/// A heading with a row for each name below it, and a blank line; nothing without rows.
+fn table(heading: &str, rows: Vec<Row>, width: usize) -> String {
     if rows.is_empty() {
-        return;
+        return String::new();
     }
-    let width = rows.iter().map(|(name, _)| name.as_ref().chars().count()).max().unwrap_or(0);
-    // Writing to a String cannot fail.
-    let _ = writeln!(out, "{title}");
+    let mut table = text_table::plain();
+    text_table::fit(&mut table, width - 1);
     for (name, about) in rows {
-        let _ = writeln!(out, "{}", format!("  {:<width$}  {about}", name.as_ref()).trim_end());
+        table.add_row([name, about]);
     }
-    out.push('\n');
+    text_table::keep_whole(&mut table, 0);
+    format!("{heading}\n{}\n\n", text_table::render(&table))
 }
 
 fn about_model(name: &str) -> String {
@@ -128,14 +201,14 @@ mod tests {
         write("c.txt", "(title: \"No scenario\")");
         std::fs::create_dir_all(folder.path().join("a_sub/deep")).expect("a folder");
         write("a_sub/deep/z.ron", "(title: \"Third\")");
-        let text = text(&Registry::built_in(), folder.path());
+        let text = text(&Registry::built_in(), Topic::value_variants(), folder.path(), 100);
         for wanted in [
             "VllmV0 ",
             "PowerOfTwo ",
             "Formula ",
             "Llama-2-7B ",
             "A100-SXM-80G ",
-            "HuggingFace(\"FILE\")  any other",
+            "HuggingFace(\"FILE\")  any other model",
             "  a.ron\n  b.ron             Second\n  a_sub/deep/z.ron  Third\n",
             "ttft ",
             "kv_allocated_peak ",
@@ -143,5 +216,18 @@ mod tests {
             assert!(text.contains(wanted), "no {wanted:?} in\n{text}");
         }
         assert!(!text.contains("No scenario"));
+    }
+
+    #[test]
+    fn a_topic_alone_fits_a_narrow_terminal() {
+        let nowhere = Path::new("/nonexistent");
+        for topic in Topic::value_variants() {
+            let text = text(&Registry::built_in(), &[*topic], nowhere, 80);
+            for line in text.lines().filter(|line| !line.starts_with("metrics, each")) {
+                assert!(line.chars().count() <= 80, "{topic:?}: {line}");
+            }
+        }
+        let models = text(&Registry::built_in(), &[Topic::Models], nowhere, 80);
+        assert!(models.starts_with("models\n") && !models.contains("VllmV0"), "{models}");
     }
 }

@@ -24,8 +24,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::registry::{Plugin, Registry};
 use failure::Failure;
 
-/// Simulates LLM inference serving: TTFT, TPOT, latency, throughput and KV-cache use of a model
-/// on given GPUs, without a GPU.
+/// Simulates LLM inference serving without a GPU: TTFT, TPOT, latency, throughput and KV cache use
+/// of a model on given GPUs.
 #[derive(Debug, Parser)]
 #[command(name = "vidur-ecs", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -39,21 +39,20 @@ struct Cli {
 enum Command {
     /// Runs scenarios (the default: `vidur-ecs FILE` is `vidur-ecs run FILE`)
     Run(run::RunArgs),
-    /// Puts results or scenarios side by side: differences, intervals, and whether they are more than
-    /// noise
+    /// Compares results or scenarios: differences, confidence intervals, and whether they are more
+    /// than noise
     Compare(compare::CompareArgs),
-    /// Validates a scenario and shows it with every default and what follows from it
+    /// Validates a scenario and shows it with every default, its KV blocks and its weights
     Check(check::CheckArgs),
-    /// Lists what scenarios can name: policies, routers, timings, models, devices, profiles,
-    /// lengths, metrics, and the scenarios in ./scenarios
-    List,
-    /// Turns another simulator's configuration into a scenario
+    /// Lists what scenarios can name, all of it or by topic: `list models`, `list metrics`
+    List(list::ListArgs),
+    /// Imports runs of Vidur and results of vLLM's benchmark
     Import(import::ImportArgs),
-    /// Makes and lists profiles of measured kernel times
+    /// Imports, lists and inspects profiles of measured kernel times
     Profile(profile::ProfileArgs),
-    /// Runs measured cases and shows how far off the simulation is
+    /// Simulates measured cases and reports the errors
     Validate(validate::ValidateArgs),
-    /// Makes workloads from data
+    /// Derives workloads from data
     Workload(workload::WorkloadArgs),
 }
 
@@ -101,7 +100,7 @@ fn dispatch(cli: Cli, registry: &Registry) -> Result<ExitCode, Failure> {
         Some(Command::Run(args)) => args.run(registry),
         Some(Command::Compare(args)) => args.run(registry),
         Some(Command::Check(args)) => args.run(registry),
-        Some(Command::List) => list::run(registry),
+        Some(Command::List(args)) => args.run(registry),
         Some(Command::Import(args)) => args.run(),
         Some(Command::Profile(args)) => args.run(),
         Some(Command::Validate(args)) => args.run(registry),

@@ -14,10 +14,9 @@ use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::paths::file_name;
 use crate::base::suggest;
 use crate::metrics::{ExperimentResult, Verdict};
-use crate::output::tables::VARIANTS;
 use crate::output::{Claim, Collection, Replace, ResultFolder};
 use crate::registry::Registry;
-use crate::report::{ReportInput, report, use_colour};
+use crate::report::{ReportInput, report, use_colour, width};
 use crate::run;
 use crate::scenario::sweep::Sweep;
 use crate::scenario::{Scenario, sweep};
@@ -39,7 +38,7 @@ pub(super) struct RunArgs {
     /// Scenario files
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Result folder; with several files, the folder of the result folders [default:
+    /// Result folder, or with several files the parent of their result folders [default:
     /// results/<name of the file>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -47,30 +46,33 @@ pub(super) struct RunArgs {
     /// (Without --out, results of the same file with the same settings are replaced anyway.)
     #[arg(long)]
     force: bool,
-    /// First seed (or only one), instead of the scenario's
+    /// First seed; overrides the scenario's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Number of seeds, instead of the scenario's
+    /// Number of seeds; overrides the scenario's
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     seeds: Option<u32>,
-    /// Changes a setting in every variant, for example engine.policy.max_num_seqs=64; a list of
-    /// values, such as workload.arrivals.qps=[1,2,4], runs each of them
+    /// Changes a setting in every variant, for example engine.policy.max_num_seqs=64. A list of
+    /// values runs each of them: 'workload.arrivals.qps=[1,2,4]'
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub settings: Vec<String>,
-    /// Runs at most N simulations at once [default: one per processor]; the results do not depend on
-    /// it
+    /// Runs at most N simulations in parallel; the results do not depend on it [default: one per
+    /// processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Makes every iteration a step of its own: slower, and the same results
+    /// Simulates every iteration as a separate step: slower, with the same results
     #[arg(long)]
     exact_steps: bool,
-    /// Shows nothing but errors
+    /// Lists admissions, preemptions and completions of every seed in run.log
+    #[arg(long)]
+    log_events: bool,
+    /// Prints nothing but errors
     #[arg(short, long)]
     quiet: bool,
-    /// Exits with 1 if an expectation of the scenario is not met
+    /// Exits with code 1 if an expectation of the scenario is not met
     #[arg(long)]
     strict: bool,
-    /// Runs everything twice first, and names the time where the two part, if they do
+    /// First runs everything twice, and reports when the two runs diverge
     #[arg(long)]
     check_determinism: bool,
 }
@@ -156,6 +158,7 @@ impl RunArgs {
             };
             for point in &mut sweep.points {
                 point.scenario.exact_steps = self.exact_steps;
+                point.scenario.log_events = self.log_events;
             }
             let target = self.target(&sweep.name);
             // Where the case of letters means nothing, these are one.
@@ -229,13 +232,10 @@ impl RunArgs {
             {
                 let (point, done) = &points[0];
                 report(&ReportInput {
-                    result: &done.result,
-                    folder: Some(target.display().to_string()),
-                    files: done.files.clone(),
-                    table: VARIANTS,
                     next: next_step(file, &point.scenario, &done.result),
-                    warnings: done.warnings.clone(),
+                    width: width(),
                     colour: use_colour(),
+                    ..ReportInput::of(done, target)
                 })
             }
             many => run_many::report(many, misfits, folder),
@@ -245,7 +245,7 @@ impl RunArgs {
             failure::note(&one.notes);
         }
         if self.check_determinism {
-            failure::say("deterministic: two runs of every seed took the same course");
+            failure::say("deterministic: two runs of every seed were identical");
         }
     }
 }
@@ -276,7 +276,7 @@ fn suggest_subcommand(file: &Path) -> Result<(), Failure> {
     let written = file.to_string_lossy();
     match suggest::closest(&written, names.iter().map(String::as_str)) {
         Some(name) => Err(Failure::bad_argument(format!(
-            "there is no file {written}; did you mean the subcommand `{name}`?"
+            "there is no file `{written}`; did you mean the subcommand `{name}`?"
         ))),
         None => Ok(()),
     }

@@ -12,7 +12,8 @@ use crate::output::tables::{RUNS, Swept, runs_csv};
 use crate::output::{OutputError, Place, ResultFolder};
 use crate::report::{ReportInput, use_colour};
 use crate::run::{Finished, RunError};
-use crate::scenario::sweep::{MisfitPoint, Point};
+use crate::scenario::Scenario;
+use crate::scenario::sweep::{MisfitPoint, Point, short_names};
 use crate::{report, run};
 
 /// A scenario file, the scenarios that it and the sweeps make, and the folder of their results.
@@ -101,7 +102,7 @@ fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, 
     let finished: Vec<Result<Finished, RunError>> = one
         .points
         .par_iter()
-        .map(|point| run::run(&point.scenario, &one.place(point)?, progress))
+        .map(|point| run_one(&point.scenario, &one.place(point)?, progress))
         .collect();
     let FileRuns { file, name, points, misfits, folder } = one;
     let finished: Vec<Finished> = finished.into_iter().collect::<Result<_, _>>()?;
@@ -117,6 +118,16 @@ fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, 
     }
     done.notes = folder.commit()?.notes;
     Ok(done)
+}
+
+/// Runs one scenario, with its report in the log.
+fn run_one(
+    scenario: &Scenario,
+    place: &Place,
+    progress: &(dyn Fn(u64) + Sync),
+) -> Result<Finished, RunError> {
+    let log = |done: &Finished| report::report(&ReportInput::of(done, place.target()));
+    run::run_with_report(scenario, place, progress, &log)
 }
 
 /// The results of what does not fit in memory.
@@ -162,27 +173,27 @@ pub(super) fn report(
     misfits: &[(PathBuf, Box<Diagnostic>)],
     folder: Option<&Path>,
 ) -> String {
+    let points: Vec<&Point> = all.iter().flat_map(|one| &one.points).map(|(p, _)| p).collect();
+    let axes = Axes::of(&points, folder.is_some());
     let mut unfit: Vec<Misfit> = Vec::new();
     let mut variants: Vec<VariantResult> = Vec::new();
+    let mut met: Vec<Option<bool>> = Vec::new();
     let mut outcomes = Vec::new();
     let mut warnings: Vec<String> = Vec::new();
     let mut files = vec![RUNS.to_owned()];
     for one in all {
         for (point, done) in &one.points {
             let file = if folder.is_some() { done.result.name.as_str() } else { "" };
-            let label = point.label();
-            let name = |variant: &str| {
-                let parts = [file, &label, variant];
-                parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
-            };
-            variants.extend(
-                done.result
-                    .variants
-                    .iter()
-                    .map(|variant| VariantResult { name: name(&variant.name), ..variant.clone() }),
-            );
+            let name = |variant: &str| axes.row(file, point, variant);
+            for variant in &done.result.variants {
+                met.push(reached(variant, &done.result.outcomes));
+                variants.push(VariantResult { name: name(&variant.name), ..variant.clone() });
+            }
+            let label = axes.label(point);
+            let of = [file, &label].into_iter().filter(|part| !part.is_empty());
+            let of = of.collect::<Vec<_>>().join(", ");
             outcomes.extend(done.result.outcomes.iter().map(|outcome| Outcome {
-                expected: format!("{}: {}", name(""), outcome.expected),
+                expected: format!("{of}: {}", outcome.expected),
                 ..outcome.clone()
             }));
             unfit.extend(
@@ -197,7 +208,7 @@ pub(super) fn report(
                 }
             }
             if folder.is_none() {
-                files.push(format!("{}/", file_name(&label)));
+                files.push(format!("{}/", file_name(&point.label())));
             }
         }
         unfit.extend(
@@ -236,11 +247,78 @@ pub(super) fn report(
             exact_steps,
             outcomes,
         },
+        swept: axes.heading(),
+        met,
         folder,
         files,
         table: RUNS,
         next: None,
         warnings,
+        width: report::width(),
         colour: use_colour(),
     })
+}
+
+/// Whether a variant keeps its own objectives and the scenario its expectations; `None` without any.
+fn reached(variant: &VariantResult, outcomes: &[Outcome]) -> Option<bool> {
+    let by_slo = || {
+        let attained = variant.mean("slo_attainment")?;
+        Some(variant.slo.as_ref()?.met(attained, variant.mean("itl.p99")))
+    };
+    let expected = (!outcomes.is_empty()).then(|| outcomes.iter().all(|outcome| outcome.met));
+    match (by_slo(), expected) {
+        (Some(slo), Some(expected)) => Some(slo && expected),
+        (one, other) => one.or(other),
+    }
+}
+
+/// What tells the runs of sweeps apart.
+struct Axes {
+    /// Last parts of the swept paths of which values differ, or whole ones where that is ambiguous.
+    names: Vec<String>,
+    /// These paths.
+    paths: Vec<String>,
+    several_files: bool,
+    variants: bool,
+}
+
+impl Axes {
+    fn of(points: &[&Point], several_files: bool) -> Axes {
+        let mut paths: Vec<String> = Vec::new();
+        for (path, value) in points.iter().flat_map(|point| &point.values) {
+            let differs = points.iter().any(|other| other.value(path) != Some(value));
+            if differs && !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+        let variants = points.iter().any(|point| point.scenario.has_variants());
+        Axes { names: short_names(&paths), paths, several_files, variants }
+    }
+
+    /// What the names of the rows consist of.
+    fn heading(&self) -> String {
+        let mut parts: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        if self.several_files {
+            parts.insert(0, "scenario");
+        }
+        if self.variants {
+            parts.push("variant");
+        }
+        parts.join(", ")
+    }
+
+    /// What tells a point apart: `qps=2, replicas=1`.
+    fn label(&self, point: &Point) -> String {
+        let value =
+            |(name, path): (&String, &String)| Some(format!("{name}={}", point.value(path)?));
+        let parts = self.names.iter().zip(&self.paths).filter_map(value);
+        parts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The name of a row.
+    fn row(&self, file: &str, point: &Point, variant: &str) -> String {
+        let values = self.paths.iter().map(|path| point.value(path).unwrap_or("-"));
+        let parts = [file].into_iter().chain(values).chain([variant]);
+        parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+    }
 }

@@ -77,7 +77,7 @@ fn a_run_leaves_its_files_and_no_others() {
     expected.extend(rows.iter().chain(&rows));
     expected.sort_unstable();
     assert_eq!(files, expected);
-    assert_eq!(room.read("out/s/orca/request_metrics.csv").lines().count(), 31);
+    assert_eq!(room.read("out/s/orca/request_metrics.csv").lines().count(), 1 + 2 * 30);
     assert_eq!(
         std::fs::read_dir(room.path("out")).expect("is there").count(),
         1,
@@ -175,10 +175,13 @@ fn a_seed_is_the_same_alone_and_among_others() {
     let row =
         |text: String| text.lines().find(|line| line.starts_with("orca,9,")).map(str::to_owned);
     assert_eq!(row(room.read("many/seeds.csv")), row(room.read("two/seeds.csv")));
-    assert_eq!(
-        room.read("one/orca/request_metrics.csv"),
-        room.read("two/orca/request_metrics.csv")
-    );
+    let both = room.read("two/orca/request_metrics.csv");
+    let of_nine: String = both
+        .lines()
+        .filter_map(|line| line.strip_suffix(",seed").or(line.strip_suffix(",9")))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(room.read("one/orca/request_metrics.csv"), of_nine);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) struct ValidateArgs {
     /// vllm-bench` makes them)
     #[arg(value_name = "CASE_DIR", required = true)]
     cases: Vec<PathBuf>,
-    /// Execution times instead of the case's, as a scenario writes them: 'Layerwise()'
+    /// Execution times to use instead of the case's, in the form of a scenario: 'Layerwise()'
     #[arg(long, value_name = "TIMING")]
     timing: Option<String>,
     /// Changes a setting of the scenario, for example engine.num_gpu_blocks=20000

@@ -32,7 +32,7 @@ pub enum SideError {
         source: std::io::Error,
     },
     /// A folder without results.
-    #[error("{} is no result folder: there is no {SUMMARY} in it", .0.display())]
+    #[error("{} is not a result folder: there is no {SUMMARY} in it", .0.display())]
     NoResults(PathBuf),
     /// The folder of a sweep or of several files.
     #[error("{} holds the results of several runs ({RUNS}): name the folders in it", .0.display())]

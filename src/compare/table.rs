@@ -8,9 +8,10 @@ use super::{Basis, Comparison, Difference, Verdict};
 use crate::base::text::cell;
 use crate::metrics::names;
 use crate::metrics::unit::{Unit, decimals_for, fixed};
+use crate::output::text_table;
 
-/// The table on the terminal, of these metrics.
-pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str]) -> String {
+/// The table of these metrics, on a terminal of so many columns.
+pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str], width: usize) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(out, "baseline   {baseline}");
@@ -22,15 +23,18 @@ pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str]) -> Str
             comparison.label,
             basis(comparison.basis)
         );
-        let mut rows = vec![
-            ["", "baseline", "compared", "difference", "95 % interval", ""].map(str::to_owned),
-        ];
+        let headings = ["", "baseline", "compared", "difference", "95 % interval"];
+        let mut table = text_table::new(headings.into_iter().chain([""]));
+        text_table::fit(&mut table, width - 1);
         for name in metrics {
             let Some(difference) = comparison.metric(name) else { continue };
             tested += usize::from(difference.p.is_some());
-            rows.push(row(name, difference, comparison.basis));
+            table.add_row(row(name, difference, comparison.basis));
         }
-        out.push_str(&aligned(&rows));
+        text_table::right_aligned(&mut table, 1);
+        text_table::left_aligned(&mut table, 5);
+        text_table::keep_whole(&mut table, 0);
+        let _ = writeln!(out, "{}", text_table::render(&table));
     }
     if tested > 0 {
         let chance = 0.05 * tested as f64;
@@ -110,23 +114,6 @@ fn left_out(difference: &Difference, basis: Basis) -> String {
             format!(" ({runs} of {of} and {other_runs} of {others} runs have a value)")
         }
     }
-}
-
-/// Columns of equal width: the first and the last to the left, the others to the right.
-fn aligned(rows: &[[String; 6]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or(0)).collect();
-    let mut out = String::new();
-    for row in rows {
-        let mut line = format!("  {:<1$}", row[0], widths[0]);
-        for column in 1..5 {
-            let _ = write!(line, "  {:>1$}", row[column], widths[column]);
-        }
-        let _ = write!(line, "  {}", row[5]);
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
 }
 
 /// One row per comparison and metric. Values in the registry's units.
@@ -233,7 +220,8 @@ mod tests {
             runs: vec![run(1, share, Some(1.0)), run(2, share, Some(1.0)), run(3, share, last)],
         };
         let comparison = Comparison::new(&side("a", 0.5, Some(1.0)), &side("b", 0.55, None));
-        let text = text("a", std::slice::from_ref(&comparison), &["busy_fraction", "ttft.mean"]);
+        let text =
+            text("a", std::slice::from_ref(&comparison), &["busy_fraction", "ttft.mean"], 120);
         assert!(text.contains("+5.0 points") && !text.contains("10.0 %"), "{text}");
         assert!(text.contains("same (2 of 3 seeds have a value)"), "{text}");
         assert!(csv("a", &[comparison]).contains("a,b,2,true,ttft.mean,1,1,"), "{text}");
@@ -261,7 +249,7 @@ mod tests {
             run.seed += 100;
         }
         let comparisons = [Comparison::new(&a, &b), Comparison::new(&a, &c)];
-        let text = text("a", &comparisons, &["ttft.mean", "tpot.mean", "preemptions"]);
+        let text = text("a", &comparisons, &["ttft.mean", "tpot.mean", "preemptions"], 100);
         insta::assert_snapshot!(text, @r"
 baseline   a
 

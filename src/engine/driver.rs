@@ -146,6 +146,7 @@ impl Simulation {
             world.insert_resource(Gates(gates));
         }
         ledger.series = spec.time_series.map(Series::new);
+        ledger.events = spec.events.then(Vec::new);
         if spec.steady_window {
             ledger.watch_window();
         }
@@ -297,6 +298,9 @@ impl Simulation {
         let ledger = &mut self.control.ledger;
         for record in ledger.batches.drain(..) {
             sink.batch(&record);
+        }
+        for event in ledger.events.iter_mut().flat_map(|events| events.drain(..)) {
+            sink.event(&event);
         }
         let digest = ledger.digest;
         if ledger.series.as_ref().is_some_and(Series::is_long) {

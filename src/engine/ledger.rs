@@ -3,7 +3,9 @@
 use super::Series;
 use crate::base::Nanos;
 use crate::engine::routing::PoolLoads;
-use crate::records::{BatchRecord, BusyTime, RequestRecord, RunTotals, SteadyWindow};
+use crate::records::{
+    BatchRecord, BusyTime, EventKind, EventRecord, RequestRecord, RunTotals, SteadyWindow,
+};
 use crate::timing::StageTime;
 
 /// Current counts over all replicas of a pool. Whoever moves a block or a request keeps them true.
@@ -42,6 +44,8 @@ pub(crate) struct Ledger {
     /// Records for the driver to hand to the sink.
     pub requests: Vec<RequestRecord>,
     pub batches: Vec<BatchRecord>,
+    /// What happened to requests, if anyone wants to know.
+    pub events: Option<Vec<EventRecord>>,
     /// The time series, if one is wanted.
     pub series: Option<Series>,
     last: Nanos,
@@ -65,6 +69,7 @@ impl Ledger {
             digest: 0,
             requests: Vec::new(),
             batches: Vec::new(),
+            events: None,
             series: None,
             last: Nanos::ZERO,
             open: 0,
@@ -117,6 +122,14 @@ impl Ledger {
             std::mem::swap(&mut self.totals, &mut page.1);
         }
         self.open = pool;
+    }
+
+    /// Notes what happens to a request, if anyone wants to know.
+    #[inline]
+    pub fn note(&mut self, time: Nanos, kind: EventKind, request: u64, replica: Option<u32>) {
+        if let Some(events) = &mut self.events {
+            events.push(EventRecord { time, kind, request, replica });
+        }
     }
 
     /// The counts of a pool and its totals so far.

@@ -6,7 +6,7 @@ use super::Control;
 use super::arrive::Ended;
 use crate::base::Nanos;
 use crate::engine::state::request::{Request, Sequence};
-use crate::records::{RequestRecord, RequestStatus};
+use crate::records::{EventKind, RequestRecord, RequestStatus};
 
 /// Observe phase: one record for each request that ended, by id; in a closed loop each lets
 /// another one start, and a turn of a conversation is followed by the next.
@@ -29,6 +29,11 @@ pub(crate) fn record_ended(InMut(control): InMut<Control>, world: &mut World) ->
             }
             RequestStatus::Unfinished => ledger.totals.unfinished += 1,
         }
+        let kind = match status {
+            RequestStatus::Finished => EventKind::Finished,
+            _ => EventKind::Rejected,
+        };
+        ledger.note(agenda.now(), kind, request.id, request.replica);
         let how = Ended::of(&status);
         ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
         arrivals.release(request, how, agenda.now());

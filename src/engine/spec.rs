@@ -29,6 +29,8 @@ pub struct SimSpec {
     pub batch_records: BatchRecords,
     /// The interval of the time series that the sink is told of, if any; not 0.
     pub time_series: Option<Nanos>,
+    /// Whether the sink is told of what happens to each request.
+    pub events: bool,
     /// Whether the totals say what happened while the requests arrived that the statistics count.
     pub steady_window: bool,
     /// Whether every iteration is a step of its own. The results are the same; it is the
@@ -147,6 +149,7 @@ impl SimSpec {
             time_limit: None,
             batch_records: BatchRecords::Off,
             time_series: None,
+            events: false,
             steady_window: false,
             exact_steps: false,
             plain_lists: false,

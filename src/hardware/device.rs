@@ -204,6 +204,9 @@ pub fn device_names() -> Vec<&'static str> {
 
 /// The device whose name is nearest to `name`, for "did you mean"; `None` if nothing is near.
 pub fn closest_device(name: &str) -> Option<&'static str> {
+    if name.len() > crate::base::suggest::LONGEST {
+        return None;
+    }
     let name = name.to_ascii_lowercase();
     DEVICES
         .iter()

@@ -255,6 +255,9 @@ pub(super) fn index(name: &str) -> Option<usize> {
 
 /// The known name most like `name`, for "did you mean"; `None` when nothing is near.
 pub fn closest(name: &str) -> Option<&'static str> {
+    if name.len() > crate::base::suggest::LONGEST {
+        return None;
+    }
     let wanted = name.to_ascii_lowercase();
     all()
         .map(|metric| (strsim::jaro_winkler(&wanted, &metric.name), metric.name.as_str()))

@@ -20,6 +20,8 @@ pub struct VariantResult {
     pub what: String,
     /// One per seed, in the order of the seeds.
     pub runs: Vec<RunSummary>,
+    /// Number of GPUs.
+    pub gpus: u64,
     /// How requests come.
     pub load: Load,
     /// What is known of its capacity.

@@ -1,6 +1,6 @@
 //! Sinks made of sinks.
 
-use crate::records::{BatchRecord, IntervalRecord, RequestRecord, RunSink};
+use crate::records::{BatchRecord, EventRecord, IntervalRecord, RequestRecord, RunSink};
 
 /// Both listen, the first one first.
 impl<A: RunSink, B: RunSink> RunSink for (A, B) {
@@ -17,6 +17,11 @@ impl<A: RunSink, B: RunSink> RunSink for (A, B) {
     fn interval(&mut self, record: &IntervalRecord) {
         self.0.interval(record);
         self.1.interval(record);
+    }
+
+    fn event(&mut self, record: &EventRecord) {
+        self.0.event(record);
+        self.1.event(record);
     }
 }
 
@@ -53,6 +58,12 @@ impl<S: RunSink> RunSink for Option<S> {
             sink.interval(record);
         }
     }
+
+    fn event(&mut self, record: &EventRecord) {
+        if let Some(sink) = self {
+            sink.event(record);
+        }
+    }
 }
 
 impl<S: RunSink + ?Sized> RunSink for &mut S {
@@ -66,5 +77,9 @@ impl<S: RunSink + ?Sized> RunSink for &mut S {
 
     fn interval(&mut self, record: &IntervalRecord) {
         (**self).interval(record);
+    }
+
+    fn event(&mut self, record: &EventRecord) {
+        (**self).event(record);
     }
 }

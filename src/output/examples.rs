@@ -98,6 +98,7 @@ fn variant(name: &str, policy: &str, runs: Vec<RunSummary>) -> VariantResult {
     VariantResult {
         name: name.to_owned(),
         what: format!("Llama-2-7B | 1 x A100-SXM-80G | {policy}"),
+        gpus: 1,
         runs,
         load: Load::Open { offered: 2.1 },
         capacity: Capacity::About(2.22),

@@ -34,6 +34,7 @@ mod collection;
 mod csv_sink;
 pub mod decimal;
 mod error;
+mod event_log;
 #[cfg(test)]
 pub(crate) mod examples;
 mod exchange;
@@ -48,16 +49,18 @@ mod run_log;
 mod series_csv;
 pub mod summary_json;
 pub mod tables;
+pub mod text_table;
 mod unfinished;
 
 pub use claim::{Claim, Replace};
 pub use collection::Collection;
-pub use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES};
+pub use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES, join_seeds};
 pub use error::OutputError;
+pub use event_log::EventLog;
 pub use folder::{Committed, Place, ResultFolder};
 pub use manifest::{Changes, Entry, MANIFEST, Manifest, Origin, Source, State};
 pub use new_file::NewFile;
-pub use run_log::{RunLog, Work, cpu_seconds, peak_memory_mib};
+pub use run_log::{RUN_LOG, RunLog, SeedCounts, Work, command_line, cpu_seconds, peak_memory_mib};
 pub use unfinished::abandon_all;
 
 use crate::metrics::ExperimentResult;

@@ -35,6 +35,9 @@ const ADAPTERS: &str = "lora_adapter";
 /// One more column where there are classes of requests.
 const CLASSES: &str = "class";
 
+/// The last column of a file of several seeds.
+const SEED: &str = "seed";
+
 /// Writes the rows. A cell is empty where its value does not exist: completion and what derives
 /// from it for a request that did not finish, TPOT for one output token, and so on.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub struct RequestCsv<W> {
     transfers: bool,
     adapters: bool,
     classes: Vec<String>,
+    seed: Option<u64>,
 }
 
 impl<W: Write> RequestCsv<W> {
@@ -61,6 +65,7 @@ impl<W: Write> RequestCsv<W> {
             transfers: false,
             adapters: false,
             classes: Vec::new(),
+            seed: None,
         }
     }
 
@@ -93,11 +98,19 @@ impl<W: Write> RequestCsv<W> {
         self
     }
 
-    /// Also writes the column of classes with these names. Before the first row, the last of the
-    /// additions.
+    /// Also writes the column of classes with these names. Before the first row, after the others but
+    /// for [`RequestCsv::with_seed`].
     pub fn with_classes(mut self, names: &[String]) -> RequestCsv<W> {
         self.rows.more_columns(CLASSES);
         self.classes = names.iter().map(|name| quoted(name)).collect();
+        self
+    }
+
+    /// Also writes the seed of the run, for a file of several. Before the first row, the last of the
+    /// additions.
+    pub fn with_seed(mut self, seed: u64) -> RequestCsv<W> {
+        self.rows.more_columns(SEED);
+        self.seed = Some(seed);
         self
     }
 
@@ -190,6 +203,9 @@ impl<W: Write> RequestCsv<W> {
         if !self.classes.is_empty() {
             rows.text(self.classes.get(r.class as usize).map_or("", String::as_str));
         }
+        if let Some(seed) = self.seed {
+            rows.integer(seed);
+        }
         rows.end_row();
     }
 
@@ -199,36 +215,42 @@ impl<W: Write> RequestCsv<W> {
     }
 }
 
+/// A request with everything, for tests.
+#[cfg(test)]
+pub(crate) fn example() -> RequestRecord {
+    RequestRecord {
+        id: 7,
+        pool: 0,
+        class: 0,
+        adapter: None,
+        replica: Some(1),
+        arrived_at: Nanos(1_000_000_000),
+        inter_arrival: Some(Nanos(250_000_000)),
+        scheduled_at: Some(Nanos(1_100_000_000)),
+        first_token_at: Some(Nanos(1_300_000_000)),
+        completed_at: Some(Nanos(2_000_000_000)),
+        prompt_tokens: 100,
+        output_tokens: 8,
+        cached_tokens: 16,
+        execution_time: Nanos(500_000_000),
+        preemption_time: Nanos(300_000_000),
+        reloaded_tokens: 32,
+        restarts: 1,
+        swaps: 2,
+        kv_transfer: Some(Nanos(70_000_000)),
+        drafted: 40,
+        accepted: 31,
+        in_window: true,
+        status: RequestStatus::Finished,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn record() -> RequestRecord {
-        RequestRecord {
-            id: 7,
-            pool: 0,
-            class: 0,
-            adapter: None,
-            replica: Some(1),
-            arrived_at: Nanos(1_000_000_000),
-            inter_arrival: Some(Nanos(250_000_000)),
-            scheduled_at: Some(Nanos(1_100_000_000)),
-            first_token_at: Some(Nanos(1_300_000_000)),
-            completed_at: Some(Nanos(2_000_000_000)),
-            prompt_tokens: 100,
-            output_tokens: 8,
-            cached_tokens: 16,
-            execution_time: Nanos(500_000_000),
-            preemption_time: Nanos(300_000_000),
-            reloaded_tokens: 32,
-            restarts: 1,
-            swaps: 2,
-            kv_transfer: Some(Nanos(70_000_000)),
-            drafted: 40,
-            accepted: 31,
-            in_window: true,
-            status: RequestStatus::Finished,
-        }
+        example()
     }
 
     #[test]
@@ -260,6 +282,18 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], format!("{HEADER},kv_transfer_time,class"));
         assert!(lines[1].ends_with(",finished,,0.07,\"over, night\""), "{}", lines[1]);
+    }
+
+    #[test]
+    fn a_seed_is_the_last_column() {
+        let names = ["chat".to_owned()];
+        let mut csv =
+            RequestCsv::new(Vec::new(), &["m"]).with_drafts().with_classes(&names).with_seed(43);
+        csv.write(&record());
+        let text = String::from_utf8(csv.finish().unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[0].ends_with("num_accepted_tokens,class,seed"), "{}", lines[0]);
+        assert!(lines[1].ends_with(",40,31,chat,43"), "{}", lines[1]);
     }
 
     fn rows(records: &[RequestRecord]) -> Vec<String> {

@@ -4,13 +4,21 @@ use std::fmt::Write as _;
 use std::fs;
 use std::ops::AddAssign;
 
+use super::error::OutputError;
+use super::folder::Place;
+use super::{event_log, text_table};
 use crate::base::text::printable;
+
+/// The file's name.
+pub const RUN_LOG: &str = "run.log";
 
 /// What the log tells.
 #[derive(Clone, Debug, Default)]
 pub struct RunLog {
     /// The scenario's name.
     pub scenario: String,
+    /// How the program was called ([`command_line`]).
+    pub command: String,
     /// Hash of the resolved scenario, as text.
     pub scenario_hash: String,
     /// Models that are no built-in ones, each with the file that describes it.
@@ -19,6 +27,8 @@ pub struct RunLog {
     pub versions: Vec<(String, String)>,
     /// Seeds that were run.
     pub seeds: Vec<u64>,
+    /// What each of them came to, in every variant.
+    pub counts: Vec<SeedCounts>,
     /// What the times rest on, and how much of them; one line per variant.
     pub timing: Vec<String>,
     /// Whether every iteration was a step of its own.
@@ -33,6 +43,29 @@ pub struct RunLog {
     pub peak_memory_mib: Option<f64>,
     /// What all runs together did.
     pub work: Work,
+    /// The report as the terminal shows it.
+    pub report: String,
+}
+
+/// What one seed of a variant came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeedCounts {
+    /// The variant's name; empty for a scenario without variants.
+    pub variant: String,
+    /// The seed.
+    pub seed: u64,
+    /// Requests that arrived.
+    pub arrived: u64,
+    /// Requests that finished.
+    pub finished: u64,
+    /// Requests that were refused.
+    pub rejected: u64,
+    /// Requests that were not done at the time limit.
+    pub unfinished: u64,
+    /// Preemptions.
+    pub preemptions: u64,
+    /// Batch iterations.
+    pub iterations: u64,
 }
 
 /// What runs did, to compare with the time they took.
@@ -64,6 +97,9 @@ impl RunLog {
             let _ = writeln!(text, "{key:<14}{}", printable(value));
         };
         line("scenario", &self.scenario);
+        if !self.command.is_empty() {
+            line("command", &self.command);
+        }
         line("scenario hash", &self.scenario_hash);
         for model in &self.models {
             line("model", model);
@@ -103,8 +139,57 @@ impl RunLog {
         for warning in &self.warnings {
             line("", warning);
         }
+        if !self.counts.is_empty() {
+            let _ = writeln!(text, "\ncounts\n{}", counts(&self.counts));
+        }
+        if !self.report.is_empty() {
+            let _ = write!(text, "\nreport\n{}", self.report);
+        }
         text
     }
+
+    /// Writes the log, with the events of these runs behind it ([`super::EventLog`]).
+    ///
+    /// # Errors
+    /// A file could not be read or written.
+    pub fn write(&self, folder: &Place, event_logs: &[String]) -> Result<(), OutputError> {
+        folder.write(RUN_LOG, self.render())?;
+        event_logs.iter().try_for_each(|run| event_log::append(folder, run))
+    }
+}
+
+/// A row per variant and seed.
+fn counts(all: &[SeedCounts]) -> String {
+    let variants = all.iter().any(|one| !one.variant.is_empty());
+    let names =
+        ["seed", "arrived", "finished", "rejected", "unfinished", "preemptions", "iterations"];
+    let row = |variant: &str, cells: [String; 7]| {
+        variants.then(|| variant.to_owned()).into_iter().chain(cells).collect::<Vec<String>>()
+    };
+    let mut table = text_table::new(row("variant", names.map(str::to_owned)));
+    for one in all {
+        let numbers = [
+            one.seed,
+            one.arrived,
+            one.finished,
+            one.rejected,
+            one.unfinished,
+            one.preemptions,
+            one.iterations,
+        ];
+        table.add_row(row(&one.variant, numbers.map(|number| number.to_string())));
+    }
+    text_table::right_aligned(&mut table, usize::from(variants));
+    text_table::render(&table)
+}
+
+/// How this process was called, as one would write it in a shell.
+pub fn command_line() -> String {
+    let arguments: Vec<String> =
+        std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let words = arguments.iter().map(String::as_str);
+    // Only a NUL byte cannot be quoted, and no argument holds one.
+    shlex::try_join(words).unwrap_or_else(|_| arguments.join(" "))
 }
 
 /// Processor time of this process so far (user and system, all threads) in seconds, to 10 ms;
@@ -136,6 +221,12 @@ mod tests {
     fn tells_what_matters() {
         let log = RunLog {
             scenario: "i2_1".to_owned(),
+            command: "vidur-ecs 'my file.ron'".to_owned(),
+            counts: vec![
+                SeedCounts { seed: 42, arrived: 1000, finished: 998, ..SeedCounts::default() },
+                SeedCounts { seed: 43, arrived: 1000, iterations: 12_520, ..SeedCounts::default() },
+            ],
+            report: "TTFT ...\n".to_owned(),
             scenario_hash: "00c0ffee".to_owned(),
             models: vec!["Phi-9 from a/config.json".to_owned()],
             versions: vec![("bevy_ecs".to_owned(), "0.20.0".to_owned())],
@@ -151,6 +242,10 @@ mod tests {
         let text = log.render();
         for wanted in [
             "scenario hash 00c0ffee\n",
+            "command       vidur-ecs 'my file.ron'\n",
+            "\ncounts\n  seed  arrived  finished  rejected  unfinished  preemptions  iterations\n",
+            "    43     1000         0         0           0            0       12520\n",
+            "\nreport\nTTFT ...\n",
             "model         Phi-9 from a/config.json\n",
             "bevy_ecs      0.20.0\n",
             "seeds         42 to 44\n",

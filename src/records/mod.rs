@@ -8,7 +8,7 @@ mod window;
 pub use adapters::AdapterTotals;
 pub use offload::OffloadTotals;
 pub use record::{
-    BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
-    RunTotals, SpeculationTotals, TokenGaps,
+    BatchRecord, BatchRecords, BusyTime, EventKind, EventRecord, IntervalRecord, RequestRecord,
+    RequestStatus, RunSink, RunTotals, SpeculationTotals, TokenGaps,
 };
 pub use window::{Produced, SteadyWindow};

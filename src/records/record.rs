@@ -188,6 +188,34 @@ pub trait RunSink: Send {
     /// An interval of the time series is over. They come in their order, but later than what
     /// happened after them.
     fn interval(&mut self, _: &IntervalRecord) {}
+    /// Something happened to a request. Told only where a run notes events, in order of time.
+    fn event(&mut self, _: &EventRecord) {}
+}
+
+/// What happened to a request at a moment, for whoever reads along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRecord {
+    /// When.
+    pub time: Nanos,
+    /// What.
+    pub kind: EventKind,
+    /// The request's id in the workload.
+    pub request: u64,
+    /// The replica; `None` for a request that never got to one.
+    pub replica: Option<u32>,
+}
+
+/// What can happen to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// It left the waiting queue and got KV blocks, for the first time or again.
+    Admitted,
+    /// Its KV blocks were taken away.
+    Preempted,
+    /// Its last token came.
+    Finished,
+    /// It was refused.
+    Rejected,
 }
 
 /// Totals of a run, counted by the simulation itself.

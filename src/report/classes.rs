@@ -11,7 +11,7 @@ const SHOWN: [(&str, &str); 4] =
 
 /// A line or two per class; none for a workload without classes.
 pub fn lines(v: &VariantResult) -> Vec<Line> {
-    v.classes.iter().flat_map(|class| packed(&class.name, &items(v, class), " | ", 0)).collect()
+    v.classes.iter().map(|class| packed(&class.name, &items(v, class), " | ")).collect()
 }
 
 fn items(v: &VariantResult, class: &ClassResult) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! The report on one configuration.
 
-use super::line::{Line, Tone, packed, room_for, wrapped};
+use super::line::{Line, Tone, packed, wrapped};
 use super::shared::{kv_size, requests, slo_limits, timing};
 use super::{classes, host, latency, models};
 use crate::metrics::unit::{Unit, decimals_for, fixed, number, percent};
@@ -28,7 +28,7 @@ pub fn lines(name: &str, v: &VariantResult) -> Vec<Line> {
     lines.extend(speculation(v));
     lines.extend(time(v));
     lines.extend(timing(&v.timing));
-    lines.extend(v.basis().into_iter().flat_map(|text| wrapped("", &text, 0)));
+    lines.extend(v.basis().map(|text| wrapped("", &text)));
     lines
 }
 
@@ -43,7 +43,7 @@ fn heading(name: &str, v: &VariantResult, single: bool) -> Vec<Line> {
         }
         _ => format!("{seeds}{}", requests(std::slice::from_ref(v))),
     });
-    packed(name, &items, " | ", 0)
+    vec![packed(name, &items, " | ")]
 }
 
 /// The load against the capacity, with the verdict; nothing for a rate and capacity not known.
@@ -63,7 +63,7 @@ fn load(v: &VariantResult) -> Vec<Line> {
         Capacity::NotAsked => {}
     }
     items.extend(v.load_ratio().map(|ratio| format!("{} %", percent(ratio))));
-    let mut lines = packed("load", &items, " | ", room_for("NEAR SATURATION"));
+    let line = packed("load", &items, " | ");
     let label = match v.verdict() {
         Verdict::Idle => Some(("IDLE", Tone::Plain)),
         Verdict::Loaded => Some(("LOADED", Tone::Good)),
@@ -71,16 +71,17 @@ fn load(v: &VariantResult) -> Vec<Line> {
         Verdict::Overloaded => Some(("OVERLOADED", Tone::Bad)),
         Verdict::AllAtOnce | Verdict::ClosedLoop | Verdict::Unknown => None,
     };
-    if let (Some((label, tone)), Some(last)) = (label, lines.pop()) {
-        lines.push(last.label(label, tone));
-    }
+    let mut lines = vec![match label {
+        Some((label, tone)) => line.label(label, tone),
+        None => line,
+    }];
     if v.verdict() == Verdict::Overloaded {
         if v.load_ratio().is_none_or(|ratio| ratio < 1.0) {
-            lines.extend(wrapped("", &growth(v), 0));
+            lines.push(wrapped("", &growth(v)));
         }
         let warning = "more arrives than can be served, so queues grow until arrivals stop: TTFT, E2E \
-                       and queue only measure the length of the run. Throughput and TPOT hold.";
-        lines.extend(wrapped("", warning, 0));
+                       and queue time only measure the length of the run. Throughput and TPOT are valid.";
+        lines.push(wrapped("", warning));
     }
     lines
 }
@@ -108,20 +109,20 @@ fn counts(v: &VariantResult) -> Vec<Line> {
     let (counted, finished) = (sum("counted"), sum("finished"));
     if counted < finished {
         let counted = fixed(counted, 0);
-        text.push_str(&format!(" | {counted} counted, the rest is warm-up or drain"));
+        text.push_str(&format!(" | {counted} counted, the others are warm-up or drain"));
     }
     let not_admitted = sum("not_admitted");
     if not_admitted > 0.0 {
         let number = fixed(not_admitted, 0);
-        text.push_str(&format!(" | {number} of the rejected by admission control"));
+        text.push_str(&format!(" | {number} of those rejected by admission control"));
     }
-    wrapped("", &text, 0)
+    vec![wrapped("", &text)]
 }
 
 /// A single request has no percentiles.
 fn one_request(v: &VariantResult) -> Vec<Line> {
     if v.mean("finished") != Some(1.0) {
-        return wrapped("", "it did not finish: see `status` in request_metrics.csv", 0);
+        return vec![wrapped("", "it did not finish: see `status` in request_metrics.csv")];
     }
     let show = |name: &str, metric: &str| {
         v.mean(metric).map(|seconds| format!("{name} {}", Unit::Seconds.show(seconds)))
@@ -138,7 +139,7 @@ fn one_request(v: &VariantResult) -> Vec<Line> {
     items.extend(
         v.mean("output_throughput").map(|rate| format!("{} output tok/s", number(rate, 3))),
     );
-    packed("", &items, " | ", 0)
+    vec![packed("", &items, " | ")]
 }
 
 /// `2.01 +- 0.04`, with as many decimals as the mean deserves.
@@ -171,7 +172,7 @@ fn throughput(v: &VariantResult) -> Vec<Line> {
             format!("{name} mean {}, peak {}", number(mean, 2), fixed(peak, 0))
         }));
     }
-    packed("thru", &items, " | ", 0)
+    vec![packed("thru", &items, " | ")]
 }
 
 fn objectives(v: &VariantResult) -> Vec<Line> {
@@ -182,7 +183,7 @@ fn objectives(v: &VariantResult) -> Vec<Line> {
         }
         let mut items = vec![format!("{} % within their class's limits", percent(attained.mean))];
         items.extend(v.spread("goodput").map(|s| format!("goodput {} req/s", with_interval(s))));
-        return packed("SLO", &items, " | ", 0);
+        return vec![packed("SLO", &items, " | ")];
     };
     let met = slo.met(attained.mean, v.mean("itl.p99"));
     let (label, tone) = if met { ("MET", Tone::Good) } else { ("NOT MET", Tone::Bad) };
@@ -191,15 +192,12 @@ fn objectives(v: &VariantResult) -> Vec<Line> {
         None => String::new(),
     };
     let text = format!(
-        "{}: {}{interval} % of requests (want {} %)",
+        "{}: {}{interval} % of requests (target {} %)",
         slo_limits(slo),
         percent(attained.mean),
         number(slo.attain * 100.0, 2),
     );
-    let mut lines = wrapped("SLO", &text, room_for(label));
-    if let Some(last) = lines.pop() {
-        lines.push(last.label(label, tone));
-    }
+    let mut lines = vec![wrapped("SLO", &text).label(label, tone)];
     let mut items = Vec::new();
     items.extend(v.spread("goodput").map(|s| format!("goodput {} req/s", with_interval(s))));
     let parts: Vec<String> = [("TTFT", "ttft"), ("TPOT", "tpot"), ("E2E", "e2e")]
@@ -213,7 +211,7 @@ fn objectives(v: &VariantResult) -> Vec<Line> {
     if parts.len() > 1 {
         items.extend(parts);
     }
-    lines.extend(packed("", &items, " | ", 0));
+    lines.push(packed("", &items, " | "));
     lines
 }
 
@@ -234,9 +232,9 @@ fn kv(v: &VariantResult, single: bool) -> Vec<Line> {
             .filter(|share| *share > 0.0)
             .map(|share| format!("prefix hits {} %", percent(share))),
     );
-    let mut lines = packed("KV", &items, " | ", 0);
+    let mut lines = vec![packed("KV", &items, " | ")];
     if !single {
-        lines.extend(packed("", &[preemptions(v)], "", 0));
+        lines.push(packed("", &[preemptions(v)], ""));
     }
     lines
 }
@@ -271,7 +269,7 @@ fn speculation(v: &VariantResult) -> Vec<Line> {
         v.mean("speculative_speedup")
             .map(|ratio| format!("{} x as fast as without drafts", number(ratio, 3))),
     );
-    packed("drafts", &items, " | ", 0)
+    vec![packed("drafts", &items, " | ")]
 }
 
 /// Where the stages' time went.
@@ -294,5 +292,5 @@ fn time(v: &VariantResult) -> Vec<Line> {
     }
     items.extend(item("batches with prompts", "busy_with_prefill"));
     items.extend(item("MFU", "mfu"));
-    if items.is_empty() { Vec::new() } else { packed("time", &items, " | ", 0) }
+    if items.is_empty() { Vec::new() } else { vec![packed("time", &items, " | ")] }
 }

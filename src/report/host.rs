@@ -23,5 +23,5 @@ pub fn lines(v: &VariantResult) -> Vec<Line> {
     let gib = |metric: &str| number(value(metric) / f64::from(1 << 30), 3);
     items.push(format!("{} GiB out, {} GiB in", gib("bytes_to_host"), gib("bytes_from_host")));
     items.push(format!("waited {}", Unit::Seconds.show(value("host_copy_wait"))));
-    packed("host", &items, " | ", 0)
+    vec![packed("host", &items, " | ")]
 }

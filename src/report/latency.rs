@@ -76,13 +76,13 @@ impl Row {
         let percentile =
             |statistic: &&str| of(statistic).map_or(String::new(), |spread| show(spread.mean));
         let note = match key {
-            "tpot" => "per token after the first".to_owned(),
+            "tpot" => "after the first token".to_owned(),
             "kv_transfer" => "from prefill to decode replica".to_owned(),
             "itl" => of("max")
                 .map(|max| format!("longest {}", Unit::Seconds.show(max.max)))
                 .unwrap_or_default(),
             _ => unsteady(of("p99"))
-                .map(|ci95| format!("P99 +- {}: bursts decide it", show(ci95)))
+                .map(|ci95| format!("P99 +- {}: add seeds", show(ci95)))
                 .unwrap_or_default(),
         };
         Some(Row {
@@ -96,7 +96,8 @@ impl Row {
     }
 }
 
-/// The half width of an interval that is wider than a quarter of its mean.
+/// The half width of an interval that is wider than a quarter of its mean: a few bursts drive such a
+/// figure, and more seeds make it narrower.
 fn unsteady(spread: Option<Spread>) -> Option<f64> {
     let spread = spread?;
     spread.ci95.filter(|ci95| *ci95 > 0.25 * spread.mean)

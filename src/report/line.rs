@@ -1,11 +1,14 @@
 //! Lines of the report: text on the left, perhaps a label on the right, colour only if wanted.
+//!
+//! A [`Line`] says what belongs together; how many lines of the terminal that takes is known when it is
+//! laid out for a width.
 
 use crate::base::text::printable;
 
-/// Widest line.
+/// Width where the terminal does not say.
 pub const WIDTH: usize = 100;
-/// Where labels end if the text leaves room.
-const LABEL_END: usize = 90;
+/// What stays free behind labels if the text leaves room.
+const MARGIN: usize = 10;
 /// Width of the key that opens a section.
 const KEY: usize = 7;
 
@@ -20,17 +23,20 @@ pub enum Tone {
     Plain,
 }
 
-/// One line.
+/// A line, or a few where the terminal is narrow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line {
-    text: String,
+    /// Opens a section; a fixed text has none.
+    key: Option<String>,
+    items: Vec<String>,
+    separator: &'static str,
     label: Option<(String, Tone)>,
 }
 
 impl Line {
-    /// A line of its own.
+    /// A line that is never broken.
     pub fn new(text: impl Into<String>) -> Line {
-        Line { text: text.into(), label: None }
+        Line { items: vec![text.into()], ..Line::default() }
     }
 
     /// With a label on the right.
@@ -44,75 +50,96 @@ impl Line {
         *self == Line::default()
     }
 
-    /// Puts a section's key into the indentation of its first line.
+    /// Opens a section with it.
     pub fn set_key(&mut self, key: &str) {
-        if self.text.starts_with(&" ".repeat(KEY)) && key.len() < KEY {
-            self.text.replace_range(..KEY, &format!("{key:<KEY$}"));
+        if let Some(own) = self.key.as_mut().filter(|own| own.is_empty()) {
+            key.clone_into(own);
         }
     }
 
-    /// As it is printed, without line end. Only the label is coloured; nothing else is sent that a
-    /// terminal would obey.
-    pub fn render(&self, colour: bool) -> String {
-        let text = printable(&self.text);
-        let Some((label, tone)) = &self.label else { return text.trim_end().to_owned() };
-        let label = printable(label).into_owned();
-        let used = text.chars().count();
-        let gap = LABEL_END.saturating_sub(used + label.chars().count()).max(2);
-        let label = match (colour, tone) {
-            (false, _) => label.clone(),
-            (true, Tone::Good) => format!("\x1b[1;32m{label}\x1b[0m"),
-            (true, Tone::Bad) => format!("\x1b[1;31m{label}\x1b[0m"),
-            (true, Tone::Plain) => format!("\x1b[1m{label}\x1b[0m"),
-        };
-        format!("{text}{}{label}", " ".repeat(gap))
+    /// How many lines it takes.
+    pub fn height(&self, width: usize) -> usize {
+        self.texts(width).len()
+    }
+
+    /// As it is printed, each line with its line end. Only the label is coloured; nothing else is sent
+    /// that a terminal would obey.
+    pub fn render(&self, width: usize, colour: bool) -> String {
+        let mut texts = self.texts(width);
+        if let (Some((label, tone)), Some(last)) = (&self.label, texts.last_mut()) {
+            let used = last.chars().count() + label.chars().count();
+            let gap = (width - MARGIN).saturating_sub(used).max(2);
+            let label = printable(label).into_owned();
+            let label = match (colour, tone) {
+                (false, _) => label,
+                (true, Tone::Good) => format!("\x1b[1;32m{label}\x1b[0m"),
+                (true, Tone::Bad) => format!("\x1b[1;31m{label}\x1b[0m"),
+                (true, Tone::Plain) => format!("\x1b[1m{label}\x1b[0m"),
+            };
+            last.push_str(&" ".repeat(gap));
+            last.push_str(&label);
+        }
+        texts.iter().map(|text| format!("{}\n", text.trim_end())).collect()
+    }
+
+    /// The lines without the label, for which each of them leaves room.
+    fn texts(&self, width: usize) -> Vec<String> {
+        let shown: Vec<String> =
+            self.items.iter().map(|item| printable(item).into_owned()).collect();
+        let Some(key) = &self.key else { return vec![shown.concat()] };
+        let key = printable(key);
+        let room = self.label.as_ref().map_or(0, |(label, _)| MARGIN + label.len() + 2);
+        let width = width.saturating_sub(room).max(2 * KEY);
+        let mut texts = Vec::new();
+        let mut text = format!("{key:<KEY$}");
+        if key.len() >= KEY {
+            text.push_str("  ");
+        }
+        let mut empty = true;
+        // An item that no line can hold is cut rather than let the line run over.
+        for item in shown.iter().flat_map(|item| pieces(item, width - KEY)) {
+            let needed = item.chars().count() + if empty { 0 } else { self.separator.len() };
+            if !empty && text.chars().count() + needed > width {
+                texts.push(std::mem::replace(&mut text, " ".repeat(KEY)));
+                empty = true;
+            }
+            if !empty {
+                text.push_str(self.separator);
+            }
+            text.push_str(&item);
+            empty = false;
+        }
+        texts.push(text);
+        texts
     }
 }
 
-/// What to keep free of a line's text so that this label can end where labels end.
-pub fn room_for(label: &str) -> usize {
-    WIDTH - LABEL_END + label.len() + 2
+/// A text in pieces of so many characters at most, broken between words if there are any.
+fn pieces(text: &str, most: usize) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match pieces.last_mut() {
+            Some(last) if last.chars().count() + 1 + word.chars().count() <= most => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            _ => {
+                let chars: Vec<char> = word.chars().collect();
+                pieces.extend(chars.chunks(most).map(|piece| piece.iter().collect::<String>()));
+            }
+        }
+    }
+    pieces
 }
 
-/// `key` and as many of `items` on a line as fit, the rest indented on further lines. `room` is kept
-/// free on the right of each line, for a label.
-pub fn packed(key: &str, items: &[String], separator: &str, room: usize) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let mut line = format!("{key:<KEY$}");
-    if key.len() >= KEY {
-        line.push_str("  ");
-    }
-    let mut empty = true;
-    for item in items {
-        let needed = item.chars().count() + if empty { 0 } else { separator.chars().count() };
-        if !empty && line.chars().count() + needed > WIDTH - room {
-            lines.push(Line::new(line));
-            line = " ".repeat(KEY);
-            empty = true;
-        }
-        if !empty {
-            line.push_str(separator);
-        }
-        line.push_str(item);
-        empty = false;
-    }
-    lines.push(Line::new(line));
-    lines
+/// `key` and as many of `items` on a line as fit, the rest indented on further lines.
+pub fn packed(key: &str, items: &[String], separator: &'static str) -> Line {
+    Line { key: Some(key.to_owned()), items: items.to_vec(), separator, label: None }
 }
 
 /// The words of `text` under `key`, wrapped.
-pub fn wrapped(key: &str, text: &str, room: usize) -> Vec<Line> {
-    let words: Vec<String> = text
-        .split_whitespace()
-        // A word that no line can hold is cut rather than let the line run over.
-        .flat_map(|word| {
-            let chars: Vec<char> = word.chars().collect();
-            let pieces: Vec<String> =
-                chars.chunks(WIDTH - KEY - room).map(|piece| piece.iter().collect()).collect();
-            pieces
-        })
-        .collect();
-    packed(key, &with_units(words), " ", room)
+pub fn wrapped(key: &str, text: &str) -> Line {
+    packed(key, &with_units(text.split_whitespace().map(str::to_owned).collect()), " ")
 }
 
 /// Words with a unit that follows a number joined to it, so that no line begins with a bare unit.
@@ -138,16 +165,15 @@ fn with_units(words: Vec<String>) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn texts(lines: &[Line]) -> Vec<String> {
-        lines.iter().map(|line| line.render(false)).collect()
+    fn texts(line: &Line, width: usize) -> Vec<String> {
+        line.render(width, false).lines().map(str::to_owned).collect()
     }
 
     #[test]
     fn items_move_to_the_next_line() {
         let items = vec!["a".repeat(50), "b".repeat(50), "c".to_owned()];
-        let lines = texts(&packed("KV", &items, " | ", 0));
         assert_eq!(
-            lines,
+            texts(&packed("KV", &items, " | "), 100),
             [format!("KV     {}", "a".repeat(50)), format!("       {} | c", "b".repeat(50))]
         );
     }
@@ -155,23 +181,28 @@ mod tests {
     #[test]
     fn no_line_runs_over() {
         let text = format!("{} and {}", "x".repeat(250), "short words ".repeat(30));
-        for line in texts(&wrapped("expect", &text, 9)) {
-            assert!(line.chars().count() <= WIDTH - 9, "{line}");
+        for width in [40, 80, 100] {
+            for line in texts(&wrapped("expect", &text).label("NOT MET", Tone::Bad), width) {
+                assert!(line.chars().count() <= width, "{line}");
+            }
+            let long = packed("a key of its own", &["one two ".repeat(60)], " | ");
+            for line in texts(&long, width).iter().skip(1) {
+                assert!(line.chars().count() <= width, "{line}");
+            }
         }
     }
 
     #[test]
     fn a_number_keeps_its_unit() {
-        let lines =
-            texts(&wrapped("expect", &format!("{} 65.26 to 65.52 %, met", "x".repeat(76)), 0));
-        assert_eq!(lines[1], "       65.52 %, met");
+        let line = wrapped("expect", &format!("{} 65.26 to 65.52 %, met", "x".repeat(76)));
+        assert_eq!(texts(&line, 100)[1], "       65.52 %, met");
     }
 
     #[test]
     fn colour_is_only_on_the_label() {
         let line = Line::new("x").label("MET", Tone::Good);
-        assert!(!line.render(false).contains('\x1b'));
-        assert!(line.render(true).ends_with("\x1b[1;32mMET\x1b[0m"));
-        assert_eq!(line.render(false).len(), LABEL_END);
+        assert!(!line.render(100, false).contains('\x1b'));
+        assert!(line.render(100, true).ends_with("\x1b[1;32mMET\x1b[0m\n"));
+        assert_eq!(line.render(100, false).len(), 100 - MARGIN + 1);
     }
 }

@@ -16,7 +16,7 @@ const SHOWN: [(&str, &str); 4] = [
 pub fn lines(v: &VariantResult) -> Vec<Line> {
     v.models
         .iter()
-        .flat_map(|model| {
+        .map(|model| {
             let mut items = vec![model.what.clone()];
             for (heading, metric) in SHOWN {
                 let unit = names::find(metric).map(|metric| metric.unit);
@@ -26,7 +26,7 @@ pub fn lines(v: &VariantResult) -> Vec<Line> {
                 }));
             }
             items.push(format!("{} KV blocks", fixed(model.kv_blocks as f64, 0)));
-            packed(&model.name, &items, " | ", 0)
+            packed(&model.name, &items, " | ")
         })
         .collect()
 }

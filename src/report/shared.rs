@@ -1,6 +1,6 @@
 //! Parts that reports on one configuration and on several have in common.
 
-use super::line::{Line, Tone, room_for, wrapped};
+use super::line::{Line, Tone, wrapped};
 use crate::metrics::unit::{TimeScale, fixed};
 use crate::metrics::{Misfit, Outcome, VariantResult};
 use crate::profile::NOT_CHECKED;
@@ -14,10 +14,10 @@ pub fn misfits(misfits: &[Misfit], file: &str) -> Vec<Line> {
         "" => String::new(),
         name => format!("{name}: "),
     };
-    let line = |misfit: &Misfit| Line::new(format!("NO FIT {}{}", name(misfit), misfit.why));
+    let line = |misfit: &Misfit| wrapped("NO FIT", &format!("{}{}", name(misfit), misfit.why));
     let mut lines: Vec<Line> = misfits.iter().take(SHOWN).map(line).collect();
     if misfits.len() > SHOWN {
-        lines.push(Line::new(format!("       and {} more in {file}", misfits.len() - SHOWN)));
+        lines.push(wrapped("", &format!("and {} more in {file}", misfits.len() - SHOWN)));
     }
     lines
 }
@@ -82,54 +82,50 @@ pub fn timing(note: &TimingNote) -> Vec<Line> {
                 NOT_CHECKED => UNCHECKED.to_owned(),
                 text => format!("{what}{text}"),
             };
-            lines.extend(wrapped(key, &said, 0));
+            lines.push(wrapped(key, &said));
             key = "";
         }
     }
     lines
 }
 
-/// A line per expectation, in order, in at most `budget` lines: where there are more, those that are
-/// not met come first and the last line counts what is left out.
-pub fn expectations(outcomes: &[Outcome], budget: usize) -> Vec<Line> {
-    let all: Vec<Vec<Line>> = outcomes.iter().map(expectation).collect();
-    let total: usize = all.iter().map(Vec::len).sum();
+/// A line per expectation, in order, in at most `budget` lines of the terminal: where there are more,
+/// those that are not met come first and the last line counts what is left out.
+pub fn expectations(outcomes: &[Outcome], budget: usize, width: usize) -> Vec<Line> {
+    let all: Vec<Line> = outcomes.iter().map(expectation).collect();
+    let total: usize = all.iter().map(|line| line.height(width)).sum();
     if total <= budget {
-        return keyed(all.into_iter().flatten().collect());
+        return keyed(all);
     }
     let mut order: Vec<usize> = (0..outcomes.len()).collect();
     order.sort_by_key(|&i| outcomes[i].met);
-    let mut lines = Vec::new();
-    let mut shown = 0;
+    let mut lines: Vec<Line> = Vec::new();
+    let mut used = 0;
     for &i in &order {
         // One line is kept for the count of the rest.
-        if lines.len() + all[i].len() >= budget {
+        used += all[i].height(width);
+        if used >= budget {
             break;
         }
-        lines.extend(all[i].iter().cloned());
-        shown += 1;
+        lines.push(all[i].clone());
     }
-    let rest = &order[shown..];
+    let rest = &order[lines.len()..];
     let missed = rest.iter().filter(|&&i| !outcomes[i].met).count();
-    let text = format!("       and {} more in summary.json", rest.len());
+    let line = wrapped("", &format!("and {} more in summary.json", rest.len()));
     lines.push(match missed {
-        0 => Line::new(text).label("MET", Tone::Good),
-        missed => Line::new(text).label(format!("{missed} NOT MET"), Tone::Bad),
+        0 => line.label("MET", Tone::Good),
+        missed => line.label(format!("{missed} NOT MET"), Tone::Bad),
     });
     keyed(lines)
 }
 
-fn expectation(outcome: &Outcome) -> Vec<Line> {
+fn expectation(outcome: &Outcome) -> Line {
     let (label, tone) = if outcome.met { ("MET", Tone::Good) } else { ("NOT MET", Tone::Bad) };
     let mut text = format!("{}: {}", outcome.expected, outcome.measured);
     if let (false, Some(source)) = (outcome.met, &outcome.source) {
         text.push_str(&format!(" [{source}]"));
     }
-    let mut lines = wrapped("", &text, room_for(label));
-    if let Some(last) = lines.pop() {
-        lines.push(last.label(label, tone));
-    }
-    lines
+    wrapped("", &text).label(label, tone)
 }
 
 /// The section's key goes in front of its first line.

@@ -8,6 +8,8 @@ use crate::output::examples;
 fn input(result: &ExperimentResult) -> ReportInput<'_> {
     ReportInput {
         result,
+        swept: String::new(),
+        met: Vec::new(),
         folder: Some(format!("results/{}", result.name)),
         files: ["summary.json", "request_metrics.csv", "batch_metrics.csv", "run.log"]
             .map(str::to_owned)
@@ -15,22 +17,35 @@ fn input(result: &ExperimentResult) -> ReportInput<'_> {
         table: "variants.csv",
         next: None,
         warnings: Vec::new(),
+        width: WIDTH,
         colour: false,
     }
 }
 
 fn shown(result: &ExperimentResult) -> String {
+    for width in [80, 120] {
+        check_size(&report(&ReportInput { width, ..input(result) }), width);
+    }
     let text = report(&input(result));
-    check_size(&text);
+    check_size(&text, WIDTH);
     text
 }
 
-fn check_size(text: &str) {
-    assert!(text.lines().count() <= MAX_LINES, "{} lines\n{text}", text.lines().count());
+fn check_size(text: &str, width: usize) {
+    let most = (MAX_LINES * WIDTH).div_ceil(width.min(WIDTH));
+    assert!(text.lines().count() <= most, "{} lines\n{text}", text.lines().count());
     for line in text.lines() {
-        assert!(line.chars().count() <= WIDTH, "{} columns: {line}", line.chars().count());
+        assert!(line.chars().count() <= width, "{} columns: {line}\n{text}", line.chars().count());
         assert_eq!(line.trim_end(), line);
     }
+}
+
+#[test]
+fn a_narrow_terminal() {
+    let text = report(&ReportInput { width: 80, ..input(&examples::many_seeds()) });
+    insta::assert_snapshot!(text);
+    let text = report(&ReportInput { width: 80, ..input(&examples::variants()) });
+    insta::assert_snapshot!(text);
 }
 
 #[test]
@@ -98,7 +113,7 @@ fn many_variants_and_expectations_fit() {
             next: Some("vidur-ecs compare x".to_owned()),
             ..input(result)
         });
-        check_size(&text);
+        check_size(&text, WIDTH);
         assert!(text.contains("expectation 35"), "the one that is not met is hidden\n{text}");
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains("... (and 2 more in run.log)"), "the count is cut off\n{text}");

@@ -1,6 +1,7 @@
 //! The report on several configurations: a row per variant.
 
-use super::line::{Line, Tone, WIDTH, packed};
+use super::ReportInput;
+use super::line::{Line, Tone, packed, wrapped};
 use super::shared::{requests, slo_limits, timing};
 use crate::metrics::unit::{TimeScale, Unit, decimals_for, fixed};
 use crate::metrics::{ExperimentResult, VariantResult, Verdict, names};
@@ -8,41 +9,39 @@ use crate::metrics::{ExperimentResult, VariantResult, Verdict, names};
 /// Metric, heading, and how soon the column gives way when room is short (larger: sooner).
 const COLUMNS: &[(&str, &str, u8)] = &[
     ("ttft.mean", "TTFT", 1),
-    ("ttft.p99", "TTFT P99", 4),
+    ("ttft.p90", "TTFT P90", 4),
+    ("ttft.p99", "TTFT P99", 5),
     ("tpot.mean", "TPOT", 2),
+    ("tpot.p99", "TPOT P99", 4),
     ("e2e.mean", "E2E", 3),
-    ("e2e.p99", "E2E P99", 5),
+    ("e2e.p99", "E2E P99", 6),
     ("request_throughput", "served", 3),
-    ("output_throughput", "output", 3),
-    ("slo_attainment", "SLO", 3),
-    ("running_mean", "run mean", 6),
-    ("running_peak", "run peak", 7),
-    ("kv_allocated_mean", "KV mean", 6),
-    ("kv_used_over_allocated", "used/alloc", 8),
-    ("preemptions", "preempted", 7),
+    ("output_throughput", "output", 5),
+    ("slo_attainment", "SLO", 2),
+    ("running_mean", "run mean", 7),
+    ("running_peak", "run peak", 8),
+    ("kv_allocated_mean", "KV mean", 7),
+    ("kv_used_over_allocated", "used/alloc", 9),
+    ("preemptions", "preempted", 8),
 ];
 
 /// Heading, table and what the variants share, with at most `budget` lines.
-pub fn lines(
-    result: &ExperimentResult,
-    variants: &[VariantResult],
-    file: &str,
-    budget: usize,
-) -> Vec<Line> {
+pub fn lines(input: &ReportInput, variants: &[VariantResult], budget: usize) -> Vec<Line> {
+    let (result, file, width) = (input.result, input.table, input.width);
+    let height = |lines: &[Line]| lines.iter().map(|line| line.height(width)).sum::<usize>();
     let what = file.trim_end_matches(".csv");
     let mut head = heading(result, variants, what);
     let mut tail = Vec::new();
     let overloaded = variants.iter().any(|v| v.verdict() == Verdict::Overloaded);
     if overloaded {
-        let text = "OVERLOADED: TTFT and E2E only measure the length of the run";
-        tail.push(Line::new(format!("       {text}")));
+        tail.push(wrapped("", "OVERLOADED: TTFT and E2E only measure the length of the run"));
     }
     if variants.iter().any(|v| v.runs.len() > 1) {
-        tail.push(Line::new("       means over seeds; their 95 % intervals are in summary.json"));
+        tail.push(wrapped("", "means over seeds; their 95 % intervals are in summary.json"));
     }
     if let Some(slo) = variants.iter().find_map(|v| v.slo.as_ref()) {
         let text = format!("{}, by {} % of requests", slo_limits(slo), slo.attain * 100.0);
-        tail.extend(packed("SLO", &[text], "", 0));
+        tail.push(packed("SLO", &[text], ""));
     }
     match variants {
         [first, rest @ ..] if rest.iter().all(|v| v.timing == first.timing) => {
@@ -54,15 +53,15 @@ pub fn lines(
                 true => format!("differs between {what}, some are an ESTIMATE: see summary.json"),
                 false => format!("differs between {what}: see summary.json"),
             };
-            tail.push(Line::new(format!("timing {text}")));
+            tail.push(wrapped("timing", &text));
         }
     }
-    let rows = table(result, variants);
-    let room = budget.saturating_sub(head.len() + tail.len()).max(4);
+    let rows = table(input, variants);
+    let room = budget.saturating_sub(height(&head) + height(&tail)).max(4);
     if rows.len() > room {
         let left_out = rows.len() + 1 - room;
         head.extend(rows.into_iter().take(room - 1));
-        head.push(Line::new(format!("       and {left_out} more in {file}")));
+        head.push(wrapped("", &format!("and {left_out} more in {file}")));
     } else {
         head.extend(rows);
     }
@@ -78,7 +77,7 @@ fn heading(result: &ExperimentResult, variants: &[VariantResult], what: &str) ->
         items.push("all arrive at t = 0".to_owned());
     }
     items.push(format!("{} {what}{seeds} x {}", variants.len(), requests(variants)));
-    packed(&result.name, &items, " | ", 0)
+    vec![packed(&result.name, &items, " | ")]
 }
 
 /// The parts of `what` that all variants share.
@@ -130,6 +129,14 @@ impl Column {
         Some(Column { heading: heading.to_owned(), unit: symbol.to_owned(), cells, gives_way })
     }
 
+    /// The number of GPUs, where it tells variants apart.
+    fn gpus(variants: &[VariantResult]) -> Option<Column> {
+        let cells: Vec<String> = variants.iter().map(|v| v.gpus.to_string()).collect();
+        let unit = String::new();
+        let column = Column { heading: "GPUs".to_owned(), unit, cells, gives_way: 1 };
+        Some(column).filter(Column::differs)
+    }
+
     /// The load as a share of the capacity, where there is one.
     fn load(variants: &[VariantResult]) -> Option<Column> {
         let ratios: Vec<Option<f64>> = variants.iter().map(VariantResult::load_ratio).collect();
@@ -157,9 +164,11 @@ impl Column {
 
 /// The columns in their order: the usual ones, then those that only an expectation asks for. What an
 /// expectation is about never gives way to what none is about, unless it is the same everywhere.
-fn columns(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Column> {
-    let expected = |metric: &str| result.outcomes.iter().any(|outcome| outcome.metric == metric);
-    let mut columns: Vec<Column> = Column::load(variants).into_iter().collect();
+fn columns(input: &ReportInput, variants: &[VariantResult]) -> Vec<Column> {
+    let outcomes = &input.result.outcomes;
+    let expected = |metric: &str| outcomes.iter().any(|outcome| outcome.metric == metric);
+    let mut columns: Vec<Column> = Column::gpus(variants).into_iter().collect();
+    columns.extend(Column::load(variants));
     for &(metric, heading, gives_way) in COLUMNS {
         let gives_way = if expected(metric) { 0 } else { gives_way };
         let steady = format!("window_{metric}");
@@ -169,7 +178,7 @@ fn columns(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Column>
         columns.extend(column.filter(|column| !expected(metric) || column.differs()));
     }
     let mut seen: Vec<&str> = COLUMNS.iter().map(|(metric, ..)| *metric).collect();
-    for outcome in &result.outcomes {
+    for outcome in outcomes {
         if !seen.contains(&outcome.metric.as_str()) {
             seen.push(&outcome.metric);
             let column = Column::of(&outcome.metric, &outcome.metric, 0, variants);
@@ -180,12 +189,15 @@ fn columns(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Column>
 }
 
 /// Two lines of headings, then a row per variant.
-fn table(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Line> {
-    let labels: Vec<Option<(&str, Tone)>> = variants.iter().map(label).collect();
+fn table(input: &ReportInput, variants: &[VariantResult]) -> Vec<Line> {
+    let labels: Vec<Option<(String, Tone)>> =
+        variants.iter().enumerate().map(|(i, v)| label(v, met(input, i, v))).collect();
     let room = labels.iter().flatten().map(|(label, _)| label.len() + 2).max().unwrap_or(0);
-    let names = variants.iter().map(|v| v.name.chars().count()).max().unwrap_or(0).clamp(5, 30);
-    let mut columns = columns(result, variants);
-    while names + columns.iter().map(|column| column.width() + 2).sum::<usize>() + room > WIDTH {
+    let longest = variants.iter().map(|v| v.name.chars().count()).max().unwrap_or(0);
+    let names = longest.max(input.swept.chars().count()).clamp(5, 30);
+    let mut columns = columns(input, variants);
+    let width = |columns: &[Column]| columns.iter().map(|column| column.width() + 2).sum::<usize>();
+    while names + width(&columns) + room > input.width {
         let Some(first) = (0..columns.len()).max_by_key(|&i| (columns[i].gives_way, i)) else {
             break;
         };
@@ -198,24 +210,40 @@ fn table(result: &ExperimentResult, variants: &[VariantResult]) -> Vec<Line> {
             let width = column.width();
             text.push_str(&format!("  {:>width$}", cell(column)));
         }
-        Line::new(text)
+        text
     };
-    let mut lines =
-        vec![row("", &|column| column.heading.clone()), row("", &|column| column.unit.clone())];
-    for (i, v) in variants.iter().enumerate() {
-        let line = row(&v.name, &|column| column.cells[i].clone());
-        lines.push(match labels[i] {
-            Some((label, tone)) => line.label(label, tone),
-            None => line,
+    let mut lines = vec![
+        Line::new(row(&input.swept, &|column| column.heading.clone())),
+        Line::new(row("", &|column| column.unit.clone())),
+    ];
+    for ((i, v), label) in variants.iter().enumerate().zip(labels) {
+        let text = row(&v.name, &|column| column.cells[i].clone());
+        lines.push(match label {
+            Some((label, tone)) => Line::new(text).label(label, tone),
+            None => Line::new(text),
         });
     }
     lines
 }
 
-fn label(v: &VariantResult) -> Option<(&'static str, Tone)> {
-    match v.verdict() {
-        Verdict::Overloaded => Some(("OVERLOADED", Tone::Bad)),
-        Verdict::NearSaturation => Some(("NEAR SATURATION", Tone::Plain)),
-        _ => None,
-    }
+/// Whether a row reached what it should.
+fn met(input: &ReportInput, row: usize, v: &VariantResult) -> Option<bool> {
+    let by_slo = || Some(v.slo.as_ref()?.met(v.mean("slo_attainment")?, v.mean("itl.p99")));
+    input.met.get(row).copied().unwrap_or_else(by_slo)
+}
+
+fn label(v: &VariantResult, met: Option<bool>) -> Option<(String, Tone)> {
+    let load = match v.verdict() {
+        Verdict::Overloaded => "OVERLOADED",
+        Verdict::NearSaturation => "NEAR SATURATION",
+        _ => "",
+    };
+    let (met, tone) = match met {
+        Some(true) => ("MET", Tone::Good),
+        Some(false) => ("NOT MET", Tone::Bad),
+        None if load == "OVERLOADED" => ("", Tone::Bad),
+        None => ("", Tone::Plain),
+    };
+    let parts: Vec<&str> = [met, load].into_iter().filter(|part| !part.is_empty()).collect();
+    (!parts.is_empty()).then(|| (parts.join(", "), tone))
 }

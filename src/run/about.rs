@@ -13,6 +13,7 @@ pub(super) fn empty_result(configuration: &Configuration) -> VariantResult {
     VariantResult {
         name: configuration.name.clone(),
         what: cluster.what(),
+        gpus: cluster.num_gpus(),
         runs: Vec::new(),
         load: load_of_all(cluster),
         capacity: Capacity::NotAsked,

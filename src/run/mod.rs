@@ -13,13 +13,19 @@ use rayon::prelude::*;
 use self::about::{
     classes, common_slo, context, context_of_all, empty_result, slos, stats_by_pool, timing_line,
 };
-use self::files::{create_csv, described_models, write_files};
+use self::files::{
+    create_csv, create_event_log, described_models, event_logs, join_requests, write_files,
+};
 use self::listeners::{Deaf, Ticks};
 pub(crate) use self::spec::spec;
 use crate::base::{Diagnostic, Nanos};
 use crate::engine::{SimError, SimSpec, Simulation};
-use crate::metrics::{ByClass, ByPool, Capacity, ExperimentResult, RunSummary, StatsSink, expect};
-use crate::output::{OutputError, Place, RunLog, Work, cpu_seconds, peak_memory_mib};
+use crate::metrics::{
+    ByClass, ByPool, Capacity, ExperimentResult, RunSummary, StatsSink, VariantResult, expect,
+};
+use crate::output::{
+    OutputError, Place, RunLog, SeedCounts, Work, command_line, cpu_seconds, peak_memory_mib,
+};
 use crate::records::{BatchRecords, RunSink, RunTotals};
 use crate::scenario::{Configuration, PoolConfig, Scenario};
 
@@ -41,7 +47,7 @@ pub enum RunError {
     #[error("{0}")]
     Scenario(Box<Diagnostic>),
     /// Two runs of the same configuration and seed took different courses.
-    #[error("{run} is not deterministic: two runs with the same seed part at {time} s")]
+    #[error("{run} is not deterministic: two runs with the same seed diverge at {time} s")]
     NotDeterministic {
         /// Which run.
         run: String,
@@ -70,24 +76,61 @@ pub fn run(
     folder: &Place,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Finished, RunError> {
+    run_with_report(scenario, folder, progress, &|_| String::new())
+}
+
+/// Runs `scenario` as [`run`] does, and puts what `report` makes of the results into `run.log`.
+///
+/// # Errors
+/// The first run that failed, or a file that could not be written.
+pub fn run_with_report(
+    scenario: &Scenario,
+    folder: &Place,
+    progress: &(dyn Fn(u64) + Sync),
+    report: &(dyn Fn(&Finished) -> String + Sync),
+) -> Result<Finished, RunError> {
     let started = Instant::now();
     let (result, warnings, work) = simulate_all(scenario, Some(folder), Verdicts::Shown, progress)?;
+    join_requests(scenario, folder)?;
+    let files = write_files(scenario, folder, &result)?;
+    let finished = Finished { result, files, warnings };
+    let result = &finished.result;
     let log = RunLog {
         scenario: scenario.name.clone(),
+        command: command_line(),
         scenario_hash: scenario.hash(),
         models: described_models(scenario),
         versions: vec![("bevy_ecs".to_owned(), "0.20".to_owned())],
         seeds: scenario.seeds.clone().collect(),
+        counts: result.variants.iter().flat_map(counts).collect(),
         timing: result.variants.iter().map(timing_line).collect(),
         exact_steps: scenario.exact_steps,
-        warnings: warnings.clone(),
+        warnings: finished.warnings.clone(),
         wall_seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: cpu_seconds(),
         peak_memory_mib: peak_memory_mib(),
         work,
+        report: report(&finished),
     };
-    let files = write_files(scenario, folder, &result, &log)?;
-    Ok(Finished { result, files, warnings })
+    log.write(folder, &event_logs(scenario))?;
+    Ok(finished)
+}
+
+/// What every seed of a variant came to.
+fn counts(variant: &VariantResult) -> impl Iterator<Item = SeedCounts> {
+    variant.runs.iter().map(|run| {
+        let count = |metric: &str| run.get(metric).unwrap_or_default() as u64;
+        SeedCounts {
+            variant: variant.name.clone(),
+            seed: run.seed,
+            arrived: count("arrived"),
+            finished: count("finished"),
+            rejected: count("rejected"),
+            unfinished: count("unfinished"),
+            preemptions: count("preemptions"),
+            iterations: count("batch_iterations"),
+        }
+    })
 }
 
 /// Runs `scenario` and writes nothing. Capacities are not estimated.
@@ -267,26 +310,30 @@ impl Job<'_> {
                 capacity::estimate(configuration, scenario.seeds.start).map(Outcome::Capacity)
             }
             Job::Run(configuration, seed) => {
-                let csv = match folder {
-                    Some(folder) if seed == scenario.seeds.start => {
-                        Some(create_csv(scenario, configuration, folder)?)
-                    }
-                    _ => None,
+                let (csv, events) = match folder {
+                    Some(folder) => (
+                        create_csv(scenario, configuration, folder, seed)?,
+                        create_event_log(scenario, configuration, folder, seed)?,
+                    ),
+                    None => (None, None),
                 };
+                // Batches and time series are those of the first seed.
+                let in_full = csv.is_some() && seed == scenario.seeds.start;
                 let classes = classes(&configuration.cluster);
                 let stats = StatsSink::new(common_slo(&configuration.cluster))
                     .with_classes(slos(&configuration.cluster).into_iter());
                 let by_class = (!classes.is_empty()).then(|| ByClass::new(&classes));
                 let pools = configuration.cluster.named_pools();
                 let by_model = ByPool(stats_by_pool(&configuration.cluster));
-                let mut sinks =
-                    ((csv, (stats, (by_model, by_class))), Ticks { progress, count: 0 });
+                let ticks = Ticks { progress, count: 0 };
+                let mut sinks = (((csv, events), (stats, (by_model, by_class))), ticks);
                 let spec = SimSpec {
-                    batch_records: match sinks.0.0 {
-                        Some(_) => scenario.output.batch_metrics,
-                        None => BatchRecords::Off,
+                    batch_records: match in_full {
+                        true => scenario.output.batch_metrics,
+                        false => BatchRecords::Off,
                     },
-                    time_series: sinks.0.0.as_ref().and(scenario.output.time_series()),
+                    time_series: scenario.output.time_series().filter(|_| in_full),
+                    events: scenario.log_events,
                     exact_steps: scenario.exact_steps,
                     steady_window: has_window(configuration),
                     ..spec(configuration, &configuration.cluster.first().workload, seed)
@@ -295,9 +342,12 @@ impl Job<'_> {
                     run: label(configuration, seed),
                     error,
                 })?;
-                let ((csv, (stats, (by_model, by_class))), _) = sinks;
+                let (((csv, events), (stats, (by_model, by_class))), _) = sinks;
                 if let Some(csv) = csv {
                     csv.finish()?;
+                }
+                if let Some(events) = events {
+                    events.finish()?;
                 }
                 let (all, mut by_pool, work) = totals;
                 if configuration.cluster.sides().is_some() {

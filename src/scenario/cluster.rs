@@ -103,17 +103,22 @@ impl Cluster {
             return first.what();
         };
         let models: Vec<String> = self.pools.iter().map(|one| one.model.title()).collect();
-        let gpus = match sharing {
-            GpuSharing::Own => self.pools.iter().map(PoolConfig::num_gpus).sum(),
-            // All lie on the same.
-            GpuSharing::TimeSliced | GpuSharing::Spatial(_) => first.num_gpus(),
-        };
+        let gpus = self.num_gpus();
         let how = match sharing {
             GpuSharing::Own => "own GPUs",
             GpuSharing::TimeSliced => "time-sliced",
             GpuSharing::Spatial(_) => "spatial",
         };
         format!("{} | {gpus} x {} | {how}", models.join(" + "), first.device.name)
+    }
+
+    /// GPUs of all models, or of both sides, together.
+    pub fn num_gpus(&self) -> u64 {
+        match self.tie {
+            // All lie on the same.
+            Tie::Models(GpuSharing::TimeSliced | GpuSharing::Spatial(_)) => self.first().num_gpus(),
+            _ => self.pools.iter().map(PoolConfig::num_gpus).sum(),
+        }
     }
 
     /// Stages that can run at once.

@@ -48,7 +48,7 @@ pub(super) fn read(document: &Document) -> Result<Option<Several>, Box<Diagnosti
     let gpus = document.node("gpus").map(|node| document.read(node)).transpose()?;
     if !matches!(node.kind, Kind::Struct(_)) || node.fields().is_empty() {
         return Err(Box::new(
-            Diagnostic::error("`models` is no group of models")
+            Diagnostic::error("`models` is not a group of models")
                 .at(document.place(&node.span), "expected `(name: (model: ...), ...)`"),
         ));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::kv_offload::KvOffload;
 use super::quantization::Quantization;
+use super::raw::{RawCluster, RawEngine};
 use super::sharing::SpatialShare;
 use super::speculative::Speculative;
 use crate::engine::admission::AnyAdmission;
@@ -33,8 +34,6 @@ pub struct PoolConfig {
     pub parallel: Parallelism,
     /// Number of replicas.
     pub replicas: u32,
-    /// The network between a replica's GPUs, if the scenario names one.
-    pub network: Option<String>,
     /// The router.
     pub router: Box<dyn AnyRouter>,
     /// The scheduling policy.
@@ -53,8 +52,6 @@ pub struct PoolConfig {
     pub api_overhead_ms: f64,
     /// Share of the device's memory that the engine takes.
     pub gpu_memory_utilization: f64,
-    /// Whether `max_model_len` may exceed the model's limit.
-    pub allow_long_max_model_len: bool,
     /// The memory plan; `None` if the KV blocks were given outright.
     pub memory: Option<MemoryPlan>,
     /// The settings of the timing.
@@ -71,6 +68,10 @@ pub struct PoolConfig {
     pub slo: Option<Slo>,
     /// Admission control, if there is any.
     pub admission: Option<Box<dyn AnyAdmission>>,
+    /// Its `cluster` as the scenario has it.
+    pub(super) cluster_settings: RawCluster,
+    /// Its `engine` as the scenario has it.
+    pub(super) engine_settings: RawEngine,
     /// The model's name under `models`; empty for a scenario with one model.
     pub served_as: String,
     /// The part of its GPUs that it has, if models share them spatially.

@@ -70,15 +70,16 @@ pub(super) struct RawScenario {
 pub(super) const COMMON_FIELDS: [&str; 7] =
     ["name", "title", "seed", "seeds", "variants", "expect", "output"];
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawCluster {
     pub replicas: u32,
     pub tensor_parallel: u32,
     pub pipeline_parallel: u32,
     /// A plug-in with its settings.
-    #[serde(rename = "router")]
+    #[serde(rename = "router", skip_serializing)]
     pub _router: IgnoredAny,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
 }
 
@@ -94,19 +95,19 @@ impl Default for RawCluster {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawEngine {
     /// A plug-in with its settings; needed, and read through the registry.
-    #[serde(default, rename = "policy")]
+    #[serde(default, rename = "policy", skip_serializing)]
     pub _policy: IgnoredAny,
     /// Most tokens of a request; the model's limit if absent.
     pub max_model_len: Option<u32>,
     /// Allows a `max_model_len` above the model's limit, as vLLM's environment variable does.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_off")]
     pub allow_long_max_model_len: bool,
     /// Vidur's handling of lengths; see [`crate::engine::policy::EngineLimits::vidur_lengths`].
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_off")]
     pub vidur_lengths: bool,
     #[serde(default = "default_utilization")]
     pub gpu_memory_utilization: f64,
@@ -117,16 +118,19 @@ pub(super) struct RawEngine {
     /// Whether full KV blocks are found again by their prefix; as the policy has it if absent.
     pub enable_prefix_caching: Option<bool>,
     /// Speculative decoding; off if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub speculative: Option<SpeculativeSettings>,
     /// LoRA adapters; none if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraSettings>,
     /// Host memory for KV blocks; not used if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_offload: Option<KvOffloadSettings>,
     /// What becomes of what a preempted request has computed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "PreemptionMode::is_default")]
     pub preemption_mode: PreemptionMode,
     /// Milliseconds from a request's arrival until the engine has it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub api_overhead_ms: f64,
 }
 
@@ -159,6 +163,14 @@ impl Default for OutputSettings {
             time_series_s: None,
         }
     }
+}
+
+fn is_off(setting: &bool) -> bool {
+    !setting
+}
+
+fn is_zero(setting: &f64) -> bool {
+    *setting == 0.0
 }
 
 fn default_seed() -> u64 {

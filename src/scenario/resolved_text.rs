@@ -12,6 +12,7 @@ use super::disaggregated::SIDE_FIELDS;
 use super::document::{Document, Kind, Node};
 use super::model;
 use super::pool::PoolConfig;
+use super::raw::RawEngine;
 use super::scenario::Scenario;
 use super::sharing::GpuSharing;
 use crate::base::{Diagnostic, Source, paths, ron_options};
@@ -112,50 +113,12 @@ fn time_limit(c: &Configuration) -> Option<Section> {
 }
 
 fn pool_sections(c: &PoolConfig) -> Result<Vec<Section>, Box<Diagnostic>> {
-    let mut cluster = vec![
-        format!("replicas: {}", c.replicas),
-        format!("tensor_parallel: {}", c.parallel.tensor),
-        format!("pipeline_parallel: {}", c.parallel.pipeline),
-        format!("router: {}", c.router.to_ron()),
-    ];
-    if let Some(network) = &c.network {
-        cluster.push(format!("network: {}", ron_text(network)?));
-    }
-    let mut engine = vec![
-        format!("policy: {}", c.policy.to_ron()),
-        format!("max_model_len: {}", c.limits.max_model_len),
-        format!("gpu_memory_utilization: {:?}", c.gpu_memory_utilization),
-        format!("block_size: {}", c.limits.block_size),
-        // Written outright: a later version's memory plan may differ, the result must not.
-        format!("num_gpu_blocks: {}", c.limits.num_blocks),
-        format!("enable_prefix_caching: {}", c.prefix_caching),
-    ];
-    if c.api_overhead_ms > 0.0 {
-        engine.push(format!("api_overhead_ms: {:?}", c.api_overhead_ms));
-    }
-    if c.allow_long_max_model_len {
-        engine.push("allow_long_max_model_len: true".to_owned());
-    }
-    if c.limits.vidur_lengths {
-        engine.push("vidur_lengths: true".to_owned());
-    }
-    if let Some(lora) = &c.lora {
-        engine.push(format!("lora: {}", ron_text(lora)?));
-    }
-    if let Some(speculative) = &c.speculative {
-        let settings = ron_text(&speculative.settings)?;
-        let settings = settings.strip_suffix(')').unwrap_or(&settings);
-        engine.push(format!("speculative: {settings}{})", speculative.draft_timing_text()));
-    }
-    if let Some(offload) = &c.offload {
-        engine.push(format!("kv_offload: {}", ron_text(&offload.settings)?));
-        engine.push(format!("preemption_mode: {}", ron_text(&offload.preemption_mode())?));
-    }
+    let (cluster, engine) = (cluster_section(c)?, engine_section(c)?);
     let mut sections = vec![
         ("model", model::to_ron(&c.model, c.model_config.as_deref()).map_err(unwritable)?),
         ("device", ron_text(&c.device.name)?),
-        ("cluster", format!("({})", cluster.join(", "))),
-        ("engine", format!("({})", engine.join(", "))),
+        ("cluster", cluster),
+        ("engine", engine),
         ("workload", ron_text(&c.workload_spec)?),
         ("timing", c.timing.to_ron()),
     ];
@@ -172,6 +135,45 @@ fn pool_sections(c: &PoolConfig) -> Result<Vec<Section>, Box<Diagnostic>> {
         sections.push(("slo", ron_text(slo)?));
     }
     Ok(sections)
+}
+
+/// The cluster's settings as they were read, with the router.
+fn cluster_section(c: &PoolConfig) -> Result<String, Box<Diagnostic>> {
+    let router = format!("router: {}", c.router.to_ron());
+    Ok(group([inner(&ron_text(&c.cluster_settings)?), &router]))
+}
+
+/// The engine's settings as they were read, with every default that depends on other settings and the plug-ins.
+fn engine_section(c: &PoolConfig) -> Result<String, Box<Diagnostic>> {
+    let settings = RawEngine {
+        max_model_len: Some(c.limits.max_model_len),
+        // Written outright: a later version's memory plan may differ, the result must not.
+        num_gpu_blocks: Some(c.limits.num_blocks),
+        enable_prefix_caching: Some(c.prefix_caching),
+        kv_offload: c.offload.map(|offload| offload.settings),
+        // Below, with its own plug-in.
+        speculative: None,
+        ..c.engine_settings.clone()
+    };
+    let policy = format!("policy: {}", c.policy.to_ron());
+    let mut drafts = String::new();
+    if let Some(speculative) = &c.speculative {
+        let settings = ron_text(&speculative.settings)?;
+        let settings = settings.strip_suffix(')').unwrap_or(&settings);
+        drafts = format!("speculative: {settings}{})", speculative.draft_timing_text());
+    }
+    Ok(group([&policy, inner(&ron_text(&settings)?), &drafts]))
+}
+
+/// What stands between the brackets of a group of fields.
+fn inner(text: &str) -> &str {
+    text.trim().strip_prefix('(').and_then(|text| text.strip_suffix(')')).unwrap_or(text)
+}
+
+/// A group of these fields; empty parts are left out.
+fn group<const N: usize>(parts: [&str; N]) -> String {
+    let parts: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("({})", parts.join(", "))
 }
 
 fn ron_text<T: Serialize>(value: &T) -> Result<String, Box<Diagnostic>> {

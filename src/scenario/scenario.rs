@@ -39,6 +39,8 @@ pub struct Scenario {
     /// Whether every iteration is a step of its own. It is no setting of the file: the results
     /// are the same without, only sooner there.
     pub exact_steps: bool,
+    /// Whether `run.log` lists what happens to each request. It is no setting of the file either.
+    pub log_events: bool,
     /// What the user should know.
     pub warnings: Vec<Diagnostic>,
     resolved: String,
@@ -148,6 +150,7 @@ impl Scenario {
             expectations: common.expect,
             output: common.output,
             exact_steps: false,
+            log_events: false,
             warnings,
             resolved: String::new(),
         };
@@ -220,7 +223,9 @@ fn read_text(path: &Path) -> Result<String, Box<Diagnostic>> {
         let good = String::from_utf8_lossy(good).into_owned();
         let end = good.len();
         let place = Place { source: Source::new(path.display().to_string(), good), span: end..end };
-        Box::new(Diagnostic::error("the file is no UTF-8 text").at(place, "not UTF-8 from here on"))
+        Box::new(
+            Diagnostic::error("the file is not UTF-8 text").at(place, "not UTF-8 from here on"),
+        )
     })
 }
 
@@ -323,7 +328,7 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
             || field.value.name.is_some()
         {
             return Err(Box::new(
-                Diagnostic::error(format!("variant `{name}` is no group of fields"))
+                Diagnostic::error(format!("variant `{name}` is not a group of fields"))
                     .at(base.place(&field.value.span), "expected `( field: value, ... )`"),
             ));
         }

@@ -56,6 +56,11 @@ impl Point {
     pub fn label(&self) -> String {
         label(&self.values)
     }
+
+    /// The value that a sweep gave to a path.
+    pub fn value(&self, path: &str) -> Option<&str> {
+        self.values.iter().find(|(other, _)| other == path).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Reads a scenario file with `--set` arguments, of which some may sweep. The last one varies
@@ -222,12 +227,19 @@ fn elements(document: &Document, path: &str, text: &str) -> Option<Vec<String>> 
 
 /// The last step of each path with its value; the whole path where the last step is not enough.
 fn label(values: &[(String, String)]) -> String {
+    let paths: Vec<String> = values.iter().map(|(path, _)| path.clone()).collect();
+    let parts = short_names(&paths).into_iter().zip(values);
+    parts.map(|(name, (_, value))| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The last part of each path, or all of it where two would be the same.
+pub fn short_names(paths: &[String]) -> Vec<String> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or(path).to_owned();
-    let parts = values.iter().map(|(path, value)| {
-        let twice = values.iter().filter(|(other, _)| last(other) == last(path)).count() > 1;
-        format!("{}={value}", if twice { path.clone() } else { last(path) })
-    });
-    parts.collect::<Vec<_>>().join(", ")
+    let name = |path: &String| {
+        let twice = paths.iter().filter(|other| last(other) == last(path)).count() > 1;
+        if twice { path.clone() } else { last(path) }
+    };
+    paths.iter().map(name).collect()
 }
 
 #[cfg(test)]
@@ -316,7 +328,7 @@ mod tests {
     #[test]
     fn a_setting_that_takes_a_list_is_set_and_swept_by_a_list_of_lists() {
         let engine =
-            "engine=(policy: VllmV0(), speculative: (draft: Ngram(), k: 3, acceptance: 0.8))";
+            "engine=(policy: VllmV0(), speculative: (draft: NGram(), k: 3, acceptance: 0.8))";
         let list = "engine.speculative.acceptance=[0.7, 0.5, 0.4]";
         assert_eq!(labels(&[engine, list]), Ok(vec![String::new()]));
         let lists = "engine.speculative.acceptance=[[0.7, 0.5, 0.4], [0.9, 0.8, 0.7]]";

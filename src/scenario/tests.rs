@@ -351,7 +351,7 @@ slo: (ttft_ms: -1): 2 s.ron:15:20 `-1` `slo.ttft_ms` is -1, expected millisecond
 slo: (attain: 0.9): 2 s.ron:15:10 `(attain: 0.9)` `slo` is without a limit, expected at least one of `ttft_ms`, `tpot_ms`, `e2e_ms`, `itl_p99_ms`
 "max": (): 2 s.ron:18:9 `"max"` two variants are called `max`
 paged: (): 2 s.ron:17:9 `paged` a variant's name stands in quotes, `paged` does not
-"paged": 3: 2 s.ron:17:18 `3` variant `paged` is no group of fields
+"paged": 3: 2 s.ron:17:18 `3` variant `paged` is not a group of fields
 "paged": (seeds: 4): 2 s.ron:17:19 `seeds` a variant cannot change `seeds` | move it out of `variants`
 "paged": (engin: ()): 2 s.ron:17:19 `engin` unknown field `engin` | did you mean `engine`?
 Orca(reserve: Min): 2 s.ron:18:48 `Min` unknown name `Min` | known here: Max, Pow2, Oracle
@@ -400,7 +400,7 @@ fn files_that_cannot_be_read_are_named() {
     assert!(load(&path).is_some_and(|title| title.ends_with("x.ron: there is no such file")));
     assert!(load(folder.path()).is_some_and(|title| title.starts_with("cannot read")));
     std::fs::write(&path, b"(model: \"\xff\")").expect("written");
-    assert_eq!(load(&path).as_deref(), Some("the file is no UTF-8 text"));
+    assert_eq!(load(&path).as_deref(), Some("the file is not UTF-8 text"));
 }
 
 proptest::proptest! {

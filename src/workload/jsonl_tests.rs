@@ -182,9 +182,11 @@ fn sharegpt_as_it_is_published_has_estimated_lengths() {
 fn no_row_is_without_end() {
     let endless = format!("{{\"x\": \"{}", "x".repeat(9 << 20));
     let lengths = "(arrivals: Static, lengths: Trace(file: \"t.jsonl\", on_end: Stop))";
-    for text in
-        [endless.clone(), format!("[{endless}"), format!("a,b\n\"{}", "1,\n".repeat(3 << 20))]
-    {
+    for text in [
+        endless.clone(),
+        format!("[{endless}"),
+        format!("num_prefill_tokens,num_decode_tokens\n\"{}", "1,\n".repeat(3 << 20)),
+    ] {
         let error = refused(lengths, &text);
         assert!(error.found.contains("a row of more than 8 MiB"), "{}", error.found);
         assert!(error.to_string().len() < 1000);

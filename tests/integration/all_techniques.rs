@@ -73,6 +73,7 @@ fn cluster(seed: u64, plain: bool) -> (SimSpec, Vec<&'static str>) {
         time_limit: None,
         batch_records: BatchRecords::Off,
         time_series: None,
+        events: false,
         steady_window: false,
         exact_steps: plain,
         plain_lists: plain,

@@ -59,7 +59,7 @@ fn what_cannot_be_compared_is_refused() {
         ("compare a swept", "runs.csv"),
         ("compare a nowhere.ron", "there is no such file"),
         ("compare a a --metric ttft.mena", "did you mean `ttft.mean`"),
-        ("compare a a --seeds 3", "result folders are as they are"),
+        ("compare a a --seeds 3", "only apply to scenario files"),
         ("compare a a --csv out.csv", "out.csv exists"),
     ] {
         let ran = room.run(line);

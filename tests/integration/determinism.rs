@@ -202,7 +202,7 @@ fn a_plug_in_that_is_not_deterministic_is_found_out() {
     assert!(matches!(error, RunError::NotDeterministic { time, .. } if time > Nanos::ZERO));
     let text = error.to_string();
     assert!(text.contains("variant paged, seed 1 is not deterministic"), "{text}");
-    assert!(text.contains("two runs with the same seed part at "), "{text}");
+    assert!(text.contains("two runs with the same seed diverge at "), "{text}");
 }
 
 #[test]

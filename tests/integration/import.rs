@@ -188,9 +188,9 @@ fn refused(room: &Room, line: &str, expected: &str) {
 #[test]
 fn files_that_are_no_config_are_refused() {
     for (text, expected) in [
-        ("", "2 | config.json:1:1 | this is no JSON"),
-        ("{ \"a\": }", "2 | config.json:1:8 | this is no JSON"),
-        ("[]", "2 | no config.json of Vidur | has no `cluster_config`"),
+        ("", "2 | config.json:1:1 | this is not JSON"),
+        ("{ \"a\": }", "2 | config.json:1:8 | this is not JSON"),
+        ("[]", "2 | not a config.json of Vidur | has no `cluster_config`"),
         ("{\"cluster_config\": 3}", "2 | config.json:1:20 | model_name` is missing"),
     ] {
         let room = Room::with("config.json", text);

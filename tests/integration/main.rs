@@ -12,6 +12,7 @@ mod determinism;
 mod disaggregated_scenarios;
 mod disaggregation;
 mod docs;
+mod execution_log;
 mod golden;
 mod golden_vllm;
 mod hugging_face;

@@ -9,7 +9,8 @@ fn a_sweep_is_a_folder_per_point_and_a_table() {
     let sweep = "--set workload.arrivals.qps=[1,4] --set engine.block_size=[16,32]";
     let ran = room.must(&format!("s.ron --out a --jobs 1 {sweep}"));
     assert!(ran.out.contains("8 runs"), "{}", ran.out);
-    assert!(ran.out.contains("qps=1, block_size=16, paged"), "{}", ran.out);
+    assert!(ran.out.contains("\nqps, block_size, variant "), "{}", ran.out);
+    assert!(ran.out.contains("\n1, 16, paged "), "{}", ran.out);
     assert!(ran.out.contains("runs.csv"), "{}", ran.out);
     let table = room.read("a/runs.csv");
     let mut lines = table.lines();

@@ -34,6 +34,7 @@ fn run(pools: Vec<PoolSpec>, seed: u64, exact_steps: bool) -> (Vec<RequestRecord
         time_limit: None,
         batch_records: BatchRecords::Off,
         time_series: None,
+        events: false,
         steady_window: false,
         exact_steps,
         plain_lists,

@@ -53,10 +53,17 @@ impl Room {
         names(self.0.path())
     }
 
+    /// Every file and folder in a folder of the room, sorted.
+    pub fn names_in(&self, folder: &str) -> Vec<String> {
+        names(&self.path(folder))
+    }
+
     /// The program, to be run in the room.
     pub fn command<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vidur-ecs"));
         command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        // Texts are as wide as where there is no terminal, whoever runs the tests.
+        command.env_remove("COLUMNS");
         command
     }
 

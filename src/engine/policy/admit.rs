@@ -7,6 +7,7 @@ use super::reload::reloaded;
 use crate::engine::state::BlockGroup;
 use crate::engine::state::kv::{BlockTable, PrefixHash, PrefixHashes};
 use crate::engine::state::request::{RequestState, Sequence};
+use crate::records::EventKind;
 
 /// How a waiting request is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +121,7 @@ impl PlanView<'_> {
         self.ledger.counts.waiting -= 1;
         self.ledger.loads.add_waiting(self.replica.index, -1);
         self.ledger.loads.add_running(self.replica.index, 1);
+        self.ledger.note(self.now, EventKind::Admitted, sequence.id, Some(self.replica.index));
         self.planned_tokens += tokens;
         self.remember(&sequence);
         self.planned.push(sequence);

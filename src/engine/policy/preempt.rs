@@ -4,6 +4,7 @@ use bevy_ecs::prelude::*;
 
 use super::PlanView;
 use crate::engine::state::request::{Request, RequestState, Sequence};
+use crate::records::EventKind;
 
 /// Who gives way when KV blocks run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,7 @@ impl PlanView<'_> {
         self.ledger.counts.waiting += 1;
         self.ledger.loads.add_running(self.replica.index, -1);
         self.ledger.loads.add_waiting(self.replica.index, 1);
+        self.ledger.note(self.now, EventKind::Preempted, sequence.id, Some(self.replica.index));
         self.replica.holding -= 1;
         if let Some(adapters) = &mut self.replica.adapters {
             adapters.leave(sequence.adapter);

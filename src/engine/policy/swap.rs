@@ -3,6 +3,7 @@
 use super::PlanView;
 use crate::engine::state::kv::HostTier;
 use crate::engine::state::request::{RequestState, Sequence};
+use crate::records::EventKind;
 
 /// A request whose blocks are in host memory.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +147,7 @@ impl PlanView<'_> {
         counts.waiting -= 1;
         self.ledger.loads.add_waiting(self.replica.index, -1);
         self.ledger.loads.add_running(self.replica.index, 1);
+        self.ledger.note(self.now, EventKind::Admitted, sequence.id, Some(self.replica.index));
         self.planned_tokens += tokens;
         self.remember(&sequence);
         self.planned.push(sequence);

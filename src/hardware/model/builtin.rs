@@ -295,6 +295,9 @@ pub fn names() -> Vec<&'static str> {
 /// The built-in model whose name, or HuggingFace name, is nearest to `name`, for "did you mean".
 /// `None` if nothing is near.
 pub fn closest(name: &str) -> Option<&'static str> {
+    if name.len() > crate::base::suggest::LONGEST {
+        return None;
+    }
     let name = name.to_ascii_lowercase();
     let likeness = |other: &str| strsim::jaro_winkler(&name, &other.to_ascii_lowercase());
     BUILT_IN

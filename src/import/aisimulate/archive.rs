@@ -25,7 +25,7 @@ impl Archive {
             return Ok(Archive::Folder(if inner.is_dir() { inner } else { path.to_owned() }));
         }
         let zip = ZipArchive::new(File::open(path).map_err(unreadable)?)
-            .map_err(|error| ProfileError::Options(format!("{file} is no wheel: {error}")))?;
+            .map_err(|error| ProfileError::Options(format!("{file} is not a wheel: {error}")))?;
         let prefix = zip
             .file_names()
             .find_map(|name| name.find("systems/data/").map(|at| name[..at].to_owned()))

@@ -30,12 +30,12 @@ impl Config {
     pub fn parse(source: Arc<Source>) -> Read<Config> {
         let value: Value = serde_json::from_str(&source.text).map_err(|error| {
             let place = Place::at_line(&source, error.line(), error.column());
-            Box::new(Diagnostic::error("this is no JSON").at(place, error.to_string()))
+            Box::new(Diagnostic::error("this is not JSON").at(place, error.to_string()))
         })?;
         if value.get("cluster_config").is_none() {
             let place = Place { source, span: 0..0 };
             return Err(Box::new(
-                Diagnostic::error("this is no config.json of Vidur")
+                Diagnostic::error("this is not a config.json of Vidur")
                     .at(place, "has no `cluster_config`")
                     .help("Vidur writes it into the output folder of every run"),
             ));

@@ -165,8 +165,8 @@ meta-llama/Llama-2-7c-hf: 2 Some((6, 18)) `cluster_config.replica_config.model_n
 "skip_cpu_overhead_modeling": false: 2 Some((23, 105)) `execution_time_predictor_config.skip_cpu_overhead_modeling` is false, expected true
 : 2 Some((12, 31)) `cluster_config.replica_scheduler_config.max_tokens_in_batch` is missing, expected a whole number
 "total_memory_gb": 10: 3 None Llama-2-7B needs 14.06 GiB per GPU for weights, activations and the KV cache of one sequence of max_model_len 4096 tokens at TP 1 x PP 1, but a100 has 9.00 GiB available; lower max_model_len, use more tensor or pipeline parallelism, or a larger device
-"cluster": 2 Some((1, 1)) this is no config.json of Vidur
-[: 2 Some((1, 9)) this is no JSON
+"cluster": 2 Some((1, 1)) this is not a config.json of Vidur
+[: 2 Some((1, 9)) this is not JSON
 "##);
 }
 

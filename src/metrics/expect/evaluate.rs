@@ -277,6 +277,7 @@ mod tests {
         VariantResult {
             name: name.to_owned(),
             what: String::new(),
+            gpus: 1,
             runs,
             load: Load::AllAtOnce,
             capacity: Capacity::NotAsked,

@@ -226,6 +226,9 @@ const HARMLESS_ENDS: &[&str] = &[
 const HARMLESS_STARTS: &[&str] =
     &["_", "summary_", "image_token", "video_token", "audio_token", "mtp_", "vision_", "audio_"];
 
+/// Why a key is refused of which nothing is known.
+pub(super) const NOT_UNDERSTOOD: &str = "a key that is not understood and may shape the model";
+
 /// Notes each key that is left over and shapes the model, or may: unless all keys were `asked` for, only
 /// what is known to shape it.
 pub(super) fn check(keys: &Keys, harmless: &[&str], asked: bool) {
@@ -238,7 +241,7 @@ pub(super) fn check(keys: &Keys, harmless: &[&str], asked: bool) {
         match shaping {
             Some((_, _, why)) => keys.not_modelled(key, *why),
             None if !asked || is_harmless(key) => {}
-            None => keys.not_modelled(key, "a key that is not understood and may shape the model"),
+            None => keys.not_modelled(key, NOT_UNDERSTOOD),
         }
     }
 }

@@ -59,8 +59,9 @@ impl ModelSpec {
             Ok(spec)
         });
         leftover::check(&keys, family.harmless, read.is_ok());
-        let (allowed, refused): (Vec<Unmodelled>, Vec<Unmodelled>) =
+        let (allowed, mut refused): (Vec<Unmodelled>, Vec<Unmodelled>) =
             keys.take_unmodelled().into_iter().partition(|one| allowed.contains(&one.key));
+        refused.sort_by_key(|one| one.why == leftover::NOT_UNDERSTOOD);
         let mut spec = match (read, refused.as_slice()) {
             (Ok(spec), []) => spec,
             (Err(error), []) => return Err(error),
@@ -114,7 +115,7 @@ fn family(keys: &Keys) -> &'static Family {
                     near.map_or(String::new(), |near| format!("; the nearest that is: {near}"));
                 format!("no known family is called `{own}`{near}")
             }
-            None => format!("it is missing; known are {}", families::model_types().join(", ")),
+            None => "it is missing; it says how blocks are built: llama, qwen3, ...".to_owned(),
         };
         keys.not_modelled(KEY, why);
         &families::UNKNOWN
@@ -386,7 +387,7 @@ mod tests {
             text.contains("`hidden_size` is missing, expected a whole number, 1 or more"),
             "{text}"
         );
-        let text = message("{\n \"hidden_size\": \"x\"}");
+        let text = message("{\n \"hidden_size\": \"x\", \"model_type\": \"llama\"}");
         assert!(
             text.contains("`hidden_size` is \"x\"") && text.contains("config.json:2:2"),
             "{text}"
