@@ -39,13 +39,14 @@ impl NewFile {
     /// # Errors
     /// It is there, is a folder, another process is writing it, or its folder cannot be written.
     pub fn claim(path: &Path, force: bool) -> Result<NewFile, OutputError> {
+        // Also `/` and `..`, which have no name.
+        if path.is_dir() {
+            return Err(OutputError::NotAFile(path.to_owned()));
+        }
         let real = real_target(path)?;
         check_length(path, &real)?;
         let new = |way| NewFile { path: path.to_owned(), real: real.clone(), force, way };
         match fs::metadata(&real) {
-            Ok(data) if data.is_dir() => {
-                return Err(OutputError::NotAFile(path.to_owned()));
-            }
             Ok(data) if !data.is_file() => return Ok(new(Way::Straight)),
             Ok(_) if !force => return Err(exists(path)),
             _ => {}

@@ -207,7 +207,7 @@ fn files_that_are_no_config_are_refused() {
             "import vidur config.json --timing formula:1,2 -o o.ron",
             "2 | formula:BASE,PER_TOKEN,PER_CONTEXT",
         ),
-        ("import vidur config.json -o /", "2 | / cannot be a result folder"),
+        ("import vidur config.json -o /", "2 | / is a folder; name a file"),
         ("profile import vidur nowhere --model Llama-2-7B -o y.ron", "2 | cannot read nowhere"),
         ("workload fit config.json -o y.ron", "2 | config.json"),
     ] {
