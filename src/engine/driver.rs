@@ -147,8 +147,7 @@ impl Simulation {
             memory::check().map_err(|error| SimError::Memory { time, error })?;
         }
         self.schedules.run(&mut self.world, brings_in);
-        self.run_end();
-        Ok(Some(StepDigest { time, digest: self.deliver(time, sink)? }))
+        Ok(Some(StepDigest { time, digest: self.end_step(time, sink)? }))
     }
 
     /// The time limit ends the run: counts hold until then, and so does the time of what is on a stage.
@@ -172,46 +171,25 @@ impl Simulation {
         }
     }
 
-    /// Runs the Metrics set, if a request ended or someone wants to hear of a step.
-    fn run_end(&mut self) {
-        if !self.always_ends {
-            let SimState { lists, ledger, .. } = self.state();
-            if lists.ended.is_empty() && ledger.log.is_empty() {
-                return;
-            }
-        }
-        self.schedules.run_end(&mut self.world);
-        self.ended += 1;
-        if self.ended.is_multiple_of(CLEAR_EVERY) {
-            // bevy_ecs remembers every component that was removed until told to forget.
-            self.world.clear_trackers();
-        }
-    }
-
-    /// Hands the records of this step's batches to the sink, and those of requests if they are many.
-    /// Returns the digest.
+    /// Runs the Metrics set, if a request ended or someone wants to hear of the step, and hands its records
+    /// to the sink. Returns the digest.
     ///
     /// # Errors
     /// What the first system that failed in this step said.
-    fn deliver(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<u64, SimError> {
-        let SimState { ledger, lists, failure, .. } = self.state();
-        if let Some(message) = take_error().or_else(|| failure.clone()) {
-            return Err(match lists.out_of_memory.take() {
-                Some(error) => SimError::Memory { time, error },
-                None => SimError::Failed { time, message },
-            });
+    fn end_step(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<u64, SimError> {
+        let always = self.always_ends;
+        let mut state = self.state();
+        if always || !state.lists.ended.is_empty() || !state.ledger.log.is_empty() {
+            self.schedules.run_end(&mut self.world);
+            self.ended += 1;
+            if self.ended.is_multiple_of(CLEAR_EVERY) {
+                // bevy_ecs remembers every component that was removed until told to forget.
+                self.world.clear_trackers();
+            }
+            state = self.state();
         }
-        for record in ledger.batches.drain(..) {
-            sink.batch(&record);
-        }
-        for event in ledger.events.iter_mut().flat_map(|events| events.drain(..)) {
-            sink.event(&event);
-        }
-        if ledger.requests.len() >= HANDED_AT_ONCE {
-            ledger.requests.drain(..).for_each(|record| sink.request(&record));
-        }
-        let digest = ledger.digest;
-        if ledger.series.as_ref().is_some_and(Series::is_long) {
+        let digest = deliver(state, time, sink)?;
+        if state.ledger.series.as_ref().is_some_and(Series::is_long) {
             self.deliver_series(sink);
         }
         Ok(digest)
@@ -319,6 +297,31 @@ impl Simulation {
     pub fn totals_by_pool(&self) -> Vec<RunTotals> {
         self.world.resource::<SimState>().ledger.totals_by_pool()
     }
+}
+
+/// Hands the records of a step's batches to the sink, and those of requests if they are many. Returns the
+/// digest.
+///
+/// # Errors
+/// What the first system that failed in this step said.
+fn deliver(state: &mut SimState, time: Nanos, sink: &mut dyn RunSink) -> Result<u64, SimError> {
+    let SimState { ledger, lists, failure, .. } = state;
+    if let Some(message) = take_error().or_else(|| failure.clone()) {
+        return Err(match lists.out_of_memory.take() {
+            Some(error) => SimError::Memory { time, error },
+            None => SimError::Failed { time, message },
+        });
+    }
+    for record in ledger.batches.drain(..) {
+        sink.batch(&record);
+    }
+    for event in ledger.events.iter_mut().flat_map(|events| events.drain(..)) {
+        sink.event(&event);
+    }
+    if ledger.requests.len() >= HANDED_AT_ONCE {
+        ledger.requests.drain(..).for_each(|record| sink.request(&record));
+    }
+    Ok(ledger.digest)
 }
 
 thread_local! {

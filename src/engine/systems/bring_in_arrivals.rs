@@ -17,36 +17,51 @@ use crate::workload::{Content, NewRequest};
 /// Arrivals between two looks at the memory: all that arrive at one time are there at once.
 const LOOK_EVERY: u64 = 1 << 14;
 
+/// So many requests get their entities between two looks at the state.
+const AT_ONCE: usize = 64;
+
 /// A request of so many KV blocks takes memory that is worth a look.
 const MANY_BLOCKS: u32 = 1 << 16;
 
 /// Spawns the requests that arrive now, in the order of the workload; refuses those that no replica
 /// could ever serve. Exclusive, so that they are there at once.
 pub(crate) fn bring_in_arrivals(world: &mut World) {
+    let mut arrived: Vec<Arriving> = Vec::new();
     loop {
         let mut state = world.resource_mut::<SimState>();
-        let SimState { lists, .. } = &mut *state;
+        for new in arrived.drain(..) {
+            state.hand_on(new);
+        }
+        let lists = &mut state.lists;
         lists.routed = lists.arrivals_due || !lists.incoming.is_empty();
         if !lists.arrivals_due || state.has_failed() {
             return;
         }
-        match next_arrival(&mut state) {
-            Ok(None) => return,
-            Ok(Some(new)) => spawn(world, new),
-            Err(error) => {
-                // The driver takes the error; the systems after this one do nothing.
-                state.fail(error.to_string());
-                state.lists.out_of_memory = Some(error);
-                return;
+        while arrived.len() < AT_ONCE {
+            match next_arrival(&mut state) {
+                Ok(None) => break,
+                Ok(Some(new)) => arrived.push(new),
+                Err(error) => {
+                    // The driver takes the error; the systems after this one do nothing.
+                    state.fail(error.to_string());
+                    state.lists.out_of_memory = Some(error);
+                    return;
+                }
             }
+        }
+        if arrived.is_empty() {
+            return;
+        }
+        for new in &mut arrived {
+            spawn(world, new);
         }
     }
 }
 
-/// A request that arrives, before it has an entity.
+/// A request that arrives, before and after it has an entity.
 struct Arriving {
     pool: u32,
-    request: Request,
+    request: Option<Request>,
     sequence: Sequence,
     hashes: Option<PrefixHashes>,
     refused: Option<String>,
@@ -75,24 +90,31 @@ fn next_arrival(state: &mut SimState) -> Result<Option<Arriving>, OutOfMemory> {
         true => Some(prefix_hashes(new, pool.limits.block_size)?),
         false => None,
     };
+    let request = Some(request);
     Ok(Some(Arriving { pool: arrival.pool, request, sequence, hashes, refused }))
 }
 
-/// Gives a request its entity, and hands it on.
-fn spawn(world: &mut World, new: Arriving) {
-    let Arriving { pool, request, sequence, hashes, refused } = new;
+/// Gives a request its entity.
+fn spawn(world: &mut World, new: &mut Arriving) {
+    let Some(request) = new.request.take() else { return };
     let mut entity = world.spawn((request, BlockTable::default()));
-    if let Some(hashes) = hashes {
+    if let Some(hashes) = new.hashes.take() {
         entity.insert(hashes);
     }
-    let sequence = Sequence { entity: entity.id(), ..sequence };
-    let SimState { lists, ledger, .. } = &mut *world.resource_mut::<SimState>();
-    ledger.note(Lifecycle::Arrived, &sequence, None);
-    match refused {
-        None => lists.incoming.push(Incoming { pool, sequence }),
-        Some(reason) => {
-            let status = RequestStatus::Rejected(reason);
-            lists.ended.push(EndedRequest { sequence, status });
+    new.sequence.entity = entity.id();
+}
+
+impl SimState {
+    /// Hands a request that has its entity on to admission and routing, or to those that ended.
+    fn hand_on(&mut self, new: Arriving) {
+        let Arriving { pool, sequence, refused, .. } = new;
+        self.ledger.note(Lifecycle::Arrived, &sequence, None);
+        match refused {
+            None => self.lists.incoming.push(Incoming { pool, sequence }),
+            Some(reason) => {
+                let status = RequestStatus::Rejected(reason);
+                self.lists.ended.push(EndedRequest { sequence, status });
+            }
         }
     }
 }
