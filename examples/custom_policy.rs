@@ -25,7 +25,7 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 use vidur_ecs::base::{Nanos, SettingError};
 use vidur_ecs::engine::policy::{BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy};
-use vidur_ecs::registry::{Plugin, Registry};
+use vidur_ecs::registry::{Plugin, SimBuilder};
 
 /// Admits the shortest waiting prompt, but a request that has waited for `patience_s` goes first.
 #[derive(Component, Clone, Debug, Serialize, Deserialize)]
@@ -98,8 +98,8 @@ impl Policy for ShortestPromptFirst {
 struct MyPolicies;
 
 impl Plugin for MyPolicies {
-    fn build(&self, registry: &mut Registry) {
-        registry.add_policy::<ShortestPromptFirst>();
+    fn build(&self, builder: &mut SimBuilder) {
+        builder.add_policy::<ShortestPromptFirst>();
     }
 }
 

@@ -94,6 +94,10 @@
 //! `ARCHITECTURE.md` in the repository says why it is built like this.
 #![warn(missing_docs)]
 
+/// The entity-component system that the simulation runs on: a plug-in uses this one, and pins none of its
+/// own.
+pub use bevy_ecs;
+
 pub mod base;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -1,58 +1,75 @@
-//! Lists that one phase fills and a later one of the same step empties.
+//! Lists that one system fills and a later one of the same step empties.
 
 use bevy_ecs::prelude::*;
 
+use super::state::batch::BlockChange;
+use super::state::kv::StagedBlocks;
+use super::state::request::Sequence;
+use super::state::transfers::Ready;
 use crate::base::memory::OutOfMemory;
-use crate::engine::state::kv::StagedBlocks;
-use crate::engine::state::request::Sequence;
 use crate::records::RequestStatus;
 
-/// What the phases of a step hand to each other.
+/// What the systems of a step hand to each other.
 #[derive(Default, Debug)]
 pub(crate) struct Worklists {
-    /// Requests that arrived and are not routed yet, with the pool that is to serve them.
-    pub incoming: Vec<(u32, Sequence)>,
+    /// Whether requests arrive in this step.
+    pub arrivals_due: bool,
+    /// Whether requests may be brought in in this step: they arrive, or another pool hands them over.
+    pub brings_in: bool,
+    /// Requests that are not routed yet.
+    pub incoming: Vec<Incoming>,
     /// Whether requests were routed in this step.
     pub routed: bool,
     /// Replicas that may plan.
-    pub touched: Touched,
+    pub ready: ReadyReplicas,
     /// Blocks handed out in this step whose entities are not spawned yet.
     pub staged: StagedBlocks,
     /// Stages that became idle or got a batch.
     pub to_serve: Vec<Entity>,
+    /// KV content whose blocks were found in this step.
+    pub transfers: Vec<Ready>,
     /// Requests that ended, and how.
-    pub ended: Vec<(Sequence, RequestStatus)>,
+    pub ended: Vec<EndedRequest>,
     /// That there is no memory for what arrives, which ends the run.
     pub out_of_memory: Option<OutOfMemory>,
+    /// Memory that commits and plans reuse.
+    pub changes: Vec<BlockChange>,
 }
 
-impl Worklists {
-    /// Whether a batch may be planned or launched.
-    pub fn is_to_plan(&self) -> bool {
-        !self.touched.list.is_empty() || !self.to_serve.is_empty()
-    }
+/// A request that a pool is to serve.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Incoming {
+    /// Index of the pool.
+    pub pool: u32,
+    /// The request.
+    pub sequence: Sequence,
+}
 
-    /// Whether a request ended, or blocks wait for their entities.
-    pub fn is_to_observe(&self) -> bool {
-        !self.ended.is_empty() || !self.staged.is_empty()
-    }
+/// A request that ended in this step.
+#[derive(Debug)]
+pub(crate) struct EndedRequest {
+    /// The request.
+    pub sequence: Sequence,
+    /// How it ended.
+    pub status: RequestStatus,
 }
 
 /// Replicas for which something happened that lets them plan: a request was routed to them, a
 /// batch ended, or they asked to be woken.
 #[derive(Default, Debug)]
-pub(crate) struct Touched {
+pub(crate) struct ReadyReplicas {
     list: Vec<(u32, Entity)>,
 }
 
-impl Touched {
+impl ReadyReplicas {
+    /// Adds a replica, which has this number.
     pub fn add(&mut self, index: u32, replica: Entity) {
         if self.list.last() != Some(&(index, replica)) {
             self.list.push((index, replica));
         }
     }
 
-    /// The replicas, each once, by index.
+    /// The replicas, each once, by number.
     pub fn in_order(&mut self) -> &[(u32, Entity)] {
         if self.list.len() > 1 {
             self.list.sort_unstable_by_key(|&(index, _)| index);
@@ -61,11 +78,17 @@ impl Touched {
         &self.list
     }
 
+    /// Whether the replica with this number is among them, after [`ReadyReplicas::in_order`].
+    pub fn contains(&self, index: u32) -> bool {
+        self.list.binary_search_by_key(&index, |&(index, _)| index).is_ok()
+    }
+
     /// Keeps those that `may` plan.
     pub fn retain(&mut self, mut may: impl FnMut(Entity) -> bool) {
         self.list.retain(|&(_, replica)| may(replica));
     }
 
+    /// Removes all.
     pub fn clear(&mut self) {
         self.list.clear();
     }

@@ -1,48 +1,51 @@
-//! The simulation: phases, the driver, and what plugs into them.
+//! The simulation: a `bevy_ecs` world, and the systems that advance it.
 //!
-//! [`Simulation`] owns a `bevy_ecs` world and systems that run once per distinct time, phase by phase
-//! ([`Phase`]); what happens at equal times is decided by the order of phases and by nothing else.
+//! [`Simulation`] owns the world and runs its systems once per distinct time, in the order of
+//! [`StepSet`]; what happens at equal times is decided by that order and by nothing else. What the
+//! systems share beside the components ([`state`]) is one resource, [`SimState`].
 
 pub mod admission;
-mod admit;
-mod agenda;
-mod arrive;
+mod arrivals;
+mod build;
+mod commit;
 mod commit_run;
-mod control;
+mod commit_speculation;
 mod driver;
-mod finish;
-mod floor;
+mod event_queue;
+mod events;
+mod extensions;
 mod hand_over;
-mod launch;
 mod ledger;
-mod link;
 mod lists;
 pub mod lora;
-mod observe;
-mod phase;
 pub mod policy;
 mod pools;
+mod progress;
+mod queries;
 pub mod routing;
+mod schedule;
 mod series;
+mod sim_state;
 mod spec;
-mod speculate;
 pub mod speculation;
 pub mod state;
-mod turn;
+mod systems;
+mod transition;
 
-pub(crate) use agenda::{Agenda, Event};
-pub use arrive::Window as SimWindow;
-pub(crate) use control::Control;
+pub use arrivals::Window as SimWindow;
 pub use driver::{Simulation, StepDigest};
-pub(crate) use finish::depart;
-pub(crate) use floor::Floor;
-pub use hand_over::{HandOver, HandedOver};
-pub(crate) use hand_over::{Ready, Transfers, receive, send};
+pub(crate) use event_queue::{Delivery, Event, EventQueue};
+pub use events::{
+    Admitted, Arrived, Finished, FirstToken, Lifecycle, LifecycleEvent, Preempted, Rejected,
+};
+pub use extensions::Extensions;
+pub use hand_over::HandOver;
 pub(crate) use ledger::{Counts, Ledger};
 pub(crate) use lists::Worklists;
-pub use phase::{Phase, StepSystem};
 pub(crate) use pools::{Engine, Pool};
+pub use progress::{Progress, RequestProgress};
+pub use schedule::{StepOutcome, StepPlace, StepSet, StepSystems};
 pub(crate) use series::Series;
+pub use sim_state::SimState;
 pub use spec::{PoolSpec, SimError, SimSpec, Traffic};
-pub use turn::TurnPart;
-pub(crate) use turn::turn;
+pub use state::transfers::{HandedOver, Iteration};

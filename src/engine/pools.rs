@@ -7,7 +7,7 @@ use bevy_ecs::prelude::*;
 use crate::base::Nanos;
 use crate::engine::HandOver;
 use crate::engine::lora::Lora;
-use crate::engine::policy::EngineLimits;
+use crate::engine::policy::{BatchLimits, EngineLimits};
 use crate::engine::speculation::Speculation;
 use crate::records::BatchRecords;
 use crate::timing::Predictor;
@@ -28,6 +28,10 @@ pub(crate) struct Engine {
 pub(crate) struct Pool {
     /// Its limits.
     pub limits: EngineLimits,
+    /// Upper bounds on a batch of its policy.
+    pub batch_limits: BatchLimits,
+    /// Whether its policy may see true output lengths.
+    pub oracle: bool,
     /// Whether full blocks are found again by their prefix.
     pub prefix_caching: bool,
     /// How requests speculate, if they do.

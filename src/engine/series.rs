@@ -14,7 +14,7 @@ use crate::records::IntervalRecord;
 const MANY: usize = 65_536;
 
 /// The most rows of a series: a file of about half a gigabyte.
-pub const MOST_ROWS: u64 = 10_000_000;
+pub const MAX_ROWS: u64 = 10_000_000;
 
 /// Rows of a series that shows all there is to see.
 pub const USUAL_ROWS: u64 = 10_000;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::HandOver;
-use super::arrive::Window;
-use super::series::{MOST_ROWS, USUAL_ROWS};
+use super::arrivals::Window;
+use super::series::{MAX_ROWS, USUAL_ROWS};
+use super::{Extensions, HandOver};
 use crate::base::Nanos;
 use crate::base::memory::OutOfMemory;
 use crate::engine::admission::Gate;
@@ -40,6 +40,8 @@ pub struct SimSpec {
     /// touches every request. The results are the same; it is the reference that decode groups are
     /// tested against.
     pub plain_lists: bool,
+    /// What plug-ins add.
+    pub extensions: Extensions,
 }
 
 /// A pool: replicas that run the same engine, behind a router of their own.
@@ -153,6 +155,7 @@ impl SimSpec {
             steady_window: false,
             exact_steps: false,
             plain_lists: false,
+            extensions: Extensions::default(),
         }
     }
 }
@@ -192,7 +195,7 @@ pub enum SimError {
     },
     /// The time series has too many rows.
     #[error(
-        "the time series has more than {MOST_ROWS} rows at {time} s, expected at most as many in all: \
+        "the time series has more than {MAX_ROWS} rows at {time} s, expected at most as many in all: \
          an interval of {enough} s gives {USUAL_ROWS} rows until then"
     )]
     Series {

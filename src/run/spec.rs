@@ -26,7 +26,12 @@ pub(crate) fn spec(configuration: &Configuration, workload: &Workload, seed: u64
             pool.shared_gpus = Some(0);
         }
     }
-    SimSpec { pools, time_limit: configuration.time_limit(), ..SimSpec::of_none(seed) }
+    SimSpec {
+        pools,
+        time_limit: configuration.time_limit(),
+        extensions: configuration.extensions.clone(),
+        ..SimSpec::of_none(seed)
+    }
 }
 
 /// The replicas of one model and their requests, which depend on the seed and its name.

@@ -4,6 +4,7 @@ use super::disaggregated::Link;
 use super::pool::PoolConfig;
 use super::sharing::GpuSharing;
 use crate::base::Nanos;
+use crate::engine::Extensions;
 
 /// One configuration that runs: a variant, or the scenario itself.
 pub struct Configuration {
@@ -13,6 +14,8 @@ pub struct Configuration {
     pub cluster: Cluster,
     /// When the run is cut off.
     pub time_limit_s: Option<f64>,
+    /// What plug-ins add to its simulations.
+    pub extensions: Extensions,
 }
 
 impl Configuration {

@@ -87,7 +87,8 @@ pub(super) fn resolve(
         let (pool, common, time_limit_s) = one(document, warnings)?;
         (Cluster::single(pool), common, time_limit_s)
     };
-    Ok((Configuration { name: name.to_owned(), cluster, time_limit_s }, common))
+    let extensions = registry.extensions().clone();
+    Ok((Configuration { name: name.to_owned(), cluster, time_limit_s, extensions }, common))
 }
 
 pub(super) struct Checker<'a> {

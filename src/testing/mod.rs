@@ -1,7 +1,8 @@
 //! Checks for policies, built-in or a user's own: [`assert_policy_ok`] runs a policy over random
-//! scenarios and audits the books after every step. [`check_results`] checks what a run wrote.
+//! scenarios and recounts everything after every step. [`check_results`] checks what a run wrote.
 
 mod audit;
+mod block_audit;
 mod check_results;
 mod policy_check;
 mod random_scenario;

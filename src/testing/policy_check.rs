@@ -32,7 +32,7 @@ pub fn assert_policy_ok<P: Policy>(policy: P) {
 
 /// A check of a policy over random scenarios.
 ///
-/// After every step the books are audited ([`audit`]). At the end of a run every request has
+/// After every step everything is counted again ([`audit`]). At the end of a run every request has
 /// finished or was rejected; a finished one arrived, was scheduled, got its first token and its
 /// last in this order; as many tokens came as were asked for; a second run is identical, and so are
 /// one that keeps decode groups and one in which the engine may launch several iterations at once.

@@ -63,6 +63,14 @@ impl Run {
         }
     }
 
+    /// How many iterations of a run of several have ended by `now`.
+    pub fn ended_by(&self, now: Nanos) -> u32 {
+        match self.iterations() {
+            0 | 1 => 0,
+            _ => self.ends.partition_point(|end| end.tick <= now) as u32,
+        }
+    }
+
     /// How long each iteration after the first takes.
     pub fn spans(&self) -> impl Iterator<Item = Nanos> + '_ {
         self.ends.windows(2).map(|ends| ends[1].tick.since(ends[0].tick))

@@ -7,7 +7,7 @@
 use vidur_ecs::base::RandomStream;
 use vidur_ecs::engine::policy::{AnyPolicy, Queueing, Sarathi, SgLang, VllmV0, VllmV1};
 use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation};
-use vidur_ecs::records::{AdapterTotals, BatchRecords, OffloadTotals, RequestStatus};
+use vidur_ecs::records::{AdapterTotals, OffloadTotals, RequestStatus};
 use vidur_ecs::testing::{RandomScenario, audit};
 
 use crate::records::Records;
@@ -67,17 +67,7 @@ fn cluster(seed: u64, plain: bool) -> (SimSpec, Vec<&'static str>) {
             on.push(name);
         }
     }
-    let spec = SimSpec {
-        pools,
-        seed,
-        time_limit: None,
-        batch_records: BatchRecords::Off,
-        time_series: None,
-        events: false,
-        steady_window: false,
-        exact_steps: plain,
-        plain_lists: plain,
-    };
+    let spec = SimSpec { pools, exact_steps: plain, plain_lists: plain, ..SimSpec::of_none(seed) };
     (spec, on)
 }
 

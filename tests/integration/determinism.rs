@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use vidur_ecs::base::{Nanos, SettingError};
 use vidur_ecs::engine::policy::VllmV0;
 use vidur_ecs::engine::{HandOver, SimError, Simulation};
-use vidur_ecs::registry::{Plugin, Registry};
+use vidur_ecs::registry::{Plugin, Registry, SimBuilder};
 use vidur_ecs::run::{RunError, check_determinism};
 use vidur_ecs::scenario::Scenario;
 use vidur_ecs::testing::RandomScenario;
@@ -178,8 +178,8 @@ impl TimingSettings for Impure {
 struct ImpurePlugin;
 
 impl Plugin for ImpurePlugin {
-    fn build(&self, registry: &mut Registry) {
-        registry.add_timing::<Impure>();
+    fn build(&self, builder: &mut SimBuilder) {
+        builder.add_timing::<Impure>();
     }
 }
 

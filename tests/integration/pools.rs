@@ -3,7 +3,7 @@
 use vidur_ecs::base::Nanos;
 use vidur_ecs::engine::policy::{AnyPolicy, Orca, Sarathi, VllmV0, VllmV1};
 use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation};
-use vidur_ecs::records::{BatchRecords, RequestRecord, RequestStatus, RunTotals};
+use vidur_ecs::records::{RequestRecord, RequestStatus, RunTotals};
 use vidur_ecs::testing::{LinearTime, RandomScenario, audit};
 
 use crate::records::Records;
@@ -28,17 +28,7 @@ fn pool(name: &str, seed: u64, policy: &dyn AnyPolicy) -> Option<PoolSpec> {
 /// Runs to the end, audited after every step if these are exact.
 fn run(pools: Vec<PoolSpec>, seed: u64, exact_steps: bool) -> (Vec<RequestRecord>, Vec<RunTotals>) {
     let plain_lists = exact_steps;
-    let spec = SimSpec {
-        pools,
-        seed,
-        time_limit: None,
-        batch_records: BatchRecords::Off,
-        time_series: None,
-        events: false,
-        steady_window: false,
-        exact_steps,
-        plain_lists,
-    };
+    let spec = SimSpec { pools, exact_steps, plain_lists, ..SimSpec::of_none(seed) };
     let mut simulation = Simulation::new(spec).unwrap();
     let mut records = Records::default();
     while let Some(step) = simulation.step(&mut records).unwrap() {

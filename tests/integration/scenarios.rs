@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use vidur_ecs::base::paths::file_name;
 use vidur_ecs::metrics::{Expectation, ExperimentResult};
 use vidur_ecs::output::ResultFolder;
-use vidur_ecs::registry::{Plugin, Registry};
+use vidur_ecs::registry::{Plugin, Registry, SimBuilder};
 use vidur_ecs::run;
 use vidur_ecs::scenario::Scenario;
 
@@ -19,8 +19,8 @@ mod custom_policy;
 struct ExamplePolicy;
 
 impl Plugin for ExamplePolicy {
-    fn build(&self, registry: &mut Registry) {
-        registry.add_policy::<custom_policy::ShortestPromptFirst>();
+    fn build(&self, builder: &mut SimBuilder) {
+        builder.add_policy::<custom_policy::ShortestPromptFirst>();
     }
 }
 

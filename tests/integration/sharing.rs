@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 use vidur_ecs::base::{Nanos, SettingError};
-use vidur_ecs::registry::{Plugin, Registry};
+use vidur_ecs::registry::{Plugin, Registry, SimBuilder};
 use vidur_ecs::scenario::sweep;
 use vidur_ecs::timing::{
     BatchShape, Predictor, SharedTables, StagePosition, StageTime, TimingContext, TimingNote,
@@ -48,8 +48,8 @@ impl Predictor for Counted {
 struct CountedPlugin;
 
 impl Plugin for CountedPlugin {
-    fn build(&self, registry: &mut Registry) {
-        registry.add_timing::<Counted>();
+    fn build(&self, builder: &mut SimBuilder) {
+        builder.add_timing::<Counted>();
     }
 }
 

@@ -22,8 +22,9 @@ const ENOUGH_S: f64 = 1.0;
 /// two arrivals nothing joins the backlog, so if there is one at the second, there was one all the
 /// time between: `R` is the tokens of such gaps divided by their length, older ones fading as
 /// `exp(-age / window_s)`. `U`: prompt tokens per second of more urgent requests that were let in
-/// lately, where the policy schedules by priority: they overtake; 0 otherwise. With less than a second of them `R` is `r` times the replicas. Nothing is
-/// refused before the first prompt was processed, nor in a class without a TTFT limit.
+/// lately, where the policy schedules by priority: they overtake; 0 otherwise. With less than a
+/// second of them `R` is `r` times the replicas. Nothing is refused before the first prompt was
+/// processed, nor in a class without a TTFT limit.
 ///
 /// This is an estimate of this program's, not the rule of an engine. What a prefix cache will spare
 /// is not in it.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bevy_ecs::prelude::*;
+
 use super::Lora;
 use crate::base::Nanos;
 use crate::engine::state::request::Sequence;
@@ -19,7 +21,7 @@ pub(crate) struct AdapterTime {
 }
 
 /// The adapters of a replica. In a [`Sequence`] an adapter is its number plus one, and 0 is none.
-#[derive(Debug)]
+#[derive(Component, Debug)]
 pub(crate) struct Adapters {
     max_loras: usize,
     /// Admitted requests by adapter.

@@ -6,7 +6,7 @@ use super::waiting::WaitingRequest;
 impl PlanView<'_> {
     /// Whether a waiting request may have to be passed over because of its LoRA adapter.
     pub fn limits_adapters(&self) -> bool {
-        self.replica.adapters.is_some()
+        self.techniques.adapters.is_some()
     }
 
     /// The waiting request that is next, first come first served, and its index: the first whose
@@ -23,7 +23,6 @@ impl PlanView<'_> {
     /// counts the adapters of the requests that it has scheduled in this step; where it gets to
     /// waiting requests, these are all that run.)
     pub fn adapter_fits(&self, index: usize) -> bool {
-        let Some(adapters) = &self.replica.adapters else { return true };
-        self.replica.waiting.get(index).is_none_or(|sequence| adapters.allows(sequence.adapter))
+        self.replica.waiting.get(index).is_none_or(|sequence| self.techniques.allow(sequence))
     }
 }

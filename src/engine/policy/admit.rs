@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use super::PlanView;
+use super::draft::Refused;
 use super::reload::reloaded;
 use crate::engine::state::BlockGroup;
 use crate::engine::state::kv::{BlockTable, PrefixHash, PrefixHashes};
-use crate::engine::state::request::{RequestState, Sequence};
-use crate::records::EventKind;
+use crate::engine::state::request::Sequence;
+use crate::engine::transition::{At, Standing};
 
 /// How a waiting request is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,16 +25,20 @@ pub struct Admission {
 }
 
 impl PlanView<'_> {
-    /// Tokens of the waiting request at `index` that are in the prefix cache, or copied to it from host
-    /// memory if it is admitted now, and need not be processed: full blocks, at most all tokens but one. 0 if prefix caching is off.
+    /// Tokens of the waiting request at `index` that are in the prefix cache, or copied to it from
+    /// host memory if it is admitted now, and need not be processed: full blocks, at most all
+    /// tokens but one. 0 if prefix caching is off.
     pub fn cached_tokens(&mut self, index: usize) -> u32 {
-        if !self.replica.pool.caches_prefixes() {
+        if !self.replica.kv.caches_prefixes() {
             return 0;
         }
         let Some(&sequence) = self.replica.waiting.get(index) else { return 0 };
-        let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else { return 0 };
+        let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else {
+            self.lost(&sequence);
+            return 0;
+        };
         let hashes = usable(hashes, &sequence, self.limits.block_size);
-        let (pool, block_size) = (&self.replica.pool, self.limits.block_size);
+        let (pool, block_size) = (&self.replica.kv, self.limits.block_size);
         let (found, _) = pool.find(hashes, &mut self.blocks);
         (found + reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size)))
             * block_size
@@ -43,11 +48,14 @@ impl PlanView<'_> {
     /// those that the prefix cache has put aside.
     pub fn fits(&mut self, index: usize, tokens: u32) -> bool {
         let Some(&sequence) = self.replica.waiting.get(index) else { return false };
-        let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else { return false };
+        let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else {
+            self.lost(&sequence);
+            return false;
+        };
         let hashes = usable(hashes, &sequence, self.limits.block_size);
-        let (found, unheld) = self.replica.pool.find(hashes, &mut self.blocks);
+        let (found, unheld) = self.replica.kv.find(hashes, &mut self.blocks);
         let new = self.limits.blocks_for(tokens).saturating_sub(found);
-        new + unheld <= self.replica.pool.free()
+        new + unheld <= self.replica.kv.free()
     }
 
     /// Moves the waiting request at `index` (0 is the head) into the batch and allocates its
@@ -57,10 +65,11 @@ impl PlanView<'_> {
     pub fn admit(&mut self, index: usize, admission: Admission) -> bool {
         let Some(&(mut sequence)) = self.replica.waiting.get(index) else { return false };
         let Ok((mut table, mut request, hashes)) = self.requests.get_mut(sequence.entity) else {
+            self.lost(&sequence);
             return false;
         };
         let block_size = self.limits.block_size;
-        let pool = &mut self.replica.pool;
+        let pool = &mut self.replica.kv;
         let hashes = match admission.group {
             None => usable(hashes, &sequence, block_size),
             // A group's blocks are its own.
@@ -79,17 +88,16 @@ impl PlanView<'_> {
             return false;
         }
         let (there, copied) = hashes[..(found + copied) as usize].split_at(found as usize);
-        let adopted = pool.adopt(there, &mut table, block_size, &mut self.blocks);
+        let shared = pool.share(there, &mut table, block_size, &mut self.blocks);
         if let Some(host) = pool.host_mut() {
             host.load(copied, block_size);
         }
         pool.allocate(new, &mut table, &mut self.blocks);
         for (&id, &hash) in table.0[there.len()..].iter().zip(copied) {
-            pool.remember(id, hash, &mut self.blocks);
+            pool.cache_block(id, hash, &mut self.blocks);
         }
         let copied = copied.len() as u32 * block_size;
         self.replica.waiting.remove(index);
-        request.state = RequestState::Running;
         if request.scheduled_at.is_none() {
             request.scheduled_at = Some(self.now);
             request.cached_tokens = cached - copied;
@@ -98,8 +106,6 @@ impl PlanView<'_> {
         sequence.blocks = admission.blocks;
         sequence.processed = cached;
         sequence.tokens = tokens;
-        sequence.admission = self.replica.admissions;
-        self.replica.admissions += 1;
         if let Some(group) = admission.group {
             sequence.group = group + 1;
             match self.replica.groups.iter_mut().find(|g| g.id == sequence.group) {
@@ -111,20 +117,15 @@ impl PlanView<'_> {
                 }),
             }
         }
-        self.replica.holding += 1;
-        if let Some(adapters) = &mut self.replica.adapters {
-            adapters.admit(sequence.adapter);
-        }
-        self.ledger.counts.allocated += u64::from(new + adopted.blocks);
-        self.ledger.counts.used += u64::from(copied + tokens + adopted.tokens);
-        self.ledger.counts.running += 1;
-        self.ledger.counts.waiting -= 1;
-        self.ledger.loads.add_waiting(self.replica.index, -1);
-        self.ledger.loads.add_running(self.replica.index, 1);
-        self.ledger.note(self.now, EventKind::Admitted, sequence.id, Some(self.replica.index));
-        self.planned_tokens += tokens;
-        self.remember(&sequence);
-        self.planned.push(sequence);
+        let pool = self.replica.pool_index;
+        self.ledger.hold(pool, new + shared.blocks, copied + tokens + shared.tokens);
+        let adapters = self.techniques.adapters.as_deref_mut();
+        let at = At { replica: self.replica, adapters };
+        let (before, after) = (Standing::Waiting, Standing::Running);
+        self.ledger.transition(&mut sequence, Some(&mut request), at, before, after);
+        self.draft.planned_tokens += tokens;
+        self.cache_filled(&sequence);
+        self.draft.planned.push(sequence);
         true
     }
 
@@ -139,25 +140,33 @@ impl PlanView<'_> {
 
     /// Refuses the waiting request at `index` for good. `false` if there is no such request.
     pub fn reject(&mut self, index: usize, reason: impl Into<String>) -> bool {
-        let Some(sequence) = self.replica.waiting.remove(index) else { return false };
-        self.ledger.counts.waiting -= 1;
-        self.ledger.loads.add_waiting(self.replica.index, -1);
-        self.refused.push((sequence, reason.into()));
+        let Some(mut sequence) = self.replica.waiting.remove(index) else { return false };
+        let Ok((_, mut request, _)) = self.requests.get_mut(sequence.entity) else {
+            self.lost(&sequence);
+            return false;
+        };
+        let at = At { replica: self.replica, adapters: None };
+        let (before, after) = (Standing::Waiting, Standing::Ended);
+        self.ledger.transition(&mut sequence, Some(&mut request), at, before, after);
+        self.draft.refused.push(Refused { sequence, reason: reason.into() });
         true
     }
 
     /// Makes the blocks that this batch fills findable by their prefix.
-    pub(super) fn remember(&mut self, sequence: &Sequence) {
-        if !self.replica.pool.caches_prefixes() || sequence.group != 0 {
+    pub(super) fn cache_filled(&mut self, sequence: &Sequence) {
+        if !self.replica.kv.caches_prefixes() || sequence.group != 0 {
             return;
         }
         let full = self.filled(sequence);
         if full.is_empty() {
             return;
         }
-        let Ok((table, _, Some(hashes))) = self.requests.get(sequence.entity) else { return };
+        let Ok((table, _, hashes)) = self.requests.get(sequence.entity) else {
+            return self.lost(sequence);
+        };
+        let Some(hashes) = hashes else { return };
         for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes.0[full]) {
-            self.replica.pool.remember(id, hash, &mut self.blocks);
+            self.replica.kv.cache_block(id, hash, &mut self.blocks);
         }
     }
 

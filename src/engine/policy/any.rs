@@ -6,7 +6,8 @@ use bevy_ecs::prelude::*;
 
 use super::{BatchLimits, EngineLimits, Policy};
 use crate::base::{SettingError, write_fragment};
-use crate::engine::{StepSystem, TurnPart, turn};
+use crate::engine::schedule::{StepSet, StepSystems};
+use crate::engine::systems::schedule_batches;
 
 /// A policy with its settings.
 pub trait AnyPolicy: Send + Sync {
@@ -40,8 +41,8 @@ pub trait AnyPolicy: Send + Sync {
     fn boxed(&self) -> Box<dyn AnyPolicy>;
     /// Puts the component on a replica.
     fn insert(&self, world: &mut World, replica: Entity);
-    /// The system that runs it and all others of its type.
-    fn turn_system(&self, part: TurnPart) -> StepSystem;
+    /// Adds the system that runs it and all others of its type to the steps of a simulation.
+    fn add_system(&self, systems: &mut StepSystems);
     /// Its type: one system serves all pools whose policies are of the same.
     fn kind(&self) -> TypeId;
 }
@@ -92,8 +93,8 @@ impl<P: Policy> AnyPolicy for P {
     fn insert(&self, world: &mut World, replica: Entity) {
         world.entity_mut(replica).insert(self.clone());
     }
-    fn turn_system(&self, part: TurnPart) -> StepSystem {
-        turn::<P>(part)
+    fn add_system(&self, systems: &mut StepSystems) {
+        systems.add(StepSet::Scheduling, schedule_batches::<P>);
     }
     fn kind(&self) -> TypeId {
         TypeId::of::<P>()

@@ -8,12 +8,12 @@ impl PlanView<'_> {
     /// `max_model_len` has room for them.
     pub(super) fn fed(&self, sequence: &Sequence) -> u32 {
         let room = self.limits.max_model_len.saturating_sub(sequence.processed);
-        1 + self.drafts.min(room)
+        1 + self.draft.drafts.min(room)
     }
 
     /// The same, as far as the blocks that it holds have room.
     pub(super) fn fed_within_blocks(&self, sequence: &Sequence) -> u32 {
-        if self.drafts == 0 {
+        if self.draft.drafts == 0 {
             return 1;
         }
         let room = sequence.blocks * self.limits.block_size;

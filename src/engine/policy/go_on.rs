@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::draft::PlanDraft;
 use super::{PlanView, Victim};
 use crate::engine::state::batch::DecodeGroup;
 
@@ -42,22 +43,22 @@ impl PlanView<'_> {
     /// aside for [`PlanView::extend_prefills`]. Under speculative decoding each feeds its drafts too,
     /// for which it needs blocks; if they are reserved, as many drafts as these hold.
     pub fn decode(&mut self, rule: DecodeRule) {
-        self.fit = rule.fit;
+        self.draft.fit = rule.fit;
         let room = rule.limit.saturating_sub(self.planned());
         if self.group_is_idle() && !self.plan_group(rule.fit, room, 0) {
-            self.replica.dissolve(&mut self.requests);
+            self.dissolve();
         }
         let room = rule.limit.saturating_sub(self.planned());
         let (walked, decoding, tokens) = self.walk(rule, room);
-        self.planned_tokens += tokens;
-        self.ledger.counts.used += u64::from(tokens);
+        self.count_tokens(tokens);
         let running = &mut self.replica.running;
-        if decoding as usize == walked && self.planned.is_empty() && walked == running.len() {
-            std::mem::swap(running, self.planned);
+        let PlanDraft { planned, chunks, .. } = &mut *self.draft;
+        if decoding as usize == walked && planned.is_empty() && walked == running.len() {
+            std::mem::swap(running, planned);
             return;
         }
         for sequence in running.drain(..walked) {
-            let list = if sequence.prefilled { &mut *self.planned } else { &mut *self.chunks };
+            let list = if sequence.prefilled { &mut *planned } else { &mut *chunks };
             list.push(sequence);
         }
     }
@@ -74,11 +75,11 @@ impl PlanView<'_> {
                 index += 1;
                 continue;
             }
-            let (fed, missing) = match self.drafts {
+            let (fed, missing) = match self.draft.drafts {
                 0 => (1, u32::from(sequence.processed > sequence.blocks * block_size)),
                 _ => self.fed_and_missing(sequence, rule.fit),
             };
-            let free = self.replica.pool.free();
+            let free = self.replica.kv.free();
             let fits = match rule.fit {
                 Fit::Needed => missing <= free,
                 Fit::SpareBlock => missing.max(1) <= free,
@@ -96,7 +97,7 @@ impl PlanView<'_> {
             let sequence = &mut self.replica.running[index];
             sequence.tokens = fed;
             let sequence = *sequence;
-            self.remember(&sequence);
+            self.cache_filled(&sequence);
             decoding += 1;
             tokens += fed;
             index += 1;
@@ -107,29 +108,32 @@ impl PlanView<'_> {
     /// Gives the running request at `index` `count` more blocks, which are free.
     fn grow(&mut self, index: usize, count: u32) {
         let sequence = &mut self.replica.running[index];
-        if let Ok((mut table, ..)) = self.requests.get_mut(sequence.entity) {
-            sequence.blocks += count;
-            self.replica.pool.allocate(count, &mut table, &mut self.blocks);
-            self.ledger.counts.allocated += u64::from(count);
-        }
+        let Ok((mut table, ..)) = self.requests.get_mut(sequence.entity) else {
+            let sequence = *sequence;
+            return self.lost(&sequence);
+        };
+        sequence.blocks += count;
+        self.replica.kv.allocate(count, &mut table, &mut self.blocks);
+        self.ledger.hold(self.replica.pool_index, count, 0);
     }
 
-    /// Lets the running requests go on, in order, until `budget` tokens are planned: a decoding
-    /// one with its token (and its drafts), one with an incomplete prefill with as much of its prompt as is left of
-    /// the budget, at most `chunk`. Each gets the blocks that it needs for this batch; if they are not free,
-    /// requests are preempted as `victim` says. When it comes to the request itself, the walk
-    /// ends; it is preempted then unless other batches of a pipeline are under way. This is how vLLM V1 schedules its running list.
+    /// Lets the running requests go on, in order, until `budget` tokens are planned: a decoding one
+    /// with its token (and its drafts), one with an incomplete prefill with as much of its prompt
+    /// as is left of the budget, at most `chunk`. Each gets the blocks that it needs for this
+    /// batch; if they are not free, requests are preempted as `victim` says. When it comes to the
+    /// request itself, the walk ends; it is preempted then unless other batches of a pipeline are
+    /// under way. This is how vLLM V1 schedules its running list.
     pub fn advance(&mut self, budget: u32, chunk: u32, victim: Victim) {
-        self.fit = Fit::Needed;
+        self.draft.fit = Fit::Needed;
         if self.group_is_idle() && !self.plan_group_within(budget, chunk) {
-            self.replica.dissolve(&mut self.requests);
+            self.dissolve();
         }
         let mut index = 0;
         // As many tokens as it asked for before others were preempted, although they may have left
         // more of the budget.
         let mut asked = None;
         while index < self.replica.running.len() {
-            let left = budget.saturating_sub(self.planned_tokens);
+            let left = budget.saturating_sub(self.draft.planned_tokens);
             let sequence = self.replica.running[index];
             let tokens = asked.take().unwrap_or(match sequence.prefilled {
                 true => self.fed(&sequence).min(left),
@@ -140,7 +144,7 @@ impl PlanView<'_> {
             }
             let held = self.limits.blocks_for(sequence.kv_tokens() + tokens);
             let missing = held.saturating_sub(sequence.blocks);
-            if missing > self.replica.pool.free() {
+            if missing > self.replica.kv.free() {
                 let chosen = victim.choose(&self.replica.running);
                 let in_flight = self.replica.free_slots.len() < self.limits.stages as usize;
                 if chosen == index && in_flight {
@@ -165,21 +169,20 @@ impl PlanView<'_> {
             let sequence = &mut self.replica.running[index];
             sequence.tokens = tokens;
             let sequence = *sequence;
-            self.remember(&sequence);
-            self.planned_tokens += tokens;
-            self.ledger.counts.used += u64::from(tokens);
+            self.cache_filled(&sequence);
+            self.count_tokens(tokens);
             index += 1;
         }
-        match index == self.replica.running.len() && self.planned.is_empty() {
-            true => std::mem::swap(&mut self.replica.running, self.planned),
-            false => self.planned.extend(self.replica.running.drain(..index)),
+        match index == self.replica.running.len() && self.draft.planned.is_empty() {
+            true => std::mem::swap(&mut self.replica.running, &mut self.draft.planned),
+            false => self.draft.planned.extend(self.replica.running.drain(..index)),
         }
     }
 
     /// Lets the group of the first running request decode (all its members, one token each and the
     /// drafts for which their blocks have room).
     pub fn decode_first_group(&mut self) {
-        self.fit = Fit::Reserved;
+        self.draft.fit = Fit::Reserved;
         if self.group_is_idle() {
             let alone = self.replica.running.is_empty();
             if alone
@@ -188,40 +191,38 @@ impl PlanView<'_> {
             {
                 return;
             }
-            self.replica.dissolve(&mut self.requests);
+            self.dissolve();
         }
         let Some(group) = self.replica.running.first().map(|s| s.group) else { return };
-        let before = self.planned.len();
-        self.planned.extend(self.replica.running.extract_if(.., |s| s.group == group));
+        let before = self.draft.planned.len();
+        self.draft.planned.extend(self.replica.running.extract_if(.., |s| s.group == group));
         let mut added = 0;
-        for index in before..self.planned.len() {
-            let fed = self.fed_within_blocks(&self.planned[index]);
-            self.planned[index].tokens = fed;
+        for index in before..self.draft.planned.len() {
+            let fed = self.fed_within_blocks(&self.draft.planned[index]);
+            self.draft.planned[index].tokens = fed;
             added += fed;
         }
-        self.planned_tokens += added;
-        self.ledger.counts.used += u64::from(added);
+        self.count_tokens(added);
     }
 
     /// Continues the incomplete prefills that [`PlanView::decode`] came past, in order, each with
     /// the rest of its prompt or what is left of `budget` tokens for the whole batch. Those for
     /// which nothing is left go to the front of the running list.
     pub fn extend_prefills(&mut self, budget: u32) {
-        let before = self.planned.len();
-        let planned_tokens = &mut self.planned_tokens;
+        let PlanDraft { planned, chunks, planned_tokens, .. } = &mut *self.draft;
+        let before = planned.len();
         let mut fed = 0;
-        self.planned.extend(self.chunks.extract_if(.., |sequence| {
-            let left = budget.saturating_sub(*planned_tokens);
+        planned.extend(chunks.extract_if(.., |sequence| {
+            let left = budget.saturating_sub(*planned_tokens + fed);
             sequence.tokens = left.min(sequence.prompt - sequence.processed);
-            *planned_tokens += sequence.tokens;
-            fed += u64::from(sequence.tokens);
+            fed += sequence.tokens;
             sequence.tokens > 0
         }));
-        self.ledger.counts.used += fed;
-        if self.replica.pool.caches_prefixes() {
-            for index in before..self.planned.len() {
-                let sequence = self.planned[index];
-                self.remember(&sequence);
+        self.count_tokens(fed);
+        if self.replica.kv.caches_prefixes() {
+            for index in before..self.draft.planned.len() {
+                let sequence = self.draft.planned[index];
+                self.cache_filled(&sequence);
             }
         }
         self.return_chunks();
@@ -229,18 +230,16 @@ impl PlanView<'_> {
 
     /// Puts the incomplete prefills that get nothing in this batch in front of the running list.
     pub(super) fn return_chunks(&mut self) {
-        self.replica.running.splice(0..0, self.chunks.drain(..));
+        self.replica.running.splice(0..0, self.draft.chunks.drain(..));
     }
 
     /// Sorts the running requests that are not in the batch by arrival (stable).
     pub fn sort_running_by_arrival(&mut self) {
-        let (idle, requests) = (self.group_is_idle(), &mut self.requests);
-        self.replica.sort_running(|s| s.arrived_at, DecodeGroup::last_arrival, idle, requests);
+        self.sort_running(|s| s.arrived_at, DecodeGroup::last_arrival);
     }
 
     /// Sorts the running requests that are not in the batch in the order of their admission.
     pub fn sort_running_by_admission(&mut self) {
-        let (idle, requests) = (self.group_is_idle(), &mut self.requests);
-        self.replica.sort_running(|s| s.admission, DecodeGroup::last_admission, idle, requests);
+        self.sort_running(|s| s.admission, DecodeGroup::last_admission);
     }
 }

@@ -9,18 +9,20 @@
 mod adapters;
 mod admit;
 mod any;
+mod draft;
 mod drafts;
 mod faster_transformer;
 mod go_on;
 mod group_plan;
 mod light_llm;
 mod orca;
+mod plans;
 mod preempt;
+mod receive;
 mod reload;
 mod sarathi;
 mod sg_lang;
 mod swap;
-mod system;
 mod view;
 mod vllm_v0;
 mod vllm_v1;
@@ -32,16 +34,16 @@ use serde::de::DeserializeOwned;
 
 pub use admit::Admission;
 pub use any::AnyPolicy;
+pub(crate) use draft::PlanDraft;
 pub use faster_transformer::FasterTransformer;
 pub use go_on::{DecodeRule, Fit};
 pub use light_llm::LightLlm;
 pub use orca::{Orca, Reserve};
+pub use plans::Plans;
 pub use preempt::Victim;
 pub use sarathi::Sarathi;
 pub use sg_lang::{SchedulePolicy, SgLang};
 pub use swap::ResumeRule;
-pub(crate) use swap::Swapped;
-pub(crate) use system::{Scratch, plan};
 pub use view::PlanView;
 pub use vllm_v0::VllmV0;
 pub use vllm_v1::{Queueing, VllmV1};
@@ -142,7 +144,8 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
         false
     }
 
-    /// Whether it lets requests go on that were preempted by swapping ([`PlanView::resume`]), before any that waits.
+    /// Whether it lets requests go on that were preempted by swapping ([`PlanView::resume`]),
+    /// before any that waits.
     fn swaps(&self) -> bool {
         false
     }
@@ -154,7 +157,14 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
     /// Plans one batch of one replica. Called for a replica to which a request was routed, whose
     /// batch ended, or which asked to be woken, as long as it has a free batch slot and the last
     /// call planned something.
-    fn plan(&mut self, view: &mut PlanView<'_>);
+    ///
+    /// A policy that a system plans for ([`Plans`]) leaves it out.
+    fn plan(&mut self, view: &mut PlanView<'_>) {
+        view.fail(format!(
+            "policy {} has neither a plan nor a system that plans for it",
+            Self::NAME
+        ));
+    }
 }
 
 /// Upper bounds on a batch.

@@ -1,10 +1,8 @@
 //! Preempting running requests when KV blocks run out.
 
-use bevy_ecs::prelude::*;
-
 use super::PlanView;
-use crate::engine::state::request::{Request, RequestState, Sequence};
-use crate::records::EventKind;
+use crate::engine::state::request::{Request, Sequence};
+use crate::engine::transition::{At, Standing};
 
 /// Who gives way when KV blocks run out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,21 +31,22 @@ impl PlanView<'_> {
     pub(super) fn take_back(&mut self, index: usize) {
         let sequence = self.replica.running[index];
         let full = self.filled(&sequence);
-        if let Ok((table, ..)) = self.requests.get(sequence.entity) {
-            // They will not be computed after all.
-            for &id in &table.0[full] {
-                self.replica.pool.disown(id, &mut self.blocks);
-            }
+        let Ok((table, ..)) = self.requests.get(sequence.entity) else {
+            return self.lost(&sequence);
+        };
+        // They will not be computed after all.
+        for &id in &table.0[full] {
+            self.replica.kv.uncache_block(id, &mut self.blocks);
         }
         let sequence = &mut self.replica.running[index];
-        self.planned_tokens -= sequence.tokens;
-        self.ledger.counts.used -= u64::from(sequence.tokens);
+        self.draft.planned_tokens -= sequence.tokens;
+        self.ledger.let_go(self.replica.pool_index, 0, sequence.tokens);
         sequence.tokens = 0;
     }
 
     /// Requests that this plan has preempted so far.
     pub fn preempted(&self) -> usize {
-        self.preempted as usize
+        self.draft.preempted as usize
     }
 
     /// Preempts the last running request by recomputation: its blocks are freed and it goes to
@@ -79,7 +78,7 @@ impl PlanView<'_> {
     /// Makes all requests that are in no batch elements of the running list.
     fn list_running(&mut self) {
         if self.group_is_idle() {
-            self.replica.dissolve(&mut self.requests);
+            self.dissolve();
         }
     }
 
@@ -90,36 +89,34 @@ impl PlanView<'_> {
             return;
         }
         let mut sequence = self.replica.running.remove(index);
-        if let Some(mut request) = self.give_up(&mut sequence) {
+        let mut restarts = 0;
+        self.give_up(&mut sequence, |request| {
             request.restarts += 1;
-            let restarts = request.restarts;
-            let max = &mut self.ledger.totals.preemptions_max;
-            *max = (*max).max(restarts);
-        }
-        self.ledger.totals.preemptions += 1;
+            restarts = request.restarts;
+        });
+        let pool = self.pool();
+        let totals = self.ledger.totals(pool);
+        totals.preemptions_max = totals.preemptions_max.max(restarts);
+        totals.preemptions += 1;
         sequence.restart(vidur_partial_restart);
         self.replica.waiting.push_front(sequence);
     }
 
-    /// Takes the blocks off a request that is preempted and counts it as waiting.
-    pub(super) fn give_up(&mut self, sequence: &mut Sequence) -> Option<Mut<'_, Request>> {
-        self.ledger.counts.running -= 1;
-        self.ledger.counts.waiting += 1;
-        self.ledger.loads.add_running(self.replica.index, -1);
-        self.ledger.loads.add_waiting(self.replica.index, 1);
-        self.ledger.note(self.now, EventKind::Preempted, sequence.id, Some(self.replica.index));
-        self.replica.holding -= 1;
-        if let Some(adapters) = &mut self.replica.adapters {
-            adapters.leave(sequence.adapter);
-        }
-        self.preempted += 1;
-        let (mut table, mut request, _) = self.requests.get_mut(sequence.entity).ok()?;
+    /// Takes the blocks off a request that is preempted, which waits then, and notes in it what
+    /// `count` says.
+    pub(super) fn give_up(&mut self, sequence: &mut Sequence, count: impl FnOnce(&mut Request)) {
+        self.draft.preempted += 1;
+        let Ok((mut table, mut request, _)) = self.requests.get_mut(sequence.entity) else {
+            return self.lost(sequence);
+        };
         let block_size = self.limits.block_size;
         let moved = self.replica.give_back(sequence, &mut table, block_size, &mut self.blocks);
-        self.ledger.counts.allocated -= u64::from(moved.blocks);
-        self.ledger.counts.used -= u64::from(moved.tokens);
+        self.ledger.let_go(self.replica.pool_index, moved.blocks, moved.tokens);
         sequence.blocks = 0;
-        request.state = RequestState::Waiting;
-        Some(request)
+        let adapters = self.techniques.adapters.as_deref_mut();
+        let at = At { replica: self.replica, adapters };
+        let (before, after) = (Standing::Running, Standing::Waiting);
+        self.ledger.transition(sequence, Some(&mut request), at, before, after);
+        count(&mut request);
     }
 }

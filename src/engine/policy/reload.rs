@@ -6,8 +6,8 @@ use crate::timing::{BatchShape, Predictor, StagePosition};
 /// The only stage: pipelines have no host memory.
 const STAGE: StagePosition = StagePosition { index: 0, count: 1 };
 
-/// How many blocks a request with a prompt of `prompt` tokens copies from host memory, of those with these hashes,
-/// the first `found` of which the GPU has.
+/// How many blocks a request with a prompt of `prompt` tokens copies from host memory, of those
+/// with these hashes, the first `found` of which the GPU has.
 pub(super) fn reloaded(
     pool: &BlockPool,
     predictor: &dyn Predictor,
@@ -29,8 +29,8 @@ pub(super) fn reloaded(
     }
 }
 
-/// Whether copying `blocks` blocks after the first `context` tokens is predicted to be faster than computing
-/// them, in a batch of the request alone.
+/// Whether copying `blocks` blocks after the first `context` tokens is predicted to be faster than
+/// computing them, in a batch of the request alone.
 fn is_faster(
     host: &HostTier,
     predictor: &dyn Predictor,

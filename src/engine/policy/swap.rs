@@ -1,19 +1,10 @@
 //! Swapping: preempted requests whose KV blocks wait in host memory, with all that was computed.
 
 use super::PlanView;
+use crate::engine::state::Swapped;
 use crate::engine::state::kv::HostTier;
-use crate::engine::state::request::{RequestState, Sequence};
-use crate::records::EventKind;
-
-/// A request whose blocks are in host memory.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Swapped {
-    pub sequence: Sequence,
-    /// Blocks in host memory: those that held something.
-    pub copied: u32,
-    /// Blocks that it held on the GPU.
-    held: u32,
-}
+use crate::engine::state::request::Sequence;
+use crate::engine::transition::{At, Standing};
 
 /// How [`PlanView::resume`] works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,32 +43,35 @@ impl Default for ResumeRule {
 impl PlanView<'_> {
     /// Requests whose blocks are in host memory. They come before any that waits.
     pub fn num_swapped(&self) -> usize {
-        self.replica.swapped.len()
+        self.techniques.swapped.as_ref().map_or(0, |swapped| swapped.0.len())
     }
 
     /// Preempts the running request at `index` by copying its blocks to host memory, if that is how this
     /// engine preempts, it has computed something, and there is room.
     pub(super) fn swap_out(&mut self, index: usize) -> bool {
+        if self.techniques.swapped.is_none() {
+            return false;
+        }
         let copied = self.limits.blocks_for(self.replica.running[index].kv_tokens());
         let room = |host: &mut HostTier| host.swap_out(copied);
-        if !self.replica.pool.host_mut().is_some_and(room) {
+        if !self.replica.kv.host_mut().is_some_and(room) {
             return false;
         }
         let mut sequence = self.replica.running.remove(index);
         let held = sequence.blocks;
-        if let Some(mut request) = self.give_up(&mut sequence) {
-            request.swaps += 1;
-        }
+        self.give_up(&mut sequence, |request| request.swaps += 1);
         sequence.tokens = 0;
-        self.replica.swapped.push(Swapped { sequence, copied, held });
+        if let Some(swapped) = &mut self.techniques.swapped {
+            swapped.0.push(Swapped { sequence, copied, held });
+        }
         true
     }
 
-    /// Lets swapped requests go on, in their order, while slots, budget and blocks last; none if this plan has preempted any.
-    /// Each gets the blocks that it had and those for its tokens in this batch. As in vLLM, one more
-    /// than it had must be free beside the watermark.
+    /// Lets swapped requests go on, in their order, while slots, budget and blocks last; none if
+    /// this plan has preempted any. Each gets the blocks that it had and those for its tokens in
+    /// this batch. As in vLLM, one more than it had must be free beside the watermark.
     pub fn resume(&mut self, rule: ResumeRule) {
-        while self.preempted == 0
+        while self.draft.preempted == 0
             && self.num_running() < rule.max_num_seqs
             && self.planned() < rule.limit
             && let Some(next) = self.next_swapped(rule.by_priority)
@@ -87,17 +81,18 @@ impl PlanView<'_> {
 
     /// As in vLLM's `_schedule_swapped`, one whose LoRA adapter would be one too many is passed over.
     fn next_swapped(&self, by_priority: bool) -> Option<usize> {
-        let adapters = self.replica.adapters.as_ref();
-        let fits = |s: &Sequence| adapters.is_none_or(|adapters| adapters.allows(s.adapter));
-        let swapped = self.replica.swapped.iter().enumerate();
-        let swapped = swapped.filter(|(_, swapped)| fits(&swapped.sequence));
+        let swapped = self.techniques.swapped.iter().flat_map(|swapped| &swapped.0).enumerate();
+        let swapped = swapped.filter(|(_, swapped)| self.techniques.allow(&swapped.sequence));
         let key = |s: &Sequence| (if by_priority { s.priority } else { 0 }, s.arrived_at, s.id);
         swapped.min_by_key(|(_, swapped)| key(&swapped.sequence)).map(|(index, _)| index)
     }
 
     fn swap_in(&mut self, index: usize, rule: &ResumeRule) -> bool {
-        let Swapped { mut sequence, copied, held } = self.replica.swapped[index];
-        let left = |budget: u32| budget.saturating_sub(self.planned_tokens);
+        let Some(swapped) = &self.techniques.swapped else { return false };
+        let Some(&Swapped { mut sequence, copied, held }) = swapped.0.get(index) else {
+            return false;
+        };
+        let left = |budget: u32| budget.saturating_sub(self.draft.planned_tokens);
         let tokens = match sequence.prefilled {
             true => self.fed(&sequence).min(left(rule.budget)),
             false => {
@@ -107,50 +102,45 @@ impl PlanView<'_> {
         };
         let (size, kv_tokens) = (self.limits.block_size, sequence.kv_tokens());
         let Ok((mut table, mut request, hashes)) = self.requests.get_mut(sequence.entity) else {
+            self.lost(&sequence);
             return false;
         };
         let full = (kv_tokens / size) as usize;
         let hashes = hashes.map_or(&[][..], |hashes| &hashes.0[..full.min(hashes.0.len())]);
-        let pool = &mut self.replica.pool;
-        let (found, unheld) = pool.find(hashes, &mut self.blocks);
+        let kv = &mut self.replica.kv;
+        let (found, unheld) = kv.find(hashes, &mut self.blocks);
         let blocks = held.max(self.limits.blocks_for(kv_tokens + tokens));
-        let wanted = match self.replica.holding {
+        let wanted = match self.replica.num_admitted {
             0 => blocks,
             _ => blocks.max(held + 1) + rule.watermark,
         };
-        if tokens == 0 || wanted - found + unheld > pool.free() {
+        if tokens == 0 || wanted - found + unheld > kv.free() {
             return false;
         }
-        self.replica.swapped.remove(index);
-        let (there, not_there) = hashes.split_at(found as usize);
-        let adopted = pool.adopt(there, &mut table, size, &mut self.blocks);
-        pool.allocate(blocks - found, &mut table, &mut self.blocks);
-        for (&id, &hash) in table.0[found as usize..].iter().zip(not_there) {
-            pool.remember(id, hash, &mut self.blocks);
+        if let Some(swapped) = &mut self.techniques.swapped {
+            swapped.0.remove(index);
         }
-        if let Some(host) = pool.host_mut() {
+        let (there, not_there) = hashes.split_at(found as usize);
+        let shared = kv.share(there, &mut table, size, &mut self.blocks);
+        kv.allocate(blocks - found, &mut table, &mut self.blocks);
+        for (&id, &hash) in table.0[found as usize..].iter().zip(not_there) {
+            kv.cache_block(id, hash, &mut self.blocks);
+        }
+        if let Some(host) = kv.host_mut() {
             host.swap_in(copied, copied - found);
         }
-        request.state = RequestState::Running;
         sequence.blocks = blocks;
         sequence.tokens = tokens;
-        sequence.admission = self.replica.admissions;
-        self.replica.admissions += 1;
-        self.replica.holding += 1;
-        if let Some(adapters) = &mut self.replica.adapters {
-            adapters.admit(sequence.adapter);
-        }
-        let counts = &mut self.ledger.counts;
-        counts.allocated += u64::from(blocks - found + adopted.blocks);
-        counts.used += u64::from(kv_tokens - found * size + adopted.tokens + tokens);
-        counts.running += 1;
-        counts.waiting -= 1;
-        self.ledger.loads.add_waiting(self.replica.index, -1);
-        self.ledger.loads.add_running(self.replica.index, 1);
-        self.ledger.note(self.now, EventKind::Admitted, sequence.id, Some(self.replica.index));
-        self.planned_tokens += tokens;
-        self.remember(&sequence);
-        self.planned.push(sequence);
+        let pool = self.replica.pool_index;
+        let computed = kv_tokens - found * size + shared.tokens + tokens;
+        self.ledger.hold(pool, blocks - found + shared.blocks, computed);
+        let adapters = self.techniques.adapters.as_deref_mut();
+        let at = At { replica: self.replica, adapters };
+        let (before, after) = (Standing::Waiting, Standing::Running);
+        self.ledger.transition(&mut sequence, Some(&mut request), at, before, after);
+        self.draft.planned_tokens += tokens;
+        self.cache_filled(&sequence);
+        self.draft.planned.push(sequence);
         true
     }
 }

@@ -1,49 +1,34 @@
 //! The transaction in which a policy plans one batch of one replica.
 
 use super::EngineLimits;
-use super::go_on::Fit;
+use super::draft::PlanDraft;
 use super::waiting::{Running, RunningRequest, WaitingRequest};
 use crate::base::Nanos;
 use crate::engine::Ledger;
-use crate::engine::state::Replica;
 use crate::engine::state::batch::BlockChange;
 use crate::engine::state::kv::BlockStore;
 use crate::engine::state::request::{RequestQuery, Sequence};
+use crate::engine::state::{Replica, Techniques};
 use crate::timing::Predictor;
 
 /// A replica as its policy sees it, while one batch is planned.
 ///
-/// Whatever the policy calls, the books stay right: a call that cannot be done returns `false` and
+/// Whatever the policy calls, all counts stay right: a call that cannot be done returns `false` and
 /// changes nothing.
 pub struct PlanView<'a> {
     pub(super) now: Nanos,
     pub(super) limits: &'a EngineLimits,
     pub(super) oracle: bool,
     pub(super) replica: &'a mut Replica,
+    pub(super) techniques: Techniques<'a>,
     pub(super) blocks: BlockStore<'a>,
     pub(super) requests: RequestQuery<'a, 'a>,
     pub(super) ledger: &'a mut Ledger,
-    pub(super) refused: &'a mut Vec<(Sequence, String)>,
-    /// The batch so far.
-    pub(super) planned: &'a mut Vec<Sequence>,
-    /// Running requests with an incomplete prefill that [`PlanView::decode`] came past.
-    pub(super) chunks: &'a mut Vec<Sequence>,
-    /// Whether the decode group is in the batch, before `planned`.
-    pub(super) group_planned: bool,
     pub(super) changes: &'a mut Vec<BlockChange>,
-    pub(super) planned_tokens: u32,
+    /// The batch so far, and what the policy said about it.
+    pub(super) draft: &'a mut PlanDraft,
     /// What batches cost.
     pub(super) predictor: &'a dyn Predictor,
-    /// Most drafts that each decoding request feeds in this batch (speculative decoding).
-    pub(super) drafts: u32,
-    pub(super) preempted: u32,
-    pub(super) committed: u32,
-    pub(super) stay_idle: bool,
-    /// Most iterations of this batch that may be launched at once.
-    pub(super) hold: u32,
-    /// How the decoding requests of this batch get their blocks.
-    pub(super) fit: Fit,
-    pub(super) wake_at: Option<Nanos>,
 }
 
 impl PlanView<'_> {
@@ -59,12 +44,12 @@ impl PlanView<'_> {
 
     /// Blocks that nobody holds.
     pub fn free_blocks(&self) -> u32 {
-        self.replica.pool.free()
+        self.replica.kv.free()
     }
 
     /// Admitted requests that have not ended, those in other batches and in this one included.
     pub fn num_running(&self) -> usize {
-        self.replica.holding as usize
+        self.replica.num_admitted as usize
     }
 
     /// Admitted requests that are in no batch, in the policy's order.
@@ -91,10 +76,10 @@ impl PlanView<'_> {
     /// How many requests of the waiting queue had arrived when this plan was made.
     fn visible(&self) -> usize {
         let waiting = &self.replica.waiting;
-        match self.replica.horizon {
+        match self.techniques.async_cutoff() {
             None => waiting.len(),
-            Some(horizon) => {
-                let late = waiting.iter().rev().take_while(|s| s.arrived_at > horizon).count();
+            Some(cutoff) => {
+                let late = waiting.iter().rev().take_while(|s| s.arrived_at > cutoff).count();
                 waiting.len() - late
             }
         }
@@ -103,20 +88,20 @@ impl PlanView<'_> {
     /// The head of the waiting queue.
     pub fn first_waiting(&self) -> Option<WaitingRequest> {
         let oracle = self.oracle;
-        let horizon = self.replica.horizon.unwrap_or(Nanos::MAX);
-        let first = self.replica.waiting.front().filter(|s| s.arrived_at <= horizon);
+        let cutoff = self.techniques.async_cutoff().unwrap_or(Nanos::MAX);
+        let first = self.replica.waiting.front().filter(|s| s.arrived_at <= cutoff);
         first.map(|&sequence| WaitingRequest { sequence, oracle })
     }
 
     /// Requests in the batch so far.
     pub fn planned(&self) -> usize {
-        let grouped = if self.group_planned { self.replica.decoding.len() } else { 0 };
-        self.planned.len() + grouped
+        let grouped = if self.draft.group_planned { self.replica.decoding.len() } else { 0 };
+        self.draft.planned.len() + grouped
     }
 
     /// Tokens in the batch so far.
     pub fn planned_tokens(&self) -> u32 {
-        self.planned_tokens
+        self.draft.planned_tokens
     }
 
     /// Promises that the policy would plan exactly this batch again and again, as long as the batch
@@ -124,27 +109,52 @@ impl PlanView<'_> {
     /// engine may then launch several iterations at once. Without the promise every iteration is
     /// planned.
     pub fn hold_until_change(&mut self) {
-        self.hold = u32::MAX;
+        self.draft.hold = u32::MAX;
     }
 
     /// As [`PlanView::hold_until_change`], for at most so many iterations, this one included.
     pub fn hold_for(&mut self, iterations: u32) {
-        self.hold = iterations;
+        self.draft.hold = iterations;
     }
 
     /// Iterations of this replica that ended since the last plan: more than one after a run.
     pub fn committed(&self) -> u32 {
-        self.committed
+        self.draft.committed
     }
 
     /// Asks to be called again at `time` even if nothing happens on the replica.
     pub fn wake_at(&mut self, time: Nanos) {
-        self.wake_at = Some(self.wake_at.map_or(time, |t| t.min(time)));
+        self.draft.wake_at = Some(self.draft.wake_at.map_or(time, |t| t.min(time)));
     }
 
     /// If this plan preempts every request and plans nothing, waits for the replica's next event
     /// instead of planning again at once: Vidur's behaviour, for parity only.
     pub fn stay_idle_after_preemption(&mut self) {
-        self.stay_idle = true;
+        self.draft.stay_idle = true;
+    }
+
+    /// Ends the run with a message: something is there that cannot be.
+    #[cold]
+    pub fn fail(&mut self, message: impl Into<String>) {
+        let message = message.into();
+        self.ledger.note_fault(|| message);
+    }
+
+    /// A request without an entity ends the run.
+    #[cold]
+    pub(super) fn lost(&mut self, sequence: &Sequence) {
+        let (id, replica) = (sequence.id, self.replica.index);
+        self.fail(format!("request {id} of replica {replica} has no entity"));
+    }
+
+    /// Counts tokens that requests get in this batch.
+    pub(super) fn count_tokens(&mut self, tokens: u32) {
+        self.draft.planned_tokens += tokens;
+        self.ledger.hold(self.replica.pool_index, 0, tokens);
+    }
+
+    /// The index of the replica's pool.
+    pub(super) fn pool(&self) -> u32 {
+        self.replica.pool_index
     }
 }

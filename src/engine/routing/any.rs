@@ -4,9 +4,10 @@ use std::any::TypeId;
 
 use bevy_ecs::prelude::*;
 
-use super::{Router, Routers, route};
+use super::Router;
 use crate::base::{RandomStream, SettingError, write_fragment};
-use crate::engine::StepSystem;
+use crate::engine::schedule::{StepSet, StepSystems};
+use crate::engine::systems::{Routers, route_requests};
 
 /// A router with its settings.
 pub trait AnyRouter: Send + Sync {
@@ -24,8 +25,8 @@ pub trait AnyRouter: Send + Sync {
     fn boxed(&self) -> Box<dyn AnyRouter>;
     /// Puts the router of a pool into the world, with its random numbers.
     fn insert(&self, world: &mut World, pool: u32, random: RandomStream);
-    /// The system that runs all routers of its type.
-    fn route_system(&self) -> StepSystem;
+    /// Adds the system that runs all routers of its type to the steps of a simulation.
+    fn add_system(&self, systems: &mut StepSystems);
     /// Its type: one system serves all pools whose routers are of the same.
     fn kind(&self) -> TypeId;
 }
@@ -49,8 +50,8 @@ impl<R: Router> AnyRouter for R {
     fn insert(&self, world: &mut World, pool: u32, random: RandomStream) {
         Routers::add(world, self.clone(), pool, random);
     }
-    fn route_system(&self) -> StepSystem {
-        StepSystem::new(route::<R>)
+    fn add_system(&self, systems: &mut StepSystems) {
+        systems.add(StepSet::Routing, route_requests::<R>);
     }
     fn kind(&self) -> TypeId {
         TypeId::of::<R>()

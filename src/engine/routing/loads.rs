@@ -1,7 +1,8 @@
 //! What routers see of the replicas, kept up to date as it changes.
 
-/// Requests on each replica of the router's pool; replicas are numbered from 0 in it. A router that keeps an index of its own asks which replicas changed
-/// since it last asked, so that a routing decision never scans the cluster.
+/// Requests on each replica of the router's pool; replicas are numbered from 0 in it. A router that
+/// keeps an index of its own asks which replicas changed since it last asked, so that a routing
+/// decision never scans the cluster.
 #[derive(Clone, Debug)]
 pub struct Loads {
     waiting: Vec<u32>,
@@ -52,16 +53,17 @@ impl Loads {
         self.changed = changed;
     }
 
-    pub(super) fn add_waiting(&mut self, replica: u32, change: i32) {
-        let count = &mut self.waiting[replica as usize];
-        *count = count.wrapping_add_signed(change);
+    /// `false` if there would be fewer than none.
+    pub(super) fn add_waiting(&mut self, replica: u32, change: i32) -> bool {
+        let changed = change_by(&mut self.waiting[replica as usize], change);
         self.note(replica);
+        changed
     }
 
-    fn add_running(&mut self, replica: u32, change: i32) {
-        let count = &mut self.running[replica as usize];
-        *count = count.wrapping_add_signed(change);
+    fn add_running(&mut self, replica: u32, change: i32) -> bool {
+        let changed = change_by(&mut self.running[replica as usize], change);
         self.note(replica);
+        changed
     }
 
     fn note(&mut self, replica: u32) {
@@ -70,6 +72,13 @@ impl Loads {
             self.changed.push(replica);
         }
     }
+}
+
+/// Changes a count, unless it would be negative.
+fn change_by(count: &mut u32, change: i32) -> bool {
+    let changed = count.checked_add_signed(change);
+    *count = changed.unwrap_or(*count);
+    changed.is_some()
 }
 
 /// The loads of every pool. Here replicas bear their number in the cluster.
@@ -102,13 +111,17 @@ impl PoolLoads {
         (loads.waiting(number), loads.running(number))
     }
 
-    pub fn add_waiting(&mut self, replica: u32, change: i32) {
+    /// `false` if there would be fewer than none.
+    #[must_use]
+    pub fn add_waiting(&mut self, replica: u32, change: i32) -> bool {
         let (pool, number) = self.places[replica as usize];
-        self.of(pool).add_waiting(number, change);
+        self.of(pool).add_waiting(number, change)
     }
 
-    pub fn add_running(&mut self, replica: u32, change: i32) {
+    /// `false` if there would be fewer than none.
+    #[must_use]
+    pub fn add_running(&mut self, replica: u32, change: i32) -> bool {
         let (pool, number) = self.places[replica as usize];
-        self.of(pool).add_running(number, change);
+        self.of(pool).add_running(number, change)
     }
 }

@@ -13,7 +13,6 @@ mod round_robin;
 mod vidur_lor;
 mod vllm_data_parallel;
 
-use bevy_ecs::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -30,10 +29,7 @@ pub use vidur_lor::VidurLor;
 pub use vllm_data_parallel::VllmDataParallel;
 
 use crate::base::{Nanos, RandomStream, SettingError};
-use crate::engine::Control;
-use crate::engine::state::Replica;
-use crate::engine::state::kv::{PrefixHash, PrefixHashes};
-use crate::engine::state::request::Request;
+use crate::engine::state::kv::PrefixHash;
 
 /// What a router knows of a request.
 #[derive(Clone, Copy, Debug)]
@@ -69,88 +65,13 @@ pub trait Router: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Number of the replica for `request`, counted in the router's pool. `loads` counts every request that was routed before,
-    /// also at this very time. `random` is the stream of this purpose alone.
+    /// Number of the replica for `request`, counted in the router's pool. `loads` counts every
+    /// request that was routed before, also at this very time. `random` is the stream of this
+    /// purpose alone.
     fn route(
         &mut self,
         request: &RouteRequest,
         loads: &mut Loads,
         random: &mut RandomStream,
     ) -> u32;
-}
-
-/// The routers of one type, by pool, each with its random numbers.
-#[derive(Resource)]
-pub(crate) struct Routers<R: Router>(Vec<Option<(R, RandomStream)>>);
-
-impl<R: Router> Routers<R> {
-    /// Puts a pool's router into the world.
-    pub fn add(world: &mut World, router: R, pool: u32, random: RandomStream) {
-        let mut routers = world.get_resource_or_insert_with(|| Routers::<R>(Vec::new()));
-        let slots = &mut routers.0;
-        slots.resize_with(slots.len().max(pool as usize + 1), || None);
-        slots[pool as usize] = Some((router, random));
-    }
-
-    fn of(&mut self, pool: u32) -> Option<&mut (R, RandomStream)> {
-        self.0.get_mut(pool as usize)?.as_mut()
-    }
-}
-
-/// Route phase: puts each new request of the pools with this router into a replica's waiting
-/// queue.
-pub(crate) fn route<R: Router>(
-    InMut(control): InMut<Control>,
-    mut routers: ResMut<Routers<R>>,
-    mut replicas: Query<&mut Replica>,
-    mut requests: Query<(&mut Request, Option<&PrefixHashes>)>,
-) -> Result {
-    let Control { engine, agenda, lists, ledger, .. } = control;
-    let mut incoming = std::mem::take(&mut lists.incoming);
-    for (pool, sequence) in incoming.drain(..) {
-        let Some((router, random)) = routers.of(pool) else {
-            lists.incoming.push((pool, sequence));
-            continue;
-        };
-        let (mut request, hashes) = requests.get_mut(sequence.entity)?;
-        let block_size = engine.pool(pool).limits.block_size;
-        let prefix =
-            hashes.map_or(&[][..], |hashes| hashes.of_prompt(request.prompt_tokens, block_size));
-        let facts = RouteRequest {
-            id: request.id,
-            now: agenda.now(),
-            prompt_tokens: request.prompt_tokens,
-            prefix,
-            block_size,
-            adapter: request.adapter,
-        };
-        let loads = ledger.loads.of(pool);
-        let chosen = router.route(&facts, loads, random);
-        if chosen >= loads.replicas() {
-            let there = loads.replicas();
-            return Err(format!(
-                "router {} chose replica {chosen}, but there are {there}",
-                R::NAME
-            )
-            .into());
-        }
-        let index = engine.pool(pool).first_replica + chosen;
-        let entity = engine.replicas[index as usize];
-        request.replica = Some(index);
-        let mut replica = replicas.get_mut(entity)?;
-        match sequence.prefilled {
-            // Another pool hands it over.
-            true => replica.transfers.handed.push(sequence),
-            false => replica.waiting.push_back(sequence),
-        }
-        ledger.loads.add_waiting(index, 1);
-        ledger.open(pool);
-        ledger.counts.waiting += 1;
-        lists.touched.add(index, entity);
-    }
-    if lists.incoming.is_empty() {
-        // Its memory is used again.
-        lists.incoming = incoming;
-    }
-    Ok(())
 }

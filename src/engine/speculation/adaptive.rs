@@ -1,5 +1,6 @@
 //! How many drafts a request gets: always as many, fewer in large batches, or as many as pay.
 
+use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::base::SettingError;
@@ -70,7 +71,7 @@ impl Adaptive {
 /// What a replica has seen of late. With one chance `alpha` at every position, drafts accepted over
 /// drafts looked at (the accepted ones and the first refused one of each step) is its
 /// maximum-likelihood estimate.
-#[derive(Clone, Debug, Default)]
+#[derive(Component, Clone, Debug, Default)]
 pub struct Estimate {
     accepted: f64,
     tested: f64,

@@ -9,16 +9,13 @@ use std::collections::VecDeque;
 use bevy_ecs::prelude::*;
 
 use crate::base::{Instant, Nanos};
-use crate::engine::Transfers;
-use crate::engine::lora::Adapters;
-use crate::engine::policy::Swapped;
-use crate::engine::speculation::Estimate;
 use crate::engine::state::batch::{DecodeGroup, Form};
-use crate::engine::state::kv::{BlockPool, BlockStore, BlockTable, Moved};
+use crate::engine::state::kv::{BlockId, BlockPool, BlockStore, BlockTable, Moved};
 use crate::engine::state::request::Sequence;
 
-/// A replica: one copy of the model with its queues and its KV pool. The scheduling policy is
-/// another component on the same entity.
+/// A replica: one copy of the model with its queues and its KV blocks. The scheduling policy is
+/// another component on the same entity, and so is what only some replicas have
+/// ([`super::Techniques`]).
 #[derive(Component, Debug)]
 #[require(Stages, Batches)]
 pub struct Replica {
@@ -39,22 +36,15 @@ pub struct Replica {
     pub(crate) first_place: i64,
     pub(crate) last_place: i64,
     /// Requests that were admitted and have not ended, in a batch or not.
-    pub(crate) holding: u32,
+    pub(crate) num_admitted: u32,
     /// Its KV blocks.
-    pub(crate) pool: BlockPool,
+    pub(crate) kv: BlockPool,
     /// Batch slots that are free; the last is used next.
     pub(crate) free_slots: Vec<Entity>,
     /// Blocks of ended requests that their group still holds.
     pub(crate) groups: Vec<BlockGroup>,
     /// Number of admissions so far.
     pub(crate) admissions: u32,
-    /// Whether the next batch is planned when the one before it starts.
-    pub(crate) asynchronous: bool,
-    /// Asynchronous scheduling: requests that ended with the last batch, whose slots and blocks
-    /// are free only after the next plan, which was made before.
-    pub(crate) lingering: Vec<Sequence>,
-    /// Asynchronous scheduling: the next plan sees only requests that had arrived by then.
-    pub(crate) horizon: Option<Nanos>,
     /// Iterations that ended since the last plan.
     pub(crate) committed: u32,
     /// Most blocks held at once.
@@ -63,14 +53,6 @@ pub struct Replica {
     pub(crate) wake: Option<Nanos>,
     /// When its last batch ended.
     pub(crate) last_end: Instant,
-    /// What it has seen of drafts, under speculative decoding.
-    pub(crate) drafts: Estimate,
-    /// Its LoRA adapters, if it serves any.
-    pub(crate) adapters: Option<Box<Adapters>>,
-    /// Preempted requests whose blocks are in host memory.
-    pub(crate) swapped: Vec<Swapped>,
-    /// KV content on its way from or to it, under disaggregation.
-    pub(crate) transfers: Transfers,
 }
 
 /// Requests whose blocks are given back together, when the last of them ends.
@@ -82,32 +64,25 @@ pub(crate) struct BlockGroup {
 }
 
 impl Replica {
-    pub(crate) fn new(index: u32, pool: BlockPool, block_size: u32, form: Form) -> Replica {
+    pub(crate) fn new(index: u32, kv: BlockPool, block_size: u32, form: Form) -> Replica {
         Replica {
             index,
             pool_index: 0,
             waiting: VecDeque::new(),
             running: Vec::new(),
-            decoding: DecodeGroup::new(block_size, pool.caches_prefixes()),
+            decoding: DecodeGroup::new(block_size, kv.caches_prefixes()),
             form,
             first_place: 0,
             last_place: 0,
-            holding: 0,
-            pool,
+            num_admitted: 0,
+            kv,
             free_slots: Vec::new(),
             groups: Vec::new(),
             admissions: 0,
-            asynchronous: false,
-            lingering: Vec::new(),
-            horizon: None,
             committed: 0,
             peak_blocks: 0,
             wake: None,
             last_end: Instant::default(),
-            drafts: Estimate::default(),
-            adapters: None,
-            swapped: Vec::new(),
-            transfers: Transfers::default(),
         }
     }
 
@@ -115,15 +90,22 @@ impl Replica {
     /// out of the batch, and no waiting request depends on more than free blocks and slots. Under
     /// asynchronous scheduling the next plan may see requests that this one did not; with prefix
     /// caching, what the batch adds to the cache may be what a waiting request lacks.
-    pub(crate) fn repeats(&self) -> bool {
+    pub(crate) fn repeats(&self, asynchronous: bool) -> bool {
         self.running.is_empty()
             && !self.has_idle_group()
-            && (self.waiting.is_empty() || !(self.asynchronous || self.pool.caches_prefixes()))
+            && (self.waiting.is_empty() || !(asynchronous || self.kv.caches_prefixes()))
+    }
+
+    /// The KV blocks that the replica holds itself and no request's table has: those that members of its
+    /// decode group got there, and those of requests whose block group is not done.
+    pub fn held_blocks(&self) -> impl Iterator<Item = BlockId> + '_ {
+        let ended = self.groups.iter().flat_map(|group| &group.ended.0);
+        self.decoding.shared_blocks().0.iter().chain(ended).copied()
     }
 
     /// Notes how many blocks are held now.
     pub(crate) fn note_peak(&mut self) {
-        self.peak_blocks = self.peak_blocks.max(self.pool.allocated());
+        self.peak_blocks = self.peak_blocks.max(self.kv.allocated());
     }
 
     /// Takes the blocks off a request that ended, or keeps them for its group. Returns the blocks
@@ -137,7 +119,7 @@ impl Replica {
     ) -> Moved {
         let tokens = sequence.kv_tokens();
         match self.groups.iter_mut().find(|group| group.id == sequence.group) {
-            None => self.pool.release(table, tokens, block_size, blocks),
+            None => self.kv.release(table, tokens, block_size, blocks),
             Some(group) => {
                 group.ended.0.append(&mut table.0);
                 Moved { blocks: self.leave_group(sequence.group, blocks), tokens }
@@ -157,7 +139,7 @@ impl Replica {
         let mut group = self.groups.swap_remove(index);
         let freed = group.ended.0.len() as u32;
         // What they held is no longer counted as used.
-        self.pool.release(&mut group.ended, 0, 1, blocks);
+        self.kv.release(&mut group.ended, 0, 1, blocks);
         freed
     }
 }

@@ -4,9 +4,9 @@
 use bevy_ecs::prelude::*;
 
 use crate::base::Nanos;
-use crate::engine::HandedOver;
 use crate::engine::speculation::Drafting;
 use crate::engine::state::kv::{BlockTable, PrefixHashes};
+use crate::engine::state::transfers::HandedOver;
 
 /// Where a request is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum RequestState {
     Waiting,
     /// Admitted: it holds KV blocks.
     Running,
+    /// It has ended; the entity goes at the end of the step.
+    Ended,
 }
 
 /// A request entity: what the workload said and the rare events of its life. What changes in
@@ -120,28 +122,42 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// A request that has just arrived.
-    pub(crate) fn new(entity: Entity, request: &Request, priority: i32) -> Sequence {
+    /// A record without a request, for counting only.
+    pub(crate) fn nameless(entity: Entity) -> Sequence {
         Sequence {
             entity,
-            id: request.id,
-            arrived_at: request.arrived_at,
+            id: 0,
+            arrived_at: Nanos::ZERO,
             last_token_at: Nanos::ZERO,
             execution: Nanos::ZERO,
-            prompt: request.prompt_tokens,
-            target: request.prompt_tokens + request.output_tokens,
+            prompt: 0,
+            target: 0,
             processed: 0,
             blocks: 0,
             tokens: 0,
-            priority,
-            adapter: request.adapter.map_or(0, |adapter| adapter + 1),
+            priority: 0,
+            adapter: 0,
             admission: 0,
             place: 0,
             group: 0,
             prefilled: false,
             started: false,
             has_token: false,
+            in_window: false,
+        }
+    }
+
+    /// A request that has just arrived.
+    pub(crate) fn new(entity: Entity, request: &Request, priority: i32) -> Sequence {
+        Sequence {
+            id: request.id,
+            arrived_at: request.arrived_at,
+            prompt: request.prompt_tokens,
+            target: request.prompt_tokens + request.output_tokens,
+            priority,
+            adapter: request.adapter.map_or(0, |adapter| adapter + 1),
             in_window: request.in_window,
+            ..Sequence::nameless(entity)
         }
     }
 

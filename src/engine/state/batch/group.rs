@@ -7,7 +7,7 @@
 //! their next block at the same iteration, modulo the size of a block, are counted together.
 //!
 //! Without prefix caching nothing depends on which block is whose. So what the members get while they
-//! are in the group lies on a pile, of which each takes its part along when it leaves; what it holds
+//! are in the group is shared, and each takes its part along when it leaves; what it holds
 //! follows from its context.
 //!
 //! A policy may do anything to single requests. Then the group is dissolved into the plain list that
@@ -55,7 +55,7 @@ pub(crate) struct DecodeGroup {
     /// For so many iterations members have their blocks.
     grown: u64,
     /// Blocks that members got here; none with prefix caching.
-    pile: BlockTable,
+    shared_blocks: BlockTable,
     /// Members that hold more blocks than their tokens need, or fewer.
     irregular: u32,
     /// Whether a member went on without the block that it needed: those of reservations do.
@@ -125,7 +125,7 @@ impl BlockChange {
         };
         if let Some(PrefixHashes(hashes)) = hashes.filter(|_| !self.grouped) {
             let index = index as usize;
-            pool.remember(table.0[index], hashes[index], blocks);
+            pool.cache_block(table.0[index], hashes[index], blocks);
         }
         0
     }
@@ -211,31 +211,31 @@ impl DecodeGroup {
         (context - 1).div_ceil(self.block_size()) - member.sequence.blocks
     }
 
-    /// Blocks of those that a member got in the group which are on the pile.
+    /// Blocks of those that a member got in the group which are among the shared ones.
     fn owed(&self, member: &Member) -> u32 {
         if self.due_members.is_some() { 0 } else { self.gained(member) }
     }
 
-    /// The members in list order, as they are now, and how many of their blocks are on the pile.
+    /// The members in list order, as they are now, and how many of their blocks are among the shared ones.
     pub fn members_and_owed(&self) -> impl Iterator<Item = (Sequence, u32)> + '_ {
         let there = self.order.iter().filter_map(|&handle| self.get(handle));
         there.map(|member| (self.now(member), self.owed(member)))
     }
 
     /// The blocks that members got in the group and whose tables lack them.
-    pub fn pile(&self) -> &BlockTable {
-        &self.pile
+    pub fn shared_blocks(&self) -> &BlockTable {
+        &self.shared_blocks
     }
 
-    /// Gives `count` blocks of the pile back, which a member that left held.
+    /// Gives `count` blocks of the shared ones back, which a member that left held.
     pub fn give_back(&mut self, count: u32, pool: &mut BlockPool, blocks: &mut BlockStore<'_>) {
-        pool.give_back_last(count, &mut self.pile, blocks);
+        pool.give_back_last(count, &mut self.shared_blocks, blocks);
     }
 
-    /// Puts `count` blocks of the pile into the table of a member that left.
+    /// Puts `count` of the shared blocks into the table of a member that left.
     pub fn give_blocks(&mut self, count: u32, table: &mut BlockTable) {
-        let first = self.pile.0.len() - count as usize;
-        table.0.extend(self.pile.0.drain(first..));
+        let first = self.shared_blocks.0.len() - count as usize;
+        table.0.extend(self.shared_blocks.0.drain(first..));
     }
 
     fn block_size(&self) -> u32 {
@@ -310,7 +310,7 @@ impl DecodeGroup {
     }
 
     /// Takes the member out that is next to complete, if it has all its tokens. So many of its blocks
-    /// are on the pile.
+    /// are among the shared ones.
     pub fn pop_completed(&mut self) -> Option<(Sequence, u32)> {
         let &Reverse((due, _, handle)) = self.completions.peek()?;
         if due > self.iteration {
@@ -372,7 +372,7 @@ impl DecodeGroup {
     }
 
     /// Empties the group into the plain list that it stands for. Each member that has blocks on the
-    /// pile gets them by `give`.
+    /// shared_blocks gets them by `give`.
     pub fn dissolve(
         &mut self,
         list: &mut Vec<Sequence>,
@@ -380,16 +380,16 @@ impl DecodeGroup {
     ) {
         let first = list.len();
         list.extend(self.members());
-        let mut pile = std::mem::take(&mut self.pile.0);
+        let mut shared_blocks = std::mem::take(&mut self.shared_blocks.0);
         let there = self.order.iter().filter_map(|&handle| self.get(handle));
         for (member, sequence) in there.zip(&list[first..]) {
             let owed = self.owed(member) as usize;
             if owed > 0 {
-                give(sequence.entity, pile.drain(pile.len() - owed..));
+                give(sequence.entity, shared_blocks.drain(shared_blocks.len() - owed..));
             }
         }
-        debug_assert!(pile.is_empty(), "all blocks are somebody's");
-        self.pile.0 = pile;
+        debug_assert!(shared_blocks.is_empty(), "all blocks are somebody's");
+        self.shared_blocks.0 = shared_blocks;
         for member in &mut self.slots {
             member.generation += 1;
         }
@@ -429,7 +429,7 @@ impl DecodeGroup {
     }
 
     /// Takes the new blocks that members need in these iterations, counted from the next one, which
-    /// is 0, onto the pile. Returns their number. For pools that cache no prefixes.
+    /// is 0, as shared ones. Returns their number. For pools that cache no prefixes.
     pub fn take_blocks(
         &mut self,
         iterations: RangeInclusive<u32>,
@@ -446,7 +446,7 @@ impl DecodeGroup {
             count += rounds as u32 * self.due.iter().sum::<u32>();
         }
         if count > 0 {
-            pool.allocate(count, &mut self.pile, blocks);
+            pool.allocate(count, &mut self.shared_blocks, blocks);
         }
         count
     }

@@ -3,6 +3,8 @@
 //! The running list has an order, which is the policy's. While the group is in use, it holds those
 //! that decode and the plain list the others, and each has its `place` in the whole list.
 
+use bevy_ecs::error::Result;
+
 use super::DecodeGroup;
 use crate::engine::state::Replica;
 use crate::engine::state::request::{RequestQuery, Sequence};
@@ -78,37 +80,46 @@ impl Replica {
     }
 
     /// Puts all running requests into the plain list, in its order.
-    pub(crate) fn dissolve(&mut self, requests: &mut RequestQuery<'_, '_>) {
+    ///
+    /// # Errors
+    /// One of them has no entity.
+    pub(crate) fn dissolve(&mut self, requests: &mut RequestQuery<'_, '_>) -> Result {
         if self.form != Form::Grouped || self.decoding.is_empty() {
-            return;
+            return Ok(());
         }
         self.form = Form::Plain(PLAIN_FOR);
         let merge = !self.running.is_empty();
+        let mut given = Ok(());
         self.decoding.dissolve(&mut self.running, |entity, blocks| {
-            if let Ok((mut table, ..)) = requests.get_mut(entity) {
-                table.0.extend(blocks);
+            match requests.get_mut(entity) {
+                Ok((mut table, ..)) => table.0.extend(blocks),
+                Err(error) => given = Err(error),
             }
         });
         if merge {
             self.running.sort_by_key(|sequence| sequence.place);
         }
+        Ok(given?)
     }
 
     /// Sorts the running requests that are in no batch by `key`, those with equal keys as they
     /// were. `of_group` is the key of the group's last member if the group is in this order.
+    ///
+    /// # Errors
+    /// As [`Replica::dissolve`].
     pub(crate) fn sort_running<K: Ord + Copy>(
         &mut self,
         key: impl Fn(&Sequence) -> K,
         of_group: impl Fn(&DecodeGroup) -> Option<K>,
         group_is_idle: bool,
         requests: &mut RequestQuery<'_, '_>,
-    ) {
+    ) -> Result {
         if group_is_idle {
             let first = self.running.iter().map(&key).min();
             let behind =
                 of_group(&self.decoding).is_some_and(|last| first.is_none_or(|first| last < first));
             if !behind {
-                self.dissolve(requests);
+                self.dissolve(requests)?;
             }
         }
         if !self.running.is_sorted_by_key(&key) {
@@ -119,5 +130,6 @@ impl Replica {
                 self.running[index].place = self.next_place();
             }
         }
+        Ok(())
     }
 }

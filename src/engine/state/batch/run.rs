@@ -16,7 +16,7 @@ use crate::engine::state::Replica;
 use crate::engine::state::request::Sequence;
 
 /// The longest run. Longer ones gain nothing and would be priced in vain when they are cut off.
-const LONGEST: u32 = 512;
+const MAX_ITERATIONS: u32 = 512;
 
 /// How many blocks the members of a decoding batch need in the iterations after the first.
 #[derive(Debug)]
@@ -93,20 +93,20 @@ impl Batch {
     /// Lets the launch cover as many iterations as neither a completion nor a lack of blocks ends
     /// earlier, at most `hold`, and none that begins after the replica's next wake-up.
     pub(crate) fn allow_run(&mut self, hold: u32, fit: Fit, replica: &Replica, block_size: u32) {
-        let (pool, group) = (&replica.pool, &replica.decoding);
+        let (kv, group) = (&replica.kv, &replica.decoding);
         self.run.until = replica.wake.unwrap_or(Nanos::MAX);
         let to_completion = match self.with_group {
             true => group.to_completion(),
             false => self.members.iter().map(|m| m.target - m.processed).min().unwrap_or(1),
         };
-        let most = to_completion.min(hold).min(LONGEST);
+        let most = to_completion.min(hold).min(MAX_ITERATIONS);
         self.run.most = most;
         self.run.grows = fit != Fit::Reserved;
         if most <= 1 || fit == Fit::Reserved {
             return;
         }
         let blocks_each = most / block_size + 1;
-        let ample = u64::from(pool.free()) > u64::from(blocks_each) * u64::from(self.size);
+        let ample = u64::from(kv.free()) > u64::from(blocks_each) * u64::from(self.size);
         if ample && self.with_group && !group.is_irregular() {
             return;
         }
@@ -128,7 +128,7 @@ impl Batch {
             }
         };
         let Some(last_room) = last_room else { return self.run.most = 1 };
-        let mut free = pool.free();
+        let mut free = kv.free();
         for number in 1..most {
             if !growth.fits(number, free, fit, last_room) {
                 self.run.most = number;

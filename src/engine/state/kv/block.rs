@@ -8,23 +8,22 @@
 use bevy_ecs::change_detection::ContiguousMut;
 use bevy_ecs::prelude::*;
 
-use crate::engine::Control;
-
 /// Index of a block over all replicas: its row in the block table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockId(pub u32);
 
 impl BlockId {
     /// No block: the end of the free list.
-    pub(super) const NONE: BlockId = BlockId(u32::MAX);
+    pub(crate) const NONE: BlockId = BlockId(u32::MAX);
 }
 
 /// A KV block: `block_size` tokens of one replica's KV cache. As small as can be: a cluster has
 /// millions of them.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KvBlock {
-    /// Number of block tables that hold it in a pool that caches prefixes; 0 when free. In a pool that
-    /// does not, a block has one holder or none, and nobody counts: its row is not even touched.
+    /// Number of its holders; 0 when it is free. A holder is the block table of a request, the decode group
+    /// of a replica, or content that is on its way to another replica. Only a block whose prefix is
+    /// cached may have several.
     pub references: u32,
 }
 
@@ -35,8 +34,8 @@ pub struct CachedBlock {
     /// is handed out again.
     pub hash: Option<PrefixHash>,
     /// Neighbours in the free list, least recently used first; only meaningful when free.
-    pub(super) previous: BlockId,
-    pub(super) next: BlockId,
+    pub(crate) previous: BlockId,
+    pub(crate) next: BlockId,
 }
 
 /// Identity of a block's tokens and of everything before them: equal hashes, equal prefixes.
@@ -76,97 +75,130 @@ impl StagedBlocks {
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
-}
 
-/// The table of the block entities, as slices.
-pub(crate) struct BlockRows<'w>(
-    Option<(ContiguousMut<'w, KvBlock>, Option<ContiguousMut<'w, CachedBlock>>)>,
-);
-
-impl<'w> BlockRows<'w> {
-    /// None where no pool of the cluster caches prefixes.
-    pub fn of(
-        query: &'w mut BlockQuery<'_, '_>,
-        staged: &StagedBlocks,
-    ) -> Result<BlockRows<'w>, BevyError> {
-        if !staged.caching {
-            return Ok(BlockRows(None));
+    /// Takes them out, to be spawned.
+    pub fn take(&mut self) -> impl FnOnce(&mut World) + use<> {
+        let (blocks, cached) = (std::mem::take(&mut self.blocks), std::mem::take(&mut self.cached));
+        self.spawned += blocks.len() as u32;
+        let caching = self.caching;
+        move |world| match caching {
+            false => _ = world.spawn_batch(blocks),
+            true => _ = world.spawn_batch(blocks.into_iter().zip(cached)),
         }
-        Ok(BlockRows(query.contiguous_iter_mut().map_err(|e| e.to_string())?.next()))
-    }
-
-    /// Its blocks, with those of this step.
-    pub fn with<'a>(&'a mut self, staged: &'a mut StagedBlocks) -> BlockStore<'a> {
-        let (spawned, cached): (&mut [_], &mut [_]) = match &mut self.0 {
-            None => (&mut [], &mut []),
-            Some((blocks, cached)) => (
-                blocks.bypass_change_detection(),
-                cached.as_mut().map_or(&mut [], |cached| cached.bypass_change_detection()),
-            ),
-        };
-        BlockStore { spawned, cached, staged }
     }
 }
 
-/// Every block there is, by id, where a pool of the cluster caches prefixes; elsewhere just new ones.
+/// The block entities' components, by row.
+enum BlockRows<'a> {
+    /// There are none yet.
+    None,
+    /// Those of the world.
+    World(ContiguousMut<'a, KvBlock>, Option<ContiguousMut<'a, CachedBlock>>),
+    /// Those of a test.
+    #[cfg(test)]
+    Slices(&'a mut [KvBlock], &'a mut [CachedBlock]),
+}
+
+impl BlockRows<'_> {
+    fn blocks(&mut self) -> &mut [KvBlock] {
+        match self {
+            BlockRows::None => &mut [],
+            BlockRows::World(blocks, _) => blocks.bypass_change_detection(),
+            #[cfg(test)]
+            BlockRows::Slices(blocks, _) => blocks,
+        }
+    }
+
+    fn cached(&mut self) -> &mut [CachedBlock] {
+        match self {
+            BlockRows::None | BlockRows::World(_, None) => &mut [],
+            BlockRows::World(_, Some(cached)) => cached.bypass_change_detection(),
+            #[cfg(test)]
+            BlockRows::Slices(_, cached) => cached,
+        }
+    }
+}
+
+/// Every block there is, by id.
 pub(crate) struct BlockStore<'a> {
-    spawned: &'a mut [KvBlock],
-    cached: &'a mut [CachedBlock],
+    rows: BlockRows<'a>,
     staged: &'a mut StagedBlocks,
 }
 
 impl<'a> BlockStore<'a> {
-    /// For tests and audits, which have rows of their own.
+    /// The blocks of the world and those of this step.
+    ///
+    /// # Errors
+    /// The blocks are not in one table: somebody took some out of it.
+    pub fn of(
+        query: &'a mut BlockQuery<'_, '_>,
+        staged: &'a mut StagedBlocks,
+    ) -> Result<BlockStore<'a>> {
+        let rows = query.contiguous_iter_mut().map_err(|e| e.to_string())?.next();
+        let mut rows = match rows {
+            None => BlockRows::None,
+            Some((blocks, cached)) => BlockRows::World(blocks, cached),
+        };
+        if rows.blocks().len() != staged.spawned as usize {
+            return Err(
+                "the entities of KV blocks are not in one table: nobody may despawn one, or \
+                 give it components"
+                    .into(),
+            );
+        }
+        Ok(BlockStore { rows, staged })
+    }
+
+    /// Rows of a test's own.
+    #[cfg(test)]
     pub fn over(
         spawned: &'a mut [KvBlock],
         cached: &'a mut [CachedBlock],
         staged: &'a mut StagedBlocks,
     ) -> BlockStore<'a> {
-        BlockStore { spawned, cached, staged }
+        BlockStore { rows: BlockRows::Slices(spawned, cached), staged }
     }
 
+    /// A block.
     pub fn get_mut(&mut self, id: BlockId) -> &mut KvBlock {
         let row = id.0 as usize;
-        match row.checked_sub(self.spawned.len()) {
-            None => &mut self.spawned[row],
+        let rows = self.rows.blocks();
+        match row.checked_sub(rows.len()) {
+            None => &mut rows[row],
             Some(row) => &mut self.staged.blocks[row],
+        }
+    }
+
+    /// Gives blocks of a pool that caches no prefixes a holder, or none.
+    pub fn mark(&mut self, ids: &[BlockId], held: bool) {
+        let references = u32::from(held);
+        let rows = self.rows.blocks();
+        for id in ids {
+            let row = id.0 as usize;
+            match row.checked_sub(rows.len()) {
+                None => rows[row].references = references,
+                Some(row) => self.staged.blocks[row].references = references,
+            }
         }
     }
 
     /// What prefix caching knows of a block of a pool that caches.
     pub fn cached_mut(&mut self, id: BlockId) -> &mut CachedBlock {
         let row = id.0 as usize;
-        match row.checked_sub(self.cached.len()) {
-            None => &mut self.cached[row],
+        let rows = self.rows.cached();
+        match row.checked_sub(rows.len()) {
+            None => &mut rows[row],
             Some(row) => &mut self.staged.cached[row],
         }
     }
 
     /// A block that no replica has used before.
-    pub fn mint(&mut self) -> BlockId {
+    pub fn new_block(&mut self) -> BlockId {
         let id = self.staged.spawned + self.staged.blocks.len() as u32;
         self.staged.blocks.push(KvBlock::default());
         if self.staged.caching {
             self.staged.cached.push(CachedBlock::default());
         }
         BlockId(id)
-    }
-
-    pub fn reborrow(&mut self) -> BlockStore<'_> {
-        BlockStore { spawned: self.spawned, cached: self.cached, staged: self.staged }
-    }
-}
-
-/// Observe phase, first: gives the blocks that this step handed out their entities. Exclusive, so
-/// that they are there at once, without a command queue.
-pub(crate) fn spawn_staged_blocks(InMut(control): InMut<Control>, world: &mut World) {
-    let staged = &mut control.lists.staged;
-    if staged.is_empty() {
-        return;
-    }
-    staged.spawned += staged.blocks.len() as u32;
-    match staged.caching {
-        false => _ = world.spawn_batch(staged.blocks.drain(..)),
-        true => _ = world.spawn_batch(staged.blocks.drain(..).zip(staged.cached.drain(..))),
     }
 }

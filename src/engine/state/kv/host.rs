@@ -40,7 +40,8 @@ pub struct HostMemory {
 }
 
 impl HostMemory {
-    /// How long copying `blocks` blocks in one direction takes: `latency + bytes / bandwidth`; nothing for none.
+    /// How long copying `blocks` blocks in one direction takes: `latency + bytes / bandwidth`;
+    /// nothing for none.
     pub fn copy_time(&self, blocks: u32) -> Nanos {
         match blocks {
             0 => Nanos::ZERO,
@@ -122,7 +123,8 @@ impl HostTier {
         hashes.iter().take_while(|&hash| self.cached.contains_key(hash)).count() as u32
     }
 
-    /// A block with this prefix is evicted from the GPU: its content is copied here, unless it is here already.
+    /// A block with this prefix is evicted from the GPU: its content is copied here, unless it is
+    /// here already.
     pub fn store(&mut self, hash: PrefixHash) {
         if self.memory.reload == Reload::Never || !self.make_room(1, Some(hash)) {
             return;
@@ -220,7 +222,7 @@ impl HostTier {
         self.totals.peak_blocks = self.totals.peak_blocks.max(held);
     }
 
-    /// Whether the books of prefixes add up.
+    /// Whether what is counted of prefixes adds up.
     pub fn audit(&self) -> Result<(), String> {
         let (swapped, cached) = self.held();
         let kept = self.totals.stored_blocks - self.totals.dropped_blocks;

@@ -7,7 +7,7 @@ mod host;
 mod pool;
 
 pub use block::{BlockId, BlockTable, CachedBlock, KvBlock, PrefixHash};
-pub(crate) use block::{BlockQuery, BlockRows, BlockStore, StagedBlocks, spawn_staged_blocks};
+pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks};
 pub use content::PrefixHashes;
 pub(crate) use host::{Copies, HostTier};
 pub use host::{HostMemory, Reload};

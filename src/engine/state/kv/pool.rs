@@ -8,14 +8,14 @@ use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash};
 /// The blocks of one replica.
 ///
 /// Without prefix caching the free blocks lie on stacks, and one of them is reused before a new one is
-/// minted. With it they form a list from the least to the most recently used, linked through the
+/// created. With it they form a list from the least to the most recently used, linked through the
 /// blocks themselves: blocks that were never used come first and the least recently used one next,
 /// so that cached prefixes live as long as they can.
 #[derive(Debug)]
 pub struct BlockPool {
     total: u32,
     allocated: u32,
-    minted: u32,
+    created: u32,
     /// Free blocks that were used before, without prefix caching: some one by one, others as the tables
     /// of requests that ended, which are handed on whole, since reading and writing hundreds of numbers
     /// that mean nothing would be most of what an admission does to memory.
@@ -53,7 +53,7 @@ impl BlockPool {
         BlockPool {
             total,
             allocated: 0,
-            minted: 0,
+            created: 0,
             spare: Vec::new(),
             spare_tables: Vec::new(),
             least_recent: BlockId::NONE,
@@ -109,19 +109,21 @@ impl BlockPool {
         debug_assert!(count <= self.free());
         self.allocated += count;
         if self.prefixes.is_none() {
+            let before = table.0.len();
             self.reuse(count as usize, table);
-            let new = self.allocated.saturating_sub(self.minted);
-            self.minted += new;
-            table.0.extend((0..new).map(|_| blocks.mint()));
+            let new = self.allocated.saturating_sub(self.created);
+            self.created += new;
+            table.0.extend((0..new).map(|_| blocks.new_block()));
+            blocks.mark(&table.0[before..], true);
             return;
         }
         if table.0.capacity() == 0 {
             table.0.reserve(count as usize + FOR_ANSWER);
         }
         for _ in 0..count {
-            let id = if self.minted < self.total {
-                self.minted += 1;
-                blocks.mint()
+            let id = if self.created < self.total {
+                self.created += 1;
+                blocks.new_block()
             } else {
                 let id = self.least_recent;
                 self.unlink(id, blocks);
@@ -175,6 +177,7 @@ impl BlockPool {
         if self.prefixes.is_none() {
             let freed = table.0.len() as u32;
             if freed > 0 {
+                blocks.mark(&table.0, false);
                 self.spare_tables.push(std::mem::take(&mut table.0));
             }
             self.allocated -= freed;
@@ -207,7 +210,10 @@ impl BlockPool {
         let ids = &table.0[first..];
         self.allocated -= ids.len() as u32;
         match self.prefixes {
-            None => self.spare.extend_from_slice(ids),
+            None => {
+                blocks.mark(ids, false);
+                self.spare.extend_from_slice(ids);
+            }
             Some(_) => {
                 for &id in ids.iter().rev() {
                     debug_assert_eq!(blocks.get_mut(id).references, 1, "not a shared block");
@@ -233,7 +239,7 @@ impl BlockPool {
     }
 
     /// Appends the cached blocks with these hashes to `table`.
-    pub(crate) fn adopt(
+    pub(crate) fn share(
         &mut self,
         hashes: &[PrefixHash],
         table: &mut BlockTable,
@@ -243,7 +249,7 @@ impl BlockPool {
         let mut moved = Moved::default();
         for hash in hashes {
             let Some(&id) = self.prefixes.as_ref().and_then(|prefixes| prefixes.get(hash)) else {
-                debug_assert!(false, "only what was found is adopted");
+                debug_assert!(false, "only what was found is shared");
                 break;
             };
             if blocks.get_mut(id).references == 0 {
@@ -259,7 +265,12 @@ impl BlockPool {
     }
 
     /// Makes a full block findable by its prefix. The first block with a prefix keeps it.
-    pub(crate) fn remember(&mut self, id: BlockId, hash: PrefixHash, blocks: &mut BlockStore<'_>) {
+    pub(crate) fn cache_block(
+        &mut self,
+        id: BlockId,
+        hash: PrefixHash,
+        blocks: &mut BlockStore<'_>,
+    ) {
         let Some(prefixes) = &mut self.prefixes else { return };
         if *prefixes.entry(hash).or_insert(id) == id {
             blocks.cached_mut(id).hash = Some(hash);
@@ -267,7 +278,7 @@ impl BlockPool {
     }
 
     /// Makes a block that will not be filled after all unfindable again.
-    pub(crate) fn disown(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+    pub(crate) fn uncache_block(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
         if self.caches_prefixes()
             && let Some(hash) = blocks.cached_mut(id).hash.take()
         {
@@ -308,20 +319,21 @@ impl BlockPool {
     }
 
     /// The free blocks that were used before; with prefix caching the least recently used first.
-    pub(crate) fn free_list(&self, blocks: &mut BlockStore<'_>) -> Vec<BlockId> {
+    /// `next` tells which block follows one there.
+    pub(crate) fn free_list(&self, mut next: impl FnMut(BlockId) -> BlockId) -> Vec<BlockId> {
         let mut list = self.spare.clone();
         list.extend(self.spare_tables.iter().flatten());
         let mut id = self.least_recent;
-        while id != BlockId::NONE && list.len() <= self.minted as usize {
+        while id != BlockId::NONE && list.len() <= self.created as usize {
             list.push(id);
-            id = blocks.cached_mut(id).next;
+            id = next(id);
         }
         list
     }
 
     /// Blocks that were handed out at least once.
-    pub(crate) fn minted(&self) -> u32 {
-        self.minted
+    pub(crate) fn created(&self) -> u32 {
+        self.created
     }
 }
 
@@ -380,18 +392,21 @@ mod tests {
         let hashes = [hash(11), hash(12), hash(13)];
         pool.allocate(3, &mut a, &mut blocks);
         for (&id, &hash) in a.0.iter().zip(&hashes[..2]) {
-            pool.remember(id, hash, &mut blocks);
+            pool.cache_block(id, hash, &mut blocks);
         }
         assert_eq!(pool.find(&hashes, &mut blocks), (2, 0), "the third is not full yet");
         // A second request holds the same two blocks: nothing new is allocated.
-        let moved = pool.adopt(&hashes[..2], &mut b, 16, &mut blocks);
+        let moved = pool.share(&hashes[..2], &mut b, 16, &mut blocks);
         assert_eq!((moved, pool.allocated()), (Moved::default(), 3));
         // The first ends with 40 tokens: only its private block, with 8 tokens, becomes free.
         let moved = pool.release(&mut a, 40, 16, &mut blocks);
         assert_eq!(moved, Moved { blocks: 1, tokens: 8 });
         let moved = pool.release(&mut b, 32, 16, &mut blocks);
         assert_eq!(moved, Moved { blocks: 2, tokens: 32 });
-        assert_eq!(pool.free_list(&mut blocks), [BlockId(2), BlockId(1), BlockId(0)]);
+        assert_eq!(
+            pool.free_list(|id| blocks.cached_mut(id).next),
+            [BlockId(2), BlockId(1), BlockId(0)]
+        );
         // New blocks come first from those never used, then from the list; the prefix shrinks
         // from its end.
         pool.allocate(2, &mut a, &mut blocks);
@@ -399,14 +414,14 @@ mod tests {
         assert_eq!(pool.find(&hashes, &mut blocks), (2, 2));
         pool.allocate(1, &mut a, &mut blocks);
         assert_eq!(pool.find(&hashes, &mut blocks), (1, 1));
-        let moved = pool.adopt(&hashes[..1], &mut b, 16, &mut blocks);
+        let moved = pool.share(&hashes[..1], &mut b, 16, &mut blocks);
         assert_eq!(moved, Moved { blocks: 1, tokens: 16 });
         assert_eq!(pool.free(), 0);
     }
 
     proptest! {
         /// Whatever tables take and give back: a block that was used is reused before a new one is
-        /// minted, and each is in one place.
+        /// created, and each is in one place.
         #[test]
         fn without_caching_a_used_block_is_reused_before_a_new_one(
             moves in prop::collection::vec((0..6_usize, 0..3_u8, 1..40_u32), 1..120),
@@ -426,8 +441,8 @@ mod tests {
                 let held: Vec<BlockId> = tables.iter().flat_map(|table| &table.0).copied().collect();
                 most = most.max(held.len() as u32);
                 prop_assert_eq!(pool.allocated(), held.len() as u32);
-                prop_assert_eq!(pool.minted(), most);
-                let mut all = [held, pool.free_list(&mut blocks)].concat();
+                prop_assert_eq!(pool.created(), most);
+                let mut all = [held, pool.free_list(|id| blocks.cached_mut(id).next)].concat();
                 all.sort_unstable();
                 prop_assert!(all.iter().copied().eq((0..most).map(BlockId)));
             }

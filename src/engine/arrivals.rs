@@ -1,25 +1,13 @@
-//! Arrive phase: requests that arrive now become entities.
+//! The streams of requests that arrive.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
-use bevy_ecs::prelude::*;
-
-use super::{Control, Pool, Traffic};
 use crate::base::Nanos;
-use crate::base::memory::{self, OutOfMemory};
-use crate::engine::policy::EngineLimits;
-use crate::engine::speculation::Drafting;
-use crate::engine::state::kv::{BlockTable, PrefixHash};
-use crate::engine::state::request::{Request, RequestState, Sequence};
+use crate::engine::Traffic;
+use crate::engine::state::request::Request;
 use crate::records::RequestStatus;
-use crate::workload::{Content, NewRequest, RequestSource};
-
-/// Arrivals between two looks at the memory: all that arrive at one time are there at once.
-const LOOK_EVERY: u64 = 1 << 14;
-
-/// A request of so many KV blocks takes memory that is worth a look.
-const MANY_BLOCKS: u32 = 1 << 16;
+use crate::workload::{NewRequest, RequestSource};
 
 /// Decides, from a request's place in the order of arrivals and its arrival, whether the
 /// statistics count it.
@@ -102,19 +90,30 @@ impl Ended {
 }
 
 /// A request that arrives now.
-struct Arrival {
-    pool: u32,
-    source_id: u64,
-    request: NewRequest,
-    inter_arrival: Option<Nanos>,
-    in_window: bool,
-    api_overhead: Nanos,
+pub(crate) struct Arrival {
+    /// Index of the pool at which it arrives.
+    pub pool: u32,
+    /// Its id in its workload.
+    pub source_id: u64,
+    /// The request; its id is unique in the run.
+    pub request: NewRequest,
+    /// Since the arrival before it in the same stream.
+    pub inter_arrival: Option<Nanos>,
+    /// Whether the statistics count it.
+    pub in_window: bool,
+    /// From its arrival until the engine has it.
+    pub api_overhead: Nanos,
 }
 
 impl Arrivals {
     /// The traffic of each pool, by index.
     pub fn new(traffic: impl Iterator<Item = Traffic>) -> Arrivals {
         Arrivals { streams: traffic.map(Stream::new).collect(), count: 0 }
+    }
+
+    /// Requests that have arrived so far.
+    pub fn count(&self) -> u64 {
+        self.count
     }
 
     /// When an engine gets the next request, if one will without anything else happening.
@@ -137,7 +136,7 @@ impl Arrivals {
     }
 
     /// The next request that arrives now; of several pools' the first pool's.
-    fn pop(&mut self, now: Nanos) -> Option<Arrival> {
+    pub fn pop(&mut self, now: Nanos) -> Option<Arrival> {
         let several = self.streams.len() > 1;
         let due = |stream: &Stream| stream.next_time(now).filter(|&time| time <= now);
         let streams = self.streams.iter().zip(0..);
@@ -253,126 +252,6 @@ impl Stream {
             api_overhead: self.api_overhead,
         })
     }
-}
-
-/// Arrive phase: spawns the requests that arrive now, in the order of the workload; refuses those
-/// that no replica could ever serve.
-pub(crate) fn arrive(InMut(control): InMut<Control>, world: &mut World) {
-    let Control { engine, agenda, arrivals, lists, ledger } = control;
-    while let Some(arrival) = arrivals.pop(agenda.now()) {
-        if arrivals.count.is_multiple_of(LOOK_EVERY)
-            && let Err(error) = memory::check()
-        {
-            lists.out_of_memory = Some(error);
-            return;
-        }
-        let (index, new) = (arrival.pool, arrival.request);
-        let pool = engine.pool(index);
-        let decodes = pool.hand_over.map_or(pool, |hand_over| engine.pool(hand_over.to));
-        let request = Request {
-            id: new.id,
-            source_id: arrival.source_id,
-            pool: index,
-            class: new.class,
-            adapter: new.adapter,
-            arrived_at: new.arrived_at,
-            inter_arrival: arrival.inter_arrival,
-            prompt_tokens: new.prompt_tokens,
-            output_tokens: new.output_tokens,
-            in_window: arrival.in_window,
-            replica: None,
-            state: RequestState::Waiting,
-            scheduled_at: None,
-            first_stage_at: None,
-            first_token_at: None,
-            cached_tokens: 0,
-            reloaded_tokens: 0,
-            restarts: 0,
-            swaps: 0,
-            handed_over: None,
-            kv_transfer: None,
-            drafting: decodes
-                .speculation
-                .as_ref()
-                .map(|_| Box::new(Drafting::new(pool.seed, &pool.name, new.id))),
-        };
-        ledger.open(index);
-        if arrival.in_window {
-            ledger.window(|window| window.arrived(agenda.now()));
-        }
-        let totals = &mut ledger.totals;
-        if totals.arrived == 0 {
-            totals.first_arrival = new.arrived_at;
-        }
-        totals.arrived += 1;
-        totals.last_arrival = new.arrived_at;
-        totals.end = totals.end.max(new.arrived_at);
-        let sequence = Sequence::new(Entity::PLACEHOLDER, &request, new.priority);
-        let entity = world.spawn((request, BlockTable::default()));
-        let arrived_at = new.arrived_at + arrival.api_overhead;
-        let sequence = Sequence { entity: entity.id(), arrived_at, ..sequence };
-        let drafts = decodes.speculation.as_ref().map_or(0, |speculation| speculation.k);
-        let refused = match pool.hand_over {
-            None => never_fits(&sequence, &pool.limits, drafts),
-            Some(_) => {
-                // Each side has its part of the request.
-                let prefill = Sequence { target: sequence.prompt + 1, ..sequence };
-                never_fits(&prefill, &pool.limits, 0)
-                    .or_else(|| never_fits(&sequence, &decodes.limits, drafts))
-            }
-        };
-        match refused {
-            None => {
-                // Hashes take memory by length: a request that is refused has none, however long.
-                if pool.prefix_caching
-                    && let Err(error) = insert_hashes(world, sequence.entity, pool, &new)
-                {
-                    lists.out_of_memory = Some(error);
-                    return;
-                }
-                lists.incoming.push((index, sequence));
-            }
-            Some(reason) => lists.ended.push((sequence, RequestStatus::Rejected(reason))),
-        }
-    }
-}
-
-/// Gives a request the hashes of its blocks, if there is memory for them.
-fn insert_hashes(
-    world: &mut World,
-    entity: Entity,
-    pool: &Pool,
-    new: &NewRequest,
-) -> Result<(), OutOfMemory> {
-    let (prompt, output) = (new.prompt_tokens, new.output_tokens);
-    let blocks = (prompt + output) / pool.limits.block_size;
-    if blocks >= MANY_BLOCKS {
-        memory::check_room_for(u64::from(blocks) * size_of::<PrefixHash>() as u64)?;
-    }
-    let unique = Content::default();
-    let content = new.content.as_deref().unwrap_or(&unique);
-    let hashes = content.hashes(new.id, prompt, output, pool.limits.block_size);
-    world.entity_mut(entity).insert(hashes);
-    Ok(())
-}
-
-/// Why no replica could ever serve the request, if so. Its last token needs no place in the KV
-/// cache, but its last step may have `drafts` drafts.
-fn never_fits(sequence: &Sequence, limits: &EngineLimits, drafts: u32) -> Option<String> {
-    if limits.vidur_lengths {
-        return None;
-    }
-    let total = sequence.target;
-    if total > limits.max_model_len {
-        let limit = limits.max_model_len;
-        return Some(format!("{total} tokens in all exceed max_model_len {limit}"));
-    }
-    let needed = limits.blocks_for((total - 1 + drafts).min(limits.max_model_len.max(total - 1)));
-    if needed > limits.num_blocks {
-        let blocks = limits.num_blocks;
-        return Some(format!("{total} tokens need {needed} KV blocks, a replica has {blocks}"));
-    }
-    None
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! Admission control: requests that arrived are let in, or refused before they are routed. The
-//! system only exists where a pool has admission control.
+//! Admission: requests that arrived are let in, or refused before they are routed.
 
 use bevy_ecs::prelude::*;
 
-use super::Control;
+use crate::engine::SimState;
 use crate::engine::admission::{AdmissionRequest, Gate, PoolState};
+use crate::engine::lists::{EndedRequest, Incoming};
 use crate::engine::state::batch::Batch;
 use crate::engine::state::request::{Request, Sequence};
 use crate::engine::state::{Batches, Replica};
@@ -14,29 +14,41 @@ use crate::records::RequestStatus;
 #[derive(Resource)]
 pub(crate) struct Gates(pub Vec<Option<Gate>>);
 
-/// Admit phase: asks the pool's admission control about each request that arrived, in their order.
-pub(crate) fn admit(
-    InMut(control): InMut<Control>,
+/// Asks the pool's admission control about each request that arrived, in their order. The system only
+/// exists where a pool has admission control.
+pub(crate) fn ask_admission(
+    mut state: ResMut<SimState>,
     mut gates: ResMut<Gates>,
     requests: Query<&Request>,
     replicas: Query<(&Replica, &Batches)>,
     batches: Query<&Batch>,
+) {
+    state.attempt("ask_admission", |state| ask(state, &mut gates, &requests, &replicas, &batches));
+}
+
+fn ask(
+    state: &mut SimState,
+    gates: &mut Gates,
+    requests: &Query<'_, '_, &Request>,
+    replicas: &Query<'_, '_, (&Replica, &Batches)>,
+    batches: &Query<'_, '_, &Batch>,
 ) -> Result {
-    let Control { engine, agenda, lists, ledger, .. } = control;
+    let SimState { engine, queue, lists, ledger, .. } = state;
     let incoming = std::mem::take(&mut lists.incoming);
-    let mut admitted: Vec<(u32, Sequence)> = Vec::with_capacity(incoming.len());
-    for (pool, sequence) in incoming {
+    let mut admitted: Vec<Incoming> = Vec::with_capacity(incoming.len());
+    for request in incoming {
+        let Incoming { pool, sequence } = request;
         let gate = gates.0.get_mut(pool as usize).and_then(Option::as_mut);
         // What another pool hands over was let in before.
         let Some(gate) = gate.filter(|_| !sequence.prefilled) else {
-            admitted.push((pool, sequence));
+            admitted.push(request);
             continue;
         };
         let class = requests.get(sequence.entity)?.class;
         let Some(about) = gate.classes.get(class as usize) else {
             return Err(format!("no class has number {class}").into());
         };
-        let (counts, totals) = ledger.page(pool);
+        let (counts, totals) = (*ledger.counts(pool), &ledger.pool(pool).totals);
         let mut state = PoolState {
             by_priority: gate.by_priority,
             waiting: counts.waiting,
@@ -53,8 +65,8 @@ pub(crate) fn admit(
                 }
             }
         };
-        let own = |&&(other, _): &&(u32, Sequence)| other == pool;
-        admitted.iter().filter(own).for_each(|(_, other)| count(other));
+        let own = |other: &&Incoming| other.pool == pool;
+        admitted.iter().filter(own).for_each(|other| count(&other.sequence));
         let mut number = 0;
         for &entity in &engine.replicas {
             let (replica, slots) = replicas.get(entity)?;
@@ -71,10 +83,13 @@ pub(crate) fn admit(
         state.waiting += admitted.iter().filter(own).count() as u64;
         let prompt_tokens = sequence.prompt;
         let priority = sequence.priority;
-        let request = AdmissionRequest { now: agenda.now(), class, about, prompt_tokens, priority };
-        match gate.control.admit(&request, &state) {
-            Ok(()) => admitted.push((pool, sequence)),
-            Err(reason) => lists.ended.push((sequence, RequestStatus::NotAdmitted(reason))),
+        let asked = AdmissionRequest { now: queue.now(), class, about, prompt_tokens, priority };
+        match gate.control.admit(&asked, &state) {
+            Ok(()) => admitted.push(request),
+            Err(reason) => {
+                let status = RequestStatus::NotAdmitted(reason);
+                lists.ended.push(EndedRequest { sequence, status });
+            }
         }
     }
     lists.incoming = admitted;

@@ -1,43 +1,51 @@
-//! Observe phase: records requests that ended and despawns them.
+//! Metrics: requests that ended are recorded.
 
 use bevy_ecs::prelude::*;
 
-use super::Control;
-use super::arrive::Ended;
 use crate::base::Nanos;
+use crate::engine::SimState;
+use crate::engine::arrivals::Ended;
+use crate::engine::events::Lifecycle;
 use crate::engine::state::request::{Request, Sequence};
-use crate::records::{EventKind, RequestRecord, RequestStatus};
+use crate::records::{RequestRecord, RequestStatus};
 
-/// Observe phase: one record for each request that ended, by id; in a closed loop each lets
-/// another one start, and a turn of a conversation is followed by the next.
-pub(crate) fn record_ended(InMut(control): InMut<Control>, world: &mut World) -> Result {
-    let Control { agenda, arrivals, lists, ledger, .. } = control;
-    if lists.ended.is_empty() {
-        return Ok(());
+/// Makes one record for each request that ended, by id; in a closed loop each lets another one start, and
+/// a turn of a conversation is followed by the next.
+pub(crate) fn record_ended(mut state: ResMut<SimState>, requests: Query<&Request>) {
+    let state = &mut *state;
+    if !state.lists.ended.is_empty() {
+        state.attempt("record_ended", |state| record_all(state, &requests));
     }
-    lists.ended.sort_by_key(|(sequence, _)| sequence.id);
-    for (sequence, status) in lists.ended.drain(..) {
-        let entity = world.get_entity_mut(sequence.entity)?;
-        let request = entity.get_components::<&Request>()?;
-        ledger.open(request.pool);
-        match status {
-            RequestStatus::Finished => ledger.totals.finished += 1,
-            RequestStatus::Rejected(_) => ledger.totals.rejected += 1,
+}
+
+fn record_all(state: &mut SimState, requests: &Query<'_, '_, &Request>) -> Result {
+    let SimState { queue, arrivals, lists, ledger, .. } = state;
+    let now = queue.now();
+    lists.ended.sort_by_key(|ended| ended.sequence.id);
+    for ended in &mut lists.ended {
+        let request = requests.get(ended.sequence.entity)?;
+        let totals = ledger.totals(request.pool);
+        match ended.status {
+            RequestStatus::Finished => totals.finished += 1,
+            RequestStatus::Rejected(_) => totals.rejected += 1,
             RequestStatus::NotAdmitted(_) => {
-                ledger.totals.rejected += 1;
-                ledger.totals.not_admitted += 1;
+                totals.rejected += 1;
+                totals.not_admitted += 1;
             }
-            RequestStatus::Unfinished => ledger.totals.unfinished += 1,
+            RequestStatus::Unfinished => totals.unfinished += 1,
         }
-        let kind = match status {
-            RequestStatus::Finished => EventKind::Finished,
-            _ => EventKind::Rejected,
-        };
-        ledger.note(agenda.now(), kind, request.id, request.replica);
-        let how = Ended::of(&status);
-        ledger.requests.push(record(request, &sequence, Some(agenda.now()), status));
-        arrivals.release(request, how, agenda.now());
-        entity.despawn();
+        ledger.note(
+            match ended.status {
+                RequestStatus::Finished => Lifecycle::Finished,
+                _ => Lifecycle::Rejected,
+            },
+            &ended.sequence,
+            request.replica,
+        );
+        let how = Ended::of(&ended.status);
+        let status = std::mem::replace(&mut ended.status, RequestStatus::Finished);
+        ledger.requests.push(record(request, &ended.sequence, Some(now), status));
+        arrivals.release(request, how, now);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The agenda: the clock and the event queue.
+//! The clock and the queue of future events.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -14,8 +14,19 @@ pub(crate) enum Event {
     StageEnd(Entity),
     /// A policy asked to be called for this replica.
     Wake(Entity),
-    /// The KV content of the request with this id has come from one replica to another.
-    Delivered(Entity, Entity, u64),
+    /// KV content has come from one replica to another.
+    Delivered(Delivery),
+}
+
+/// KV content that travels from one replica to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Delivery {
+    /// The replica that sends it.
+    pub from: Entity,
+    /// The replica that goes on with the request.
+    pub to: Entity,
+    /// The request's id.
+    pub id: u64,
 }
 
 /// When an event is, the number of its push, and the number of the stage if it is a stage's end, in
@@ -30,12 +41,12 @@ const STAGE_BITS: u32 = 24;
 const NO_STAGE: u32 = (1 << STAGE_BITS) - 1;
 
 /// Most stages of a cluster.
-pub(super) const MOST_STAGES: u64 = NO_STAGE as u64;
+pub(crate) const MAX_STAGES: u64 = NO_STAGE as u64;
 
 /// The clock and the future events, first in first out at equal times. Arrivals are not among
 /// them: they are a stream that is looked at one ahead.
 #[derive(Default, Debug)]
-pub(crate) struct Agenda {
+pub(crate) struct EventQueue {
     now: Nanos,
     /// Whether this step is not the first one at this time.
     again: bool,
@@ -48,7 +59,7 @@ pub(crate) struct Agenda {
     others: BTreeMap<Rank, Event>,
 }
 
-impl Agenda {
+impl EventQueue {
     /// Now.
     pub fn now(&self) -> Nanos {
         self.now
@@ -74,7 +85,7 @@ impl Agenda {
 
     /// The batch that runs on a stage with this number in the cluster ends at that time, and not when it
     /// would have ended before.
-    pub fn push_stage_end(&mut self, at: Nanos, (stage, number): (Entity, u32)) {
+    pub fn push_stage_end(&mut self, at: Nanos, stage: Entity, number: u32) {
         let rank = self.push(at, number);
         let index = number as usize;
         if self.stages.len() <= index {
@@ -89,10 +100,10 @@ impl Agenda {
         self.others.insert(rank, Event::Wake(replica));
     }
 
-    /// The KV content of the request with this id comes from one replica to another at that time.
-    pub fn push_delivery(&mut self, at: Nanos, (from, to, id): (Entity, Entity, u64)) {
+    /// KV content comes from one replica to another at that time.
+    pub fn push_delivery(&mut self, at: Nanos, delivery: Delivery) {
         let rank = self.push(at, NO_STAGE);
-        self.others.insert(rank, Event::Delivered(from, to, id));
+        self.others.insert(rank, Event::Delivered(delivery));
     }
 
     fn push(&mut self, at: Nanos, stage: u32) -> Rank {
@@ -148,39 +159,39 @@ mod tests {
     #[test]
     fn equal_times_stay_first_in_first_out() {
         let entities = entities(50);
-        let mut agenda = Agenda::default();
+        let mut queue = EventQueue::default();
         for &entity in entities.iter().rev() {
-            agenda.push_wake(Nanos(5), entity);
+            queue.push_wake(Nanos(5), entity);
         }
-        agenda.push_stage_end(Nanos(4), (entities[0], 0));
-        agenda.push_delivery(Nanos(5), (entities[1], entities[2], 7));
-        agenda.push_stage_end(Nanos(6), (entities[1], 1));
-        assert_eq!(agenda.next_time(), Some(Nanos(4)));
-        agenda.advance_to(Nanos(5));
-        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[0])));
+        queue.push_stage_end(Nanos(4), entities[0], 0);
+        let delivery = Delivery { from: entities[1], to: entities[2], id: 7 };
+        queue.push_delivery(Nanos(5), delivery);
+        queue.push_stage_end(Nanos(6), entities[1], 1);
+        assert_eq!(queue.next_time(), Some(Nanos(4)));
+        queue.advance_to(Nanos(5));
+        assert_eq!(queue.pop_due(), Some(Event::StageEnd(entities[0])));
         for &entity in entities.iter().rev() {
-            assert_eq!(agenda.pop_due(), Some(Event::Wake(entity)));
+            assert_eq!(queue.pop_due(), Some(Event::Wake(entity)));
         }
-        let delivered = Event::Delivered(entities[1], entities[2], 7);
-        assert_eq!(agenda.pop_due(), Some(delivered));
-        assert_eq!(agenda.pop_due(), None);
+        assert_eq!(queue.pop_due(), Some(Event::Delivered(delivery)));
+        assert_eq!(queue.pop_due(), None);
     }
 
     #[test]
     fn a_stage_ends_once_when_it_was_last_said_to() {
         let entities = entities(2);
-        let mut agenda = Agenda::default();
-        agenda.push_stage_end(Nanos(9), (entities[0], 0));
-        agenda.push_stage_end(Nanos(7), (entities[1], 1));
-        agenda.push_stage_end(Nanos(5), (entities[0], 0));
-        agenda.advance_to(Nanos(5));
-        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[0])));
-        assert_eq!(agenda.pop_due(), None);
-        agenda.push_stage_end(Nanos(8), (entities[1], 1));
-        assert_eq!(agenda.next_time(), Some(Nanos(8)));
-        agenda.advance_to(Nanos(8));
-        assert!(agenda.is_due());
-        assert_eq!(agenda.pop_due(), Some(Event::StageEnd(entities[1])));
-        assert_eq!(agenda.next_time(), None);
+        let mut queue = EventQueue::default();
+        queue.push_stage_end(Nanos(9), entities[0], 0);
+        queue.push_stage_end(Nanos(7), entities[1], 1);
+        queue.push_stage_end(Nanos(5), entities[0], 0);
+        queue.advance_to(Nanos(5));
+        assert_eq!(queue.pop_due(), Some(Event::StageEnd(entities[0])));
+        assert_eq!(queue.pop_due(), None);
+        queue.push_stage_end(Nanos(8), entities[1], 1);
+        assert_eq!(queue.next_time(), Some(Nanos(8)));
+        queue.advance_to(Nanos(8));
+        assert!(queue.is_due());
+        assert_eq!(queue.pop_due(), Some(Event::StageEnd(entities[1])));
+        assert_eq!(queue.next_time(), None);
     }
 }

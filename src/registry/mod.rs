@@ -4,22 +4,19 @@
 //! writes a plug-in as `Name(setting: value, ...)`; the settings are the serde fields of the
 //! plug-in's type, each with a default, and a setting that the type does not have is refused.
 
+mod builder;
+
+pub use builder::{Plugin, SimBuilder};
+
 use crate::base::{FragmentError, read_fragment};
 use crate::engine::admission::{Admission, AnyAdmission};
 use crate::engine::policy::{AnyPolicy, Policy};
 use crate::engine::routing::{AnyRouter, Router};
-use crate::engine::{admission, policy, routing};
+use crate::engine::{Extensions, admission, policy, routing};
 use crate::timing::{
     AnyTiming, FormulaSettings, LayerwiseSettings, MeasuredSettings, RooflineSettings,
     TimingSettings,
 };
-
-/// Adds to what scenarios can name. A user's binary hands its plug-ins to
-/// [`crate::cli::main_with`].
-pub trait Plugin {
-    /// Registers policies, routers, kinds of admission control and kinds of timing.
-    fn build(&self, registry: &mut Registry);
-}
 
 /// A plug-in that a scenario can name.
 pub struct Entry<T: ?Sized> {
@@ -38,6 +35,7 @@ pub struct Registry {
     routers: Vec<Entry<dyn AnyRouter>>,
     admissions: Vec<Entry<dyn AnyAdmission>>,
     timings: Vec<Entry<dyn AnyTiming>>,
+    extensions: Extensions,
 }
 
 impl Registry {
@@ -72,36 +70,41 @@ impl Registry {
 
     /// The built-in plug-ins and those of `plugins`.
     pub fn with(plugins: &[&dyn Plugin]) -> Registry {
-        let mut registry = Registry::built_in();
+        let mut builder = SimBuilder::new(Registry::built_in());
         for plugin in plugins {
-            plugin.build(&mut registry);
+            plugin.build(&mut builder);
         }
-        registry
+        builder.finish()
     }
 
     /// Adds a policy; one of the same name is replaced.
-    pub fn add_policy<P: Policy>(&mut self) -> &mut Registry {
+    fn add_policy<P: Policy>(&mut self) -> &mut Registry {
         add(&mut self.policies, P::NAME, P::ABOUT, |text| Ok(Box::new(read_fragment::<P>(text)?)));
         self
     }
 
     /// Adds a router; one of the same name is replaced.
-    pub fn add_router<R: Router>(&mut self) -> &mut Registry {
+    fn add_router<R: Router>(&mut self) -> &mut Registry {
         add(&mut self.routers, R::NAME, R::ABOUT, |text| Ok(Box::new(read_fragment::<R>(text)?)));
         self
     }
 
     /// Adds a kind of admission control; one of the same name is replaced.
-    pub fn add_admission<A: Admission>(&mut self) -> &mut Registry {
+    fn add_admission<A: Admission>(&mut self) -> &mut Registry {
         let read = |text: &str| Ok(Box::new(read_fragment::<A>(text)?) as Box<dyn AnyAdmission>);
         add(&mut self.admissions, A::NAME, A::ABOUT, read);
         self
     }
 
     /// Adds a kind of timing; one of the same name is replaced.
-    pub fn add_timing<T: TimingSettings>(&mut self) -> &mut Registry {
+    fn add_timing<T: TimingSettings>(&mut self) -> &mut Registry {
         add(&mut self.timings, T::NAME, T::ABOUT, |text| Ok(Box::new(read_fragment::<T>(text)?)));
         self
+    }
+
+    /// What the plug-ins add to every simulation.
+    pub fn extensions(&self) -> &Extensions {
+        &self.extensions
     }
 
     /// All policies.

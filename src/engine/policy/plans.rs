@@ -1,0 +1,250 @@
+//! Which replicas may plan, and the transaction in which each of their batches is planned.
+
+use bevy_ecs::prelude::*;
+use bevy_ecs::system::SystemParam;
+
+use super::draft::{Planning, Refused};
+use super::receive::{Receiver, receive};
+use super::{Fit, PlanView};
+use crate::base::Instant;
+use crate::engine::SimState;
+use crate::engine::commit::{Departing, depart};
+use crate::engine::lists::EndedRequest;
+use crate::engine::queries::EngineQueries;
+use crate::engine::state::kv::BlockStore;
+use crate::engine::transition::At;
+use crate::records::RequestStatus;
+
+/// The plans of a step, for a system in [`crate::engine::StepSet::Scheduling`].
+///
+/// The built-in policies use it too. A system looks at the replicas that may plan, and for each begins
+/// plans until there are no more:
+///
+/// ```
+/// use vidur_ecs::bevy_ecs::prelude::*;
+/// use vidur_ecs::engine::policy::{DecodeRule, Plans};
+///
+/// fn decode_all(mut plans: Plans) {
+///     for replica in plans.ready() {
+///         while let Some(mut view) = plans.begin(replica) {
+///             while view.admit_whole_prompt(0) {}
+///             if view.planned() == 0 {
+///                 view.decode(DecodeRule::default());
+///             }
+///         }
+///     }
+/// }
+/// # let _ = IntoSystem::into_system(decode_all);
+/// ```
+///
+/// A plan takes effect when the next one is begun. Beginning a plan returns `None`, and with it ends
+/// the planning of a replica, when no batch slot is free or the plan before it put nothing into its batch.
+#[derive(SystemParam)]
+pub struct Plans<'w, 's> {
+    state: ResMut<'w, SimState>,
+    queries: EngineQueries<'w, 's>,
+}
+
+impl Plans<'_, '_> {
+    /// The replicas that may plan in this step, by number: a request was routed to them, a batch of theirs
+    /// ended, or they asked to be woken. Those of other policies are among them.
+    pub fn ready(&mut self) -> Vec<Entity> {
+        self.state.lists.ready.in_order().iter().map(|&(_, replica)| replica).collect()
+    }
+
+    /// The number of replicas that may plan.
+    pub(crate) fn num_ready(&mut self) -> usize {
+        self.state.lists.ready.in_order().len()
+    }
+
+    /// The replica at a place of those that may plan.
+    pub(crate) fn ready_at(&mut self, place: usize) -> Option<Entity> {
+        self.state.lists.ready.in_order().get(place).map(|&(_, replica)| replica)
+    }
+
+    /// Begins the next plan of a replica that may plan, after the one before it has taken effect.
+    /// `None` if it makes no more plans in this step.
+    pub fn begin(&mut self, replica: Entity) -> Option<PlanView<'_>> {
+        if self.state.has_failed() {
+            return None;
+        }
+        match self.prepare(replica) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.state.draft.of = None;
+                return None;
+            }
+            Err(error) => {
+                self.fail(error.to_string());
+                return None;
+            }
+        }
+        view(&mut self.state, &mut self.queries, replica)
+    }
+
+    #[cold]
+    fn fail(&mut self, message: String) {
+        self.state.draft.of = None;
+        self.state.fail(format!("planning: {message}"));
+    }
+
+    /// Lets the plan before take effect. Whether the replica may begin another one.
+    fn prepare(&mut self, replica: Entity) -> Result<bool> {
+        if let Some(planning) = self.state.draft.of {
+            let goes_on = self.settle(planning)?;
+            if planning.replica == replica && !goes_on {
+                return Ok(false);
+            }
+            if planning.replica == replica {
+                return self.open(replica, false);
+            }
+        }
+        self.open(replica, true)
+    }
+
+    /// Opens the draft for a replica's next plan, its `first` in this step or not, if a batch slot is
+    /// free.
+    fn open(&mut self, entity: Entity, first: bool) -> Result<bool> {
+        let SimState { engine, lists, ledger, draft, .. } = &mut *self.state;
+        let EngineQueries { replicas, requests, blocks, .. } = &mut self.queries;
+        let (replica, _, mut techniques) = replicas.get_mut(entity)?.split();
+        let pool = engine.pool(replica.pool_index);
+        if first {
+            if !lists.ready.contains(replica.index) {
+                return Ok(false);
+            }
+            draft.committed = std::mem::take(&mut replica.committed);
+            draft.drafts = match (&pool.speculation, &techniques.drafts) {
+                (Some(speculation), Some(seen)) => speculation.drafts(seen, replica.num_admitted),
+                _ => 0,
+            };
+        } else {
+            draft.committed = 0;
+        }
+        if techniques.transfers.as_ref().is_some_and(|transfers| transfers.is_to_receive()) {
+            let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
+            let to = Receiver { entity, replica, techniques: &mut techniques, pool };
+            receive(to, requests, ledger, &mut blocks, &mut lists.transfers)?;
+        }
+        match replica.free_slots.last() {
+            None => Ok(false),
+            Some(&slot) => {
+                draft.begin(Planning { replica: entity, slot });
+                Ok(true)
+            }
+        }
+    }
+
+    /// Turns the draft into a batch. Whether the replica may plan again.
+    fn settle(&mut self, planning: Planning) -> Result<bool> {
+        let SimState { engine, queue, lists, ledger, draft, .. } = &mut *self.state;
+        let EngineQueries { replicas, stages, batches, requests, blocks } = &mut self.queries;
+        let Planning { replica: entity, slot } = planning;
+        let (replica, replica_stages, mut techniques) = replicas.get_mut(entity)?.split();
+        let pool = engine.pool(replica.pool_index);
+        let now = queue.now();
+        // Incomplete prefills that got nothing in this batch stay in front.
+        replica.running.splice(0..0, draft.chunks.drain(..));
+        let again = draft.preempted > 0 && !draft.stay_idle;
+        for Refused { sequence, reason } in draft.refused.drain(..) {
+            lists.ended.push(EndedRequest { sequence, status: RequestStatus::Rejected(reason) });
+        }
+        if let Some(time) = draft.wake_at
+            && time > now
+            && replica.wake.is_none_or(|earlier| time < earlier)
+        {
+            replica.wake = Some(time);
+            queue.push_wake(time, entity);
+        }
+        let (mut batch, _) = batches.get_mut(slot)?;
+        if draft.group_planned || !draft.planned.is_empty() {
+            // A plan that the end of a batch sets off begins exactly then.
+            let exactly = match replica.last_end.tick == now {
+                true => replica.last_end,
+                false => Instant::at(now),
+            };
+            let group = draft.group_planned.then_some(&mut replica.decoding);
+            batch.fill(ledger.planned, group, &mut draft.planned, exactly);
+            batch.grows = draft.fit != Fit::Reserved;
+            if let (Some(lora), Some(adapters)) = (&pool.lora, &mut techniques.adapters) {
+                batch.adapters = Some(adapters.prepare(lora, &batch.members));
+                let totals = ledger.totals(replica.pool_index);
+                totals.adapters.add(&adapters.take_totals());
+            }
+            if let Some(host) = replica.kv.host_mut() {
+                batch.copies = Some(host.take_copies());
+            }
+            ledger.planned += 1;
+            replica.free_slots.pop();
+            let Some(&first) = replica_stages.entities().first() else {
+                return Err(format!("replica {} has no stages", replica.index).into());
+            };
+            stages.get_mut(first)?.1.fifo.push_back(slot);
+            lists.to_serve.push(first);
+            replica.note_peak();
+        } else if !again && techniques.async_cutoff().is_none() {
+            return Ok(false);
+        }
+        let asynchronous = techniques.planning.is_some();
+        if let Some(planning) = &mut techniques.planning {
+            // An asynchronous plan was made when the batch that has just ended began: what ended
+            // with that batch gives back its place only now. If the plan is empty, the engine
+            // plans again with what it sees now.
+            planning.cutoff = None;
+            for mut member in std::mem::take(&mut planning.finished) {
+                let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
+                let (mut table, mut request, _) = requests.get_mut(member.entity)?;
+                let held = Departing { table: &mut table, block_size: pool.limits.block_size };
+                let adapters = techniques.adapters.as_deref_mut();
+                let at = At { replica, adapters };
+                depart(&mut member, Some(&mut request), at, held, &mut blocks, ledger);
+            }
+        }
+        // Who was preempted waits now, and the next plan may admit it again.
+        let hold = if draft.preempted > 0 { 1 } else { draft.hold };
+        if hold > 1
+            && pool.fast_forward
+            && replica.repeats(asynchronous)
+            && batch.shape.prefills.is_empty()
+            && batch.size > 0
+        {
+            batch.allow_run(hold, draft.fit, replica, pool.limits.block_size);
+        }
+        Ok(true)
+    }
+}
+
+/// The view of a replica whose draft is open; `None` if the run fails.
+fn view<'a>(
+    state: &'a mut SimState,
+    queries: &'a mut EngineQueries<'_, '_>,
+    replica: Entity,
+) -> Option<PlanView<'a>> {
+    let SimState { engine, queue, lists, ledger, draft, failure, .. } = state;
+    let EngineQueries { replicas, requests, blocks, .. } = queries;
+    let parts = replicas.get_mut(replica).map_err(BevyError::from);
+    let blocks = BlockStore::of(blocks, &mut lists.staged);
+    let (parts, blocks) = match (parts, blocks) {
+        (Ok(parts), Ok(blocks)) => (parts, blocks),
+        (Err(error), _) | (_, Err(error)) => {
+            draft.of = None;
+            failure.get_or_insert(format!("planning: {error}"));
+            return None;
+        }
+    };
+    let (replica, _, techniques) = parts.split();
+    let pool = engine.pool(replica.pool_index);
+    Some(PlanView {
+        now: queue.now(),
+        limits: &pool.limits,
+        oracle: pool.oracle,
+        replica,
+        techniques,
+        blocks,
+        requests: requests.reborrow(),
+        ledger,
+        changes: &mut lists.changes,
+        draft,
+        predictor: &*pool.predictor,
+    })
+}
