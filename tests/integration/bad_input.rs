@@ -112,7 +112,7 @@ fn traces() {
             "format",
             "arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,10,5\n",
             ", format: Csv",
-            "2 | s.ron:13:40 | unknown name `Csv` | Auto, Vidur, Azure, BurstGpt, Mooncake, ShareGpt, Lengths, Columns",
+            "2 | s.ron:13:40 | unknown name `Csv` | Auto, Vidur, Azure, BurstGpt, Mooncake, Bailian, ShareGpt, ShareGptTexts, Lengths, Columns",
         ),
         (
             "longer than the model",
@@ -231,9 +231,9 @@ fn settings_on_the_command_line() {
         table.check(setting, &room, &before, &ran, expected);
     }
     for (line, expected) in [
-        ("s.ron --out mine", "2 | mine exists and is not empty | --force"),
-        ("s.ron --out mine --force", "2 | mine exists and does not look like a result folder"),
-        ("s.ron --out file", "1 | cannot use file: Not a directory"),
+        ("s.ron --out mine", "2 | mine exists and has no manifest.json | --out"),
+        ("s.ron --out mine --force", "2 | mine exists and has no manifest.json | --out"),
+        ("s.ron --out file", "2 | file cannot be a result folder: it is a file"),
         ("s.ron --seed x", "2 | invalid value 'x' for '--seed"),
         ("s.ron --seeds 0", "2 | invalid value '0' for '--seeds"),
         ("s.ron --seed 18446744073709551615", "2 | expected a smaller number"),
