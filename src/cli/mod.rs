@@ -6,6 +6,7 @@ mod failure;
 mod import;
 mod list;
 mod plot;
+mod plugin;
 mod profile;
 mod profile_show;
 mod progress;
@@ -50,6 +51,8 @@ enum Command {
     Import(import::ImportArgs),
     /// Imports, lists and inspects profiles of measured kernel times
     Profile(profile::ProfileArgs),
+    /// Begins a crate with a scheduling policy of your own
+    Plugin(plugin::PluginArgs),
     /// Simulates measured cases and reports the errors
     Validate(validate::ValidateArgs),
     /// Derives workloads from data
@@ -103,6 +106,7 @@ fn dispatch(cli: Cli, registry: &Registry) -> Result<ExitCode, Failure> {
         Some(Command::List(args)) => args.run(registry),
         Some(Command::Import(args)) => args.run(),
         Some(Command::Profile(args)) => args.run(),
+        Some(Command::Plugin(args)) => args.run(),
         Some(Command::Validate(args)) => args.run(registry),
         Some(Command::Workload(args)) => args.run(),
         None if cli.run.files.is_empty() => {

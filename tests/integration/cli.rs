@@ -211,3 +211,21 @@ fn a_folder_that_cannot_be_written_is_said() {
     }
     assert_eq!(room.names(), ["file", "s.ron"]);
 }
+
+#[test]
+fn a_crate_for_a_policy_is_begun() {
+    let room = Room::new();
+    let ran = room.run("plugin new shortest-first");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.err);
+    let read = |name: &str| room.read(&format!("shortest-first/{name}"));
+    assert!(read("Cargo.toml").contains("name = \"shortest-first\""));
+    assert!(read("src/main.rs").contains("impl Policy for ShortestFirst {"));
+    assert!(read("scenario.ron").contains("policy: ShortestFirst(max_num_seqs: 256)"));
+    assert!(!read("src/main.rs").contains("MyPolicy"));
+    let again = room.run("plugin new shortest-first");
+    assert_eq!(again.code, 2);
+    assert!(again.err.contains("is there already"), "{}", again.err);
+    let bad = room.run("plugin new 2nd");
+    assert_eq!(bad.code, 2);
+    assert!(bad.err.contains("cannot be the name of a crate"), "{}", bad.err);
+}
