@@ -35,7 +35,7 @@ fn load(text: &str) -> Value {
 
 /// Whether more than one in a hundred requests stays in the queue at this rate.
 fn grows(lengths: &str, replicas: u64, qps: f64) -> bool {
-    let text = text(800 + 150 * replicas, lengths, replicas, qps, "");
+    let text = text(1_600 + 400 * replicas, lengths, replicas, qps, "");
     let source = Source::new("s.ron", text);
     let registry = Registry::built_in();
     let scenario = Scenario::from_source(&source, "s".to_owned(), Path::new("."), &[], &registry);
