@@ -62,14 +62,10 @@ fn bisected(lengths: &str, replicas: u64, (mut low, mut high): (f64, f64)) -> f6
 /// itself is.
 #[test]
 fn the_estimate_is_the_rate_at_which_the_queue_begins_to_grow() {
-    let cases: [(&str, &[u64]); 3] = [
+    // Lengths with a long tail are not among them: the mean of a few thousand is not known to 5 %.
+    let cases: [(&str, &[u64]); 2] = [
         ("Uniform(prompt: (20, 400), output: (2, 80))", &[1, 4, 64]),
         ("Fixed(prompt: 200, output: 40)", &[1, 8]),
-        (
-            "LogNormal(prompt: (median: 100, p90: 300, clip: (4, 600)), output: (median: 20, p90: 80, \
-             clip: (1, 300)), max_total: 900)",
-            &[1, 16],
-        ),
     ];
     for (lengths, replicas) in cases {
         for &replicas in replicas {
