@@ -201,7 +201,7 @@ pub enum SimError {
     Series {
         /// Simulated time.
         time: Nanos,
-        /// An interval in seconds that gives [`USUAL_ROWS`] until then.
+        /// An interval in seconds that gives `USUAL_ROWS` until then.
         enough: f64,
     },
     /// The listener gave up, for example because a disk is full.

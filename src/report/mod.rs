@@ -78,7 +78,7 @@ pub fn use_colour() -> bool {
 }
 
 /// Columns that texts for standard output may take: what `COLUMNS` says, or the terminal's, or
-/// [`line::WIDTH`] where there is none; at most 120, beyond which lines are hard to read.
+/// 100 columns where there is none; at most 120, beyond which lines are hard to read.
 pub fn width() -> usize {
     let said = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let terminal = || {

@@ -176,7 +176,7 @@ pub struct EngineKv {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Client {
-    /// In words. One over HTTP pays [`HTTP_API_MS`] per request, any other nothing.
+    /// In words. One over HTTP pays `HTTP_API_MS` per request, any other nothing.
     pub driver: Option<String>,
     /// Milliseconds per request, where they are known.
     pub api_overhead_ms: Option<f64>,

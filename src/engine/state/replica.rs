@@ -15,7 +15,7 @@ use crate::engine::state::request::Sequence;
 
 /// A replica: one copy of the model with its queues and its KV blocks. The scheduling policy is
 /// another component on the same entity, and so is what only some replicas have
-/// ([`super::Techniques`]).
+/// (`Techniques`).
 #[derive(Component, Debug)]
 #[require(Stages, Batches)]
 pub struct Replica {
