@@ -6,8 +6,9 @@
 //! ```no_run
 //! # use std::path::Path;
 //! # use vidur_ecs::metrics::{
-//! #     ExperimentResult, RunContext, RunSummary, RunTotals, StatsSink,
+//! #     ExperimentResult, RunContext, RunSummary, StatsSink,
 //! # };
+//! # use vidur_ecs::records::RunTotals;
 //! # use vidur_ecs::scenario::OutputSettings;
 //! # use vidur_ecs::output::{CsvSink, OutputError, ResultFolder, write_results};
 //! # fn simulate(_: &mut (StatsSink, CsvSink)) -> RunTotals { RunTotals::default() }
