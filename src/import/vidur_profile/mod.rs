@@ -71,7 +71,7 @@ pub struct ImportVidurOptions {
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
     /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
-    #[arg(long, value_name = "MODEL:TP", requires = "checked_against")]
+    #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL:TP", requires = "checked_against"))]
     pub checked_with: Vec<CheckedWith>,
     /// Licence of the measurements
     #[cfg_attr(feature = "cli", arg(long, default_value = "MIT"))]
