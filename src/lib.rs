@@ -12,62 +12,58 @@
 //! # A run from a scenario's text
 //!
 //! ```
-//! use vidur_ecs::records::BatchRecords;
-//! use vidur_ecs::metrics::{RunContext, StatsSink};
-//! use vidur_ecs::registry::Registry;
-//! use vidur_ecs::scenario::Scenario;
-//! use vidur_ecs::base::Nanos;
-//! use vidur_ecs::engine::{PoolSpec, SimSpec, Simulation, Traffic};
+//! use vidur_ecs::{registry::Registry, scenario::Scenario};
 //!
-//! let folder = std::env::temp_dir();
-//! let path = folder.join("vidur-ecs-guide.ron");
-//! std::fs::write(&path, r#"(
-//!     model: "Llama-2-7B",
-//!     device: "A100-SXM-80G",
-//!     engine: (policy: VllmV0(max_num_seqs: 64)),
-//!     workload: (
-//!         requests: 50,
-//!         arrivals: Poisson(qps: 2.0),
-//!         lengths: Fixed(prompt: 512, output: 32),
-//!     ),
-//!     timing: Measured(composition: Vidur),
-//! )"#)?;
+//! let scenario = Scenario::load("examples/quickstart.ron".as_ref(), &[], &Registry::built_in())?;
+//! for variant in scenario.run(0)?.variants {
+//!     println!("{}: {:?} s to the first token", variant.name, variant.mean("ttft.mean"));
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
-//! // Reading checks everything: names, types, files, memory. An error points into the file.
-//! let scenario = Scenario::load(&path, &[], &Registry::built_in()).map_err(|e| e.render(false))?;
-//! let pool_config = scenario.configurations[0].cluster.first();
-//! let seed = scenario.seeds.start;
+//! Reading checks everything: names, types, files, memory; an error points into the file. Results are
+//! named figures ([`metrics::names`]), each for every seed.
 //!
-//! // A run hands its records to a sink as they happen; this one makes statistics of them.
-//! let mut statistics = StatsSink::new(None);
-//! let window = pool_config.workload.window(seed);
-//! let traffic = Traffic {
-//!     concurrency: pool_config.workload.concurrency(),
-//!     until: pool_config.workload.arrivals_end(),
-//!     window: Box::new(move |index, time| window.contains(index, time)),
-//!     ..Traffic::of(pool_config.workload.source(seed))
-//! };
-//! let (policy, router) = (pool_config.policy.boxed(), pool_config.router.boxed());
-//! let predictor = pool_config.predictor.clone();
-//! let pool = PoolSpec {
-//!     replicas: pool_config.replicas,
-//!     prefix_caching: pool_config.prefix_caching,
-//!     ..PoolSpec::new(pool_config.limits, policy, router, predictor, traffic)
-//! };
-//! let mut simulation = Simulation::new(SimSpec::of_one(pool, seed))?;
-//! let totals = simulation.run(&mut statistics)?;
-//! assert_eq!(totals.finished, 50);
+//! # A simulation under one's own eyes
 //!
-//! let context = RunContext { seed, block_size: 16, stages: 1, flops: pool_config.flops() };
-//! let summary = statistics.finish(&totals, &context);
-//! let ttft = summary.get("ttft.mean").expect("requests finished");
-//! // 512 tokens of a 7B model at 312 TFLOP/s take 22 ms at least.
-//! assert!(ttft > 0.022 && ttft < 0.2, "{ttft} s");
+//! ```
+//! use vidur_ecs::records::{RequestRecord, RunSink};
+//! use vidur_ecs::{registry::Registry, scenario::Scenario};
+//!
+//! /// Hears of every request that ends.
+//! struct Last(Option<RequestRecord>);
+//!
+//! impl RunSink for Last {
+//!     fn request(&mut self, record: &RequestRecord) {
+//!         self.0 = Some(record.clone());
+//!     }
+//! }
+//!
+//! # let path = std::env::temp_dir().join(format!("vidur-ecs-guide-{}.ron", std::process::id()));
+//! # std::fs::write(&path, r#"(
+//! #     model: "Llama-2-7B",
+//! #     device: "A100-SXM-80G",
+//! #     engine: (policy: VllmV0(max_num_seqs: 64)),
+//! #     workload: (
+//! #         requests: 50,
+//! #         arrivals: Poisson(qps: 2.0),
+//! #         lengths: Fixed(prompt: 512, output: 32),
+//! #     ),
+//! #     timing: Measured(composition: Vidur),
+//! # )"#)?;
+//! let scenario = Scenario::load(&path, &[], &Registry::built_in())?;
+//! let mut simulation = scenario.configurations[0].simulation(0)?;
+//! let mut last = Last(None);
+//! while let Some(step) = simulation.step(&mut last)? {
+//!     // `simulation.world()` is the `bevy_ecs` world after the step at `step.time`.
+//!     assert!(step.time >= vidur_ecs::base::Nanos::ZERO);
+//! }
+//! assert_eq!(last.0.expect("50 requests end").output_tokens, 32);
 //! # std::fs::remove_file(&path)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! [`run::run`] does this for every variant and seed of a scenario and writes the result folder;
+//! [`run::run`] runs every variant and seed of a scenario and writes the result folder;
 //! [`cli::main_with`] is the whole program.
 //!
 //! # The way through the crate

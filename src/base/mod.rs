@@ -22,6 +22,6 @@ pub use random::RandomStream;
 pub use ron::ron_options;
 pub use setting_error::SettingError;
 pub(crate) use source::offset_of;
-pub use source::{Place, Source, Span};
+pub use source::{ByteSpan, Place, Source};
 pub(crate) use time::Instant;
 pub use time::Nanos;

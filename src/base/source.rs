@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// A byte range of some text.
-pub type Span = std::ops::Range<usize>;
+pub type ByteSpan = std::ops::Range<usize>;
 
 /// A named text: a scenario file, a `--set` argument, text made by the program.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Place {
     /// The text it lies in.
     pub source: Arc<Source>,
     /// Byte range in that text.
-    pub span: Span,
+    pub span: ByteSpan,
 }
 
 impl Place {

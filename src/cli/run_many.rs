@@ -9,9 +9,9 @@ use crate::base::Diagnostic;
 use crate::base::paths::file_name;
 use crate::metrics::{ExperimentResult, Misfit, Outcome, VariantResult};
 use crate::output::tables::{RUNS, Swept, runs_csv};
-use crate::output::{OutputError, Place, ResultFolder};
+use crate::output::{OpenFolder, OutputError, ResultFolder};
 use crate::report::{ReportInput, use_colour};
-use crate::run::{Finished, RunError};
+use crate::run::{FinishedScenario, RunError};
 use crate::scenario::Scenario;
 use crate::scenario::sweep::{MisfitPoint, Point, short_names};
 use crate::{report, run};
@@ -41,7 +41,7 @@ impl FileRuns {
     }
 
     /// Where the results of a point go.
-    fn place(&self, point: &Point) -> Result<Place, OutputError> {
+    fn place(&self, point: &Point) -> Result<OpenFolder, OutputError> {
         match point.label().as_str() {
             "" => Ok((*self.folder).clone()),
             label => self.folder.subfolder(label),
@@ -55,7 +55,7 @@ pub(super) struct FileDone {
     pub target: PathBuf,
     /// What the user should know about the folder.
     pub notes: Vec<String>,
-    pub points: Vec<(Point, Finished)>,
+    pub points: Vec<(Point, FinishedScenario)>,
     /// Points that do not fit in memory, and what is known of them.
     pub misfits: Vec<(MisfitPoint, ExperimentResult)>,
 }
@@ -99,14 +99,14 @@ pub(super) fn run(
 }
 
 fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, RunError> {
-    let finished: Vec<Result<Finished, RunError>> = one
+    let finished: Vec<Result<FinishedScenario, RunError>> = one
         .points
         .par_iter()
         .map(|point| run_one(&point.scenario, &one.place(point)?, progress))
         .collect();
     let FileRuns { file, name, points, misfits, folder } = one;
-    let finished: Vec<Finished> = finished.into_iter().collect::<Result<_, _>>()?;
-    let points: Vec<(Point, Finished)> = points.into_iter().zip(finished).collect();
+    let finished: Vec<FinishedScenario> = finished.into_iter().collect::<Result<_, _>>()?;
+    let points: Vec<(Point, FinishedScenario)> = points.into_iter().zip(finished).collect();
     let misfits = misfits.into_iter().map(|misfit| {
         let result = nothing_fits(&name, &misfit.error);
         (misfit, result)
@@ -123,10 +123,10 @@ fn run_file(one: FileRuns, progress: &(dyn Fn(u64) + Sync)) -> Result<FileDone, 
 /// Runs one scenario, with its report in the log.
 fn run_one(
     scenario: &Scenario,
-    place: &Place,
+    place: &OpenFolder,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Finished, RunError> {
-    let log = |done: &Finished| report::report(&ReportInput::of(done, place.target()));
+) -> Result<FinishedScenario, RunError> {
+    let log = |done: &FinishedScenario| report::report(&ReportInput::of(done, place.target()));
     run::run_with_report(scenario, place, progress, &log)
 }
 

@@ -7,7 +7,7 @@ const LEVEL: f64 = 0.05;
 
 /// How the runs of two sides match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Basis {
+pub enum Pairing {
     /// Run by run under the same seed: what a seed does to both cancels out.
     Paired {
         /// Seeds that both have.
@@ -25,21 +25,21 @@ pub enum Basis {
     },
 }
 
-impl Basis {
+impl Pairing {
     /// Of two lists of seeds.
-    pub fn of(a: &[u64], b: &[u64]) -> Basis {
+    pub fn of(a: &[u64], b: &[u64]) -> Pairing {
         let common = a.iter().filter(|seed| b.contains(seed)).count();
         let left_out = a.len() + b.len() - 2 * common;
         if common >= 2 || (common == 1 && left_out == 0) {
-            return Basis::Paired { common, left_out };
+            return Pairing::Paired { common, left_out };
         }
-        Basis::Unpaired { baseline: a.len(), other: b.len() }
+        Pairing::Unpaired { baseline: a.len(), other: b.len() }
     }
 }
 
 /// What a difference amounts to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Change {
     /// Equal in every seed.
     Same,
     /// Seeds alone may make such a difference.
@@ -52,15 +52,15 @@ pub enum Verdict {
     OneSeed,
 }
 
-impl Verdict {
+impl Change {
     /// In a word.
     pub fn key(self) -> &'static str {
         match self {
-            Verdict::Same => "same",
-            Verdict::Noise => "noise",
-            Verdict::Lower => "lower",
-            Verdict::Higher => "higher",
-            Verdict::OneSeed => "one seed",
+            Change::Same => "same",
+            Change::Noise => "noise",
+            Change::Lower => "lower",
+            Change::Higher => "higher",
+            Change::OneSeed => "one seed",
         }
     }
 }
@@ -77,16 +77,16 @@ pub struct Difference {
     /// Two-sided p-value of no difference.
     pub p: Option<f64>,
     /// What it amounts to.
-    pub verdict: Verdict,
+    pub verdict: Change,
     /// Runs of the baseline and of the other that have a value; in pairs if seeds pair.
     pub runs: (usize, usize),
 }
 
 impl Difference {
     /// Of the values by seed; `None` where one side has none.
-    pub fn of(basis: Basis, a: &[(u64, f64)], b: &[(u64, f64)]) -> Option<Difference> {
+    pub fn of(basis: Pairing, a: &[(u64, f64)], b: &[(u64, f64)]) -> Option<Difference> {
         match basis {
-            Basis::Paired { .. } => {
+            Pairing::Paired { .. } => {
                 let pairs: Vec<(f64, f64)> = a
                     .iter()
                     .filter_map(|(seed, x)| {
@@ -103,7 +103,7 @@ impl Difference {
                 let runs = (pairs.len(), pairs.len());
                 Some(Difference { runs, ..Difference::judge(baseline, other, error, same) })
             }
-            Basis::Unpaired { .. } => {
+            Pairing::Unpaired { .. } => {
                 let a: Vec<f64> = a.iter().map(|(_, value)| *value).collect();
                 let b: Vec<f64> = b.iter().map(|(_, value)| *value).collect();
                 let ((x, vx), (y, vy)) = (moments(&a)?, moments(&b)?);
@@ -135,11 +135,11 @@ impl Difference {
             Some((half, p))
         });
         let verdict = match tested {
-            _ if same => Verdict::Same,
-            None => Verdict::OneSeed,
-            Some((_, p)) if p >= LEVEL => Verdict::Noise,
-            Some(_) if difference < 0.0 => Verdict::Lower,
-            Some(_) => Verdict::Higher,
+            _ if same => Change::Same,
+            None => Change::OneSeed,
+            Some((_, p)) if p >= LEVEL => Change::Noise,
+            Some(_) if difference < 0.0 => Change::Lower,
+            Some(_) => Change::Higher,
         };
         let (ci95, p) = tested.unzip();
         Difference { baseline, other, ci95, p, verdict, runs: (0, 0) }
@@ -176,17 +176,20 @@ mod tests {
     }
 
     fn paired(a: &[f64], b: &[f64]) -> Difference {
-        let basis = Basis::Paired { common: a.len(), left_out: 0 };
+        let basis = Pairing::Paired { common: a.len(), left_out: 0 };
         Difference::of(basis, &by_seed(a), &by_seed(b)).unwrap()
     }
 
     #[test]
     fn seeds_pair_where_they_can() {
-        assert_eq!(Basis::of(&[1, 2, 3], &[3, 2, 1]), Basis::Paired { common: 3, left_out: 0 });
-        assert_eq!(Basis::of(&[1, 2, 3], &[2, 3, 4, 5]), Basis::Paired { common: 2, left_out: 3 });
-        assert_eq!(Basis::of(&[1], &[1]), Basis::Paired { common: 1, left_out: 0 });
-        assert_eq!(Basis::of(&[1, 2], &[2, 3]), Basis::Unpaired { baseline: 2, other: 2 });
-        assert_eq!(Basis::of(&[1], &[1, 2]), Basis::Unpaired { baseline: 1, other: 2 });
+        assert_eq!(Pairing::of(&[1, 2, 3], &[3, 2, 1]), Pairing::Paired { common: 3, left_out: 0 });
+        assert_eq!(
+            Pairing::of(&[1, 2, 3], &[2, 3, 4, 5]),
+            Pairing::Paired { common: 2, left_out: 3 }
+        );
+        assert_eq!(Pairing::of(&[1], &[1]), Pairing::Paired { common: 1, left_out: 0 });
+        assert_eq!(Pairing::of(&[1, 2], &[2, 3]), Pairing::Unpaired { baseline: 2, other: 2 });
+        assert_eq!(Pairing::of(&[1], &[1, 2]), Pairing::Unpaired { baseline: 1, other: 2 });
     }
 
     #[test]
@@ -195,15 +198,15 @@ mod tests {
         // half-width 4.30265 / sqrt(3).
         let a = [10.0, 200.0, 3000.0];
         let d = paired(&a, &[11.0, 202.0, 3003.0]);
-        assert_eq!(d.verdict, Verdict::Noise);
+        assert_eq!(d.verdict, Change::Noise);
         assert!((d.p.unwrap() - 0.074_18).abs() < 1e-4, "{d:?}");
         assert!((d.ci95.unwrap() - 2.484_14).abs() < 1e-4, "{d:?}");
         // Differences of about 2 with little spread.
-        assert_eq!(paired(&a, &[12.0, 202.1, 3001.9]).verdict, Verdict::Higher);
-        assert_eq!(paired(&a, &[8.0, 198.1, 2997.9]).verdict, Verdict::Lower);
-        assert_eq!(paired(&a, &[8.0, 198.0, 2998.0]).verdict, Verdict::Lower, "always by 2");
-        assert_eq!(paired(&a, &a).verdict, Verdict::Same);
-        assert_eq!(paired(&[1.0], &[2.0]).verdict, Verdict::OneSeed);
+        assert_eq!(paired(&a, &[12.0, 202.1, 3001.9]).verdict, Change::Higher);
+        assert_eq!(paired(&a, &[8.0, 198.1, 2997.9]).verdict, Change::Lower);
+        assert_eq!(paired(&a, &[8.0, 198.0, 2998.0]).verdict, Change::Lower, "always by 2");
+        assert_eq!(paired(&a, &a).verdict, Change::Same);
+        assert_eq!(paired(&[1.0], &[2.0]).verdict, Change::OneSeed);
     }
 
     #[test]
@@ -212,7 +215,7 @@ mod tests {
         // t = 2.6458 (3.5 / sqrt(5/3/4 + 4/3)), df = 3.1006 ..., p = 0.0752.
         let a = by_seed(&[1.0, 2.0, 3.0, 4.0]);
         let b: Vec<(u64, f64)> = [4.0, 6.0, 8.0].map(|value| (99, value)).to_vec();
-        let d = Difference::of(Basis::Unpaired { baseline: 4, other: 3 }, &a, &b).unwrap();
+        let d = Difference::of(Pairing::Unpaired { baseline: 4, other: 3 }, &a, &b).unwrap();
         assert_eq!((d.baseline, d.other), (2.5, 6.0));
         let error: f64 = 5.0 / 3.0 / 4.0 + 4.0 / 3.0;
         let freedom =
@@ -220,6 +223,6 @@ mod tests {
         let t = StudentsT::new(0.0, 1.0, freedom).unwrap();
         assert!((d.p.unwrap() - 2.0 * t.sf(3.5 / error.sqrt())).abs() < 1e-12);
         assert!((d.ci95.unwrap() / error.sqrt() - t.inverse_cdf(0.975)).abs() < 1e-9);
-        assert_eq!(d.verdict, Verdict::Noise);
+        assert_eq!(d.verdict, Change::Noise);
     }
 }

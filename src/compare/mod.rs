@@ -4,7 +4,7 @@ mod difference;
 mod side;
 mod table;
 
-pub use difference::{Basis, Difference, Verdict};
+pub use difference::{Change, Difference, Pairing};
 pub use side::{Side, SideError};
 pub use table::{csv, json, text};
 
@@ -16,7 +16,7 @@ pub struct Comparison {
     /// What is compared with the baseline.
     pub label: String,
     /// How the seeds of the two match.
-    pub basis: Basis,
+    pub basis: Pairing,
     /// Every metric that both have, in the order of the registry.
     pub metrics: Vec<(&'static str, Difference)>,
 }
@@ -24,7 +24,7 @@ pub struct Comparison {
 impl Comparison {
     /// Compares `other` with `baseline`.
     pub fn new(baseline: &Side, other: &Side) -> Comparison {
-        let basis = Basis::of(&seeds(&baseline.runs), &seeds(&other.runs));
+        let basis = Pairing::of(&seeds(&baseline.runs), &seeds(&other.runs));
         let metrics = names::all().filter_map(|metric| {
             let name = metric.name.as_str();
             let (a, b) = (values(&baseline.runs, name), values(&other.runs, name));

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::{Basis, Comparison, Difference, Verdict};
+use super::{Change, Comparison, Difference, Pairing};
 use crate::base::text::cell;
 use crate::metrics::names;
 use crate::metrics::unit::{Unit, decimals_for, fixed};
@@ -46,22 +46,22 @@ pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str], width:
     out
 }
 
-fn basis(basis: Basis) -> String {
+fn basis(basis: Pairing) -> String {
     match basis {
-        Basis::Paired { common: 1, .. } => {
+        Pairing::Paired { common: 1, .. } => {
             "one seed: no interval (more seeds: --seeds 10)".to_owned()
         }
-        Basis::Paired { common, left_out: 0 } => format!("paired over {common} seeds"),
-        Basis::Paired { common, left_out } => format!(
+        Pairing::Paired { common, left_out: 0 } => format!("paired over {common} seeds"),
+        Pairing::Paired { common, left_out } => format!(
             "paired over the {common} seeds in common; {left_out} runs of other seeds are left out"
         ),
-        Basis::Unpaired { baseline, other } => {
+        Pairing::Unpaired { baseline, other } => {
             format!("the seeds do not pair: means of {baseline} and {other} runs, Welch's test")
         }
     }
 }
 
-fn row(name: &str, difference: &Difference, basis: Basis) -> [String; 6] {
+fn row(name: &str, difference: &Difference, basis: Pairing) -> [String; 6] {
     let unit = names::find(name).map(|metric| metric.unit);
     let show = |value: f64| unit.map_or_else(|| value.to_string(), |unit| unit.show(value));
     // A difference of shares is in points: a percentage of a percentage would be read as one of both.
@@ -77,14 +77,14 @@ fn row(name: &str, difference: &Difference, basis: Basis) -> [String; 6] {
         false => format!("+{}", size(value)),
     };
     let change = match difference.relative() {
-        _ if difference.verdict == Verdict::Same => "0".to_owned(),
+        _ if difference.verdict == Change::Same => "0".to_owned(),
         Some(relative) if unit != Some(Unit::Share) => {
             format!("{} ({:+.1} %)", signed(difference.absolute()), relative * 100.0)
         }
         _ => signed(difference.absolute()),
     };
     let interval = match (difference.ci95, difference.verdict) {
-        (_, Verdict::Same) | (None, _) => String::new(),
+        (_, Change::Same) | (None, _) => String::new(),
         (Some(half), _) => {
             let middle = difference.absolute();
             format!("{} .. {}", signed(middle - half), signed(middle + half))
@@ -101,16 +101,16 @@ fn row(name: &str, difference: &Difference, basis: Basis) -> [String; 6] {
 }
 
 /// Which runs have no value, if not all have one.
-fn left_out(difference: &Difference, basis: Basis) -> String {
+fn left_out(difference: &Difference, basis: Pairing) -> String {
     let (of, others) = match basis {
-        Basis::Paired { common, .. } => (common, common),
-        Basis::Unpaired { baseline, other } => (baseline, other),
+        Pairing::Paired { common, .. } => (common, common),
+        Pairing::Unpaired { baseline, other } => (baseline, other),
     };
     let (runs, other_runs) = difference.runs;
     match basis {
         _ if (runs, other_runs) == (of, others) => String::new(),
-        Basis::Paired { .. } => format!(" ({runs} of {of} seeds have a value)"),
-        Basis::Unpaired { .. } => {
+        Pairing::Paired { .. } => format!(" ({runs} of {of} seeds have a value)"),
+        Pairing::Unpaired { .. } => {
             format!(" ({runs} of {of} and {other_runs} of {others} runs have a value)")
         }
     }
@@ -139,8 +139,8 @@ pub fn csv(baseline: &str, comparisons: &[Comparison]) -> String {
     for comparison in comparisons {
         for (name, d) in &comparison.metrics {
             let (seeds, paired) = match comparison.basis {
-                Basis::Paired { .. } => (d.runs.0.to_string(), "true"),
-                Basis::Unpaired { .. } => (format!("{}+{}", d.runs.0, d.runs.1), "false"),
+                Pairing::Paired { .. } => (d.runs.0.to_string(), "true"),
+                Pairing::Unpaired { .. } => (format!("{}+{}", d.runs.0, d.runs.1), "false"),
             };
             let _ = writer.write_record([
                 &*cell(baseline),
@@ -184,8 +184,8 @@ pub fn json(baseline: &str, comparisons: &[Comparison]) -> String {
                 })
                 .collect();
             let (paired, seeds) = match comparison.basis {
-                Basis::Paired { common, .. } => (true, json!(common)),
-                Basis::Unpaired { baseline, other } => (false, json!([baseline, other])),
+                Pairing::Paired { common, .. } => (true, json!(common)),
+                Pairing::Unpaired { baseline, other } => (false, json!([baseline, other])),
             };
             json!({
                 "compared": comparison.label,

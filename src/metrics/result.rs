@@ -139,3 +139,11 @@ pub struct ExperimentResult {
     /// Its expectations, evaluated ([`super::expect::evaluate_all`]), in the file's order.
     pub outcomes: Vec<Outcome>,
 }
+
+impl ExperimentResult {
+    /// The first name that was set or asked for in any run and is no metric's, as
+    /// [`Metrics::unknown`](super::Metrics::unknown).
+    pub fn unknown_metric(&self) -> Option<&str> {
+        self.variants.iter().flat_map(|variant| &variant.runs).find_map(RunSummary::unknown_metric)
+    }
+}

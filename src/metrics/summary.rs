@@ -1,5 +1,7 @@
 //! What is left of a run when it is over: a flat list of named scalars.
 
+use std::sync::OnceLock;
+
 use super::names::{self, Metric};
 use super::trend::WaitingTrend;
 
@@ -7,25 +9,43 @@ use super::trend::WaitingTrend;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metrics {
     values: Vec<Option<f64>>,
+    /// The first name that was set or asked for and is no metric's.
+    unknown: OnceLock<String>,
 }
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        Metrics { values: vec![None; names::all().len()] }
+        Metrics { values: vec![None; names::all().len()], unknown: OnceLock::new() }
     }
 }
 
 impl Metrics {
-    /// The value of that metric; `None` if the run has none, or there is no such metric.
+    /// The value of that metric; `None` if the run has none. A name that is no metric's has none
+    /// either, and is kept for [`Metrics::unknown`].
     pub fn get(&self, name: &str) -> Option<f64> {
-        names::index(name).and_then(|index| self.values[index])
+        self.index(name).and_then(|index| self.values[index])
     }
 
-    /// Sets a value. What is not finite is no value. Returns whether the registry knows the name.
-    pub fn set(&mut self, name: &str, value: impl Into<Option<f64>>) -> bool {
-        let Some(index) = names::index(name) else { return false };
-        self.values[index] = value.into().filter(|value| value.is_finite());
-        true
+    /// Sets a value. What is not finite is no value. A name that is no metric's is kept for
+    /// [`Metrics::unknown`].
+    pub fn set(&mut self, name: &str, value: impl Into<Option<f64>>) {
+        if let Some(index) = self.index(name) {
+            self.values[index] = value.into().filter(|value| value.is_finite());
+        }
+    }
+
+    /// The first name that was set or asked for and is no metric's: a fault of the program or of a
+    /// plug-in, with which a run ends.
+    pub fn unknown(&self) -> Option<&str> {
+        self.unknown.get().map(String::as_str)
+    }
+
+    fn index(&self, name: &str) -> Option<usize> {
+        let index = names::index(name);
+        if index.is_none() {
+            self.unknown.get_or_init(|| name.to_owned());
+        }
+        index
     }
 
     /// All metrics with their values, in the registry's order.
@@ -53,6 +73,12 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
+    /// The first name that was set or asked for and is no metric's, as [`Metrics::unknown`].
+    pub fn unknown_metric(&self) -> Option<&str> {
+        let parts = self.models.iter().chain(&self.classes).map(|(_, metrics)| metrics);
+        std::iter::once(&self.metrics).chain(parts).find_map(Metrics::unknown)
+    }
+
     /// The value of a metric, as [`Metrics::get`].
     pub fn get(&self, name: &str) -> Option<f64> {
         self.metrics.get(name)

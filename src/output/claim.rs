@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::{OutputError, listed};
-use super::manifest::{Manifest, Origin, Source, State};
+use super::manifest::{MadeFrom, Manifest, Origin, State};
 use super::names::MAX_TARGET_BYTES;
 use crate::base::paths;
 
@@ -146,9 +146,9 @@ pub(super) fn check_length(target: &Path, real: &Path) -> Result<(), OutputError
 }
 
 /// A scenario as a manifest in `folder` has it.
-pub(super) fn source(name: &str, file: &Path, hash: &str, folder: &Path) -> Source {
+pub(super) fn source(name: &str, file: &Path, hash: &str, folder: &Path) -> MadeFrom {
     let file = paths::relative(file, folder).to_string_lossy().replace('\\', "/");
-    Source { name: name.to_owned(), file, hash: hash.to_owned() }
+    MadeFrom { name: name.to_owned(), file, hash: hash.to_owned() }
 }
 
 /// How results there differ from what this run would make.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::claim::{Claim, Replace, difference};
 use super::error::OutputError;
-use super::manifest::{Entry, MANIFEST, Manifest, Origin, State, hash_file, hash_text};
+use super::manifest::{MANIFEST, Manifest, Origin, State, WrittenFile, hash_file, hash_text};
 use super::new_file::NewFile;
 use super::tables::RUNS;
 
@@ -74,7 +74,7 @@ impl Collection {
     pub fn commit(self, table: &str, folders: Vec<String>) -> Result<(), OutputError> {
         let mut manifest = Manifest::new(self.origin, State::Complete);
         manifest.folders = folders;
-        manifest.files = vec![Entry {
+        manifest.files = vec![WrittenFile {
             name: RUNS.to_owned(),
             bytes: Some(table.len() as u64),
             xxh3: Some(hash_text(table.as_bytes())),

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
 use super::error::OutputError;
-use super::folder::Place;
+use super::folder::OpenFolder;
 use super::run_log::RUN_LOG;
 use crate::base::paths::file_name;
 use crate::records::{BatchRecord, EventKind, EventRecord, RequestRecord, RunSink};
@@ -24,7 +24,7 @@ impl EventLog {
     ///
     /// # Errors
     /// It cannot be created.
-    pub fn create(folder: &Place, run: &str) -> Result<EventLog, OutputError> {
+    pub fn create(folder: &OpenFolder, run: &str) -> Result<EventLog, OutputError> {
         let path = path(folder, run);
         let file = File::create(&path).map_err(OutputError::io("create", &path))?;
         let mut out = BufWriter::new(file);
@@ -71,12 +71,12 @@ impl RunSink for EventLog {
     }
 }
 
-fn path(folder: &Place, run: &str) -> PathBuf {
+fn path(folder: &OpenFolder, run: &str) -> PathBuf {
     folder.path().join(format!("{RUN_LOG}.{}", file_name(run)))
 }
 
 /// Moves the events of a run to the end of the log.
-pub(super) fn append(folder: &Place, run: &str) -> Result<(), OutputError> {
+pub(super) fn append(folder: &OpenFolder, run: &str) -> Result<(), OutputError> {
     let (part, log) = (path(folder, run), folder.path().join(RUN_LOG));
     let mut events = File::open(&part).map_err(OutputError::io("read", &part))?;
     let write = OutputError::io("write", &log);

@@ -16,12 +16,12 @@ use super::unfinished::{self, Unfinished, create_folders, remove_any, remove_emp
 
 /// A folder that is being filled.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct OpenFolder {
     path: PathBuf,
     target: PathBuf,
 }
 
-impl Place {
+impl OpenFolder {
     /// Where to write until the commit.
     pub fn path(&self) -> &Path {
         &self.path
@@ -40,7 +40,7 @@ impl Place {
 
     /// Creates a folder inside, for a variant or a run. What a file name should not hold becomes
     /// `_`.
-    pub fn subfolder(&self, name: &str) -> Result<Place, OutputError> {
+    pub fn subfolder(&self, name: &str) -> Result<OpenFolder, OutputError> {
         let name = file_name(name);
         let path = self.path.join(&name);
         // Not with its parents: when a signal has removed the results they are not to come back.
@@ -48,7 +48,7 @@ impl Place {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 Err(OutputError::io("create", &path)(error))
             }
-            _ => Ok(Place { path, target: self.target.join(name) }),
+            _ => Ok(OpenFolder { path, target: self.target.join(name) }),
         }
     }
 }
@@ -57,7 +57,7 @@ impl Place {
 /// [`ResultFolder::commit`]. Dropped without, it leaves nothing behind.
 #[derive(Debug)]
 pub struct ResultFolder {
-    place: Place,
+    place: OpenFolder,
     claim: Claim,
     /// The target, links followed.
     real: PathBuf,
@@ -109,7 +109,7 @@ impl ResultFolder {
             lock: hidden(&real, "lock"),
             created: created.clone(),
         });
-        let place = Place { path, target: claim.target.clone() };
+        let place = OpenFolder { path, target: claim.target.clone() };
         let origin = claim.origin(&real);
         Ok(ResultFolder { place, claim, real, origin, created, notes, lock: Some(lock) })
     }
@@ -170,9 +170,9 @@ fn start(claim: &Claim, real: &Path) -> Result<(Lock, Vec<String>, PathBuf), Out
 }
 
 impl Deref for ResultFolder {
-    type Target = Place;
+    type Target = OpenFolder;
 
-    fn deref(&self) -> &Place {
+    fn deref(&self) -> &OpenFolder {
         &self.place
     }
 }

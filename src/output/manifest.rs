@@ -36,7 +36,7 @@ pub enum State {
 
 /// A scenario (or case, or benchmark) that results were made from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct MadeFrom {
     /// What its results are called.
     pub name: String,
     /// Its file, as seen from the result folder.
@@ -55,7 +55,7 @@ pub struct Origin {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<String>,
     /// One, or several for a table over several.
-    pub scenarios: Vec<Source>,
+    pub scenarios: Vec<MadeFrom>,
 }
 
 impl Origin {
@@ -74,7 +74,7 @@ impl Origin {
 
 /// A file that the program wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct WrittenFile {
     /// Path below the folder, with `/`.
     pub name: String,
     /// Its size; not of a file that bears its own hash.
@@ -100,7 +100,7 @@ pub struct Manifest {
     #[serde(flatten)]
     pub origin: Origin,
     /// The files, sorted by name.
-    pub files: Vec<Entry>,
+    pub files: Vec<WrittenFile>,
     /// Folders in this one that have a manifest of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<String>,
@@ -161,11 +161,16 @@ impl Manifest {
             let failed = OutputError::io("read", &full);
             if is_log(&path) {
                 seal(&full).map_err(failed)?;
-                self.files.push(Entry { name, bytes: None, xxh3: None, before: None });
+                self.files.push(WrittenFile { name, bytes: None, xxh3: None, before: None });
                 continue;
             }
             let (bytes, hash) = hash_file(&full).map_err(failed)?;
-            self.files.push(Entry { name, bytes: Some(bytes), xxh3: Some(hash), before: None });
+            self.files.push(WrittenFile {
+                name,
+                bytes: Some(bytes),
+                xxh3: Some(hash),
+                before: None,
+            });
         }
         self.files.sort_by(|a, b| a.name.cmp(&b.name));
         self.state = State::Complete;
@@ -239,7 +244,7 @@ impl Manifest {
     }
 }
 
-impl Entry {
+impl WrittenFile {
     /// Whether a file is as it was written.
     fn holds(&self, path: &Path, contents: bool) -> Result<bool, OutputError> {
         let failed = || OutputError::io("read", path);

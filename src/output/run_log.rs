@@ -5,7 +5,7 @@ use std::fs;
 use std::ops::AddAssign;
 
 use super::error::OutputError;
-use super::folder::Place;
+use super::folder::OpenFolder;
 use super::{event_log, text_table};
 use crate::base::text::printable;
 
@@ -152,7 +152,7 @@ impl RunLog {
     ///
     /// # Errors
     /// A file could not be read or written.
-    pub fn write(&self, folder: &Place, event_logs: &[String]) -> Result<(), OutputError> {
+    pub fn write(&self, folder: &OpenFolder, event_logs: &[String]) -> Result<(), OutputError> {
         folder.write(RUN_LOG, self.render())?;
         event_logs.iter().try_for_each(|run| event_log::append(folder, run))
     }

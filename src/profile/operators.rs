@@ -187,7 +187,7 @@ impl Between {
 
 /// A parsed row.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct SampleRow {
     /// Its keys; unused ones are 0.
     pub keys: [u32; 2],
     /// The points that were measured, ascending.
@@ -201,7 +201,7 @@ impl Table {
     ///
     /// # Errors
     /// Says which line is wrong and why.
-    pub fn rows(&self, keys: usize, between: Between) -> Result<Vec<Row>, String> {
+    pub fn rows(&self, keys: usize, between: Between) -> Result<Vec<SampleRow>, String> {
         let lines = self.rows.lines().enumerate().filter(|(_, line)| !line.is_empty());
         lines
             .map(|(index, line)| {
@@ -210,9 +210,10 @@ impl Table {
             .collect()
     }
 
-    fn row(&self, line: &str, keys: usize, between: Between) -> Result<Row, String> {
+    fn row(&self, line: &str, keys: usize, between: Between) -> Result<SampleRow, String> {
         let mut words = line.split_ascii_whitespace();
-        let mut row = Row { keys: [0; 2], x: Vec::new(), us: Vec::with_capacity(self.axis.len()) };
+        let mut row =
+            SampleRow { keys: [0; 2], x: Vec::new(), us: Vec::with_capacity(self.axis.len()) };
         for key in row.keys.iter_mut().take(keys) {
             let word = words.next().ok_or("a key is missing")?;
             *key = word.parse().map_err(|_| format!("`{word}` is no key"))?;
@@ -253,7 +254,12 @@ impl Table {
 }
 
 /// Fills the points between `from` and `to`.
-fn fill(row: &mut Row, from: Option<usize>, to: usize, between: Between) -> Result<(), String> {
+fn fill(
+    row: &mut SampleRow,
+    from: Option<usize>,
+    to: usize,
+    between: Between,
+) -> Result<(), String> {
     let first = from.map_or(0, |index| index + 1);
     if first == to {
         return Ok(());

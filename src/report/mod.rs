@@ -14,7 +14,7 @@ use std::path::Path;
 
 use crate::metrics::ExperimentResult;
 use crate::output::tables::VARIANTS;
-use crate::run::Finished;
+use crate::run::FinishedScenario;
 use line::{Line, WIDTH};
 
 /// Most lines of a report on a terminal of the usual width; a narrow one gets more of shorter lines.
@@ -53,7 +53,7 @@ pub struct ReportInput<'a> {
 impl<'a> ReportInput<'a> {
     /// What a finished scenario has to show, with all its warnings but in no colour and the usual
     /// width.
-    pub fn of(done: &'a Finished, target: &Path) -> ReportInput<'a> {
+    pub fn of(done: &'a FinishedScenario, target: &Path) -> ReportInput<'a> {
         ReportInput {
             result: &done.result,
             swept: String::new(),

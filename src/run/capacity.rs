@@ -10,7 +10,7 @@ use crate::engine::lora::LoraSettings;
 use crate::engine::{SimSpec, Traffic};
 use crate::metrics::{Capacity, Load, MeanTokens, Saturated};
 use crate::scenario::{Cluster, Configuration, PoolConfig};
-use crate::workload::{Content, NewRequest, RequestSource, Span, Workload};
+use crate::workload::{Content, NewRequest, RequestSource, TokenSpan, Workload};
 
 /// Requests that are served for the estimate.
 const REQUESTS: u64 = 2_000;
@@ -181,6 +181,6 @@ impl RequestSource for Backlog {
 /// The same structure with other identities.
 fn apart(content: &Content, round: u64) -> Content {
     let other = |id: u64| id ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let span = |span: &Span| Span { id: other(span.id), tokens: span.tokens };
+    let span = |span: &TokenSpan| TokenSpan { id: other(span.id), tokens: span.tokens };
     Content { prompt: content.prompt.iter().map(span).collect(), answer: content.answer.map(other) }
 }

@@ -4,14 +4,14 @@ use super::{RunError, label, seeds};
 use crate::base::paths::file_name;
 use crate::metrics::ExperimentResult;
 use crate::output::{
-    BATCHES, CsvSink, EventLog, OutputError, Place, REQUESTS, RUN_LOG, TIME_SERIES, join_seeds,
-    summary_json, tables,
+    BATCHES, CsvSink, EventLog, OpenFolder, OutputError, REQUESTS, RUN_LOG, TIME_SERIES,
+    join_seeds, summary_json, tables,
 };
 use crate::records::BatchRecords;
 use crate::scenario::{Configuration, OutputSettings, PoolConfig, Scenario, Tie};
 
 /// The folder of a variant.
-fn place(configuration: &Configuration, folder: &Place) -> Result<Place, OutputError> {
+fn place(configuration: &Configuration, folder: &OpenFolder) -> Result<OpenFolder, OutputError> {
     match configuration.name.as_str() {
         "" => Ok(folder.clone()),
         name => folder.subfolder(name),
@@ -23,7 +23,7 @@ fn place(configuration: &Configuration, folder: &Place) -> Result<Place, OutputE
 pub(super) fn create_csv(
     scenario: &Scenario,
     configuration: &Configuration,
-    folder: &Place,
+    folder: &OpenFolder,
     seed: u64,
 ) -> Result<Option<CsvSink>, OutputError> {
     let is_first = seed == scenario.seeds.start;
@@ -79,7 +79,7 @@ pub(super) fn create_csv(
 }
 
 /// Makes one file of the requests of all seeds, of each variant.
-pub(super) fn join_requests(scenario: &Scenario, folder: &Place) -> Result<(), OutputError> {
+pub(super) fn join_requests(scenario: &Scenario, folder: &OpenFolder) -> Result<(), OutputError> {
     if seeds(scenario) > 1 && scenario.output.request_metrics {
         for configuration in &scenario.configurations {
             join_seeds(place(configuration, folder)?.path(), scenario.seeds.clone())?;
@@ -92,7 +92,7 @@ pub(super) fn join_requests(scenario: &Scenario, folder: &Place) -> Result<(), O
 pub(super) fn create_event_log(
     scenario: &Scenario,
     configuration: &Configuration,
-    folder: &Place,
+    folder: &OpenFolder,
     seed: u64,
 ) -> Result<Option<EventLog>, OutputError> {
     if !scenario.log_events {
@@ -115,7 +115,7 @@ pub(super) fn event_logs(scenario: &Scenario) -> Vec<String> {
 /// variant's folder only that.
 pub(super) fn write_files(
     scenario: &Scenario,
-    folder: &Place,
+    folder: &OpenFolder,
     result: &ExperimentResult,
 ) -> Result<Vec<String>, RunError> {
     let mut files = Vec::new();

@@ -2,10 +2,12 @@
 
 mod about;
 mod capacity;
+mod embed;
 mod files;
 mod listeners;
 mod spec;
 
+use std::ops::Range;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -24,7 +26,7 @@ use crate::metrics::{
     ByClass, ByPool, Capacity, ExperimentResult, RunSummary, StatsSink, VariantResult, expect,
 };
 use crate::output::{
-    OutputError, Place, RunLog, SeedCounts, Work, command_line, cpu_seconds, peak_memory_mib,
+    OpenFolder, OutputError, RunLog, SeedCounts, Work, command_line, cpu_seconds, peak_memory_mib,
 };
 use crate::records::{BatchRecords, RunSink, RunTotals};
 use crate::scenario::{Configuration, PoolConfig, Scenario};
@@ -46,6 +48,11 @@ pub enum RunError {
     /// The resolved scenario could not be written.
     #[error("{0}")]
     Scenario(Box<Diagnostic>),
+    /// A metric was set or asked for that does not exist: a fault of the program or of a plug-in.
+    #[error(
+        "there is no metric {0:?}\n  = help: this is a fault of the program or of a plug-in; please report it"
+    )]
+    UnknownMetric(String),
     /// Two runs of the same configuration and seed took different courses.
     #[error("{run} is not deterministic: two runs with the same seed diverge at {time} s")]
     NotDeterministic {
@@ -57,7 +64,7 @@ pub enum RunError {
 }
 
 /// What a finished scenario leaves to show.
-pub struct Finished {
+pub struct FinishedScenario {
     /// The results.
     pub result: ExperimentResult,
     /// Names of the files in the result folder.
@@ -73,9 +80,9 @@ pub struct Finished {
 /// The first run that failed, or a file that could not be written.
 pub fn run(
     scenario: &Scenario,
-    folder: &Place,
+    folder: &OpenFolder,
     progress: &(dyn Fn(u64) + Sync),
-) -> Result<Finished, RunError> {
+) -> Result<FinishedScenario, RunError> {
     run_with_report(scenario, folder, progress, &|_| String::new())
 }
 
@@ -85,15 +92,17 @@ pub fn run(
 /// The first run that failed, or a file that could not be written.
 pub fn run_with_report(
     scenario: &Scenario,
-    folder: &Place,
+    folder: &OpenFolder,
     progress: &(dyn Fn(u64) + Sync),
-    report: &(dyn Fn(&Finished) -> String + Sync),
-) -> Result<Finished, RunError> {
+    report: &(dyn Fn(&FinishedScenario) -> String + Sync),
+) -> Result<FinishedScenario, RunError> {
     let started = Instant::now();
-    let (result, warnings, work) = simulate_all(scenario, Some(folder), Verdicts::Shown, progress)?;
+    let seeds = scenario.seeds.clone();
+    let (result, warnings, work) =
+        simulate_all(scenario, seeds, Some(folder), Verdicts::Shown, progress)?;
     join_requests(scenario, folder)?;
     let files = write_files(scenario, folder, &result)?;
-    let finished = Finished { result, files, warnings };
+    let finished = FinishedScenario { result, files, warnings };
     let result = &finished.result;
     let log = RunLog {
         scenario: scenario.name.clone(),
@@ -112,6 +121,7 @@ pub fn run_with_report(
         work,
         report: report(&finished),
     };
+    known_metrics(result)?;
     log.write(folder, &event_logs(scenario))?;
     Ok(finished)
 }
@@ -141,7 +151,17 @@ pub fn results(
     scenario: &Scenario,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<ExperimentResult, RunError> {
-    simulate_all(scenario, None, Verdicts::NotShown, progress).map(|(result, ..)| result)
+    let seeds = scenario.seeds.clone();
+    let (result, ..) = simulate_all(scenario, seeds, None, Verdicts::NotShown, progress)?;
+    Ok(result)
+}
+
+/// Refuses results of which something asked for a metric that does not exist.
+fn known_metrics(result: &ExperimentResult) -> Result<(), RunError> {
+    match result.unknown_metric() {
+        Some(name) => Err(RunError::UnknownMetric(name.to_owned())),
+        None => Ok(()),
+    }
 }
 
 /// Whether anybody reads what the load is to the engine, for which its capacity is estimated.
@@ -151,14 +171,17 @@ enum Verdicts {
     NotShown,
 }
 
-/// The results, the warnings and what was done for them. Rows are written where there is a folder.
+/// The results under these seeds, the warnings and what was done for them. Rows are written where there
+/// is a folder.
 fn simulate_all(
     scenario: &Scenario,
-    folder: Option<&Place>,
+    seeds: Range<u64>,
+    folder: Option<&OpenFolder>,
     verdicts: Verdicts,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(ExperimentResult, Vec<String>, Work), RunError> {
-    let outcomes: Vec<Outcome> = jobs(scenario, verdicts)
+    let runs = (seeds.end - seeds.start) as usize;
+    let outcomes: Vec<Outcome> = jobs(scenario, seeds, verdicts)
         .into_par_iter()
         .map(|job| job.run(scenario, folder, progress))
         .collect::<Result<_, _>>()?;
@@ -176,7 +199,7 @@ fn simulate_all(
         {
             result.capacity = capacity;
         }
-        for outcome in outcomes.by_ref().take(seeds(scenario)) {
+        for outcome in outcomes.by_ref().take(runs) {
             if let Outcome::Run(summary, done) = outcome {
                 work += done;
                 result.runs.push(*summary);
@@ -199,12 +222,13 @@ fn simulate_all(
         exact_steps: scenario.exact_steps,
         outcomes,
     };
+    known_metrics(&result)?;
     Ok((result, warnings, work))
 }
 
 /// Simulations that can run side by side.
 pub fn simulations(scenario: &Scenario) -> usize {
-    jobs(scenario, Verdicts::Shown).len()
+    jobs(scenario, scenario.seeds.clone(), Verdicts::Shown).len()
 }
 
 /// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
@@ -267,13 +291,13 @@ enum Outcome {
     Run(Box<RunSummary>, Work),
 }
 
-fn jobs(scenario: &Scenario, verdicts: Verdicts) -> Vec<Job<'_>> {
+fn jobs(scenario: &Scenario, seeds: Range<u64>, verdicts: Verdicts) -> Vec<Job<'_>> {
     let mut jobs = Vec::new();
     for configuration in &scenario.configurations {
         if verdicts == Verdicts::Shown && capacity::is_asked(configuration) {
             jobs.push(Job::Capacity(configuration));
         }
-        jobs.extend(scenario.seeds.clone().map(|seed| Job::Run(configuration, seed)));
+        jobs.extend(seeds.clone().map(|seed| Job::Run(configuration, seed)));
     }
     jobs
 }
@@ -302,7 +326,7 @@ impl Job<'_> {
     fn run(
         &self,
         scenario: &Scenario,
-        folder: Option<&Place>,
+        folder: Option<&OpenFolder>,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Outcome, RunError> {
         match *self {

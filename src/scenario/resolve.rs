@@ -13,7 +13,7 @@ use super::timing::{self, Times};
 use super::{
     admission, disaggregated, kv_offload, lora, model, models, plugins, sharing, speculative,
 };
-use crate::base::{Diagnostic, SettingError, Span, suggest};
+use crate::base::{ByteSpan, Diagnostic, SettingError, suggest};
 use crate::engine::speculation;
 use crate::hardware::memory::DraftMemory;
 use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device};
@@ -99,7 +99,7 @@ pub(super) struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    pub(super) fn span(&self, path: &str) -> Span {
+    pub(super) fn span(&self, path: &str) -> ByteSpan {
         self.document.locate_nearest(path)
     }
 

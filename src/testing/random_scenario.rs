@@ -10,7 +10,7 @@ use crate::engine::routing::{
 use crate::engine::{PoolSpec, SimSpec, Traffic};
 use crate::records::BatchRecords;
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
-use crate::workload::{Content, NewRequest, RequestSource, Span};
+use crate::workload::{Content, NewRequest, RequestSource, TokenSpan};
 
 /// A scenario drawn from a seed.
 #[derive(Clone, Debug)]
@@ -105,7 +105,7 @@ fn affinity() -> PrefixAffinity {
 /// A prompt that begins as those of other requests do, and an answer that later prompts repeat.
 fn content(kind: u64, tokens: u64) -> Option<Arc<Content>> {
     (kind > 0).then(|| {
-        let prompt = Box::new([Span { id: kind, tokens: tokens as u32 }]);
+        let prompt = Box::new([TokenSpan { id: kind, tokens: tokens as u32 }]);
         Arc::new(Content { prompt, answer: Some(kind) })
     })
 }
@@ -203,7 +203,7 @@ impl RandomScenario {
         }
         if random.below(2) == 0 {
             for request in &mut scenario.requests {
-                let spans = (0..random.below(4)).map(|_| Span {
+                let spans = (0..random.below(4)).map(|_| TokenSpan {
                     id: 100 + random.below(3),
                     tokens: 1 + random.below(u64::from(request.prompt_tokens)) as u32,
                 });

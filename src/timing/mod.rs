@@ -20,8 +20,8 @@ mod shared_tests;
 pub use any::AnyTiming;
 pub use formula::FormulaSettings;
 pub use full::{
-    Basis, Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
-    RooflineSettings, WeightOnly, calibrate, coverage, transfer_errors,
+    Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
+    RooflineSettings, TimeBasis, WeightOnly, calibrate, coverage, transfer_errors,
 };
 pub(crate) use full::{attention_surfaces, data_sheet};
 pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};

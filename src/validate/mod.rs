@@ -20,4 +20,4 @@ mod score;
 
 pub use case::{Case, CaseError, Measured};
 pub use engine::{Client, Engine, EngineKv, EngineModel, EngineParallel, Hardware, Scheduler};
-pub use score::{ErrorTable, Row, Simulated, Unusable, read_simulated};
+pub use score::{ErrorTable, MetricScore, Simulated, Unusable, read_simulated};

@@ -17,7 +17,7 @@ use crate::records::{BatchRecord, RequestRecord, RunSink};
 use crate::registry::Registry;
 use crate::run;
 use crate::scenario::Scenario;
-use crate::workload::{Content, NewRequest, RequestSource, Span};
+use crate::workload::{Content, NewRequest, RequestSource, TokenSpan};
 
 #[derive(Deserialize)]
 struct Prefix {
@@ -50,7 +50,7 @@ fn prefixes(case: &Case) -> BTreeMap<u64, Arc<Content>> {
     let lines = text.lines().map(|line| serde_json::from_str::<Prefix>(line).unwrap());
     lines
         .map(|line| {
-            let spans = line.hash_ids.into_iter().map(|id| Span { id, tokens: PREFIX_BLOCK });
+            let spans = line.hash_ids.into_iter().map(|id| TokenSpan { id, tokens: PREFIX_BLOCK });
             (line.request_id, Arc::new(Content { prompt: spans.collect(), answer: None }))
         })
         .collect()

@@ -47,7 +47,7 @@ pub fn read_simulated(path: &Path) -> Result<BTreeMap<u64, Simulated>, CaseError
 
 /// One metric: statistics of the measured and the simulated requests in milliseconds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Row {
+pub struct MetricScore {
     /// `TTFT`, `TPOT` or `E2E`.
     pub metric: &'static str,
     /// Name of the statistic, measured, simulated.
@@ -62,7 +62,7 @@ pub struct Row {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorTable {
     /// TTFT, TPOT, E2E.
-    pub rows: Vec<Row>,
+    pub rows: Vec<MetricScore>,
     /// Measured requests of which the simulation finished none of the tokens.
     pub missing: usize,
     /// Measured values that are no times, by metric.
@@ -124,7 +124,7 @@ impl ErrorTable {
     /// The largest error of a mean, as a share; `None` if a metric could not be compared although
     /// requests have it.
     pub fn largest_mean_error(&self) -> Option<f64> {
-        let has = |row: &&Row| {
+        let has = |row: &&MetricScore| {
             row.metric != "TPOT" || self.unusable.iter().any(|one| one.metric == row.metric)
         };
         if self.rows.iter().filter(has).any(|row| row.requests == 0) {
@@ -144,7 +144,7 @@ fn is_time(milliseconds: f64) -> bool {
     milliseconds.is_finite() && milliseconds > 0.0
 }
 
-fn row(metric: &'static str, pairs: &[(f64, f64)]) -> Row {
+fn row(metric: &'static str, pairs: &[(f64, f64)]) -> MetricScore {
     let sorted = |mut values: Vec<f64>| {
         values.sort_by(f64::total_cmp);
         values
@@ -162,7 +162,7 @@ fn row(metric: &'static str, pairs: &[(f64, f64)]) -> Row {
         let errors: Vec<f64> = pairs.iter().map(|(m, s)| (s / m - 1.0).abs()).collect();
         mape = mean(&errors);
     }
-    Row { metric, statistics, mape, requests: pairs.len() }
+    MetricScore { metric, statistics, mape, requests: pairs.len() }
 }
 
 /// Linear between the two nearest ranks, as NumPy does.

@@ -3,7 +3,7 @@
 
 /// A span of tokens with an identity: two spans with the same id are the same tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
+pub struct TokenSpan {
     /// Its identity. Ids of a workload share one name space; a trace's ids, the answers of a
     /// conversation and the texts that a group shares must not collide.
     pub id: u64,
@@ -16,7 +16,7 @@ pub struct Span {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
     /// Spans of the prompt, from its first token on.
-    pub prompt: Box<[Span]>,
+    pub prompt: Box<[TokenSpan]>,
     /// Identity of the answer, if a later prompt repeats it.
     pub answer: Option<u64>,
 }

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::distribution_tests::{spec, workload};
 use super::trace_tests::check;
 use super::*;
-use crate::workload::Span;
+use crate::workload::TokenSpan;
 
 const TALKS: &str = "arrivals: Uniform(qps: 1.0), lengths: Fixed(prompt: 100, output: 60)";
 
-fn spans(request: &NewRequest) -> Vec<Span> {
+fn spans(request: &NewRequest) -> Vec<TokenSpan> {
     request.content.as_ref().map(|content| content.prompt.to_vec()).unwrap_or_default()
 }
 
@@ -46,10 +46,10 @@ fn a_turn_follows_the_last_answer_and_repeats_it() {
     assert_eq!((second.id, second.arrived_at), (1, end + Nanos(5_000_000_000)));
     assert_eq!((second.prompt_tokens, second.output_tokens), (324, 60));
     let text = spans(&first);
-    assert_eq!(text[0], Span { id: 0, tokens: 64 });
+    assert_eq!(text[0], TokenSpan { id: 0, tokens: 64 });
     let said = spans(&second);
     assert_eq!(said[..2], text[..]);
-    assert_eq!(said[2], Span { id: answer, tokens: 60 });
+    assert_eq!(said[2], TokenSpan { id: answer, tokens: 60 });
     assert_eq!(said[3].tokens, 100);
     assert!(!text.contains(&said[3]) && !spans(&other).contains(&said[3]));
     let third = source.ended(1, true, second.arrived_at).unwrap();

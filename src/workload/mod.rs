@@ -33,7 +33,7 @@ mod window;
 
 pub use arrivals::Arrivals;
 pub use classes::ClassSpec;
-pub use content::{Content, Span};
+pub use content::{Content, TokenSpan};
 pub use conversations::Conversations;
 pub use fit::FitArgs;
 pub use lengths::{LengthPair, Lengths};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ranks::Ranks;
 use super::{NewRequest, RequestSource, checks};
 use crate::base::{RandomStream, SettingError};
-use crate::workload::{Content, Span};
+use crate::workload::{Content, TokenSpan};
 
 /// The most groups, which bounds what is kept of them.
 const MAX_GROUPS: u32 = 1 << 20;
@@ -51,8 +51,9 @@ impl Prefix {
         }
         let theta = zipf.unwrap_or(0.0);
         checks::skew("zipf", theta)?;
-        let contents = (0..u64::from(groups))
-            .map(|id| Arc::new(Content { prompt: [Span { id, tokens }].into(), answer: None }));
+        let contents = (0..u64::from(groups)).map(|id| {
+            Arc::new(Content { prompt: [TokenSpan { id, tokens }].into(), answer: None })
+        });
         Ok(SharedPrefix { tokens, ranks: Ranks::new(groups, theta), contents: contents.collect() })
     }
 }
@@ -67,7 +68,7 @@ pub(super) struct SharedPrefix {
 
 impl SharedPrefix {
     /// The text of a group.
-    pub fn draw(&self, stream: &mut RandomStream) -> Span {
+    pub fn draw(&self, stream: &mut RandomStream) -> TokenSpan {
         self.draw_content(stream).prompt[0]
     }
 

@@ -3,7 +3,7 @@
 use super::distribution_tests::{requests, spec, workload};
 use super::trace_tests::check;
 use super::*;
-use crate::workload::Span;
+use crate::workload::TokenSpan;
 
 const LENGTHS: &str = "arrivals: Static, lengths: Fixed(prompt: 256, output: 10)";
 
@@ -18,7 +18,7 @@ fn a_shared_prefix_is_added_and_kept_once() {
     let w = workload(&format!("(requests: 9, {LENGTHS}, prefix: SharedPrefix(tokens: 2048))"));
     let all = requests(&w, 1);
     let content = all[0].content.as_ref().unwrap();
-    assert_eq!(*content.prompt, [Span { id: 0, tokens: 2048 }]);
+    assert_eq!(*content.prompt, [TokenSpan { id: 0, tokens: 2048 }]);
     for request in &all {
         assert_eq!((request.prompt_tokens, request.output_tokens), (2304, 10));
         assert!(Arc::ptr_eq(content, request.content.as_ref().unwrap()), "one for all");

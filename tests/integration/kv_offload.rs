@@ -11,7 +11,7 @@ use vidur_ecs::engine::state::kv::{HostMemory, Reload};
 use vidur_ecs::engine::{SimSpec, Simulation};
 use vidur_ecs::records::{BatchRecord, OffloadTotals, RequestRecord, RunSink, RunTotals};
 use vidur_ecs::testing::{LinearTime, RandomScenario, audit};
-use vidur_ecs::workload::{Content, NewRequest, RequestSource, Span};
+use vidur_ecs::workload::{Content, NewRequest, RequestSource, TokenSpan};
 
 #[derive(Default)]
 struct Records(Vec<RequestRecord>);
@@ -169,7 +169,7 @@ fn spec(
     requests: &[(u64, u32, u32, Option<u64>)],
 ) -> SimSpec {
     let new = |(id, &(at, prompt, output, span)): (usize, &(u64, u32, u32, Option<u64>))| {
-        let spans = span.map(|id| Span { id, tokens: 160 });
+        let spans = span.map(|id| TokenSpan { id, tokens: 160 });
         NewRequest {
             id: id as u64,
             arrived_at: Nanos(at * 1_000_000),

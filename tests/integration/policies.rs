@@ -5,8 +5,8 @@ use bevy_ecs::prelude::Component;
 use serde::{Deserialize, Serialize};
 use vidur_ecs::base::Nanos;
 use vidur_ecs::engine::policy::{
-    Admission, BatchLimits, DecodeRule, EngineLimits, FasterTransformer, LightLlm, Orca, PlanView,
-    Policy, Queueing, Reserve, Sarathi, SchedulePolicy, SgLang, VllmV0, VllmV1,
+    AdmissionTerms, BatchLimits, DecodeRule, EngineLimits, FasterTransformer, LightLlm, Orca,
+    PlanView, Policy, Queueing, Reserve, Sarathi, SchedulePolicy, SgLang, VllmV0, VllmV1,
 };
 use vidur_ecs::testing::PolicyCheck;
 
@@ -139,7 +139,7 @@ impl Policy for Fidgety {
             let blocks = view.limits().blocks_for(tokens) + self.spare_blocks;
             if blocks > view.limits().num_blocks {
                 view.reject(0, "with its spare block it never fits");
-            } else if !view.admit(0, Admission { tokens, blocks, group: None }) {
+            } else if !view.admit(0, AdmissionTerms { tokens, blocks, group: None }) {
                 break;
             }
         }

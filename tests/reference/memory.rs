@@ -104,7 +104,7 @@ type Token = (Owner, u64, u32);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Owner {
-    Span,
+    TokenSpan,
     Prompt,
     Answer,
 }
@@ -133,13 +133,13 @@ fn tokens(request: &NewRequest) -> Vec<Token> {
     let mut tokens: Vec<Token> = Vec::new();
     let content = request.content.as_deref();
     for span in content.iter().flat_map(|content| content.prompt.iter()) {
-        tokens.extend((0..span.tokens).map(|i| (Owner::Span, span.id, i)));
+        tokens.extend((0..span.tokens).map(|i| (Owner::TokenSpan, span.id, i)));
     }
     tokens.truncate(request.prompt_tokens as usize);
     let rest = request.prompt_tokens - tokens.len() as u32;
     tokens.extend((0..rest).map(|i| (Owner::Prompt, request.id, i)));
     let answer = match content.and_then(|content| content.answer) {
-        Some(id) => (Owner::Span, id),
+        Some(id) => (Owner::TokenSpan, id),
         None => (Owner::Answer, request.id),
     };
     tokens.extend((0..request.output_tokens).map(|i| (answer.0, answer.1, i)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::base::RandomStream;
-use crate::workload::{Content, NewRequest, Ranks, RequestSource, Span, Tagged};
+use crate::workload::{Content, NewRequest, Ranks, RequestSource, Tagged, TokenSpan};
 
 /// How unequally adapters are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ fn salt(request: &mut NewRequest, adapter: u32) {
     let mut prompt = content.prompt.clone();
     if let Some(first) = prompt.first_mut() {
         let step = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(adapter) + 1);
-        *first = Span { id: first.id.wrapping_add(step), ..*first };
+        *first = TokenSpan { id: first.id.wrapping_add(step), ..*first };
     }
     request.content = Some(Arc::new(Content { prompt, answer: content.answer }));
 }

@@ -12,7 +12,7 @@ use crate::engine::transition::{At, Standing};
 
 /// How a waiting request is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
+pub struct AdmissionTerms {
     /// Prompt tokens to process in this batch: the whole prompt or its first chunk. What the
     /// prefix cache has is not processed; `tokens` then counts from there, at most to the end of
     /// the prompt.
@@ -62,7 +62,7 @@ impl PlanView<'_> {
     /// blocks, after those that the prefix cache has. `false` if there is no such request,
     /// `tokens` is zero, or the blocks do not hold the tokens or are not free.
     #[must_use = "a request that does not fit stays where it is"]
-    pub fn admit(&mut self, index: usize, admission: Admission) -> bool {
+    pub fn admit(&mut self, index: usize, admission: AdmissionTerms) -> bool {
         let Some(&(mut sequence)) = self.replica.waiting.get(index) else { return false };
         let Ok((mut table, mut request, hashes)) = self.requests.get_mut(sequence.entity) else {
             self.lost(&sequence);
@@ -135,7 +135,7 @@ impl PlanView<'_> {
         let Some(prompt) = self.replica.waiting.get(index).map(|s| s.prompt) else { return false };
         let blocks = self.limits.blocks_for(prompt);
         let tokens = prompt - self.cached_tokens(index);
-        self.admit(index, Admission { tokens, blocks, group: None })
+        self.admit(index, AdmissionTerms { tokens, blocks, group: None })
     }
 
     /// Refuses the waiting request at `index` for good. `false` if there is no such request.

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::orca::{reservation_fits, whole_prompt_limits};
-use super::{Admission, BatchLimits, EngineLimits, PlanView, Policy, at_least_one};
+use super::{AdmissionTerms, BatchLimits, EngineLimits, PlanView, Policy, at_least_one};
 use crate::base::SettingError;
 
 /// A batch is filled once and runs until its last request is done; the next one starts then.
@@ -49,7 +49,7 @@ impl Policy for FasterTransformer {
             && let Some(head) = view.first_waiting()
         {
             let group = Some(self.groups);
-            if !view.admit(0, Admission { tokens: head.prompt_tokens(), blocks, group }) {
+            if !view.admit(0, AdmissionTerms { tokens: head.prompt_tokens(), blocks, group }) {
                 break;
             }
         }

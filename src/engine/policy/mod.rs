@@ -32,7 +32,7 @@ use bevy_ecs::component::{Component, Mutable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use admit::Admission;
+pub use admit::AdmissionTerms;
 pub use any::AnyPolicy;
 pub(crate) use draft::PlanDraft;
 pub use faster_transformer::FasterTransformer;

@@ -4,7 +4,7 @@ use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Admission, BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy, at_least_one,
+    AdmissionTerms, BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy, at_least_one,
 };
 use crate::base::SettingError;
 
@@ -69,7 +69,7 @@ impl Policy for Orca {
                 (Reserve::Pow2, Some(output)) => blocks_for(tokens + output.next_power_of_two()),
                 _ => longest,
             };
-            if !view.admit(0, Admission { tokens, blocks, group: None }) {
+            if !view.admit(0, AdmissionTerms { tokens, blocks, group: None }) {
                 break;
             }
         }

@@ -8,8 +8,8 @@ use super::vllm_v0::{
     leaves_watermark, one_per_stage, reject_if_never_fits, spare_or_needed, watermark_blocks,
 };
 use super::{
-    Admission, BatchLimits, DecodeRule, EngineLimits, PlanView, Policy, ResumeRule, at_least_one,
-    share_below_one,
+    AdmissionTerms, BatchLimits, DecodeRule, EngineLimits, PlanView, Policy, ResumeRule,
+    at_least_one, share_below_one,
 };
 use crate::base::SettingError;
 
@@ -117,7 +117,7 @@ impl Sarathi {
             if full
                 || view.num_running() >= self.max_num_seqs as usize
                 || !leaves_watermark(view, prompt, watermark)
-                || !view.admit(0, Admission { tokens, blocks, group: None })
+                || !view.admit(0, AdmissionTerms { tokens, blocks, group: None })
             {
                 break;
             }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::vllm_v0::{one_per_stage, watermark_blocks};
 use super::{
-    Admission, BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy, at_least_one,
+    AdmissionTerms, BatchLimits, DecodeRule, EngineLimits, Fit, PlanView, Policy, at_least_one,
     share_below_one,
 };
 use crate::base::SettingError;
@@ -126,7 +126,7 @@ impl SgLang {
             let tokens = left.min(prompt - view.cached_tokens(next));
             let blocks = limits.blocks_for(prompt);
             let first = view.first_waiting().map(|first| first.id());
-            if !view.admit(next, Admission { tokens, blocks, group: None }) {
+            if !view.admit(next, AdmissionTerms { tokens, blocks, group: None }) {
                 break;
             }
             self.count_overtakes(first, id);

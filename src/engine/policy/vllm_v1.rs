@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::vllm_v0::reject_if_never_fits;
 use super::{
-    Admission, BatchLimits, EngineLimits, PlanView, Policy, ResumeRule, Victim, at_least_one,
+    AdmissionTerms, BatchLimits, EngineLimits, PlanView, Policy, ResumeRule, Victim, at_least_one,
 };
 use crate::base::SettingError;
 
@@ -201,7 +201,7 @@ impl VllmV1 {
                 break;
             }
             let blocks = view.limits().blocks_for(cached + tokens);
-            if !view.admit(index, Admission { tokens, blocks, group: None }) {
+            if !view.admit(index, AdmissionTerms { tokens, blocks, group: None }) {
                 break;
             }
         }

@@ -32,7 +32,7 @@ pub struct VidurImport {
 
 /// An imported scenario.
 #[derive(Clone, Debug)]
-pub struct Imported {
+pub struct ImportedScenario {
     /// The scenario file.
     pub text: String,
     /// What a user should know.
@@ -44,11 +44,11 @@ impl VidurImport {
     ///
     /// # Errors
     /// A value that is missing, of the wrong type or not supported, with its place in the file.
-    pub fn run(&self) -> Result<Imported, Box<Diagnostic>> {
+    pub fn run(&self) -> Result<ImportedScenario, Box<Diagnostic>> {
         let config = Config::open(&self.config)?;
         let mut out = Writer::default();
         self.write(&config, &mut out)?;
-        Ok(Imported { text: out.text, warnings: out.warnings })
+        Ok(ImportedScenario { text: out.text, warnings: out.warnings })
     }
 
     fn write(&self, config: &Config, out: &mut Writer) -> Result<(), Box<Diagnostic>> {
@@ -56,7 +56,7 @@ impl VidurImport {
         let name =
             self.config.file_name().map_or_else(|| "config.json".into(), |n| n.to_string_lossy());
         out.line(&format!(
-            "// Imported from Vidur's {name}. The options called vidur_* reproduce what Vidur does"
+            "// ImportedScenario from Vidur's {name}. The options called vidur_* reproduce what Vidur does"
         ));
         out.line("// differently from the engines it models.");
         out.line("(");

@@ -3,7 +3,7 @@ use crate::base::Source;
 use crate::recorded::shared;
 use crate::scenario::document::Document;
 
-fn import(config: &str) -> Result<Imported, Box<Diagnostic>> {
+fn import(config: &str) -> Result<ImportedScenario, Box<Diagnostic>> {
     let config = Config::parse(Source::new("config.json", config))?;
     let import = VidurImport {
         config: "config.json".into(),
@@ -13,7 +13,7 @@ fn import(config: &str) -> Result<Imported, Box<Diagnostic>> {
     };
     let mut out = Writer::default();
     import.write(&config, &mut out)?;
-    Ok(Imported { text: out.text, warnings: out.warnings })
+    Ok(ImportedScenario { text: out.text, warnings: out.warnings })
 }
 
 const CONFIG: &str = r#"{

@@ -59,7 +59,7 @@ pub struct BenchEngine {
 
 /// What was made of a benchmark's result, beside the case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
+pub struct ImportedCase {
     /// Requests that are left out because they failed.
     pub failed: usize,
     /// Requests that are left out because no time to their first token was measured.
@@ -78,7 +78,7 @@ pub fn from_vllm_bench(
     path: &Path,
     engine: &BenchEngine,
     folder: &Path,
-) -> Result<Imported, CaseError> {
+) -> Result<ImportedCase, CaseError> {
     let bench = Bench::read(path, engine.line)?;
     let model = Model::find(engine, bench.model_id.as_deref(), path)?;
     if find_device(&engine.device).is_none() {
@@ -100,7 +100,7 @@ pub fn from_vllm_bench(
         };
         return Err(CaseError::content(path, why));
     }
-    let imported = Imported {
+    let imported = ImportedCase {
         failed: count - answered.len(),
         without_ttft: answered.len() - order.len(),
         unknown: bench.unknown.clone(),
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
     use crate::validate::{Case, Measured};
 
-    fn convert(json: &str) -> (Result<Imported, CaseError>, tempfile::TempDir) {
+    fn convert(json: &str) -> (Result<ImportedCase, CaseError>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("result.json");
         std::fs::write(&path, json).unwrap();
@@ -259,7 +259,7 @@ mod tests {
             "itls": [[0.01, 0.02], [], []], "start_times": [1000.5, 1000.25, 1001.0],
             "errors": ["", "", "timeout"]}"#,
         );
-        assert_eq!(left_out.unwrap(), Imported { failed: 1, ..Imported::default() });
+        assert_eq!(left_out.unwrap(), ImportedCase { failed: 1, ..ImportedCase::default() });
         let folder = folder.path().join("case");
         let case = Case::read(&folder).unwrap();
         assert_eq!(case.measured[&0], Measured { ttft: 20.0, tpot: 0.0, e2e: 20.0 });
@@ -278,7 +278,7 @@ mod tests {
             )
         };
         for rate in ["\"inf\"", "Infinity", "null"] {
-            assert_eq!(convert(&json(rate)).0.unwrap(), Imported::default(), "{rate}");
+            assert_eq!(convert(&json(rate)).0.unwrap(), ImportedCase::default(), "{rate}");
         }
         let message = convert(&json("2.0")).0.unwrap_err().to_string();
         assert!(message.contains("0 start_times for 1 requests"), "{message}");
@@ -354,7 +354,10 @@ mod tests {
             .replace("[2]", "[2, 2]")
             .replace("[0.1]", "[0.1, 0.0]")
             .replace("[[0.01]]", "[[0.01], []]");
-        assert_eq!(convert(&two).0.unwrap(), Imported { without_ttft: 1, ..Imported::default() });
+        assert_eq!(
+            convert(&two).0.unwrap(),
+            ImportedCase { without_ttft: 1, ..ImportedCase::default() }
+        );
     }
 
     #[test]
@@ -367,7 +370,7 @@ mod tests {
     fn one_line_of_several_is_chosen() {
         let line = result("\"model_id\": \"Qwen3-8B\", \"backend\": \"sglang\",", "0.1");
         let (imported, folder) = convert(&format!("{line}\n"));
-        assert_eq!(imported.unwrap(), Imported::default());
+        assert_eq!(imported.unwrap(), ImportedCase::default());
         let engine = std::fs::read_to_string(folder.path().join("case/engine.json")).unwrap();
         assert!(engine.contains("SGLang's bench_serving over HTTP"), "{engine}");
         let text = convert(&format!("{line}\n{line}\n")).0.unwrap_err().to_string();

@@ -270,7 +270,8 @@ mod tests {
             .enumerate()
             .map(|(i, &value)| {
                 let mut metrics = Metrics::default();
-                assert!(metrics.set(metric, value));
+                metrics.set(metric, value);
+                assert_eq!(metrics.unknown(), None);
                 RunSummary { seed: 42 + i as u64, metrics, ..RunSummary::default() }
             })
             .collect();

@@ -8,10 +8,10 @@ use ron::error::{Error, SpannedError};
 use super::tree::{self, Field, Kind, Node, unquoted};
 use super::{Diagnostic, Document};
 use crate::base::text::{cut, cut_to};
-use crate::base::{Span, offset_of, suggest};
+use crate::base::{ByteSpan, offset_of, suggest};
 
 /// The part of a node worth a caret: its name, or its opening bracket, or all of a scalar.
-pub(super) fn head(node: &Node) -> Span {
+pub(super) fn head(node: &Node) -> ByteSpan {
     match (&node.name, &node.kind) {
         (Some(name), _) => name.clone(),
         (None, Kind::Scalar | Kind::Unit) => node.span.clone(),
@@ -297,7 +297,7 @@ fn value_at(node: &Node, before: usize, cursor: usize) -> &Node {
 }
 
 /// The places of all keys called `name` below a node, in order.
-fn keys_named(document: &Document, node: &Node, name: &str) -> Vec<Span> {
+fn keys_named(document: &Document, node: &Node, name: &str) -> Vec<ByteSpan> {
     let mut keys = Vec::new();
     node.walk(&mut |n| {
         let named = |field: &&Field| unquoted(document.slice(&field.key)) == name;
@@ -308,7 +308,7 @@ fn keys_named(document: &Document, node: &Node, name: &str) -> Vec<Span> {
 }
 
 /// The places of all values with the name `name`, in order.
-fn names_of(document: &Document, node: &Node, name: &str) -> Vec<Span> {
+fn names_of(document: &Document, node: &Node, name: &str) -> Vec<ByteSpan> {
     let mut names = Vec::new();
     node.walk(&mut |n| names.extend(n.name.clone().filter(|span| document.slice(span) == name)));
     names.sort_by_key(|name| name.start);

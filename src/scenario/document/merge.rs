@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::tree::{Field, Kind, Node, unquoted};
 use super::{Diagnostic, Document, Segment};
-use crate::base::{Place, Source, Span};
+use crate::base::{ByteSpan, Place, Source};
 
 impl Document {
     /// This document with the values of `over` merged into it.
@@ -63,7 +63,7 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// Appends a stretch of another document, and with it where that came from.
-    pub fn copy(&mut self, document: &Document, range: Span) {
+    pub fn copy(&mut self, document: &Document, range: ByteSpan) {
         let first = document.segments.partition_point(|s| s.start <= range.start).saturating_sub(1);
         for segment in document.segments[first..].iter().take_while(|s| s.start < range.end) {
             let skipped = range.start.saturating_sub(segment.start);
@@ -78,7 +78,7 @@ impl Pieces {
     }
 
     /// Appends text of a source.
-    pub fn copy_source(&mut self, source: &Arc<Source>, span: Span) {
+    pub fn copy_source(&mut self, source: &Arc<Source>, span: ByteSpan) {
         let start = self.text.len();
         self.segments.push(Segment { start, source: source.clone(), at: span.start, copied: true });
         self.text.push_str(&source.text[span]);
@@ -132,7 +132,7 @@ impl Pieces {
     }
 
     fn merge_fields(&mut self, document: &Document, old: &Node, over: &Document, new: &Node) {
-        let key = |d: &Document, span: &Span| unquoted(d.slice(span)).to_owned();
+        let key = |d: &Document, span: &ByteSpan| unquoted(d.slice(span)).to_owned();
         let mut cursor = old.span.start;
         for field in old.fields() {
             if let Some(change) = new.field(&over.text, &key(document, &field.key)) {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::base::{Diagnostic, Place, Source, Span, ron_options};
+use crate::base::{ByteSpan, Diagnostic, Place, Source, ron_options};
 
 /// A stretch of a document's text and where it came from.
 #[derive(Clone, Debug)]
@@ -71,13 +71,13 @@ impl Document {
     }
 
     /// The text of a node or span.
-    pub fn slice(&self, span: &Span) -> &str {
+    pub fn slice(&self, span: &ByteSpan) -> &str {
         &self.text[span.clone()]
     }
 
     /// Where a span of this document stands in the text which the user wrote. A span that was
     /// stitched from several sources is cut to its first.
-    pub fn place(&self, span: &Span) -> Place {
+    pub fn place(&self, span: &ByteSpan) -> Place {
         let index = self.segments.partition_point(|s| s.start <= span.start).saturating_sub(1);
         let segment = &self.segments[index];
         let end = self.segments.get(index + 1).map_or(self.text.len(), |next| next.start);
@@ -107,13 +107,13 @@ impl Document {
     }
 
     /// The place of the value at a dotted path in this document's text.
-    pub fn locate(&self, path: &str) -> Option<Span> {
+    pub fn locate(&self, path: &str) -> Option<ByteSpan> {
         self.node(path).map(|node| node.span.clone())
     }
 
     /// Like [`Document::locate`], but a path that leads nowhere gives the innermost value on the
     /// way: its name if it has one, so that the caret does not underline a whole block.
-    pub fn locate_nearest(&self, path: &str) -> Span {
+    pub fn locate_nearest(&self, path: &str) -> ByteSpan {
         nearest(&self.text, &self.root, path)
     }
 
@@ -147,7 +147,7 @@ fn child<'a>(text: &str, node: &'a Node, step: &str) -> Option<&'a Node> {
     node.items().get(step.parse::<usize>().ok()?)
 }
 
-fn nearest(text: &str, root: &Node, path: &str) -> Span {
+fn nearest(text: &str, root: &Node, path: &str) -> ByteSpan {
     let mut node = root;
     for (step, _) in steps_of(path) {
         match child(text, node, &step) {
@@ -160,8 +160,8 @@ fn nearest(text: &str, root: &Node, path: &str) -> Span {
 
 /// The steps of `a.b[2].c` (`a`, `b`, `2`, `c`) and their places in the path. A step may be
 /// quoted: `variants."a.b".engine`.
-fn steps_of(path: &str) -> Vec<(String, Span)> {
-    let mut steps: Vec<(String, Span)> = Vec::new();
+fn steps_of(path: &str) -> Vec<(String, ByteSpan)> {
+    let mut steps: Vec<(String, ByteSpan)> = Vec::new();
     let mut quoted = false;
     let mut open = false;
     for (at, c) in path.char_indices() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::merge::Pieces;
 use super::tree::{Kind, Node, unquoted};
 use super::{Diagnostic, Document, errors, steps_of};
-use crate::base::{Place, Source, Span, suggest};
+use crate::base::{ByteSpan, Place, Source, suggest};
 
 impl Document {
     /// This document with `argument`, which reads `path=value`, applied as `--set` does. A path
@@ -67,7 +67,7 @@ impl Document {
 struct Setting {
     source: Arc<Source>,
     /// The steps of the path and their places in the argument.
-    steps: Vec<(String, Span)>,
+    steps: Vec<(String, ByteSpan)>,
     value: Document,
 }
 
@@ -82,7 +82,7 @@ impl Setting {
     /// Reads an argument for `base`.
     fn parse(base: &Document, argument: &str) -> Result<Setting, Box<Diagnostic>> {
         let source = Source::new("--set", argument);
-        let malformed = |span: Span, label: &str| {
+        let malformed = |span: ByteSpan, label: &str| {
             let place = Place { source: source.clone(), span };
             Box::new(
                 Diagnostic::error("--set needs a path and a value")

@@ -5,15 +5,15 @@
 //! things are, never whether they are right; on text that `ron` would refuse it returns `None` or
 //! a tree of no meaning, but it does not fail.
 
-use crate::base::Span;
+use crate::base::ByteSpan;
 
 /// A value and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
     /// The whole value, a leading name included.
-    pub span: Span,
+    pub span: ByteSpan,
     /// The name before the parenthesis (`VllmV0` in `VllmV0(..)`), or the whole of a bare name.
-    pub name: Option<Span>,
+    pub name: Option<ByteSpan>,
     /// What it consists of.
     pub kind: Kind,
 }
@@ -39,7 +39,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     /// The field's name or the entry's key, as written.
-    pub key: Span,
+    pub key: ByteSpan,
     /// Its value.
     pub value: Node,
 }
@@ -165,7 +165,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// An identifier at the cursor, raw ones (`r#type`) included.
-    fn identifier(&mut self) -> Option<Span> {
+    fn identifier(&mut self) -> Option<ByteSpan> {
         let start = self.at;
         let rest = self.rest();
         let body = rest.strip_prefix("r#").filter(|b| !b.starts_with(['"', '#'])).unwrap_or(rest);

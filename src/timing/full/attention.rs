@@ -1,7 +1,7 @@
 //! Attention from measured layouts of heads.
 
 use super::Efficiencies;
-use super::basis::{Basis, Cost};
+use super::basis::{Cost, TimeBasis};
 use super::samples::Samples;
 use super::speed::{Heads, Speed, bound};
 use crate::profile::operators::{AttentionTable, Between};
@@ -53,7 +53,7 @@ pub(super) fn prompt(
     let whole = (tokens + context) * (tokens + context);
     let alone = new(together, tokens);
     let share = (whole - context * context) / whole;
-    cost.with((cost.us * share).max(alone.us)).at_best(Basis::Transferred)
+    cost.with((cost.us * share).max(alone.us)).at_best(TimeBasis::Transferred)
 }
 
 /// One kernel for one layout of heads.
@@ -63,7 +63,7 @@ pub(super) struct Attention {
     heads: Heads,
     /// One if this number of query heads was measured, otherwise those below and above.
     tables: Vec<HeadTable>,
-    basis: Basis,
+    basis: TimeBasis,
     /// The engine's own kernel with fewer heads, if `tables` are another engine's.
     own: Option<HeadTable>,
     /// Where the table comes from, and what was not measured.
@@ -96,15 +96,15 @@ impl Attention {
         let tables: Vec<HeadTable> = match found.get(at) {
             Some(table) if table.heads.q == heads.q => found.drain(at..=at).collect(),
             Some(_) if at > 0 => {
-                basis = basis.max(Basis::Transferred);
+                basis = basis.max(TimeBasis::Transferred);
                 found.drain(at - 1..=at).collect()
             }
             Some(_) => {
-                basis = basis.max(Basis::Transferred);
+                basis = basis.max(TimeBasis::Transferred);
                 found.drain(..1).collect()
             }
             None => {
-                basis = Basis::Extrapolated;
+                basis = TimeBasis::Extrapolated;
                 found.pop().into_iter().collect()
             }
         };
@@ -184,13 +184,13 @@ impl Attention {
     fn with_own(&self, own: &HeadTable, other: Cost, requests: f64, tokens: f64) -> Cost {
         let pairs = requests * f64::from(self.heads.q) / f64::from(own.heads.q);
         let cost = self.in_table(own, pairs, tokens);
-        let beyond = |cost: &Cost| cost.basis == Basis::Extrapolated;
+        let beyond = |cost: &Cost| cost.basis == TimeBasis::Extrapolated;
         if beyond(&cost) && !beyond(&other) {
             return other;
         }
         let cached = other.us <= 1.02 * self.bound(&self.heads, requests, tokens);
         let most = if cached || beyond(&other) { f64::INFINITY } else { LONGER * other.us };
-        cost.with(cost.us.min(most)).at_best(Basis::Transferred)
+        cost.with(cost.us.min(most)).at_best(TimeBasis::Transferred)
     }
 
     fn bound(&self, heads: &Heads, requests: f64, tokens: f64) -> f64 {
@@ -227,9 +227,11 @@ impl Attention {
             Some(row) if apart(row) < 0.05 => self.scaled_row(table, row, requests, tokens),
             // Within a factor of two it is a matter of proportion; farther, a guess.
             Some(row) if apart(row) <= 1.0 && upper.is_some() && row.1.covers(tokens) => {
-                self.scaled_row(table, row, requests, tokens).at_best(Basis::Transferred)
+                self.scaled_row(table, row, requests, tokens).at_best(TimeBasis::Transferred)
             }
-            Some(row) => self.scaled_row(table, row, requests, tokens).at_best(Basis::Extrapolated),
+            Some(row) => {
+                self.scaled_row(table, row, requests, tokens).at_best(TimeBasis::Extrapolated)
+            }
             None => Cost::default(),
         }
     }
@@ -286,7 +288,7 @@ fn tables_of<'a>(
 fn choose<'a>(
     tables: &'a [AttentionTable],
     heads: &Heads,
-) -> Result<(&'a AttentionTable, Basis), String> {
+) -> Result<(&'a AttentionTable, TimeBasis), String> {
     let key = if heads.q == heads.kv { 0 } else { heads.kv };
     let q_heads = |table: &AttentionTable| -> Vec<u32> {
         let lines = table.table.rows.lines();
@@ -303,7 +305,7 @@ fn choose<'a>(
     };
     let largest = || layout.iter().rev().max_by_key(|t| q_heads(t).into_iter().max().unwrap_or(0));
     if let Some(table) = exact.or_else(around).or_else(largest) {
-        return Ok((table, Basis::Measured));
+        return Ok((table, TimeBasis::Measured));
     }
     let apart = |table: &AttentionTable| {
         let measured = if table.kv_heads == 0 { heads.q } else { table.kv_heads };
@@ -315,6 +317,6 @@ fn choose<'a>(
     tables
         .iter()
         .min_by(|a, b| apart(a).total_cmp(&apart(b)))
-        .map(|table| (table, Basis::Transferred))
+        .map(|table| (table, TimeBasis::Transferred))
         .ok_or_else(|| "it has no attention tables".to_owned())
 }

@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 /// What the time of an operator rests on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Basis {
+pub enum TimeBasis {
     /// On a measurement of this shape, or between two of them.
     #[default]
     Measured,
@@ -20,18 +20,18 @@ pub struct Cost {
     /// Microseconds.
     pub us: f64,
     /// What it rests on.
-    pub basis: Basis,
+    pub basis: TimeBasis,
 }
 
 impl Cost {
     /// A measured time.
     pub(super) fn measured(us: f64) -> Cost {
-        Cost { us, basis: Basis::Measured }
+        Cost { us, basis: TimeBasis::Measured }
     }
 
     /// A transferred time.
     pub(super) fn transferred(us: f64) -> Cost {
-        Cost { us, basis: Basis::Transferred }
+        Cost { us, basis: TimeBasis::Transferred }
     }
 
     /// The same with another time.
@@ -40,7 +40,7 @@ impl Cost {
     }
 
     /// The same, resting on `basis` if that is weaker.
-    pub(super) fn at_best(self, basis: Basis) -> Cost {
+    pub(super) fn at_best(self, basis: TimeBasis) -> Cost {
         Cost { basis: self.basis.max(basis), ..self }
     }
 }
@@ -71,9 +71,9 @@ impl Parts {
 impl AddAssign<Cost> for Parts {
     fn add_assign(&mut self, cost: Cost) {
         match cost.basis {
-            Basis::Measured => self.measured += cost.us,
-            Basis::Transferred => self.transferred += cost.us,
-            Basis::Extrapolated => self.extrapolated += cost.us,
+            TimeBasis::Measured => self.measured += cost.us,
+            TimeBasis::Transferred => self.transferred += cost.us,
+            TimeBasis::Extrapolated => self.extrapolated += cost.us,
         }
     }
 }

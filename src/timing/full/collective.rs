@@ -1,9 +1,9 @@
 //! Collectives and transfers between GPUs.
 
-use super::basis::{Basis, Cost};
+use super::basis::{Cost, TimeBasis};
 use super::samples::Samples;
 use crate::profile::format::{Curve, NetworkTables};
-use crate::profile::operators::{Between, Collective, OperatorTables, Peak, Row};
+use crate::profile::operators::{Between, Collective, OperatorTables, Peak, SampleRow};
 
 /// Microseconds until a transfer between two GPUs begins to move (AISimulate's constant).
 const TRANSFER_LATENCY_US: f64 = 10.0;
@@ -13,7 +13,7 @@ pub(super) struct AllReduce {
     by_bytes: Samples,
     /// Factor for GPUs of several nodes.
     factor: f64,
-    basis: Basis,
+    basis: TimeBasis,
     /// Where it was measured.
     pub(super) source: String,
 }
@@ -31,9 +31,9 @@ impl AllReduce {
             let rows = collective.table.rows(1, Between::Linear)?;
             if let Some(row) = rows.into_iter().find(|row| row.keys[0] == within) {
                 let (factor, basis) = if gpus > within {
-                    (across_nodes(&peak, gpus), Basis::Extrapolated)
+                    (across_nodes(&peak, gpus), TimeBasis::Extrapolated)
                 } else {
-                    (1.0, Basis::Measured)
+                    (1.0, TimeBasis::Measured)
                 };
                 let by_bytes = Samples::new(row, Between::Linear);
                 return Ok(AllReduce {
@@ -53,7 +53,7 @@ impl AllReduce {
         Some(AllReduce {
             by_bytes: curve(&table.bytes),
             factor: 1.0,
-            basis: Basis::Measured,
+            basis: TimeBasis::Measured,
             source: format!("network {}", network.name),
         })
     }
@@ -73,7 +73,7 @@ fn across_nodes(peak: &Peak, gpus: u32) -> f64 {
 fn beyond_in_proportion(samples: &Samples, bytes: f64) -> Cost {
     let us = samples.at(bytes);
     if bytes > samples.last() {
-        return Cost { us: us * bytes / samples.last(), basis: Basis::Extrapolated };
+        return Cost { us: us * bytes / samples.last(), basis: TimeBasis::Extrapolated };
     }
     Cost::measured(us)
 }
@@ -86,7 +86,7 @@ impl Cost {
 
 fn curve(curve: &Curve) -> Samples {
     let x = curve.x.iter().map(|x| f64::from(*x)).collect();
-    Samples::new(Row { keys: [0; 2], x, us: curve.us.clone() }, Between::Linear)
+    Samples::new(SampleRow { keys: [0; 2], x, us: curve.us.clone() }, Between::Linear)
 }
 
 /// Send and receive between two pipeline stages.

@@ -1,6 +1,6 @@
 //! The experts of a mixture from measured ones.
 
-use super::basis::{Basis, Cost};
+use super::basis::{Cost, TimeBasis};
 use super::samples::Samples;
 use super::speed::{Experts, Speed, bound};
 use crate::profile::operators::{Between, Dtype, ExpertsTable};
@@ -59,7 +59,8 @@ impl ExpertsCost {
         let least = |shape: &Experts, tokens: f64| bound(self.speed.experts(shape, tokens));
         if let [(_, shape, samples)] = self.sites.as_slice() {
             let us = samples.held(tokens, |tokens| least(shape, tokens));
-            let basis = if samples.covers(tokens) { Basis::Measured } else { Basis::Extrapolated };
+            let basis =
+                if samples.covers(tokens) { TimeBasis::Measured } else { TimeBasis::Extrapolated };
             return Cost { us, basis };
         }
         let (mut sum, mut weights) = (0.0, 0.0);

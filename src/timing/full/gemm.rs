@@ -1,6 +1,6 @@
 //! Matrix products from measured ones.
 
-use super::basis::{Basis, Cost};
+use super::basis::{Cost, TimeBasis};
 use super::samples::Samples;
 use super::speed::{Speed, bound};
 use crate::profile::operators::{Between, Dtype, GemmTable};
@@ -35,7 +35,7 @@ pub(super) struct Gemm {
     k: f64,
     /// Ascending distance; one, at 0, if this matrix was measured.
     sites: Vec<(f64, Site)>,
-    basis: Basis,
+    basis: TimeBasis,
 }
 
 impl Gemms {
@@ -62,7 +62,7 @@ impl Gemms {
         let (n, k) = (f64::from(n), f64::from(k));
         let gemm = |sites, basis| Gemm { dtype: self.dtype, speed: self.speed, n, k, sites, basis };
         if let Some(site) = self.sites.iter().find(|site| site.n == n && site.k == k) {
-            return gemm(vec![(0.0, site.clone())], Basis::Measured);
+            return gemm(vec![(0.0, site.clone())], TimeBasis::Measured);
         }
         let (sites, basis) = self.neighbours(n, k);
         gemm(sites, basis)
@@ -74,7 +74,7 @@ impl Gemms {
     }
 
     /// The nearest other matrices, ascending by distance.
-    fn neighbours(&self, n: f64, k: f64) -> (Vec<(f64, Site)>, Basis) {
+    fn neighbours(&self, n: f64, k: f64) -> (Vec<(f64, Site)>, TimeBasis) {
         let distance = |site: &Site| {
             let (dn, dk) = ((site.n / n).log2(), (site.k / k).log2());
             (dn * dn + dk * dk).sqrt()
@@ -88,9 +88,9 @@ impl Gemms {
         sites.sort_by(|a, b| a.0.total_cmp(&b.0));
         let near = sites.iter().take_while(|(distance, _)| *distance <= REACH).count();
         let basis = if near > 0 && n <= self.largest[0] && k <= self.largest[1] {
-            Basis::Transferred
+            TimeBasis::Transferred
         } else {
-            Basis::Extrapolated
+            TimeBasis::Extrapolated
         };
         // A few more than are used, since not all of them cover every M.
         let kept = near.clamp(NEIGHBOURS, 4 * NEIGHBOURS);
@@ -122,7 +122,7 @@ impl Gemm {
         if let [(_, site)] = self.sites.as_slice() {
             let us = site.by_m.held(m, |m| least(m, site));
             let outside = !site.by_m.covers(m);
-            return Cost { us, basis: if outside { Basis::Extrapolated } else { self.basis } };
+            return Cost { us, basis: if outside { TimeBasis::Extrapolated } else { self.basis } };
         }
         let (mut sum, mut weights, mut taken) = (0.0, 0.0, 0);
         for (distance, site) in self.sites.iter().filter(|(_, site)| site.by_m.covers(m)) {
@@ -143,6 +143,6 @@ impl Gemm {
             .sites
             .first()
             .map_or(1.0, |(_, site)| least(m, site) / site.by_m.held(m, |m| least(m, site)));
-        Cost { us: own / held, basis: Basis::Extrapolated }
+        Cost { us: own / held, basis: TimeBasis::Extrapolated }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attention::{Attention, Kind};
-use super::basis::Basis;
+use super::basis::TimeBasis;
 use super::collective::{AllReduce, Transfer};
 use super::experts::ExpertsCost;
 use super::gemm::{Gemm, Gemms};
@@ -160,7 +160,7 @@ impl<'a> MeasuredOperators<'a> {
             let cost = attention(requests, tokens);
             let least = |heads: &Heads| kind.bound(&speed, heads, requests, tokens);
             let work = (cost.us - launch).max(0.0) * least(&heads) / least(&half);
-            cost.with(cost.us.min(launch) + work).at_best(Basis::Transferred)
+            cost.with(cost.us.min(launch) + work).at_best(TimeBasis::Transferred)
         }))
     }
 }

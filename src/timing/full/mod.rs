@@ -28,7 +28,7 @@ mod tests;
 mod unmeasured;
 mod weight_only;
 
-pub use basis::{Basis, Cost};
+pub use basis::{Cost, TimeBasis};
 pub use calibrate::calibrate;
 pub use coverage::{Coverage, CoveredBatch, coverage, transfer_errors};
 pub use measured::FullSettings;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::basis::{Basis, Cost};
+use super::basis::{Cost, TimeBasis};
 use super::pass::Pass;
 use crate::base::Nanos;
 use crate::timing::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
@@ -45,7 +45,7 @@ impl Predictor for ComposedPredictor {
             return StageTime::default();
         }
         let time = self.pass.time(batch, stage, self.decode_skew);
-        let beyond = |cost: Cost| cost.basis == Basis::Extrapolated;
+        let beyond = |cost: Cost| cost.basis == TimeBasis::Extrapolated;
         remember(&self.seen.prefill, beyond(time.prefill));
         remember(&self.seen.decode, beyond(time.decode));
         remember(&self.seen.communication, beyond(time.communication));

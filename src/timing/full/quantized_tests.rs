@@ -3,7 +3,7 @@
 use super::measured::MeasuredOperators;
 use super::pass::Pass;
 use super::roofline::RooflineOperators;
-use super::{Basis, Efficiencies, OperatorSource};
+use super::{Efficiencies, OperatorSource, TimeBasis};
 use crate::hardware::model::{Groups, KvCache, ModelSpec, Weights, find};
 use crate::hardware::{Parallelism, device_names, find_device};
 use crate::profile::{Profile, shipped_operators};
@@ -95,7 +95,7 @@ fn fp8_takes_the_kernels_that_a_device_has() {
         let mut source = MeasuredOperators::new(profile.operators.as_ref().unwrap(), None);
         source.gemm(Weights::Fp8, 4096, 4096).unwrap()(16.0).basis
     };
-    assert_eq!([basis("H100"), basis("A100")], [Basis::Measured, Basis::Transferred]);
+    assert_eq!([basis("H100"), basis("A100")], [TimeBasis::Measured, TimeBasis::Transferred]);
 }
 
 /// Where tables have an fp8 cache they are used; elsewhere, and for int8, attention goes by bytes.
@@ -120,7 +120,7 @@ fn a_cache_of_8_bits_halves_long_attention() {
         let warned = warnings.iter().any(|warning| warning.contains("KV cache was not measured"));
         assert_eq!(warned, transferred, "{device} {kv_cache:?}: {warnings:?}");
         if transferred {
-            assert_eq!(quantised.basis, Basis::Transferred);
+            assert_eq!(quantised.basis, TimeBasis::Transferred);
         }
     }
 }

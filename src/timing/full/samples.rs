@@ -1,6 +1,6 @@
 //! A measured function of one quantity.
 
-use crate::profile::operators::{Between, Row};
+use crate::profile::operators::{Between, SampleRow};
 
 /// Points and times, ascending.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ pub(super) struct Samples {
 }
 
 impl Samples {
-    pub(super) fn new(row: Row, between: Between) -> Samples {
+    pub(super) fn new(row: SampleRow, between: Between) -> Samples {
         Samples { x: row.x, us: row.us, between }
     }
 

@@ -1,7 +1,7 @@
 //! A device's attention tables as those of one layout of heads, for Vidur's composition.
 
 use super::attention::{Attention, Kind, prompt};
-use super::basis::{Basis, Cost};
+use super::basis::{Cost, TimeBasis};
 use super::speed::{Heads, Speed};
 use crate::profile::format::{Surface, SurfaceRow};
 use crate::profile::operators::{Dtype, OperatorTables};
@@ -43,7 +43,7 @@ pub(crate) fn attention_surfaces(
         prompt(|requests, tokens| prefill.cost(requests, tokens), 1.0, chunk, context)
     };
     Ok(AttentionSurfaces {
-        decode_transferred: decode.cost(1.0, 1024.0).basis != Basis::Measured,
+        decode_transferred: decode.cost(1.0, 1024.0).basis != TimeBasis::Measured,
         decode: surface(&powers, &contexts(), |requests, tokens| decode.cost(requests, tokens))?,
         prefill: surface(&quarters(16), &[&[0], &contexts()[..]].concat(), of_prefill)?,
         decode_source: decode.source,
@@ -68,7 +68,7 @@ fn surface(
     for at in keys {
         let along = columns.iter().map(|x| cost(f64::from(*at), f64::from(*x)));
         let us: Vec<f64> = along
-            .take_while(|cost| cost.basis != Basis::Extrapolated)
+            .take_while(|cost| cost.basis != TimeBasis::Extrapolated)
             .map(|cost| rounded(cost.us))
             .collect();
         if us.len() > 1 {

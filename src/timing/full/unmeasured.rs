@@ -1,6 +1,6 @@
 //! What a device's tables lack: estimates, labelled as such.
 
-use super::basis::{Basis, Cost};
+use super::basis::{Cost, TimeBasis};
 use super::gemm::Gemm;
 use super::pass::{OperatorSource, PerCount};
 use super::roofline::{Efficiencies, RooflineOperators};
@@ -24,7 +24,7 @@ fn sheet(peak: &Peak) -> RooflineOperators {
 
 /// The same times, resting on nothing that was measured.
 fn guessed(cost: PerCount) -> PerCount {
-    Box::new(move |count| cost(count).at_best(Basis::Extrapolated))
+    Box::new(move |count| cost(count).at_best(TimeBasis::Extrapolated))
 }
 
 /// Products of two fp8 factors from those of 16 bits, in proportion to the least time but for the
@@ -39,6 +39,6 @@ pub(super) fn fp8_gemm(half: Gemm, speed: Speed, n: u32, k: u32) -> PerCount {
             return cost;
         }
         let work = (cost.us - launch).max(0.0) * least(Dtype::Fp8) / least(Dtype::Bf16);
-        cost.with(cost.us.min(launch) + work).at_best(Basis::Transferred)
+        cost.with(cost.us.min(launch) + work).at_best(TimeBasis::Transferred)
     })
 }

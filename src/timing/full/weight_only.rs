@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::basis::{Basis, Cost};
+use super::basis::{Cost, TimeBasis};
 use super::speed::bound;
 use crate::base::SettingError;
 use crate::hardware::model::Weights;
@@ -76,7 +76,7 @@ impl WeightOnly {
     ) -> Cost {
         let work = (cost.us - launch_us).max(0.0);
         let ratio = bound(self.reached(packed)) / bound(half);
-        cost.with(cost.us.min(launch_us) + work * ratio).at_best(Basis::Transferred)
+        cost.with(cost.us.min(launch_us) + work * ratio).at_best(TimeBasis::Transferred)
     }
 
     /// `90 % of the bandwidth and 90 % of the compute of 16-bit products`.
@@ -122,7 +122,7 @@ mod tests {
         let shares = WeightOnly::ASSUMED;
         let small = shares.transfer(measured, [1.0, 80.0], [1.0, 20.8], 3.0);
         assert!((small.us - (3.0 + 26.0 / 0.9)).abs() < 1e-9, "{}", small.us);
-        assert_eq!(small.basis, Basis::Transferred);
+        assert_eq!(small.basis, TimeBasis::Transferred);
         let large = shares.transfer(measured, [80.0, 10.0], [80.0, 3.0], 3.0);
         assert!((large.us - (3.0 + 100.0 / 0.9)).abs() < 1e-9, "{}", large.us);
         assert_eq!(shares.transfer(Cost::measured(2.0), [1.0, 1.0], [1.0, 0.3], 3.0).us, 2.0);

@@ -8,7 +8,7 @@ use crate::base::{Nanos, RandomStream};
 use crate::workload::arrivals::ArrivalTimes;
 use crate::workload::lengths::{LengthPairs, trim};
 use crate::workload::prefix::SharedPrefix;
-use crate::workload::{Content, LengthPair, NewRequest, RequestSource, Span};
+use crate::workload::{Content, LengthPair, NewRequest, RequestSource, TokenSpan};
 
 /// First id of a turn's text. Shared prefixes have ids below.
 const TEXTS: u64 = 1 << 32;
@@ -33,7 +33,7 @@ pub(in crate::workload) struct Chats {
 /// A conversation under way.
 struct Rest {
     /// The texts so far, the last answer included.
-    history: Vec<Span>,
+    history: Vec<TokenSpan>,
     /// The turns to come, the next one last.
     turns: Vec<Turn>,
 }
@@ -94,11 +94,11 @@ impl Chats {
     fn turn(&mut self, id: u64, earliest: Nanos, mut rest: Rest) -> Option<NewRequest> {
         let Turn { lengths, think } = rest.turns.pop()?;
         let text = TEXTS + 2 * id;
-        rest.history.push(Span { id: text, tokens: lengths.prompt });
+        rest.history.push(TokenSpan { id: text, tokens: lengths.prompt });
         let content = Content { prompt: rest.history.as_slice().into(), answer: Some(text + 1) };
         let prompt_tokens = rest.history.iter().map(|span| span.tokens).sum();
         if !rest.turns.is_empty() {
-            rest.history.push(Span { id: text + 1, tokens: lengths.output });
+            rest.history.push(TokenSpan { id: text + 1, tokens: lengths.output });
             self.rest.insert(id, rest);
         }
         Some(NewRequest {
@@ -121,7 +121,7 @@ impl RequestSource for Chats {
         }
         let arrived_at = self.times.next().filter(|&time| time < self.end);
         let group = self.prefix.as_mut().map(|(prefix, stream)| prefix.draw(stream));
-        let history: Vec<Span> = group.into_iter().collect();
+        let history: Vec<TokenSpan> = group.into_iter().collect();
         let before = history.iter().map(|span| span.tokens).sum();
         let mut turns = self.draw(before);
         turns.reverse();

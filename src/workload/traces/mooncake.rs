@@ -11,7 +11,7 @@ use super::{Need, TimeUnit};
 use crate::base::SettingError;
 use crate::base::text::cut;
 use crate::workload::LengthPair;
-use crate::workload::{Content, Span};
+use crate::workload::{Content, TokenSpan};
 
 /// Keys of the arrival time; a file has one of them.
 const TIMES: [TimeKey<'static>; 2] = [
@@ -76,7 +76,7 @@ pub(super) fn spans(
     object: &Object<'_>,
     prompt: Option<u32>,
     tokens_per_hash: u32,
-) -> Result<Option<Box<[Span]>>, SettingError> {
+) -> Result<Option<Box<[TokenSpan]>>, SettingError> {
     let Some(value) = object.value("hash_ids") else { return Ok(None) };
     let ids = value.as_array().ok_or_else(|| object.refuse("hash_ids", "a list of numbers"))?;
     if ids.is_empty() {
@@ -111,7 +111,7 @@ pub(super) fn spans(
             SettingError::new("file", found, "whole numbers of at least 0")
         })?;
         let tokens = left.min(tokens_per_hash);
-        spans.push(Span { id, tokens });
+        spans.push(TokenSpan { id, tokens });
         left -= tokens;
     }
     Ok(Some(spans.into()))

@@ -11,7 +11,7 @@ use super::{Need, TimeUnit};
 use crate::base::SettingError;
 use crate::base::text::cut;
 use crate::workload::checks::MAX_TOKENS;
-use crate::workload::{Content, LengthPair, Span};
+use crate::workload::{Content, LengthPair, TokenSpan};
 
 /// Keys of the length of the whole prompt as it is sent, earlier turns included.
 const PROMPT: [&str; 4] = ["prompt_len", "input_len", "prompt_tokens", "num_prefill_tokens"];
@@ -150,7 +150,7 @@ impl Joined {
 /// The texts of conversations, turn by turn.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Histories {
-    spans: BTreeMap<Arc<str>, Vec<Span>>,
+    spans: BTreeMap<Arc<str>, Vec<TokenSpan>>,
     next: u64,
 }
 
@@ -166,18 +166,18 @@ impl Histories {
         let history = self.spans.entry(conversation.clone()).or_default();
         let (text, answer) = (self.next, self.next + 1);
         self.next += 2;
-        history.push(Span { id: text, tokens: added.prompt });
+        history.push(TokenSpan { id: text, tokens: added.prompt });
         let all = history.iter().fold(0_u32, |sum, span| sum.saturating_add(span.tokens));
         let pair = limit(LengthPair { prompt: all.min(MAX_TOKENS), output: added.output });
         shorten(history, pair.prompt);
         let content = Content { prompt: history.as_slice().into(), answer: Some(answer) };
-        history.push(Span { id: answer, tokens: pair.output });
+        history.push(TokenSpan { id: answer, tokens: pair.output });
         (pair, Arc::new(content))
     }
 }
 
 /// Keeps the first `tokens` tokens.
-fn shorten(spans: &mut Vec<Span>, tokens: u32) {
+fn shorten(spans: &mut Vec<TokenSpan>, tokens: u32) {
     let mut left = tokens;
     spans.retain_mut(|span| {
         span.tokens = span.tokens.min(left);

@@ -77,7 +77,7 @@ fn mix(hash: u64, value: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::Span;
+    use crate::workload::TokenSpan;
 
     fn common(a: &PrefixHashes, b: &PrefixHashes) -> usize {
         a.0.iter().zip(&b.0).take_while(|(a, b)| a == b).count()
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn equal_prefixes_have_equal_hashes_up_to_the_first_difference() {
-        let shared = Content { prompt: [Span { id: 7, tokens: 40 }].into(), answer: None };
+        let shared = Content { prompt: [TokenSpan { id: 7, tokens: 40 }].into(), answer: None };
         let a = shared.hashes(1, 100, 60, 16);
         let b = shared.hashes(2, 90, 70, 16);
         assert_eq!((a.0.len(), b.0.len()), (10, 10));
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn an_answer_keeps_its_identity_in_the_next_prompt() {
-        let first = Content { prompt: [Span { id: 1, tokens: 20 }].into(), answer: Some(2) };
-        let spans = [Span { id: 1, tokens: 20 }, Span { id: 2, tokens: 30 }];
+        let first = Content { prompt: [TokenSpan { id: 1, tokens: 20 }].into(), answer: Some(2) };
+        let spans = [TokenSpan { id: 1, tokens: 20 }, TokenSpan { id: 2, tokens: 30 }];
         let next = Content { prompt: spans.into(), answer: Some(3) };
         let (a, b) = (first.hashes(1, 20, 30, 16), next.hashes(2, 70, 10, 16));
         assert_eq!(common(&a, &b), 3, "48 of 50 tokens");
