@@ -71,9 +71,9 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | the commands of the program |
-//! | [`import`] | what reads others' files into ours |
+//! | `import` | what reads others' files into ours |
 //! | [`validate`], [`compare`] | simulated against measured runs; results side by side |
-//! | [`report`] | what a terminal shows of a result |
+//! | `report` | what a terminal shows of a result |
 //! | [`testing`] | checks for policies |
 //! | [`run`], [`output`] | whole scenarios; one writer per result file |
 //! | [`scenario`] | RON text to a checked [`scenario::Scenario`] |
@@ -97,20 +97,23 @@ pub use bevy_ecs;
 pub mod base;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[doc(hidden)]
 pub mod compare;
 pub mod engine;
 pub mod hardware;
-pub mod import;
+pub(crate) mod import;
 pub mod metrics;
 pub mod output;
+#[doc(hidden)]
 pub mod profile;
 pub mod records;
 pub mod registry;
-pub mod report;
+pub(crate) mod report;
 pub mod run;
 pub mod scenario;
 pub mod testing;
 pub mod timing;
+#[doc(hidden)]
 pub mod validate;
 pub mod workload;
 

@@ -73,11 +73,6 @@ impl JsonDocument {
         place_of(&self.source, masked, quoted, error)
     }
 
-    /// The text.
-    pub fn source(&self) -> &Arc<Source> {
-        &self.source
-    }
-
     /// The place of the key at the end of `path`, or of the last one on the way that there is.
     pub fn place(&self, path: &[&str]) -> Place {
         let mut scan = Scan { text: self.source.text.as_bytes(), at: 0 };

@@ -1,24 +1,28 @@
 //! What everything else rests on: time, random streams, bounded reading, and messages about what a user wrote.
 
+#[doc(hidden)]
 pub mod diagnostic;
 mod fragment;
-pub mod input;
+pub(crate) mod input;
 mod json;
-pub mod memory;
+pub(crate) mod memory;
+#[doc(hidden)]
 pub mod paths;
 mod random;
 mod ron;
 mod setting_error;
 mod source;
-pub mod suggest;
+pub(crate) mod suggest;
+#[doc(hidden)]
 pub mod text;
 mod time;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use fragment::FragmentError;
 pub(crate) use fragment::{read as read_fragment, write as write_fragment};
-pub use json::{JsonDocument, shortened, shortened_text};
+pub(crate) use json::{JsonDocument, shortened, shortened_text};
 pub use random::RandomStream;
+#[doc(hidden)]
 pub use ron::ron_options;
 pub use setting_error::SettingError;
 pub(crate) use source::offset_of;

@@ -32,20 +32,16 @@ pub mod state;
 mod systems;
 mod transition;
 
-pub use arrivals::Window as SimWindow;
 pub use driver::{Simulation, StepDigest};
 pub(crate) use event_queue::{Delivery, Event, EventQueue};
-pub use events::{
-    Admitted, Arrived, Finished, FirstToken, Lifecycle, LifecycleEvent, Preempted, Rejected,
-};
+pub use events::{Admitted, Arrived, Finished, FirstToken, LifecycleEvent, Preempted, Rejected};
 pub use extensions::Extensions;
 pub use hand_over::HandOver;
 pub(crate) use ledger::{Counts, Ledger};
 pub(crate) use lists::Worklists;
 pub(crate) use pools::{Engine, Pool};
 pub use progress::{Progress, RequestProgress};
-pub use schedule::{StepOutcome, StepPlace, StepSet, StepSystems};
+pub use schedule::{StepOutcome, StepPlace, StepSet};
 pub(crate) use series::Series;
 pub use sim_state::SimState;
 pub use spec::{PoolSpec, SimError, SimSpec, Traffic};
-pub use state::transfers::{HandedOver, Iteration};

@@ -1,9 +1,11 @@
 //! Model shapes, GPUs, how a model is spread over them, and what fits into their memory.
 
 mod device;
+#[doc(hidden)]
 pub mod memory;
 pub mod model;
 mod parallelism;
 
-pub use device::{DeviceSpec, closest_device, device_names, find_device};
+pub(crate) use device::closest_device;
+pub use device::{DeviceSpec, device_names, find_device};
 pub use parallelism::Parallelism;

@@ -12,4 +12,4 @@ mod vllm_bench;
 pub use aisimulate::{ImportAisimulateOptions, import_aisimulate};
 pub use layerwise::{ImportLayerwiseOptions, import_layerwise};
 pub use vidur_profile::{ImportVidurOptions, import_vidur};
-pub use vllm_bench::{BenchEngine, ImportedCase, from_vllm_bench};
+pub use vllm_bench::{BenchEngine, from_vllm_bench};

@@ -136,7 +136,7 @@ pub struct ExperimentResult {
     pub misfits: Vec<Misfit>,
     /// Whether every iteration was a step of its own.
     pub exact_steps: bool,
-    /// Its expectations, evaluated ([`super::expect::evaluate_all`]), in the file's order.
+    /// Its expectations, evaluated (`evaluate_all`), in the file's order.
     pub outcomes: Vec<Outcome>,
 }
 

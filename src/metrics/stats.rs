@@ -26,7 +26,7 @@ pub struct RunContext {
 }
 
 /// Collects per-request values; only requests inside the statistics window count. Up to
-/// [`EXACT_VALUES`](super::EXACT_VALUES) requests their values are kept and percentiles are exact; beyond, they come from
+/// `EXACT_VALUES` requests their values are kept and percentiles are exact; beyond, they come from
 /// histograms, within 0.1 %.
 #[derive(Debug, Default)]
 pub struct StatsSink {

@@ -19,12 +19,12 @@ mod shared_tests;
 
 pub use any::AnyTiming;
 pub use formula::FormulaSettings;
-pub use full::{
-    Cost, Coverage, CoveredBatch, Efficiencies, Efficiency, FullSettings, LinkEfficiency,
-    RooflineSettings, TimeBasis, WeightOnly, calibrate, coverage, transfer_errors,
-};
+pub use full::{FullSettings, RooflineSettings};
 pub(crate) use full::{attention_surfaces, data_sheet};
-pub use layerwise::{LayerwiseSettings, LinkSettings, StragglerSetting};
+pub(crate) use full::{coverage, transfer_errors};
+pub use layerwise::LayerwiseSettings;
+#[doc(hidden)]
+pub use layerwise::StragglerSetting;
 pub use measured::{Composition, MeasuredSettings};
 pub(crate) use partition::Partition;
 pub(crate) use run::Run;

@@ -10,7 +10,7 @@
 //! | `prefix_blocks.jsonl` | optional: one line per request, `request_id` and `hash_ids`: an id for every 16 tokens of its prompt; equal ids are equal tokens after equal prefixes |
 //!
 //! Times count from the request's arrival at the client, not from when the engine takes note of it.
-//! [`crate::import::from_vllm_bench`] makes a case of the result of `vllm bench serve --save-detailed`.
+//! `from_vllm_bench` makes a case of the result of `vllm bench serve --save-detailed`.
 
 mod case;
 mod engine;

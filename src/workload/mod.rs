@@ -5,16 +5,16 @@
 //! afterwards is that a long trace, which a source reads again row by row, is no longer the file
 //! that was checked: [`RequestSource::failure`].
 //! Each arrival process, length distribution and trace format has a file of its own and one line
-//! in [`Arrivals`], [`Lengths`], [`TraceFormat`] or [`Prefix`]. [`Conversations`] make closed loops of
+//! in `Arrivals`, `Lengths`, `TraceFormat` or `Prefix`. `Conversations` make closed loops of
 //! turns.
 
-pub mod arrivals;
+pub(crate) mod arrivals;
 mod checks;
 mod classes;
 mod content;
-pub mod conversations;
+pub(crate) mod conversations;
 mod fit;
-pub mod lengths;
+pub(crate) mod lengths;
 mod plan;
 mod prefix;
 mod ranks;
@@ -28,24 +28,24 @@ mod spec;
 mod survey;
 mod tagged;
 mod ticks;
-pub mod traces;
+pub(crate) mod traces;
 mod window;
 
-pub use arrivals::Arrivals;
-pub use classes::ClassSpec;
+pub(crate) use arrivals::Arrivals;
+pub(crate) use classes::ClassSpec;
 pub use content::{Content, TokenSpan};
-pub use conversations::Conversations;
-pub use fit::FitArgs;
-pub use lengths::{LengthPair, Lengths};
+pub(crate) use conversations::Conversations;
+pub(crate) use fit::FitArgs;
+pub use lengths::LengthPair;
+pub(crate) use lengths::Lengths;
 pub use plan::Workload;
-pub use prefix::Prefix;
+pub(crate) use prefix::Prefix;
 pub(crate) use ranks::Ranks;
-pub use replay::TraceReplay;
+pub(crate) use replay::TraceReplay;
 pub use slo::Slo;
-pub use spec::{Margin, WorkloadSpec};
-pub use survey::Survey;
+pub(crate) use spec::Margin;
+pub use spec::WorkloadSpec;
 pub(crate) use tagged::{Changed, Tagged};
-pub use traces::TraceFormat;
 pub use window::Window;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::distribution_tests::{requests, spec};
 use super::recording::streaming;
+use super::survey::Survey;
 use super::*;
 use crate::base::SettingError;
 

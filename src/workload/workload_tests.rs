@@ -1,6 +1,8 @@
 //! Bounds, windows and hints of a checked workload.
 
 use super::distribution_tests::{requests, spec, workload};
+use super::survey::Survey;
+use super::traces::TraceFormat;
 use super::*;
 
 const FIXED: &str = "lengths: Fixed(prompt: 100, output: 10)";

@@ -11,8 +11,9 @@ mod settings;
 mod size;
 mod slots;
 
-pub use cost::AdapterCost;
-pub use deal::Popularity;
-pub use settings::{Lora, LoraSettings};
-pub use size::{Module, adapter_bytes};
+pub(crate) use cost::AdapterCost;
+pub(crate) use deal::Popularity;
+pub(crate) use settings::Lora;
+pub use settings::LoraSettings;
+pub(crate) use size::{Module, adapter_bytes};
 pub(crate) use slots::{AdapterTime, Adapters};

@@ -5,9 +5,9 @@
 //! KV blocks are given back. `docs/speculative-decoding.md` has the model, its equations and what is
 //! left out.
 //!
-//! [`Speculation`] is what a run needs; [`SpeculativeSettings`] is what a scenario writes. The
+//! [`Speculation`] is what a run needs; `SpeculativeSettings` is what a scenario writes. The
 //! pass with its drafts is priced by [`SpeculativePredictor`], and whether drafts are accepted is drawn
-//! by [`Drafting`], of which each request has its own.
+//! by `Drafting`, of which each request has its own.
 
 mod acceptance;
 mod adaptive;
@@ -16,11 +16,20 @@ mod settings;
 
 use std::sync::Arc;
 
-pub use acceptance::{Acceptance, Drafting, best_k, speed_up, tokens_per_step};
-pub use adaptive::{Adaptive, Estimate};
-pub use predictor::{Drafter, SpeculativePredictor};
+pub use acceptance::Acceptance;
+pub(crate) use acceptance::Drafting;
+#[doc(hidden)]
+pub use acceptance::best_k;
+#[doc(hidden)]
+pub use acceptance::speed_up;
+#[doc(hidden)]
+pub use acceptance::tokens_per_step;
+pub use adaptive::Adaptive;
+pub(crate) use adaptive::Estimate;
+pub use predictor::Drafter;
+pub use predictor::SpeculativePredictor;
 pub(crate) use settings::{Checked, check as check_settings, kv_bytes_per_token};
-pub use settings::{Draft, SpeculativeSettings};
+pub(crate) use settings::{Draft, SpeculativeSettings};
 
 use crate::timing::{BatchShape, Predictor, StagePosition};
 

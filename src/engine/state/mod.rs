@@ -12,7 +12,7 @@ mod techniques;
 pub(crate) mod transfers;
 
 pub(crate) use async_planning::AsyncPlanning;
-pub use gpu::SharedGpus;
+pub(crate) use gpu::SharedGpus;
 pub(crate) use link::{Link, Load};
 pub(crate) use replica::{BatchOf, BlockGroup, StageQueue};
 pub use replica::{Batches, Replica, Stage, StageOf, Stages};

@@ -8,7 +8,8 @@ mod size;
 
 use std::borrow::Cow;
 
-pub use builtin::{closest, find, names};
+pub(crate) use builtin::closest;
+pub use builtin::{find, names};
 pub use precision::{Groups, KvCache, Weights};
 
 /// The shape of a decoder-only transformer, in the terms of a HuggingFace `config.json`.

@@ -9,7 +9,8 @@ use super::names::{self, Metric};
 use crate::base::SettingError;
 
 pub use bound::Bound;
-pub use evaluate::{Outcome, evaluate, evaluate_all};
+pub use evaluate::Outcome;
+pub(crate) use evaluate::evaluate_all;
 
 /// Over what an expectation must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

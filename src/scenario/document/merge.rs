@@ -12,6 +12,7 @@ use crate::base::{ByteSpan, Place, Source};
 
 impl Document {
     /// This document with the values of `over` merged into it.
+    #[cfg(test)]
     pub fn merged(&self, over: &Document) -> Result<Document, Box<Diagnostic>> {
         self.merged_with(over, over.root())
     }

@@ -10,8 +10,8 @@ mod set;
 mod source_map;
 mod tree;
 
-pub use source_map::SourceMap;
-pub use tree::{Field, Kind, Node};
+pub(crate) use source_map::SourceMap;
+pub(crate) use tree::{Field, Kind, Node};
 
 use std::sync::Arc;
 
@@ -107,11 +107,12 @@ impl Document {
     }
 
     /// The place of the value at a dotted path in this document's text.
+    #[cfg(test)]
     pub fn locate(&self, path: &str) -> Option<ByteSpan> {
         self.node(path).map(|node| node.span.clone())
     }
 
-    /// Like [`Document::locate`], but a path that leads nowhere gives the innermost value on the
+    /// The place of the value at a dotted path. A path that leads nowhere gives the innermost value on the
     /// way: its name if it has one, so that the caret does not underline a whole block.
     pub fn locate_nearest(&self, path: &str) -> ByteSpan {
         nearest(&self.text, &self.root, path)

@@ -7,6 +7,7 @@
 
 mod attention;
 mod basis;
+#[cfg(test)]
 mod calibrate;
 #[cfg(test)]
 mod capacity_tests;
@@ -28,12 +29,11 @@ mod tests;
 mod unmeasured;
 mod weight_only;
 
-pub use basis::{Cost, TimeBasis};
+#[cfg(test)]
 pub use calibrate::calibrate;
-pub use coverage::{Coverage, CoveredBatch, coverage, transfer_errors};
+pub use coverage::{coverage, transfer_errors};
 pub use measured::FullSettings;
-pub use roofline::{Efficiencies, Efficiency, LinkEfficiency, RooflineSettings};
-pub use weight_only::WeightOnly;
+pub use roofline::{Efficiencies, RooflineSettings};
 
 pub(super) use measured::build_full;
 pub(crate) use roofline::peak as data_sheet;

@@ -1,9 +1,10 @@
 //! What quantisation does to the time of a pass.
 
+use super::basis::TimeBasis;
 use super::measured::MeasuredOperators;
 use super::pass::Pass;
 use super::roofline::RooflineOperators;
-use super::{Efficiencies, OperatorSource, TimeBasis};
+use super::{Efficiencies, OperatorSource};
 use crate::hardware::model::{Groups, KvCache, ModelSpec, Weights, find};
 use crate::hardware::{Parallelism, device_names, find_device};
 use crate::profile::{Profile, shipped_operators};

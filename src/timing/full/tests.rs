@@ -152,7 +152,7 @@ fn many_heads_are_measured_not_extrapolated() {
     let cost = attention.cost(1.0, 4096.0);
     println!("32 heads, context 4096, one request: {:.1} us ({})", cost.us, attention.source);
     assert!((cost.us / 82.0 - 1.0).abs() < 0.15, "{}", cost.us);
-    assert_eq!(cost.basis, super::TimeBasis::Transferred);
+    assert_eq!(cost.basis, super::basis::TimeBasis::Transferred);
     // Where the other engine's kernel is slow at many requests, vLLM's own is the measure: 32 heads
     // of 32 requests as 8 heads of 128, 325 us.
     let many = attention.cost(32.0, 1024.0);

@@ -11,4 +11,4 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use settings::{LayerwiseSettings, LinkSettings, StragglerSetting};
+pub use settings::{LayerwiseSettings, StragglerSetting};

@@ -1,6 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::settings::LinkSettings;
 use super::*;
 use crate::base::SettingError;
 use crate::hardware::model::find;

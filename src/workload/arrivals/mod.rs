@@ -8,12 +8,12 @@ mod static_burst;
 mod trace;
 mod uniform;
 
-pub use concurrency::ClosedLoop;
-pub use gamma::Gamma;
-pub use poisson::Poisson;
-pub use static_burst::AllAtOnce;
-pub use trace::RecordedTimes;
-pub use uniform::Even;
+pub(crate) use concurrency::ClosedLoop;
+pub(crate) use gamma::Gamma;
+pub(crate) use poisson::Poisson;
+pub(crate) use static_burst::AllAtOnce;
+pub(crate) use trace::RecordedTimes;
+pub(crate) use uniform::Even;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ mod draws;
 
 pub(super) use chains::{Chained, Chains, Linked};
 pub(super) use chats::Chats;
-pub use draws::{Think, Turns};
+pub(crate) use draws::{Think, Turns};
 
 use serde::{Deserialize, Serialize};
 

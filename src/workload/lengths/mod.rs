@@ -11,14 +11,14 @@ pub(crate) mod trim;
 mod uniform;
 mod zipf;
 
-pub use empirical::Empirical;
-pub use fixed::Fixed;
-pub use lognormal::{LogNormal, LogNormalPart};
-pub use shipped::{SHIPPED, shipped};
-pub use table::{EmpiricalTable, TableSource};
-pub use trace::{FromRows, OnEnd};
-pub use uniform::{UniformRanges, UniformTotal};
-pub use zipf::Zipf;
+pub(crate) use empirical::Empirical;
+pub(crate) use fixed::Fixed;
+pub(crate) use lognormal::{LogNormal, LogNormalPart};
+pub(crate) use shipped::{SHIPPED, shipped};
+pub(crate) use table::{EmpiricalTable, TableSource};
+pub(crate) use trace::OnEnd;
+pub(crate) use uniform::{UniformRanges, UniformTotal};
+pub(crate) use zipf::Zipf;
 
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};

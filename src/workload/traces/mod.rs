@@ -31,7 +31,7 @@ pub(crate) use reader::{TraceFile, TraceReader, TraceSettings, grows, room_for_r
 pub(crate) use rows::{ClassName, Identity, Link, Need, Row};
 pub(crate) use share_gpt::Histories;
 pub(crate) use text::Stamp;
-pub use time_unit::TimeUnit;
+pub(crate) use time_unit::TimeUnit;
 
 use csv::StringRecord;
 use serde::{Deserialize, Serialize};

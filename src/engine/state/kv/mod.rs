@@ -8,8 +8,9 @@ mod pool;
 
 pub use block::{BlockId, BlockTable, CachedBlock, KvBlock, PrefixHash};
 pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks};
-pub use content::PrefixHashes;
+pub(crate) use content::PrefixHashes;
+pub use host::HostMemory;
+pub use host::Reload;
 pub(crate) use host::{Copies, HostTier};
-pub use host::{HostMemory, Reload};
-pub use pool::BlockPool;
+pub(crate) use pool::BlockPool;
 pub(crate) use pool::{ByPrefix, Moved};

@@ -79,11 +79,6 @@ impl BlockPool {
         self.host.as_deref_mut()
     }
 
-    /// Blocks of the replica.
-    pub fn total(&self) -> u32 {
-        self.total
-    }
-
     /// Blocks that nobody holds, whether a prefix is cached in them or not.
     pub fn free(&self) -> u32 {
         self.total - self.allocated
