@@ -27,7 +27,7 @@
 //! # A simulation under one's own eyes
 //!
 //! ```
-//! use vidur_ecs::records::{RequestRecord, RunSink};
+//! use vidur_ecs::records::{BatchRecord, RequestRecord, RunSink};
 //! use vidur_ecs::{registry::Registry, scenario::Scenario};
 //!
 //! /// Hears of every request that ends.
@@ -37,6 +37,7 @@
 //!     fn request(&mut self, record: &RequestRecord) {
 //!         self.0 = Some(record.clone());
 //!     }
+//!     fn batch(&mut self, _: &BatchRecord) {}
 //! }
 //!
 //! # let path = std::env::temp_dir().join(format!("vidur-ecs-guide-{}.ron", std::process::id()));
@@ -89,6 +90,8 @@
 //!
 //! `ARCHITECTURE.md` in the repository says why it is built like this.
 #![warn(missing_docs)]
+// The library alone carries what only the program calls: importers, tables, the report.
+#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
 /// The entity-component system that the simulation runs on: a plug-in uses this one, and pins none of its
 /// own.

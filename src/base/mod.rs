@@ -17,7 +17,10 @@ pub(crate) mod suggest;
 pub mod text;
 mod time;
 
-pub use diagnostic::{Diagnostic, Severity};
+pub use diagnostic::Diagnostic;
+#[doc(hidden)]
+pub use diagnostic::Severity;
+#[doc(hidden)]
 pub use fragment::FragmentError;
 pub(crate) use fragment::{read as read_fragment, write as write_fragment};
 pub(crate) use json::{JsonDocument, shortened, shortened_text};
@@ -26,6 +29,7 @@ pub use random::RandomStream;
 pub use ron::ron_options;
 pub use setting_error::SettingError;
 pub(crate) use source::offset_of;
+#[doc(hidden)]
 pub use source::{ByteSpan, Place, Source};
 pub(crate) use time::Instant;
 pub use time::Nanos;

@@ -41,7 +41,9 @@ pub(crate) use ledger::{Counts, Ledger};
 pub(crate) use lists::Worklists;
 pub(crate) use pools::{Engine, Pool};
 pub use progress::{Progress, RequestProgress};
-pub use schedule::{StepOutcome, StepPlace, StepSet};
+#[doc(hidden)]
+pub use schedule::StepOutcome;
+pub use schedule::{StepPlace, StepSet};
 pub(crate) use series::Series;
 pub use sim_state::SimState;
 pub use spec::{PoolSpec, SimError, SimSpec, Traffic};

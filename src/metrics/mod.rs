@@ -23,14 +23,19 @@ pub(crate) mod unit;
 mod values;
 
 pub use across::Spread;
+#[doc(hidden)]
 pub use capacity::{Capacity, Load, Verdict};
 pub(crate) use capacity::{MeanTokens, Saturated};
 pub(crate) use classes::{ByClass, ClassResult};
 pub use expect::{Expectation, Outcome};
 pub(crate) use flops::FlopsModel;
+#[doc(hidden)]
+pub use result::Misfit;
 pub(crate) use result::ModelResult;
-pub use result::{ExperimentResult, Misfit, VariantResult};
+pub use result::{ExperimentResult, VariantResult};
 pub(crate) use sinks::ByPool;
+#[doc(hidden)]
+pub use stats::RunContext;
+pub use stats::StatsSink;
 pub(crate) use stats::seconds_per;
-pub use stats::{RunContext, StatsSink};
 pub use summary::{Metrics, RunSummary};

@@ -25,7 +25,7 @@ pub struct Metric {
 
 /// A distribution over requests (or, for ITL, over gaps), with one metric per statistic.
 #[derive(Clone, Copy, Debug)]
-pub struct Family {
+pub(crate) struct Family {
     /// The part before the dot.
     pub name: &'static str,
     /// What is distributed.
@@ -35,7 +35,7 @@ pub struct Family {
 }
 
 /// All families; their values are seconds.
-pub const FAMILIES: &[Family] = &[
+pub(crate) const FAMILIES: &[Family] = &[
     Family { name: "ttft", about: "time to first token: first token - arrival", optional: false },
     Family {
         name: "tpot",
@@ -64,7 +64,7 @@ pub const FAMILIES: &[Family] = &[
 ];
 
 /// The statistics of every family, with their meaning.
-pub const STATISTICS: &[(&str, &str)] = &[
+pub(crate) const STATISTICS: &[(&str, &str)] = &[
     ("mean", "mean"),
     ("std", "standard deviation (population)"),
     ("p50", "median"),
@@ -215,12 +215,12 @@ pub fn all() -> impl ExactSizeIterator<Item = &'static Metric> {
 }
 
 /// Those that files show of these runs.
-pub fn shown(runs: &[&RunSummary]) -> Vec<&'static Metric> {
+pub(crate) fn shown(runs: &[&RunSummary]) -> Vec<&'static Metric> {
     all().filter(|metric| is_shown(metric, runs)).collect()
 }
 
 /// Whether files show it of these runs. A family is shown as a whole, by its mean.
-pub fn is_shown(metric: &Metric, runs: &[&RunSummary]) -> bool {
+pub(crate) fn is_shown(metric: &Metric, runs: &[&RunSummary]) -> bool {
     let there = |name: &str| runs.iter().any(|run| run.get(name).is_some_and(|value| value != 0.0));
     match metric.name.split_once('.') {
         _ if !metric.optional => true,
@@ -230,7 +230,7 @@ pub fn is_shown(metric: &Metric, runs: &[&RunSummary]) -> bool {
 }
 
 /// Whether files show the metric of that name of these runs.
-pub fn is_shown_by(name: &str, runs: &[&RunSummary]) -> bool {
+pub(crate) fn is_shown_by(name: &str, runs: &[&RunSummary]) -> bool {
     find(name).is_some_and(|metric| is_shown(metric, runs))
 }
 
@@ -240,6 +240,7 @@ pub fn find(name: &str) -> Option<&'static Metric> {
 }
 
 /// Whether it has a value for each class of requests: it is about requests, not about engines.
+#[doc(hidden)]
 pub fn is_of_classes(name: &str) -> bool {
     let family = name.split_once('.').map(|(family, _)| family);
     match family {
@@ -248,13 +249,18 @@ pub fn is_of_classes(name: &str) -> bool {
     }
 }
 
+/// The name of the metric that says the same of the window, where there is one.
+pub(crate) fn in_window(name: &str) -> Option<&'static str> {
+    find(&format!("window_{name}")).map(|metric| metric.name.as_str())
+}
+
 /// Its place in the order of [`all`].
 pub(super) fn index(name: &str) -> Option<usize> {
     REGISTRY.get_index_of(name)
 }
 
 /// The known name most like `name`, for "did you mean"; `None` when nothing is near.
-pub fn closest(name: &str) -> Option<&'static str> {
+pub(crate) fn closest(name: &str) -> Option<&'static str> {
     if name.len() > crate::base::suggest::LONGEST {
         return None;
     }

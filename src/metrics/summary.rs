@@ -96,3 +96,24 @@ impl RunSummary {
         metrics.get(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_no_metric_is_kept() {
+        let mut run = RunSummary::default();
+        run.metrics.set("ttft.mean", 0.2);
+        assert_eq!((run.get("ttft.mean"), run.get("ttft.p99")), (Some(0.2), None));
+        assert_eq!(run.unknown_metric(), None);
+        assert_eq!(run.get("ttft.mena"), None);
+        assert_eq!(run.get("other"), None);
+        assert_eq!(run.unknown_metric(), Some("ttft.mena"));
+
+        let mut of_model = Metrics::default();
+        of_model.set("sped", 1.0);
+        let run = RunSummary { models: vec![("a".to_owned(), of_model)], ..RunSummary::default() };
+        assert_eq!(run.unknown_metric(), Some("sped"));
+    }
+}

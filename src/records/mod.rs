@@ -5,10 +5,15 @@ mod offload;
 mod record;
 mod window;
 
+#[doc(hidden)]
 pub use adapters::AdapterTotals;
+#[doc(hidden)]
 pub use offload::OffloadTotals;
 pub use record::{
-    BatchRecord, BatchRecords, BusyTime, EventKind, EventRecord, IntervalRecord, RequestRecord,
-    RequestStatus, RunSink, RunTotals, SpeculationTotals, TokenGaps,
+    BatchRecord, BatchRecords, BusyTime, IntervalRecord, RequestRecord, RequestStatus, RunSink,
+    RunTotals,
 };
+#[doc(hidden)]
+pub use record::{EventKind, EventRecord, SpeculationTotals, TokenGaps};
+#[doc(hidden)]
 pub use window::{Produced, SteadyWindow};

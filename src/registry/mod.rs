@@ -19,6 +19,7 @@ use crate::timing::{
 };
 
 /// A plug-in that a scenario can name.
+#[doc(hidden)]
 pub struct Entry<T: ?Sized> {
     /// Name in scenarios.
     pub name: &'static str,

@@ -171,9 +171,9 @@ fn columns(input: &ReportInput, variants: &[VariantResult]) -> Vec<Column> {
     columns.extend(Column::load(variants));
     for &(metric, heading, gives_way) in COLUMNS {
         let gives_way = if expected(metric) { 0 } else { gives_way };
-        let steady = format!("window_{metric}");
-        let in_window = variants.iter().all(|v| v.mean(&steady).is_some());
-        let shown = if in_window && !expected(metric) { steady.as_str() } else { metric };
+        let steady = names::in_window(metric).filter(|_| !expected(metric));
+        let steady = steady.filter(|steady| variants.iter().all(|v| v.mean(steady).is_some()));
+        let shown = steady.unwrap_or(metric);
         let column = Column::of(shown, heading, gives_way, variants);
         columns.extend(column.filter(|column| !expected(metric) || column.differs()));
     }

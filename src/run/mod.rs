@@ -90,7 +90,7 @@ pub fn run(
 ///
 /// # Errors
 /// The first run that failed, or a file that could not be written.
-pub fn run_with_report(
+pub(crate) fn run_with_report(
     scenario: &Scenario,
     folder: &OpenFolder,
     progress: &(dyn Fn(u64) + Sync),
@@ -227,12 +227,12 @@ fn simulate_all(
 }
 
 /// Simulations that can run side by side.
-pub fn simulations(scenario: &Scenario) -> usize {
+pub(crate) fn simulations(scenario: &Scenario) -> usize {
     jobs(scenario, scenario.seeds.clone(), Verdicts::Shown).len()
 }
 
 /// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
-pub fn expected_requests(scenario: &Scenario) -> Option<u64> {
+pub(crate) fn expected_requests(scenario: &Scenario) -> Option<u64> {
     let mut sum = 0_u64;
     for configuration in &scenario.configurations {
         let mut requests = 0_u64;

@@ -137,6 +137,7 @@ pub(super) struct RawEngine {
 /// What is written into the result folder.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[doc(hidden)]
 pub struct OutputSettings {
     /// Whether `request_metrics.csv` is written: a row per request.
     pub request_metrics: bool,

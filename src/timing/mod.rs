@@ -17,17 +17,21 @@ mod shared;
 #[cfg(test)]
 mod shared_tests;
 
+#[doc(hidden)]
 pub use any::AnyTiming;
+#[doc(hidden)]
 pub use formula::FormulaSettings;
+#[doc(hidden)]
 pub use full::{FullSettings, RooflineSettings};
 pub(crate) use full::{attention_surfaces, data_sheet};
 pub(crate) use full::{coverage, transfer_errors};
-pub use layerwise::LayerwiseSettings;
 #[doc(hidden)]
-pub use layerwise::StragglerSetting;
+pub use layerwise::{LayerwiseSettings, StragglerSetting};
+#[doc(hidden)]
 pub use measured::{Composition, MeasuredSettings};
 pub(crate) use partition::Partition;
 pub(crate) use run::Run;
+#[doc(hidden)]
 pub use run_pricing::RunPricing;
 pub(crate) use settings::check_network;
 pub use settings::{TimingContext, TimingSettings};

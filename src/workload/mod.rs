@@ -36,6 +36,7 @@ pub(crate) use classes::ClassSpec;
 pub use content::{Content, TokenSpan};
 pub(crate) use conversations::Conversations;
 pub(crate) use fit::FitArgs;
+#[doc(hidden)]
 pub use lengths::LengthPair;
 pub(crate) use lengths::Lengths;
 pub use plan::Workload;
@@ -46,6 +47,7 @@ pub use slo::Slo;
 pub(crate) use spec::Margin;
 pub use spec::WorkloadSpec;
 pub(crate) use tagged::{Changed, Tagged};
+#[doc(hidden)]
 pub use window::Window;
 
 use std::sync::Arc;

@@ -38,15 +38,21 @@ pub(crate) use draft::PlanDraft;
 pub use faster_transformer::FasterTransformer;
 pub use go_on::{DecodeRule, Fit};
 pub use light_llm::LightLlm;
-pub use orca::{Orca, Reserve};
+pub use orca::Orca;
+#[doc(hidden)]
+pub use orca::Reserve;
 pub use plans::Plans;
 pub use preempt::Victim;
 pub use sarathi::Sarathi;
-pub use sg_lang::{SchedulePolicy, SgLang};
+#[doc(hidden)]
+pub use sg_lang::SchedulePolicy;
+pub use sg_lang::SgLang;
 pub use swap::ResumeRule;
 pub use view::PlanView;
 pub use vllm_v0::VllmV0;
-pub use vllm_v1::{Queueing, VllmV1};
+#[doc(hidden)]
+pub use vllm_v1::Queueing;
+pub use vllm_v1::VllmV1;
 pub use waiting::{RunningRequest, WaitingRequest};
 
 use crate::base::SettingError;

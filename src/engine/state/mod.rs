@@ -15,6 +15,8 @@ pub(crate) use async_planning::AsyncPlanning;
 pub(crate) use gpu::SharedGpus;
 pub(crate) use link::{Link, Load};
 pub(crate) use replica::{BatchOf, BlockGroup, StageQueue};
-pub use replica::{Batches, Replica, Stage, StageOf, Stages};
+#[doc(hidden)]
+pub use replica::{Batches, StageOf, Stages};
+pub use replica::{Replica, Stage};
 pub(crate) use swapped::{Swapped, SwappedRequests};
 pub(crate) use techniques::{ReplicaParts, Replicas, Techniques};

@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 pub(crate) use builtin::closest;
 pub use builtin::{find, names};
+#[doc(hidden)]
 pub use precision::{Groups, KvCache, Weights};
 
 /// The shape of a decoder-only transformer, in the terms of a HuggingFace `config.json`.
@@ -64,6 +65,7 @@ pub struct ModelSpec {
 
 /// Experts of a mixture-of-experts model: each an MLP; a router picks some for each token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[doc(hidden)]
 pub struct Moe {
     /// Experts per block (`num_experts`, `num_local_experts`, `n_routed_experts`).
     pub experts: u32,

@@ -56,7 +56,7 @@ impl VidurImport {
         let name =
             self.config.file_name().map_or_else(|| "config.json".into(), |n| n.to_string_lossy());
         out.line(&format!(
-            "// ImportedScenario from Vidur's {name}. The options called vidur_* reproduce what Vidur does"
+            "// Imported from Vidur's {name}. The options called vidur_* reproduce what Vidur does"
         ));
         out.line("// differently from the engines it models.");
         out.line("(");

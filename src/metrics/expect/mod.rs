@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::names::{self, Metric};
 use crate::base::SettingError;
 
+#[doc(hidden)]
 pub use bound::Bound;
 pub use evaluate::Outcome;
 pub(crate) use evaluate::evaluate_all;
 
 /// Over what an expectation must hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[doc(hidden)]
 pub enum Over {
     /// The mean over seeds (of a ratio: the ratio of the means).
     #[default]
@@ -238,7 +240,7 @@ impl Expectation {
 }
 
 /// [`Expectation::check`] of a whole list, with paths such as `expect[2].metric`.
-pub fn check_all(
+pub(crate) fn check_all(
     expectations: &[Expectation],
     variants: &[&str],
     models: &[&str],

@@ -6,8 +6,10 @@ mod content;
 mod host;
 mod pool;
 
-pub use block::{BlockId, BlockTable, CachedBlock, KvBlock, PrefixHash};
+#[doc(hidden)]
+pub use block::{BlockId, PrefixHash};
 pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks};
+pub use block::{BlockTable, CachedBlock, KvBlock};
 pub(crate) use content::PrefixHashes;
 pub use host::HostMemory;
 pub use host::Reload;
