@@ -60,24 +60,58 @@ impl RunSink for Saturated {
 
 /// Fewer completions than this tell no rate.
 const LEAST_COMPLETIONS: usize = 20;
+/// The rate is measured over so many times what the longest requests take from their first batch to their
+/// end, the time in which the engine fills with them included: of those that are in it at a time, long ones
+/// are a larger share than of those that arrive.
+const LONGEST: f64 = 5.0;
+/// Requests that are served for each unit of the squared coefficient of variation of that time: which
+/// ones are in the engine by chance then moves the rate by about two in a hundred.
+const BY_VARIATION: f64 = 2_500.0;
 
 impl Saturated {
+    /// How many requests should be served for a rate to be known, as far as these tell.
+    pub fn wanted(&self) -> u64 {
+        let (Some(longest), Some(until)) = (self.longest(), self.last_scheduled()) else {
+            return 0;
+        };
+        let count = self.served.len() as f64;
+        let stays = self.served.iter().map(|served| served.stay().as_secs_f64());
+        let (sum, squares) = stays.fold((0.0, 0.0), |(a, b), stay| (a + stay, b + stay * stay));
+        let variation = if sum > 0.0 { count * squares / (sum * sum) - 1.0 } else { 0.0 };
+        let until = until.as_secs_f64();
+        let by_time = if until > 0.0 { LONGEST * longest.as_secs_f64() / until } else { 0.0 };
+        // A little more than that, so that the next try is the last one.
+        (1.1 * count * by_time).max(BY_VARIATION * variation).ceil() as u64
+    }
+
+    /// What all but one in a hundred requests take at most from their first batch to their end.
+    fn longest(&self) -> Option<Nanos> {
+        let mut stays: Vec<Nanos> = self.served.iter().map(Served::stay).collect();
+        let last = stays.len().checked_sub(1)?;
+        Some(*stays.select_nth_unstable(last * 99 / 100).1)
+    }
+
+    fn last_scheduled(&self) -> Option<Nanos> {
+        self.served.iter().map(|served| served.scheduled_at).max()
+    }
+
     /// The capacity in requests per second, of which each has `mean` tokens; of those that were served if
     /// it is not known.
     ///
-    /// It is the flow of tokens from the time when a tenth of the requests has completed, so that the
-    /// engine is full, until the last one is admitted, so that it never lacks any; divided by the
-    /// tokens of a request. Counting tokens rather than completions leaves out what chance made of the
-    /// lengths, and does not depend on when the requests that run together end. `None` if there is no
-    /// such time: hardly any request waited.
+    /// It is the flow of tokens from the time when the engine is full, of the mix of requests that is in it
+    /// in the long run (a tenth of them has completed, and the longest could have), until the last one is
+    /// admitted, so that it never lacks any; divided by the tokens of a request. Counting tokens rather
+    /// than completions leaves out what chance made of the lengths, and does not depend on when the
+    /// requests that run together end. `None` if there is no such time: hardly any request waited, or the
+    /// longest take longer than all this.
     pub fn capacity(mut self, mean: Option<MeanTokens>) -> Option<f64> {
         let count = self.served.len();
         if count < LEAST_COMPLETIONS {
             return None;
         }
+        let (longest, until) = (self.longest()?, self.last_scheduled()?);
         self.served.sort_unstable_by_key(|served| served.completed_at);
-        let from = self.served[count / 10].completed_at;
-        let until = self.served.iter().map(|served| served.scheduled_at).max()?;
+        let from = self.served[count / 10].completed_at.max(longest);
         let completions =
             self.served.iter().filter(|s| s.completed_at > from && s.completed_at <= until);
         if completions.count() < LEAST_COMPLETIONS {
@@ -97,6 +131,11 @@ impl Saturated {
 }
 
 impl Served {
+    /// From its first batch to its end.
+    fn stay(&self) -> Nanos {
+        self.completed_at.since(self.scheduled_at)
+    }
+
     /// Its work between two points in time: the prompt when its first token comes, the other tokens
     /// evenly between that and the last.
     fn work(&self, from: Nanos, until: Nanos) -> f64 {
@@ -250,6 +289,39 @@ mod tests {
         // One in five is refused.
         let refusing = Saturated { refused: 125, ..in_waves(500, 11) };
         assert!((refusing.capacity(Some(half)).unwrap() / rate - 1.25).abs() < 1e-9);
+    }
+
+    /// A slot for each of ten requests; every 25th stays a hundred times as long as the others.
+    fn with_a_long_tail(requests: u64) -> Saturated {
+        let mut free = [0; 10];
+        let served = (0..requests).map(|i| {
+            let slot = free.iter_mut().min().unwrap();
+            let start = Nanos(*slot);
+            *slot += if i % 25 == 0 { 100 * S } else { S };
+            let output = if i % 25 == 0 { 101 } else { 2 };
+            let completed_at = Nanos(*slot);
+            Served { scheduled_at: start, first_token_at: start, completed_at, prompt: 1, output }
+        });
+        Saturated { served: served.collect(), refused: 0 }
+    }
+
+    #[test]
+    fn the_longest_requests_decide_how_many_are_served() {
+        let few = in_waves(500, 11).wanted();
+        assert!((50..70).contains(&few), "five times ten seconds: {few}");
+        // 4.96 s of a slot each: two requests per second.
+        let tail = with_a_long_tail(200);
+        let wanted = tail.wanted();
+        assert!(wanted > 30_000, "{wanted}");
+        assert_eq!(
+            tail.capacity(None),
+            None,
+            "long ones have not yet left when the last one comes"
+        );
+        let real = 10.0 / 4.96;
+        let rate = with_a_long_tail(20_000).capacity(None).unwrap();
+        assert!((rate / real - 1.0).abs() < 0.02, "{rate}, not {real}");
+        assert_eq!(Saturated::default().wanted(), 0);
     }
 
     #[test]

@@ -12,14 +12,14 @@ use crate::metrics::{Capacity, Load, MeanTokens, Saturated};
 use crate::scenario::{Cluster, Configuration, PoolConfig};
 use crate::workload::{Content, NewRequest, RequestSource, TokenSpan, Workload};
 
-/// Requests that are served for the estimate.
+/// Requests that are served for the estimate, at the least.
 const REQUESTS: u64 = 2_000;
 /// As many times the requests that run at once are served, so that most of them wait.
 const WAVES: u64 = 6;
-/// The most requests that are served, however many run at once.
-const MOST_REQUESTS: u64 = 20_000;
+/// The most requests that are served, however many run at once and however long the longest take.
+const MOST_REQUESTS: u64 = 40_000;
 /// Requests over which mean lengths are taken, or all rows of a shorter trace.
-const DRAWS: u64 = 20_000;
+const DRAWS: u64 = 50_000;
 
 /// Whether the offered rate of a configuration is to be compared with its capacity.
 pub(super) fn is_asked(configuration: &Configuration) -> bool {
@@ -63,7 +63,7 @@ pub(super) fn estimate(configuration: &Configuration, seed: u64) -> Result<Capac
         let spec = saturated(configuration, (seed, requests), size);
         let (totals, ..) = simulate(spec, &mut sink)
             .map_err(|error| RunError::Simulation { run: "capacity estimate".to_owned(), error })?;
-        let wanted = (WAVES * totals.running_peak).min(MOST_REQUESTS);
+        let wanted = (WAVES * totals.running_peak).max(sink.wanted()).min(MOST_REQUESTS);
         if wanted > requests {
             requests = wanted;
             continue;
