@@ -30,6 +30,18 @@ struct Limits {
     addresses: Option<u64>,
 }
 
+/// What this process has taken, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Taken {
+    /// Address space.
+    addresses: u64,
+    /// Of that, what is memory as soon as it is written to: the heap, large tables, stacks. The rest is the
+    /// program itself, and what the allocator reserves for each thread: 64 MiB, 128 while the thread starts.
+    writable: u64,
+    /// Memory that was written to or read.
+    resident: u64,
+}
+
 /// Looks whether memory is running short. It reads a file of a few bytes, so ask once for every
 /// thousand of whatever grows, or before something large; where nothing is known it is enough.
 ///
@@ -44,29 +56,60 @@ pub fn check() -> Result<(), OutOfMemory> {
 /// # Errors
 /// As [`check`].
 pub fn check_room_for(bytes: u64) -> Result<(), OutOfMemory> {
-    static LIMITS: OnceLock<Limits> = OnceLock::new();
-    let limits = LIMITS.get_or_init(Limits::of_process);
-    let Some((addresses, resident)) = taken() else { return Ok(()) };
-    for (used, most) in [(resident, limits.resident), (addresses, limits.addresses)] {
-        let Some(most) = most else { continue };
-        let used = used.saturating_add(bytes);
-        if used as f64 > most as f64 * SHARE {
-            return Err(OutOfMemory { used: used / MIB, most: most / MIB });
-        }
+    match Taken::now() {
+        Some(taken) => Limits::of_process().check(taken, bytes),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// Address space and resident memory of this process in bytes; `None` where `/proc` does not tell.
-fn taken() -> Option<(u64, u64)> {
-    let statm = fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = statm.split_ascii_whitespace().map(|n| n.parse::<u64>().unwrap_or(0));
-    // Pages are of 4 KiB wherever this is likely to run; larger ones make the check late.
-    Some((pages.next()? * 4096, pages.next()? * 4096))
+/// Address space that a thread may need beside the tables of what it simulates: what the allocator
+/// reserves for it while it starts, and its stack.
+const THREAD_ADDRESSES: u64 = 192 * MIB;
+
+/// How many threads the address space allows; at least one.
+pub fn most_threads() -> usize {
+    let most = Limits::of_process().addresses.map(|most| most / THREAD_ADDRESSES);
+    most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)).max(1)
+}
+
+impl Taken {
+    /// `None` where `/proc` does not tell.
+    fn now() -> Option<Taken> {
+        Taken::of(&fs::read_to_string("/proc/self/statm").ok()?)
+    }
+
+    fn of(statm: &str) -> Option<Taken> {
+        // Pages are of 4 KiB wherever this is likely to run; larger ones make the check late.
+        let bytes = |pages: &str| pages.parse::<u64>().ok()?.checked_mul(4096);
+        let fields: Vec<Option<u64>> = statm.split_ascii_whitespace().map(bytes).collect();
+        let [addresses, resident, _, _, _, writable, ..] = fields.as_slice() else { return None };
+        Some(Taken { addresses: (*addresses)?, writable: (*writable)?, resident: (*resident)? })
+    }
 }
 
 impl Limits {
+    /// Those of this process, which are read once.
     fn of_process() -> Limits {
+        static LIMITS: OnceLock<Limits> = OnceLock::new();
+        *LIMITS.get_or_init(Limits::read)
+    }
+
+    /// Whether `bytes` more may be taken.
+    fn check(&self, taken: Taken, bytes: u64) -> Result<(), OutOfMemory> {
+        // Addresses that hold no memory cannot be taken for it, and need none.
+        let fixed = taken.addresses.saturating_sub(taken.writable);
+        let addresses = self.addresses.map(|most| most.saturating_sub(fixed));
+        for (used, most) in [(taken.resident, self.resident), (taken.writable, addresses)] {
+            let Some(most) = most else { continue };
+            let used = used.saturating_add(bytes);
+            if used as f64 > most as f64 * SHARE {
+                return Err(OutOfMemory { used: used / MIB, most: most / MIB });
+            }
+        }
+        Ok(())
+    }
+
+    fn read() -> Limits {
         let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
         let group =
             group.iter().find_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok());
@@ -91,9 +134,28 @@ mod tests {
     #[test]
     fn there_is_room_for_little_and_not_for_everything() {
         assert_eq!(check(), Ok(()));
-        if taken().is_some() {
+        if Taken::now().is_some() {
             let error = check_room_for(1 << 60).expect_err("an exbibyte").to_string();
             assert!(error.contains("MiB so far, of"), "{error}");
         }
+        assert!(most_threads() >= 1);
+    }
+
+    /// A program of 20 MiB with three threads, just started, under `ulimit -v 400000`.
+    #[test]
+    fn reserved_addresses_are_no_memory() {
+        let limits = Limits { resident: None, addresses: Some(400_000 * 1024) };
+        let mib = |mib: u64| mib * MIB / 4096;
+        let statm = |all: u64, writable: u64| {
+            format!("{} 5642 3010 2204 0 {} 0\n", mib(all), mib(writable))
+        };
+        let check = |text: String, bytes| limits.check(Taken::of(&text).unwrap(), bytes);
+        assert_eq!(check(statm(296, 18), 0), Ok(()));
+        // 112 MiB are left for tables, a quarter of which is kept for those that double.
+        assert_eq!(check(statm(376, 98), 0), Err(OutOfMemory { used: 98, most: 112 }));
+        assert!(
+            check(statm(296, 18), 60 * MIB).is_ok() && check(statm(296, 18), 80 * MIB).is_err()
+        );
+        assert_eq!(Taken::of("1 2 3"), None);
     }
 }

@@ -5,13 +5,15 @@ use std::thread::available_parallelism;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::failure::Failure;
+use crate::base::memory;
 use crate::run;
 use crate::scenario::Scenario;
 
 /// More threads than processors gain nothing, but a few do no harm either.
 const MIN_LIMIT: usize = 8;
 
-/// Threads for these scenarios: `jobs`, or one per processor, but none that would have nothing to do.
+/// Threads for these scenarios: `jobs`, or one per processor, but none that would have nothing to do, and
+/// no more than a limit of address space allows.
 pub(super) fn pool<'a>(
     jobs: Option<u16>,
     scenarios: impl IntoIterator<Item = &'a Scenario>,
@@ -19,6 +21,7 @@ pub(super) fn pool<'a>(
     let simulations = scenarios.into_iter().map(run::simulations).sum();
     let processors = available_parallelism().map_or(1, usize::from);
     let threads = threads(jobs.map(usize::from), simulations, processors);
+    let threads = threads.min(memory::most_threads());
     let built = ThreadPoolBuilder::new().num_threads(threads).build();
     built.map_err(|error| Failure::unexpected(format!("cannot start threads: {error}")))
 }
