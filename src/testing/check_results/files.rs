@@ -17,6 +17,8 @@ pub(super) struct Files {
     /// From a request's arrival until the engine has it.
     pub api_overhead: Time,
     pub time_limit: Option<f64>,
+    /// Requests that the scenario asks for, of all its models; `None` where it names no number.
+    asked: Option<u64>,
     stages: f64,
 }
 
@@ -102,6 +104,7 @@ impl Files {
             series: rows("time_series.csv")?.map(|t| t.each(interval)).transpose()?,
             api_overhead: (setting("api_overhead_ms").unwrap_or(0.0) * 1e6).round() as Time,
             time_limit: setting("time_limit_s"),
+            asked: requests_of(&scenario),
             stages: setting("pipeline_parallel").unwrap_or(1.0),
             summary,
         })
@@ -133,6 +136,8 @@ impl Files {
             // A limit that was not reached leaves the run as it is.
             (Some(limit), Some(duration)) if self.is_whole() && limit == duration => limit,
             (Some(limit), _) if self.count("unfinished") > 0 => limit,
+            // Others were still to come.
+            (Some(limit), _) if self.asked.is_some_and(|all| self.count("arrived") < all) => limit,
             _ => end,
         }
     }
@@ -146,6 +151,19 @@ impl Files {
     pub fn has_pools(&self) -> bool {
         self.summary["models"].is_object()
     }
+}
+
+/// The requests of a resolved scenario.
+fn requests_of(scenario: &str) -> Option<u64> {
+    let mut sum = None;
+    for (place, field) in scenario.match_indices("requests: ") {
+        if !scenario[..place].ends_with(['(', ' ', '\n']) {
+            continue;
+        }
+        let digits = scenario[place + field.len()..].split(|c: char| !c.is_ascii_digit()).next();
+        sum = Some(sum.unwrap_or(0) + digits?.parse::<u64>().ok()?);
+    }
+    sum
 }
 
 struct Table {
