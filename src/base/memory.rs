@@ -24,9 +24,9 @@ pub struct OutOfMemory {
 /// The limits of this process, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Of resident memory: the machine's, or that of the process's control group.
+    /// Limit of resident memory: the machine's, or that of the process's control group.
     resident: Option<u64>,
-    /// Of address space: `ulimit -v`.
+    /// Limit of address space: `ulimit -v`.
     addresses: Option<u64>,
 }
 
@@ -39,7 +39,7 @@ pub fn check() -> Result<(), OutOfMemory> {
     check_room_for(0)
 }
 
-/// The same before `bytes` more are taken.
+/// Fails if there is no room for `bytes` more.
 ///
 /// # Errors
 /// As [`check`].

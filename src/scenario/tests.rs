@@ -421,7 +421,7 @@ proptest::proptest! {
         }
     }
 
-    /// The same for the arguments of `--set`.
+    /// No panic for the arguments of `--set`.
     #[test]
     fn no_setting_causes_a_panic(
         path in "[a-z_.\\[\\]0-9\"]{0,6}|engine|workload\\.arrivals|expect\\[0\\]|variants\\.max|variants",
