@@ -46,8 +46,11 @@ pub fn check() -> Result<(), OutOfMemory> {
 pub fn check_room_for(bytes: u64) -> Result<(), OutOfMemory> {
     static LIMITS: OnceLock<Limits> = OnceLock::new();
     let limits = LIMITS.get_or_init(Limits::of_process);
-    let Some((addresses, resident)) = taken() else { return Ok(()) };
-    for (used, most) in [(resident, limits.resident), (addresses, limits.addresses)] {
+    let Some(Taken { addresses, resident, data }) = taken() else { return Ok(()) };
+    // Address space that is only reserved (the heaps of threads) or holds the program is not memory that
+    // grows: what it leaves of the limit is there for data.
+    let for_data = limits.addresses.map(|most| most.saturating_sub(addresses.saturating_sub(data)));
+    for (used, most) in [(resident, limits.resident), (data, for_data)] {
         let Some(most) = most else { continue };
         let used = used.saturating_add(bytes);
         if used as f64 > most as f64 * SHARE {
@@ -57,12 +60,26 @@ pub fn check_room_for(bytes: u64) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
-/// Address space and resident memory of this process in bytes; `None` where `/proc` does not tell.
-fn taken() -> Option<(u64, u64)> {
+/// What a process takes, in bytes.
+struct Taken {
+    /// Address space, whether there is memory behind it or not.
+    addresses: u64,
+    /// Resident memory.
+    resident: u64,
+    /// Address space that the process can write to: heap and stacks.
+    data: u64,
+}
+
+/// What this process takes; `None` where `/proc` does not tell.
+fn taken() -> Option<Taken> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
-    let mut pages = statm.split_ascii_whitespace().map(|n| n.parse::<u64>().unwrap_or(0));
+    let pages: Vec<u64> = statm.split_ascii_whitespace().map_while(|n| n.parse().ok()).collect();
+    let &[size, resident, _shared, _text, _library, data, ..] = pages.as_slice() else {
+        return None;
+    };
     // Pages are of 4 KiB wherever this is likely to run; larger ones make the check late.
-    Some((pages.next()? * 4096, pages.next()? * 4096))
+    let bytes = |pages: u64| pages.saturating_mul(4096);
+    Some(Taken { addresses: bytes(size), resident: bytes(resident), data: bytes(data) })
 }
 
 impl Limits {

@@ -70,7 +70,7 @@ fn a_time_series_over_a_gap_takes_no_memory_and_has_an_end() {
     let output = "output: (time_series_s: 0.001)";
     let room = Room::with("s.ron", one_model("", "trace: (file: \"t.csv\")", output));
     room.write("t.csv", trace);
-    let ran = run_within(&room, 600_000, &["s.ron", "--out", "out"]);
+    let ran = run_within(&room, 400_000, &["s.ron", "--out", "out"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let series = room.read("out/time_series.csv");
     let rows = series.lines().count();
@@ -78,7 +78,7 @@ fn a_time_series_over_a_gap_takes_no_memory_and_has_an_end() {
     assert!((300_020..300_200).contains(&rows), "{rows} rows");
     assert!(series.lines().nth(100_000).unwrap().starts_with("100.0,0,0,"));
     room.write("t.csv", trace.replace("\n300,", "\n20000,"));
-    let ran = run_within(&room, 600_000, &["s.ron", "--out", "more"]);
+    let ran = run_within(&room, 400_000, &["s.ron", "--out", "more"]);
     refused(&ran, &["10000000 rows", "an interval of 2 s"]);
     assert!(!room.names().iter().any(|name| name.contains("more")));
 }
