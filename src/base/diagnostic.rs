@@ -167,7 +167,7 @@ const LINE: usize = 120;
 
 /// Characters of a sentence that are shown at most: more is a text of the user's that it quotes.
 const SENTENCE: usize = 800;
-/// The same of advice, which may be a list of names.
+/// The longest advice that is shown, which may be a list of names.
 const ADVICE: usize = 2000;
 
 fn shown(sentence: &str, most: usize) -> String {

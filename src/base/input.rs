@@ -18,7 +18,7 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_most(File::open(path)?, MOST_BYTES)
 }
 
-/// The same as text.
+/// Reads a whole file as text.
 ///
 /// # Errors
 /// As [`read`]; or it is no UTF-8.
@@ -26,7 +26,7 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
     text(read(path)?)
 }
 
-/// The same of a file that may have [`MOST_OF_LONG`] bytes: what others measured, request by request.
+/// Reads as text a file that may have [`MOST_OF_LONG`] bytes: what others measured, request by request.
 ///
 /// # Errors
 /// As [`read_to_string`].

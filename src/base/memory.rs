@@ -24,9 +24,9 @@ pub struct OutOfMemory {
 /// The limits of this process, in bytes.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    /// Of resident memory: the machine's, or that of the process's control group.
+    /// Limit of resident memory: the machine's, or that of the process's control group.
     resident: Option<u64>,
-    /// Of address space: `ulimit -v`.
+    /// Limit of address space: `ulimit -v`.
     addresses: Option<u64>,
 }
 
@@ -35,7 +35,7 @@ struct Limits {
 struct Taken {
     /// Address space.
     addresses: u64,
-    /// Of that, what is memory as soon as it is written to: the heap, large tables, stacks. The rest is the
+    /// The part of it that is memory as soon as it is written to: the heap, large tables, stacks. The rest is the
     /// program itself, and what the allocator reserves for each thread: 64 MiB, 128 while the thread starts.
     writable: u64,
     /// Memory that was written to or read.
@@ -51,7 +51,7 @@ pub fn check() -> Result<(), OutOfMemory> {
     check_room_for(0)
 }
 
-/// The same before `bytes` more are taken.
+/// Fails if there is no room for `bytes` more.
 ///
 /// # Errors
 /// As [`check`].
@@ -73,7 +73,7 @@ pub fn most_threads() -> usize {
 }
 
 impl Taken {
-    /// `None` where `/proc` does not tell.
+    /// What this process takes; `None` where `/proc` does not tell.
     fn now() -> Option<Taken> {
         Taken::of(&fs::read_to_string("/proc/self/statm").ok()?)
     }

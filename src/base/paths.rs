@@ -75,7 +75,7 @@ pub fn file_name(name: &str) -> String {
     if safe.is_empty() { "_".to_owned() } else { safe }
 }
 
-/// The same as a file system has it that does not tell capital letters from small ones.
+/// A file's name as a file system has it that does not tell capital letters from small ones.
 pub fn folded_file_name(name: &str) -> String {
     file_name(name).to_lowercase()
 }

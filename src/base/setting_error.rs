@@ -39,7 +39,7 @@ impl SettingError {
         self
     }
 
-    /// The same complaint seen from one level further out.
+    /// This complaint seen from one level further out.
     pub fn within(mut self, parent: &str) -> SettingError {
         self.path = match self.path.as_str() {
             "" => parent.to_owned(),

@@ -31,7 +31,7 @@ impl Nanos {
         Nanos(round_ties_even(seconds * 1e9) as u64)
     }
 
-    /// As [`Nanos::from_secs_f64`], with what the rounding left over, in nanoseconds
+    /// Rounds seconds as [`Nanos::from_secs_f64`] does, with what the rounding left over, in nanoseconds
     /// (-0.5 to 0.5; 0 for what is no time).
     #[inline]
     pub fn from_secs_f64_with_rest(seconds: f64) -> (Nanos, f64) {
@@ -68,7 +68,7 @@ impl Nanos {
 /// From here on to its double a number has no digits behind the point: adding it rounds.
 const WHOLE: f64 = (1_u64 << 52) as f64;
 
-/// The same for small numbers of either sign.
+/// What rounds small numbers of either sign.
 const WHOLE_OR_BELOW: f64 = WHOLE * 1.5;
 
 /// Longer times than any simulation's, in nanoseconds: two of them can be added.

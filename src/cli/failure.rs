@@ -101,7 +101,7 @@ pub(super) fn say(text: &str) {
     send(std::io::stdout(), &printable(text));
 }
 
-/// The same with a report, whose lines are safe already and perhaps coloured.
+/// Shows a report, whose lines are safe already and perhaps coloured.
 pub(super) fn show_report(report: &str) {
     send(std::io::stdout(), report);
 }

@@ -69,7 +69,7 @@ pub fn main_with(plugins: &[&dyn Plugin]) -> ExitCode {
     run_with(plugins, std::env::args_os())
 }
 
-/// The same with these arguments, the program's name first.
+/// Runs the program with these arguments, the program's name first.
 pub fn run_with<I>(plugins: &[&dyn Plugin], arguments: I) -> ExitCode
 where
     I: IntoIterator,

@@ -49,7 +49,7 @@ impl FileRuns {
     }
 }
 
-/// The same when all have run.
+/// A file whose runs are over.
 pub(super) struct FileDone {
     pub file: PathBuf,
     pub target: PathBuf,

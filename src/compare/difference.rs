@@ -26,7 +26,7 @@ pub enum Pairing {
 }
 
 impl Pairing {
-    /// Of two lists of seeds.
+    /// The pairing of two lists of seeds.
     pub fn of(a: &[u64], b: &[u64]) -> Pairing {
         let common = a.iter().filter(|seed| b.contains(seed)).count();
         let left_out = a.len() + b.len() - 2 * common;
@@ -83,7 +83,7 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Of the values by seed; `None` where one side has none.
+    /// The difference of the values by seed; `None` where one side has none.
     pub fn of(basis: Pairing, a: &[(u64, f64)], b: &[(u64, f64)]) -> Option<Difference> {
         match basis {
             Pairing::Paired { .. } => {

@@ -161,7 +161,7 @@ pub fn csv(baseline: &str, comparisons: &[Comparison]) -> String {
     writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
-/// The same as JSON.
+/// The comparisons as JSON.
 pub fn json(baseline: &str, comparisons: &[Comparison]) -> String {
     let comparisons: Vec<Value> = comparisons
         .iter()

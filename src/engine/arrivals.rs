@@ -28,7 +28,7 @@ struct Stream {
     /// Requests that follow others which have ended, by the time when they are sent and by id:
     /// there are as many at most as conversations under way.
     following: BTreeMap<(Nanos, u64), NewRequest>,
-    /// Those of a closed loop.
+    /// The clients of a closed loop.
     clients: Option<Clients>,
     /// From a request's arrival until the engine has it.
     api_overhead: Nanos,
@@ -42,7 +42,7 @@ struct Stream {
 
 /// Clients of a closed loop that have no request under way.
 struct Clients {
-    /// Those that never had one.
+    /// Clients that never had a request.
     fresh: u32,
     /// When each of the others got its last answer, earliest first.
     free_since: VecDeque<Nanos>,

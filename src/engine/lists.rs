@@ -30,7 +30,7 @@ pub(crate) struct Worklists {
     pub transfers: Vec<Ready>,
     /// Requests that ended, and how.
     pub ended: Vec<EndedRequest>,
-    /// That there is no memory for what arrives, which ends the run.
+    /// The error that there is no memory for what arrives, which ends the run.
     pub out_of_memory: Option<OutOfMemory>,
     /// Memory that commits and plans reuse.
     pub changes: Vec<BlockChange>,

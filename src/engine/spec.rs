@@ -143,7 +143,7 @@ impl SimSpec {
         SimSpec { pools: vec![pool], ..SimSpec::of_none(seed) }
     }
 
-    /// The same without a pool yet.
+    /// A simulation without a pool yet.
     pub fn of_none(seed: u64) -> SimSpec {
         SimSpec {
             pools: Vec::new(),

@@ -36,7 +36,7 @@ impl Spread {
         Some(Spread { runs, mean, ci95, min, max })
     }
 
-    /// Of one metric over these runs; runs without a value are left out.
+    /// The spread of one metric over these runs; runs without a value are left out.
     pub fn of_metric(runs: &[RunSummary], metric: &str) -> Option<Spread> {
         let values: Vec<f64> = runs.iter().filter_map(|run| run.get(metric)).collect();
         Spread::of(&values)

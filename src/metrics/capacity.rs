@@ -7,9 +7,9 @@ use crate::records::{BatchRecord, RequestRecord, RequestStatus, RunSink};
 /// Mean tokens of a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MeanTokens {
-    /// Of its prompt.
+    /// Tokens of its prompt.
     pub prompt: f64,
-    /// Of its output.
+    /// Tokens of its output.
     pub output: f64,
 }
 

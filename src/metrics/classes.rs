@@ -28,7 +28,7 @@ struct Class {
 }
 
 impl ByClass {
-    /// Of these classes.
+    /// Statistics of these classes.
     pub fn new(classes: &[ClassResult]) -> ByClass {
         let class = |class: &ClassResult| Class {
             name: class.name.clone(),

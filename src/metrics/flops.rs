@@ -17,7 +17,7 @@ pub struct FlopsModel {
 }
 
 impl FlopsModel {
-    /// The same model on these GPUs and those of `other` together.
+    /// The model on these GPUs and those of `other` together.
     pub fn with(self, other: &FlopsModel) -> FlopsModel {
         let (own, more) = (f64::from(self.gpus), f64::from(other.gpus));
         let peak = (self.peak_flops * own + other.peak_flops * more) / (own + more);

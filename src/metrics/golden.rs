@@ -10,7 +10,7 @@ use crate::base::Nanos;
 use crate::recorded::shared;
 use crate::records::{RequestRecord, RequestStatus, RunSink, RunTotals, TokenGaps};
 
-/// Those of the repository, and those beside it.
+/// The cases of the repository, and those beside it.
 fn cases() -> Vec<PathBuf> {
     let travels = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/vidur");
     let mut cases: Vec<PathBuf> = [Some(travels), shared("data/golden/vidur")]

@@ -12,7 +12,7 @@ use super::unit::Unit;
 /// has one output token).
 #[derive(Clone, Debug)]
 pub struct Metric {
-    /// As in RON and in the files: `ttft.p99`, `output_throughput`.
+    /// Its name as in RON and in the files: `ttft.p99`, `output_throughput`.
     pub name: String,
     /// Unit of its values.
     pub unit: Unit,
@@ -30,7 +30,7 @@ pub(crate) struct Family {
     pub name: &'static str,
     /// What is distributed.
     pub about: &'static str,
-    /// As in [`Metric::optional`].
+    /// Whether it is left out as in [`Metric::optional`].
     pub optional: bool,
 }
 
@@ -214,7 +214,7 @@ pub fn all() -> impl ExactSizeIterator<Item = &'static Metric> {
     REGISTRY.values()
 }
 
-/// Those that files show of these runs.
+/// The metrics that files show of these runs.
 pub(crate) fn shown(runs: &[&RunSummary]) -> Vec<&'static Metric> {
     all().filter(|metric| is_shown(metric, runs)).collect()
 }

@@ -31,7 +31,7 @@ pub struct RunContext {
 #[derive(Debug, Default)]
 pub struct StatsSink {
     slo: Option<Slo>,
-    /// Those of each class, where there are classes; they come before `slo`.
+    /// Objectives of each class, where there are classes; they come before `slo`.
     class_slos: Vec<Slo>,
     ttft: Values,
     tpot: Values,
@@ -116,7 +116,7 @@ impl StatsSink {
         StatsSink { slo, ..StatsSink::default() }
     }
 
-    /// The same with objectives for each class, by index. A class without any has nothing to
+    /// Statistics with objectives for each class, by index. A class without any has nothing to
     /// attain: what finishes is good.
     pub fn with_classes(self, slos: impl Iterator<Item = Option<Slo>>) -> StatsSink {
         let class_slos: Vec<Slo> = slos.map(Option::unwrap_or_default).collect();

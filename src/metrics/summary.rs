@@ -66,9 +66,9 @@ pub struct RunSummary {
     pub histograms: bool,
     /// How the queue went while requests arrived.
     pub trend: WaitingTrend,
-    /// Of each model by its name, where there are several; `metrics` are of all together.
+    /// Scalars of each model by its name, where there are several; `metrics` are of all together.
     pub models: Vec<(String, Metrics)>,
-    /// Of each class of requests by its name, where there are classes.
+    /// Scalars of each class of requests by its name, where there are classes.
     pub classes: Vec<(String, Metrics)>,
 }
 

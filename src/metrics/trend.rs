@@ -31,7 +31,7 @@ impl WaitingTrend {
         second < third && third < last && self.by_more_than(0.03, 3.0)
     }
 
-    /// The same beyond any doubt, whatever the capacity is estimated to be.
+    /// Whether the queue grew beyond any doubt, whatever the capacity is estimated to be.
     pub fn grew_beyond_doubt(&self) -> bool {
         self.grew() && self.by_more_than(0.2, 8.0)
     }

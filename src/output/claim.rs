@@ -53,7 +53,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The same as the manifest has it, for results in the folder `real`.
+    /// What results are made from as the manifest has it, for results in the folder `real`.
     pub(super) fn origin(&self, real: &Path) -> Origin {
         let (name, file, hash) = &self.scenario;
         let scenarios = match file.as_os_str().is_empty() {

@@ -142,7 +142,7 @@ pub fn one_run() -> ExperimentResult {
     experiment("i2_1", vec![variant], &[r#"(metric: "ttft.mean", between_ms: (150, 300))"#])
 }
 
-/// The same over ten seeds; one expectation is not met.
+/// A variant over ten seeds; one expectation is not met.
 pub fn many_seeds() -> ExperimentResult {
     let runs = (0..10)
         .map(|i| {

@@ -187,7 +187,7 @@ impl Manifest {
         Ok(changes)
     }
 
-    /// The same by names and sizes alone, which reads no file.
+    /// What changed by names and sizes alone, which reads no file.
     pub(super) fn check_names(&self, folder: &Path) -> Result<Changes, OutputError> {
         let mut changes = Changes::default();
         self.compare(folder, Path::new(""), false, &mut changes)?;

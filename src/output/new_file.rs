@@ -15,7 +15,7 @@ use super::unfinished::{self, Unfinished, create_folders, remove_empty};
 #[derive(Debug)]
 pub struct NewFile {
     path: PathBuf,
-    /// The same, links followed.
+    /// The target with its links followed.
     real: PathBuf,
     force: bool,
     way: Way,

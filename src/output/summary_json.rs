@@ -24,7 +24,7 @@ pub fn render(result: &ExperimentResult) -> String {
     text
 }
 
-/// The same as a value.
+/// The summary as a value.
 pub fn summary(result: &ExperimentResult) -> Value {
     let mut out = Map::new();
     out.insert("scenario".to_owned(), json!(result.name));

@@ -94,7 +94,7 @@ pub fn runs_csv(results: &[Swept<'_>]) -> String {
 /// The columns before the metrics where a row is a mean over seeds.
 const MEANS: [&str; 4] = ["seeds", "capacity", "load_ratio", "verdict"];
 
-/// Those columns, and the means over seeds of all metrics.
+/// The cells of a variant, and the means over seeds of all metrics.
 fn means(variant: &VariantResult, shown: &[&Metric]) -> Vec<String> {
     let mut row = vec![
         variant.runs.len().to_string(),
@@ -106,7 +106,7 @@ fn means(variant: &VariantResult, shown: &[&Metric]) -> Vec<String> {
     row
 }
 
-/// The same columns where nothing ran because it does not fit in memory.
+/// The cells of a variant where nothing ran because it does not fit in memory.
 fn nothing(shown: &[&Metric]) -> Vec<String> {
     let mut row = ["0", "", "", "does not fit"].map(str::to_owned).to_vec();
     row.extend(shown.iter().map(|_| String::new()));

@@ -97,7 +97,7 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GemmTable {
-    /// Of both inputs.
+    /// Number format of both inputs.
     pub dtype: Dtype,
     /// Keys: N, K. Axis: M.
     pub table: Table,
@@ -107,7 +107,7 @@ pub struct GemmTable {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttentionTable {
-    /// Of the KV cache (queries are bf16).
+    /// Number format of the KV cache (queries are bf16).
     pub kv_dtype: Dtype,
     /// Width of a head.
     pub head_dim: u32,
@@ -121,7 +121,7 @@ pub struct AttentionTable {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpertsTable {
-    /// Of weights and activations.
+    /// Number format of weights and activations.
     pub dtype: Dtype,
     /// Width of the residual stream.
     pub hidden: u32,

@@ -121,7 +121,7 @@ fn write_surface(f: &mut impl Write, name: &str, surface: &Surface) -> fmt::Resu
     write_surface_at(f, 20, name, surface)
 }
 
-/// The same, indented by `at`.
+/// Writes a surface, indented by `at`.
 pub(super) fn write_surface_at(
     f: &mut impl Write,
     at: usize,

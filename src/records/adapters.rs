@@ -7,7 +7,7 @@ use crate::base::Nanos;
 pub struct AdapterTotals {
     /// Admissions of requests with an adapter.
     pub admitted: u64,
-    /// Of these, those whose adapter had a slot at that moment.
+    /// Admissions whose adapter had a slot at that moment.
     pub hits: u64,
     /// Adapters copied from the host into a slot.
     pub loads: u64,

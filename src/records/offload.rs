@@ -21,7 +21,7 @@ pub struct OffloadTotals {
     pub swap_fallbacks: u64,
     /// Blocks of evicted prefixes that were copied there.
     pub stored_blocks: u64,
-    /// Of these, those that were dropped since.
+    /// Blocks of these that were dropped since.
     pub dropped_blocks: u64,
     /// Bytes copied there.
     pub bytes_to_host: u64,

@@ -227,7 +227,7 @@ pub struct RunTotals {
     pub finished: u64,
     /// Requests refused with a reason.
     pub rejected: u64,
-    /// Of these, those that admission control refused.
+    /// Rejected requests that admission control refused.
     pub not_admitted: u64,
     /// Requests still waiting or running when the time limit ended the run.
     pub unfinished: u64,
@@ -317,7 +317,7 @@ impl SpeculationTotals {
 }
 
 impl RunTotals {
-    /// Those of parts of a cluster, together. Peaks of requests need not have come at the same
+    /// The totals of parts of a cluster, together. Peaks of requests need not have come at the same
     /// time, so their sums are upper bounds; who knows better sets them, and the window.
     pub fn sum(parts: &[RunTotals]) -> RunTotals {
         let mut sum = RunTotals::default();
@@ -366,18 +366,18 @@ impl RunTotals {
 pub struct BusyTime {
     /// All time in which a stage ran a batch, summed over stages.
     pub total: Nanos,
-    /// Of it, attention over prompts.
+    /// Busy time of attention over prompts.
     pub attention_prefill: Nanos,
-    /// Of it, attention of decoding requests.
+    /// Busy time of attention of decoding requests.
     pub attention_decode: Nanos,
-    /// Of it, communication.
+    /// Busy time of communication.
     pub communication: Nanos,
-    /// Of it, what rests on measurements of other shapes or on data sheets
+    /// Busy time of what rests on measurements of other shapes or on data sheets
     /// ([`crate::timing::StageTime::transferred`]).
     pub transferred: Nanos,
-    /// Of it, what goes on where measurements ended.
+    /// Busy time of what goes on where measurements ended.
     pub extrapolated: Nanos,
-    /// Of it, all time of batches that held at least one prompt or chunk.
+    /// Busy time of all time of batches that held at least one prompt or chunk.
     pub with_prefill: Nanos,
 }
 

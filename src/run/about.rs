@@ -127,7 +127,7 @@ pub(super) fn context(model: &PoolConfig, seed: u64) -> RunContext {
     }
 }
 
-/// The same for all models together. FLOPs and tokens per block of different models cannot be
+/// What statistics need for all models together. FLOPs and tokens per block of different models cannot be
 /// added up; what depends on them has no value then.
 pub(super) fn context_of_all(cluster: &Cluster, seed: u64) -> RunContext {
     let first = context(cluster.first(), seed);

@@ -178,7 +178,7 @@ impl RequestSource for Backlog {
     }
 }
 
-/// The same structure with other identities.
+/// Content of the same structure with other identities.
 fn apart(content: &Content, round: u64) -> Content {
     let other = |id: u64| id ^ round.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let span = |span: &TokenSpan| TokenSpan { id: other(span.id), tokens: span.tokens };

@@ -2,7 +2,7 @@
 
 use super::{RunError, label, seeds};
 use crate::base::paths::file_name;
-use crate::metrics::ExperimentResult;
+use crate::metrics::{ExperimentResult, Misfit};
 use crate::output::{
     BATCHES, CsvSink, EventLog, OpenFolder, OutputError, REQUESTS, RUN_LOG, TIME_SERIES,
     join_seeds, summary_json, tables,
@@ -130,7 +130,12 @@ pub(super) fn write_files(
     if scenario.has_variants() {
         write(tables::VARIANTS, tables::variants_csv(result))?;
     }
+    // A variant that does not fit has no settings to write, but nobody shall think that there was none.
+    let misfits = scenario.misfits.iter();
+    let left_out =
+        misfits.map(|Misfit { name, why }| format!("// variant {name:?} is left out: {why}\n"));
     let resolved = scenario.resolved_text_in(folder.target()).map_err(RunError::Scenario)?;
+    let resolved = left_out.collect::<String>() + &resolved;
     write("scenario.ron", resolved)?;
     files.push(RUN_LOG.to_owned());
     if scenario.has_variants() {

@@ -9,6 +9,8 @@ use crate::hardware::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
 
+const GIB: f64 = (1_u64 << 30) as f64;
+
 /// What is needed beside the model if it is spread like this; `None` if it cannot be.
 pub(super) type DraftAt<'a> = dyn Fn(Parallelism) -> Option<DraftMemory> + 'a;
 
@@ -66,6 +68,20 @@ impl Checker<'_> {
                         "{blocks} KV blocks hold {most} tokens, less than one request of max_model_len {max_model_len}"
                     ))
                     .at(place, "longer requests will be rejected"),
+                );
+            }
+            let per_token = model.kv_bytes_per_token(parallel) + draft.kv_bytes_per_token;
+            let kv_gib = f64::from(blocks) * f64::from(engine.block_size) * per_token as f64 / GIB;
+            let weight_gib = (model.weight_bytes(parallel) + draft.weight_bytes) as f64 / GIB;
+            if kv_gib + weight_gib > device.memory_gib {
+                let place = self.document.place(&self.span("engine.num_gpu_blocks"));
+                warnings.push(
+                    Diagnostic::warning(format!(
+                        "{blocks} KV blocks of {kv_gib:.1} GiB and weights of {weight_gib:.1} GiB are more \
+                         than the {:.1} GiB of one {}",
+                        device.memory_gib, device.name
+                    ))
+                    .at(place, "simulated as if they were there"),
                 );
             }
             let shared = self.document.node("gpus").is_some();

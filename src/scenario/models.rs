@@ -21,7 +21,7 @@ pub(super) struct Part {
 
 /// A scenario's models.
 pub(super) struct Several {
-    /// Those that are served; at least one.
+    /// The models that are served; at least one.
     pub parts: Vec<Part>,
     /// The names of all.
     pub names: Vec<String>,

@@ -71,7 +71,7 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     Ok(sections)
 }
 
-/// Those of several models. Each model's section stands whole, so that nothing is left to merge.
+/// The sections of several models. Each model's section stands whole, so that nothing is left to merge.
 fn models_sections(
     pools: &[PoolConfig],
     sharing: &GpuSharing,
@@ -91,7 +91,7 @@ fn models_sections(
     Ok(vec![("models", format!("({})", models.join(", "))), ("gpus", ron_text(&gpus)?)])
 }
 
-/// Those of a scenario whose prefill and decode sides are apart. What both have in common stands outside.
+/// The sections of a scenario whose prefill and decode sides are apart. What both have in common stands outside.
 fn side_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     let (mut common, mut parts) = (Vec::new(), Vec::new());
     for (name, side) in c.cluster.named_pools() {
@@ -188,7 +188,7 @@ fn read(text: &str) -> Result<Document, Box<Diagnostic>> {
     Document::parse(&Source::new("scenario.ron", text))
 }
 
-/// The same text, broken into lines.
+/// The text, broken into lines.
 fn pretty(text: &str) -> Result<String, Box<Diagnostic>> {
     let document = read(text)?;
     let mut out = String::new();

@@ -61,7 +61,7 @@ impl Scenario {
         Scenario::from_source(&source, name, base_dir, settings, registry)
     }
 
-    /// The same for a text. `base_dir` is the folder that its relative paths start from.
+    /// Reads and checks a scenario's text. `base_dir` is the folder that its relative paths start from.
     ///
     /// # Errors
     /// As [`Scenario::load`].
@@ -76,7 +76,7 @@ impl Scenario {
         Scenario::with_tables(source, name, base_dir, settings, (registry, &tables))
     }
 
-    /// The same, sharing what other scenarios with the same `tables` have read and built.
+    /// Reads and checks a scenario's text, sharing what other scenarios with the same `tables` have read and built.
     ///
     /// # Errors
     /// As [`Scenario::load`].
@@ -169,7 +169,7 @@ impl Scenario {
         &self.resolved
     }
 
-    /// The same for a file in `folder`: relative paths lead from there to the same files.
+    /// The scenario with all defaults for a file in `folder`: relative paths lead from there to the same files.
     ///
     /// # Errors
     /// The text could not be read again, which would be a bug.

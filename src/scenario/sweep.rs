@@ -28,14 +28,14 @@ pub struct Point {
 pub struct MisfitPoint {
     /// Which point it would have been.
     pub index: usize,
-    /// As [`Point::values`].
+    /// The values, as [`Point::values`].
     pub values: Vec<(String, String)>,
     /// What is missing.
     pub error: Box<Diagnostic>,
 }
 
 impl MisfitPoint {
-    /// As [`Point::label`].
+    /// Its name, as [`Point::label`].
     pub fn label(&self) -> String {
         label(&self.values)
     }
@@ -45,9 +45,9 @@ impl MisfitPoint {
 pub struct Sweep {
     /// What the results are called.
     pub name: String,
-    /// Those that run; at least one.
+    /// Points that run; at least one.
     pub points: Vec<Point>,
-    /// Those that do not fit in memory.
+    /// Points that do not fit in memory.
     pub misfits: Vec<MisfitPoint>,
 }
 

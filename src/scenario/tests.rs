@@ -179,6 +179,17 @@ fn paths_follow_the_text_and_do_not_change_the_hash() {
 }
 
 #[test]
+fn more_blocks_than_a_gpu_holds_are_said() {
+    // 0.5 MiB per token: 9,560 blocks of 16 tokens are 74.7 GiB, beside 12.6 GiB of weights.
+    for (blocks, said) in [(7474, false), (9560, true), (u32::MAX, true)] {
+        let blocks = format!("engine.num_gpu_blocks={blocks}");
+        let scenario = loaded(GOOD, &[&blocks, "variants={}", "expect=[]"]);
+        let shown: Vec<&str> = scenario.warnings.iter().map(|w| w.title.as_str()).collect();
+        assert_eq!(shown.iter().any(|w| w.contains("GiB of one A100-SXM-80G")), said, "{shown:?}");
+    }
+}
+
+#[test]
 fn warnings_come_with_their_place() {
     let text =
         changed("Fixed(prompt: 128, output: 16)", "Uniform(prompt: (100, 5000), output: (1, 10))");
@@ -421,7 +432,7 @@ proptest::proptest! {
         }
     }
 
-    /// The same for the arguments of `--set`.
+    /// No panic for the arguments of `--set`.
     #[test]
     fn no_setting_causes_a_panic(
         path in "[a-z_.\\[\\]0-9\"]{0,6}|engine|workload\\.arrivals|expect\\[0\\]|variants\\.max|variants",

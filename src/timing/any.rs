@@ -9,7 +9,7 @@ use crate::base::{SettingError, write_fragment};
 pub trait AnyTiming: Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
-    /// As in [`TimingSettings::build`].
+    /// Builds as in [`TimingSettings::build`].
     fn build(&self, context: &TimingContext) -> Result<Arc<dyn Predictor>, SettingError>;
     /// As a scenario writes it, with every setting.
     fn to_ron(&self) -> String;

@@ -136,7 +136,7 @@ impl BatchShape {
         self.draft_steps = self.draft_steps.max(drafts);
     }
 
-    /// The same batch with `drafts` drafts for each decoding request.
+    /// The batch with `drafts` drafts for each decoding request.
     pub fn with_drafts(&self, drafts: u32) -> BatchShape {
         let all = self.decodes.saturating_mul(drafts);
         BatchShape {
@@ -327,7 +327,7 @@ pub trait Predictor: Send + Sync {
         Vec::new()
     }
 
-    /// The same times for another configuration: tables are shared, and no warnings are gathered
+    /// The predictor for another configuration: tables are shared, and no warnings are gathered
     /// yet. `None` if every configuration has to build its own.
     fn afresh(&self) -> Option<Arc<dyn Predictor>> {
         None

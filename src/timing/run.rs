@@ -28,7 +28,7 @@ pub(crate) struct Run {
 /// kernel was measured at some lengths only.
 #[derive(Debug)]
 struct Parts {
-    /// Of one iteration; the whole is in `Run::ends`.
+    /// The time of one iteration; the whole is in `Run::ends`.
     time: StageTime,
     /// Number of the first iteration behind them, counted from 0.
     until: u32,

@@ -23,7 +23,7 @@ pub struct RunPricing<'a> {
 }
 
 impl<'a> RunPricing<'a> {
-    /// Of the iterations after the last one of `run`, which ends at `end`: at most `left`, none that
+    /// Prices the iterations after the last one of `run`, which ends at `end`: at most `left`, none that
     /// begins at `stop` or later or ends after `limit`.
     pub(crate) fn new(
         run: &'a mut Run,

@@ -30,7 +30,7 @@ pub enum CaseError {
         /// What is wrong, with the place where there is one.
         message: String,
     },
-    /// The same with the place.
+    /// What is wrong, with the place.
     #[error("{0}")]
     Placed(#[from] Box<Diagnostic>),
 }

@@ -67,7 +67,7 @@ pub struct EngineModel {
     /// Keys of the config that are left out although they mean something.
     #[serde(default)]
     pub allow_unmodelled: Vec<String>,
-    /// Of activations: 16 bits are simulated.
+    /// Number format of activations: 16 bits are simulated.
     pub dtype: Option<String>,
     #[serde(default, rename = "num_layers")]
     _num_layers: IgnoredAny,

@@ -115,7 +115,7 @@ impl Classes {
         Ok(classes)
     }
 
-    /// The same for requests of a trace with these names of classes; of no trace, or of one that
+    /// Classes of requests of a trace with these names of classes; of no trace, or of one that
     /// names none, if there are none. Paths of errors are relative to the workload.
     ///
     /// # Errors

@@ -176,12 +176,12 @@ impl Workload {
         })
     }
 
-    /// The same source, which ends when a file of the workload has gone or changed.
+    /// The source, which ends when a file of the workload has gone or changed.
     fn watch(&self, source: Box<dyn RequestSource>) -> Box<dyn RequestSource> {
         Box::new(Watched::new(source, self.plan.clone()))
     }
 
-    /// The same source, its requests dealt out to the classes if there are any.
+    /// The source, its requests dealt out to the classes if there are any.
     fn deal(&self, source: Box<dyn RequestSource>, seed: u64) -> Box<dyn RequestSource> {
         match &self.plan.classes {
             None if self.plan.names_classes => {
@@ -311,7 +311,7 @@ impl Workload {
         Some(most + self.plan.prefix.as_ref().map_or(0, |prefix| prefix.tokens))
     }
 
-    /// The same lengths and prefixes, all arriving at time 0 with ids from 0 and nothing left out of the
+    /// Lengths and prefixes, all arriving at time 0 with ids from 0 and nothing left out of the
     /// statistics: what a system under it serves per second is its capacity. Where only a
     /// duration bounds the workload, as many requests as are expected in it (in a closed loop,
     /// 16 for each request in flight). Conversations begin at once too, and nobody thinks.

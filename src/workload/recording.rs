@@ -51,7 +51,7 @@ pub(super) struct Recorder<C: Convert> {
     fresh: C,
     convert: C,
     count: u64,
-    /// Those so far and their size, as long as they are kept.
+    /// Rows so far and their size, as long as they are kept.
     kept: Option<Vec<C::Item>>,
     size: u64,
     most: u64,

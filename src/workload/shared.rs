@@ -12,7 +12,7 @@ use crate::base::SettingError;
 struct Known {
     trace: TraceReplay,
     base_dir: PathBuf,
-    /// Those of its files, so that a file that was changed is read anew.
+    /// Stamps of its files, so that a file that was changed is read anew.
     stamps: Vec<Option<Stamp>>,
     replayed: Weak<Replayed>,
 }

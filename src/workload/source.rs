@@ -85,7 +85,7 @@ pub(super) struct Watched {
     /// So many are made at once: what makes one is more code than a processor keeps at hand beside a
     /// simulation's. One where requests follow others, since what ends may decide on the next one.
     at_once: usize,
-    /// Those that are made, the last one first.
+    /// Requests that are made, the last one first.
     made: Vec<NewRequest>,
 }
 

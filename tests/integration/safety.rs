@@ -232,6 +232,28 @@ fn signals_clean_up_and_say_so() {
     }
 }
 
+/// Impatience: whichever of two signals ends the program, the code is the same, and what it may have left
+/// is gone after the next run.
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let room = long();
+    for _ in 0..5 {
+        let child = started(&room, &mut room.command(&["s.ron", "--out", "out"]));
+        let id = child.id();
+        let twice = format!("kill -TERM {id}; kill -TERM {id} 2>/dev/null; true");
+        assert!(Command::new("sh").args(["-c", &twice]).status().expect("sh").success());
+        let began = Instant::now();
+        let ended = child.wait_with_output().expect("ends");
+        assert!(began.elapsed() < Duration::from_secs(60));
+        assert_eq!(ended.status.code(), Some(143));
+        assert!(!room.path("out").exists());
+    }
+    room.write("s.ron", plain());
+    room.must("s.ron --out out");
+    assert_eq!(room.names(), ["out", "s.ron"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_signal_that_is_ignored_stays_ignored() {
@@ -299,5 +321,8 @@ fn what_fits_of_several_files_and_of_variants_runs() {
     assert!(ran.out.contains("NO FIT large"), "{}", ran.out);
     assert!(room.read("v/variants.csv").contains("large,0,,,does not fit,"));
     assert!(room.read("v/summary.json").contains("\"does_not_fit\": {\n    \"large\""));
+    let resolved = room.read("v/scenario.ron");
+    assert!(resolved.starts_with("// variant \"large\" is left out: "), "{resolved}");
+    room.must("v/scenario.ron --out again");
     assert_eq!(room.run("check v.ron").code, 3);
 }

@@ -7,9 +7,9 @@ use crate::base::{SettingError, write_fragment};
 pub trait AnyAdmission: Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
-    /// As in [`Admission::check`].
+    /// Checks as in [`Admission::check`].
     fn check(&self, classes: &[AdmissionClass]) -> Result<(), SettingError>;
-    /// As in [`Admission::admit`].
+    /// Decides as in [`Admission::admit`].
     fn admit(&mut self, request: &AdmissionRequest, pool: &PoolState) -> Result<(), String>;
     /// As a scenario writes it, with every setting.
     fn to_ron(&self) -> String;

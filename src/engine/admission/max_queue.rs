@@ -14,7 +14,7 @@ use crate::base::SettingError;
 pub struct MaxQueue {
     /// Most requests that wait.
     pub requests: u64,
-    /// The same for single classes, by name.
+    /// Requests that may wait, for single classes, by name.
     pub classes: IndexMap<String, u64>,
 }
 

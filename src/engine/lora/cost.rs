@@ -36,7 +36,7 @@ pub struct AdapterCost {
 }
 
 impl AdapterCost {
-    /// Of adapters of these modules on this device.
+    /// The cost of adapters of these modules on this device.
     pub fn new(
         (model, parallel): (&ModelSpec, Parallelism),
         device: &DeviceSpec,
@@ -57,7 +57,7 @@ impl AdapterCost {
         }
     }
 
-    /// The same where only a share of the compute and one of the bandwidth is there.
+    /// The cost where only a share of the compute and one of the bandwidth is there.
     pub fn on_part(self, (compute, bandwidth): (f64, f64)) -> AdapterCost {
         AdapterCost {
             flops_per_s: self.flops_per_s * compute,

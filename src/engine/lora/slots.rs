@@ -16,7 +16,7 @@ pub(crate) struct AdapterTime {
     pub load: Nanos,
     /// Their matrix products.
     pub compute: Nanos,
-    /// The same if each request fed one token, without its drafts.
+    /// Time of the products if each request fed one token, without its drafts.
     pub plain: Nanos,
 }
 

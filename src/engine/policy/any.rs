@@ -13,27 +13,27 @@ use crate::engine::systems::schedule_batches;
 pub trait AnyPolicy: Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
-    /// As in [`Policy::check`].
+    /// Checks as in [`Policy::check`].
     fn check(&self, limits: &EngineLimits) -> Result<(), SettingError>;
-    /// As in [`Policy::batch_limits`].
+    /// Limits as in [`Policy::batch_limits`].
     fn batch_limits(&self, limits: &EngineLimits) -> BatchLimits;
-    /// As in [`Policy::is_asynchronous`].
+    /// Whether it is as in [`Policy::is_asynchronous`].
     fn is_asynchronous(&self) -> bool;
-    /// As in [`Policy::step_overhead_ms`].
+    /// Milliseconds as in [`Policy::step_overhead_ms`].
     fn step_overhead_ms(&self) -> f64;
-    /// As in [`Policy::reserved_blocks`].
+    /// Blocks as in [`Policy::reserved_blocks`].
     fn reserved_blocks(&self) -> u32;
-    /// As in [`Policy::caches_prefixes`].
+    /// Whether it does as in [`Policy::caches_prefixes`].
     fn caches_prefixes(&self) -> bool;
-    /// As in [`Policy::disaggregates`].
+    /// Whether it does as in [`Policy::disaggregates`].
     fn disaggregates(&self) -> bool;
-    /// As in [`Policy::serves_adapters`].
+    /// Whether it does as in [`Policy::serves_adapters`].
     fn serves_adapters(&self) -> bool;
-    /// As in [`Policy::schedules_by_priority`].
+    /// Whether it does as in [`Policy::schedules_by_priority`].
     fn schedules_by_priority(&self) -> bool;
-    /// As in [`Policy::swaps`].
+    /// Whether it does as in [`Policy::swaps`].
     fn swaps(&self) -> bool;
-    /// As in [`Policy::is_oracle`].
+    /// Whether it is as in [`Policy::is_oracle`].
     fn is_oracle(&self) -> bool;
     /// As a scenario writes it, with every setting.
     fn to_ron(&self) -> String;

@@ -11,7 +11,7 @@ impl PlanView<'_> {
         1 + self.draft.drafts.min(room)
     }
 
-    /// The same, as far as the blocks that it holds have room.
+    /// Tokens that are fed, as far as the blocks that it holds have room.
     pub(super) fn fed_within_blocks(&self, sequence: &Sequence) -> u32 {
         if self.draft.drafts == 0 {
             return 1;

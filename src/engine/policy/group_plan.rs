@@ -94,7 +94,7 @@ impl PlanView<'_> {
         }
     }
 
-    /// As [`PlanView::plan_group`], for a walk under a budget of tokens in which incomplete prefills
+    /// Plans the group as [`PlanView::plan_group`] does, for a walk under a budget of tokens in which incomplete prefills
     /// get chunks.
     pub(super) fn plan_group_within(&mut self, budget: u32, chunk: u32) -> bool {
         let group = &self.replica.decoding;

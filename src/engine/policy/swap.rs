@@ -79,7 +79,7 @@ impl PlanView<'_> {
         {}
     }
 
-    /// As in vLLM's `_schedule_swapped`, one whose LoRA adapter would be one too many is passed over.
+    /// The next request to swap in. As in vLLM's `_schedule_swapped`, one whose LoRA adapter would be one too many is passed over.
     fn next_swapped(&self, by_priority: bool) -> Option<usize> {
         let swapped = self.techniques.swapped.iter().flat_map(|swapped| &swapped.0).enumerate();
         let swapped = swapped.filter(|(_, swapped)| self.techniques.allow(&swapped.sequence));

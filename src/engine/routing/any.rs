@@ -13,9 +13,9 @@ use crate::engine::systems::{Routers, route_requests};
 pub trait AnyRouter: Send + Sync {
     /// Its name.
     fn name(&self) -> &'static str;
-    /// As in [`Router::check`].
+    /// Checks as in [`Router::check`].
     fn check(&self) -> Result<(), SettingError>;
-    /// As in [`Router::NEEDS_ADAPTERS`].
+    /// Whether it does as in [`Router::NEEDS_ADAPTERS`].
     fn needs_adapters(&self) -> bool {
         false
     }

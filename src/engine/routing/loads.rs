@@ -90,7 +90,7 @@ pub(crate) struct PoolLoads {
 }
 
 impl PoolLoads {
-    /// Of pools with so many replicas.
+    /// The loads of pools with so many replicas.
     pub fn new(replicas: &[u32]) -> PoolLoads {
         let places = |(&n, pool)| (0..n).map(move |number| (pool, number));
         PoolLoads {

@@ -32,12 +32,12 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Of content that is all there `now`.
+    /// The load of content that is all there `now`.
     pub fn whole(now: Nanos, wire: Nanos) -> Load {
         Load { first: now, last: now, wire, part: wire }
     }
 
-    /// Of content that is computed layer by layer from `begin` to `end`.
+    /// The load of content that is computed layer by layer from `begin` to `end`.
     pub fn layered(begin: Nanos, end: Nanos, wire: Nanos, layers: u32) -> Load {
         let layers = u64::from(layers.max(1));
         let first = begin + Nanos(end.since(begin).0.div_ceil(layers));

@@ -30,9 +30,9 @@ pub(crate) struct Transfers {
     pub link: Link,
     /// Requests handed over to it that wait for blocks, first come first.
     pub handed: Vec<Sequence>,
-    /// Those that have blocks, while the content of these is on its way.
+    /// Requests that have blocks, while the content of these is on its way.
     pub receiving: Vec<Sequence>,
-    /// Those whose content has arrived, and when; they go on with the next plan.
+    /// Requests whose content has arrived, and when; they go on with the next plan.
     pub received: Vec<(Nanos, Sequence)>,
 }
 

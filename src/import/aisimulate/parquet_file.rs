@@ -37,7 +37,7 @@ impl Record<'_> {
         self.count_or(column, None)
     }
 
-    /// The same, with what to take where there is none.
+    /// A count, with what to take where there is none.
     pub(super) fn count_or(&self, column: &str, or: Option<u32>) -> Result<u32, ProfileError> {
         let number = match self.field(column) {
             Some(Field::Long(number)) => u32::try_from(*number).ok(),

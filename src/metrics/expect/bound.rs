@@ -59,7 +59,7 @@ impl Bound {
         }
     }
 
-    /// The same in another unit.
+    /// The bound in another unit.
     pub(super) fn scaled(&self, factor: f64) -> Bound {
         // Milliseconds are divided, so that 150 ms is the float closest to 0.15.
         let scale = |value: f64| if factor == 1e-3 { value / 1e3 } else { value * factor };

@@ -47,46 +47,46 @@ pub struct Expectation {
     /// Smallest allowed value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least: Option<f64>,
-    /// The same in milliseconds.
+    /// The least value in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least_ms: Option<f64>,
-    /// The same in seconds.
+    /// The least value in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_least_s: Option<f64>,
     /// Largest allowed value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<f64>,
-    /// The same in milliseconds.
+    /// The largest value in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most_ms: Option<f64>,
-    /// The same in seconds.
+    /// The largest value in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most_s: Option<f64>,
     /// The value itself; exact for counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equals: Option<f64>,
-    /// The same in milliseconds.
+    /// The exact value in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equals_ms: Option<f64>,
-    /// The same in seconds.
+    /// The exact value in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub equals_s: Option<f64>,
     /// Smallest and largest allowed value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub between: Option<(f64, f64)>,
-    /// The same in milliseconds.
+    /// The bounds in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub between_ms: Option<(f64, f64)>,
-    /// The same in seconds.
+    /// The bounds in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub between_s: Option<(f64, f64)>,
     /// Target and allowed distance from it, in the metric's unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<(f64, f64)>,
-    /// The same in milliseconds.
+    /// The largest distance in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within_ms: Option<(f64, f64)>,
-    /// The same in seconds.
+    /// The largest distance in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within_s: Option<(f64, f64)>,
     /// Variants by strictly increasing value, the smallest first.

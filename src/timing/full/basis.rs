@@ -34,12 +34,12 @@ impl Cost {
         Cost { us, basis: TimeBasis::Transferred }
     }
 
-    /// The same with another time.
+    /// The cost with another time.
     pub(super) fn with(self, us: f64) -> Cost {
         Cost { us, ..self }
     }
 
-    /// The same, resting on `basis` if that is weaker.
+    /// The cost, resting on `basis` if that is weaker.
     pub(super) fn at_best(self, basis: TimeBasis) -> Cost {
         Cost { basis: self.basis.max(basis), ..self }
     }

@@ -74,7 +74,7 @@ pub(super) struct Pass {
     decode: PerBatch,
     all_reduce: Option<PerCount>,
     transfer: Option<Transfer>,
-    /// Of one block, without attention and collectives, by tokens.
+    /// Times of one block, without attention and collectives, by tokens.
     block_memo: Vec<OnceLock<Parts>>,
 }
 

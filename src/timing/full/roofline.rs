@@ -266,7 +266,7 @@ pub struct RooflineSettings {
     /// ([`crate::engine::policy::Policy::step_overhead_ms`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overhead_ms: Option<f64>,
-    /// As in [`FullSettings::decode_skew`].
+    /// Skew as in [`FullSettings::decode_skew`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decode_skew: Option<f64>,
     /// Efficiencies in place of the calibrated ones.

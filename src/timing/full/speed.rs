@@ -64,7 +64,7 @@ impl Speed {
         self.experts_of(shape.dtype.bytes(), shape, tokens)
     }
 
-    /// The same with weights stored in `weight_bytes` each.
+    /// Time of experts with weights stored in `weight_bytes` each.
     pub(super) fn experts_of(&self, weight_bytes: f64, shape: &Experts, tokens: f64) -> [f64; 2] {
         let weights = 3.0 * f64::from(shape.hidden) * shape.width;
         let missed = 1.0 - f64::from(shape.top_k) / f64::from(shape.experts);

@@ -22,7 +22,7 @@ fn sheet(peak: &Peak) -> RooflineOperators {
     RooflineOperators::of(*peak, Efficiencies::CALIBRATED)
 }
 
-/// The same times, resting on nothing that was measured.
+/// These times, resting on nothing that was measured.
 fn guessed(cost: PerCount) -> PerCount {
     Box::new(move |count| cost(count).at_best(TimeBasis::Extrapolated))
 }

@@ -38,9 +38,9 @@ impl Product {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightOnly {
-    /// Of the bandwidth.
+    /// Share of the bandwidth.
     pub memory: f64,
-    /// Of the compute.
+    /// Share of the compute.
     pub compute: f64,
 }
 

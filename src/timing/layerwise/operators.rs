@@ -10,7 +10,7 @@ use crate::timing::measured::curve::Curve;
 pub(super) struct TokenTime {
     /// Operators of one layer, experts included.
     pub layer: f64,
-    /// Of it, experts that were measured on one GPU and are spread over several here.
+    /// Time of experts that were measured on one GPU and are spread over several here.
     pub spread_experts: f64,
     /// Look-up of the embedding.
     pub embedding: f64,

@@ -56,7 +56,7 @@ pub enum StragglerSetting {
     Profile,
     /// None.
     Off,
-    /// This one.
+    /// This bound.
     Bound {
         /// Requests x KV heads per GPU from which on sequences are not split.
         from_heads: u32,

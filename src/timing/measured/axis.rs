@@ -19,7 +19,7 @@ impl Axis {
         Axis { points, index: Vec::new() }
     }
 
-    /// The same axis with its index, if the points allow one.
+    /// The axis with its index, if the points allow one.
     pub(super) fn indexed(mut self) -> Axis {
         if self.last() <= INDEXED && self.points.iter().all(|point| point.fract() == 0.0) {
             let numbers = 0..=self.last() as u32;

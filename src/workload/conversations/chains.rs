@@ -21,7 +21,7 @@ pub(in crate::workload) struct Chains {
 }
 
 impl Chains {
-    /// The same with another time of thought.
+    /// The chains with another time of thought.
     pub fn with_think(&self, think: Think) -> Chains {
         Chains { think, ..self.clone() }
     }

@@ -15,7 +15,7 @@ const NORMAL_P90: f64 = 1.281_551_565_544_600_4;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Turns {
-    /// The same for all.
+    /// One value for all.
     Fixed(u32),
     /// Uniform between two ends, both included.
     Uniform(u32, u32),
@@ -61,7 +61,7 @@ impl Turns {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Think {
-    /// The same for all.
+    /// One value for all.
     Fixed(f64),
     /// Uniform between two ends.
     Uniform(f64, f64),

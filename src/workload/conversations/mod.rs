@@ -51,7 +51,7 @@ impl Conversations {
         Ok(())
     }
 
-    /// The same conversations without thinking.
+    /// The conversations without thinking.
     pub(super) fn restless(&self) -> Conversations {
         Conversations { think: Think::Fixed(0.0), ..self.clone() }
     }

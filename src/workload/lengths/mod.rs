@@ -43,7 +43,7 @@ pub struct LengthPair {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub enum Lengths {
-    /// The same for all.
+    /// One pair of lengths for all.
     Fixed {
         /// Prompt tokens.
         prompt: u32,

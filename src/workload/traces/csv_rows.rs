@@ -183,7 +183,7 @@ fn find_columns(
 enum Skipped<'a> {
     /// The request failed.
     Failed,
-    /// It is not the one that the scenario asks for.
+    /// The column is not the one that the scenario asks for.
     Other(&'a str),
 }
 

@@ -215,7 +215,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The same with the unit of its times.
+    /// The objects with the unit of its times.
     pub fn with_unit(self, time_unit: Option<TimeUnit>) -> Object<'a> {
         Object { time_unit, ..self }
     }

@@ -219,7 +219,7 @@ impl TraceReader {
         Ok(Some(row))
     }
 
-    /// The same without an end.
+    /// The next row of the file, without an end.
     fn next_in_file(&mut self) -> Result<Option<Row>, SettingError> {
         let row = self.lines.next(&self.file.text)?;
         if let Some(row) = &row {

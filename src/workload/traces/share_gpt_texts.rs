@@ -89,7 +89,7 @@ impl Texts {
         (text.chars().count() as f64 / self.chars_per_token).ceil() as u32
     }
 
-    /// That lengths are no more than estimates.
+    /// The warning that lengths are no more than estimates.
     pub fn warning(&self, file: &Path) -> String {
         format!(
             "lengths of {} are estimated from its texts, at {} characters a token",

@@ -176,7 +176,7 @@ impl Text {
         self.places(&[at]).pop().unwrap_or_else(|| self.name.clone())
     }
 
-    /// The same of several bytes in rising order.
+    /// Places of several bytes in rising order.
     pub fn places(&self, at: &[u64]) -> Vec<String> {
         // If the file has gone since, only its name is left to say.
         let lines = self.lines_of(at).unwrap_or_default().into_iter().map(Some);

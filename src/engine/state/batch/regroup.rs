@@ -16,7 +16,7 @@ const PLAIN_FOR: u32 = 4;
 /// In which form a replica keeps its running requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// Those that decode are in the group, the others in the plain list.
+    /// Requests that decode are in the group, the others in the plain list.
     Grouped,
     /// All are in the plain list, for so many batches more.
     Plain(u32),

@@ -29,12 +29,12 @@ pub(crate) struct Growth<'a> {
 }
 
 impl Growth<'_> {
-    /// Of a group.
+    /// The growth of a group.
     pub fn of_group(due: &[u32], first: usize) -> Growth<'_> {
         Growth { due: Cow::Borrowed(due), first }
     }
 
-    /// Of members whose context in the batch's first iteration was their `processed` tokens less
+    /// The growth of members whose context in the batch's first iteration was their `processed` tokens less
     /// `since`. `None` if one holds a whole block more than it needs, which this count cannot see.
     pub fn of(members: &[Sequence], block_size: u32, since: u32) -> Option<Growth<'static>> {
         let mut due = vec![0; block_size as usize];

@@ -60,7 +60,7 @@ pub(crate) type BlockQuery<'w, 's> =
 #[derive(Debug, Default)]
 pub(crate) struct StagedBlocks {
     blocks: Vec<KvBlock>,
-    /// Of each of them, if a pool of the cluster caches prefixes.
+    /// The prefix of each of them, if a pool of the cluster caches prefixes.
     cached: Vec<CachedBlock>,
     caching: bool,
     /// Blocks that have their entities.
@@ -92,9 +92,9 @@ impl StagedBlocks {
 enum BlockRows<'a> {
     /// There are none yet.
     None,
-    /// Those of the world.
+    /// The blocks of the world.
     World(ContiguousMut<'a, KvBlock>, Option<ContiguousMut<'a, CachedBlock>>),
-    /// Those of a test.
+    /// The blocks of a test.
     #[cfg(test)]
     Slices(&'a mut [KvBlock], &'a mut [CachedBlock]),
 }

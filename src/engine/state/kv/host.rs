@@ -31,7 +31,7 @@ pub struct HostMemory {
     pub gpus: u32,
     /// Bytes per second of a GPU's link, each way.
     pub bytes_per_second: f64,
-    /// Of the copies of a step in one direction, beside what their bytes take.
+    /// Latency of the copies of a step in one direction, beside what their bytes take.
     pub latency: Nanos,
     /// What becomes of evicted prefixes.
     pub reload: Reload,
@@ -168,7 +168,7 @@ impl HostTier {
         true
     }
 
-    /// It comes back; the GPU still has all but `copied` of its `blocks` blocks.
+    /// A swapped request comes back; the GPU still has all but `copied` of its `blocks` blocks.
     pub fn swap_in(&mut self, blocks: u32, copied: u32) {
         self.swapped -= blocks;
         self.totals.swap_ins += 1;

@@ -63,7 +63,7 @@ impl BlockPool {
         }
     }
 
-    /// The same with host memory behind it.
+    /// The pool with host memory behind it.
     pub(crate) fn with_host(mut self, memory: Option<HostMemory>) -> BlockPool {
         self.host = memory.map(|memory| Box::new(HostTier::new(memory)));
         self

@@ -68,7 +68,7 @@ impl<'a> Keys<'a> {
         self.peek(key)
     }
 
-    /// The same without saying that the key is understood.
+    /// A key's value, without saying that the key is understood.
     pub fn peek(&self, key: &str) -> Option<&'a Value> {
         let root = self.document.value();
         let inner = self.section.and_then(|section| root.get(section)?.get(key));
@@ -144,7 +144,7 @@ impl<'a> Keys<'a> {
         self.not_modelled_at(key, why, self.place(key));
     }
 
-    /// The same for a key of another file.
+    /// The refusal of a key of another file.
     pub fn not_modelled_at(&self, key: &str, why: impl Into<String>, place: Place) {
         self.understood.borrow_mut().insert(key.to_owned());
         let mut all = self.unmodelled.borrow_mut();
