@@ -8,7 +8,7 @@ use bevy_ecs::prelude::*;
 
 use super::build::{Built, build};
 use super::ledger::busy_time;
-use super::schedule::StepSchedules;
+use super::schedule::{StepCause, StepSchedules};
 use super::series::{MAX_ROWS, USUAL_ROWS, interval_for};
 use super::state::batch::Batch;
 use super::state::request::{Request, Sequence};
@@ -130,7 +130,7 @@ impl Simulation {
         let arrivals_due = arrival == Some(time);
         lists.arrivals_due = arrivals_due;
         lists.brings_in = arrivals_due || hands_over;
-        let brings_in = lists.brings_in;
+        let cause = StepCause { event: event == Some(time), arrivals: lists.brings_in };
         if let Some(limit) = limit.filter(|&limit| time > limit) {
             self.stop_at(limit);
             return Ok(None);
@@ -146,7 +146,7 @@ impl Simulation {
         if self.steps.is_multiple_of(LOOK_EVERY) {
             memory::check().map_err(|error| SimError::Memory { time, error })?;
         }
-        self.schedules.run(&mut self.world, brings_in);
+        self.schedules.run(&mut self.world, cause);
         Ok(Some(StepDigest { time, digest: self.end_step(time, sink)? }))
     }
 
@@ -179,6 +179,10 @@ impl Simulation {
     fn end_step(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<u64, SimError> {
         let always = self.always_ends;
         let mut state = self.state();
+        if !state.lists.staged.is_empty() {
+            self.schedules.run_paging(&mut self.world);
+            state = self.state();
+        }
         if always || !state.lists.ended.is_empty() || !state.ledger.log.is_empty() {
             self.schedules.run_end(&mut self.world);
             self.ended += 1;

@@ -36,6 +36,13 @@ pub(crate) struct Worklists {
     pub changes: Vec<BlockChange>,
 }
 
+impl Worklists {
+    /// Whether the sets from Scheduling to Transfer have something to do.
+    pub fn has_work(&self) -> bool {
+        !self.ready.is_empty() || !self.to_serve.is_empty() || !self.transfers.is_empty()
+    }
+}
+
 /// A request that a pool is to serve.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Incoming {
@@ -86,6 +93,11 @@ impl ReadyReplicas {
     /// Keeps those that `may` plan.
     pub fn retain(&mut self, mut may: impl FnMut(Entity) -> bool) {
         self.list.retain(|&(_, replica)| may(replica));
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
     }
 
     /// Removes all.

@@ -15,6 +15,7 @@ mod event_queue;
 mod events;
 mod extensions;
 mod hand_over;
+mod hot_query;
 mod ledger;
 mod lists;
 pub mod lora;

@@ -17,9 +17,14 @@
 //! | [`StepSet::Metrics`] | what ended is recorded, observers hear of it, its entities go |
 //!
 //! The order within a set is that in which its systems were added: all systems of a schedule are
-//! chained, and an ambiguity is an error. Most steps only have events, so that there is a schedule without
-//! the sets from Arrival to Cutoff; the Metrics set is a schedule of its own, for steps in which a request
-//! ended. A schedule less is cheaper than conditions on systems.
+//! chained, and an ambiguity is an error.
+//!
+//! Most steps only have events, and most requests arrive at busy replicas. So the sets stand in several
+//! schedules, which are cheaper than conditions on systems: one without the sets from Arrival to
+//! Cutoff, one of these alone, one of what follows them. Blocks that are handed out for the first time get
+//! rarer as a run goes on: the Paging set is a schedule of its own, which runs at the end of a step that
+//! has such blocks. The Metrics set is another, for steps in which a request ended. Where plug-ins have
+//! systems in other sets than Metrics, all sets up to Transfer run in every step, in their order.
 
 use std::sync::Arc;
 
@@ -193,8 +198,11 @@ fn keep_failure<Out: StepOutcome>(In(out): In<Out>, mut state: ResMut<SimState>)
 /// The name of a schedule.
 #[derive(ScheduleLabel, Clone, Debug, PartialEq, Eq, Hash)]
 enum Step {
-    WithEvents,
-    WithArrivals,
+    Events,
+    Arrivals,
+    UntilCutoff,
+    FromScheduling,
+    Paging,
     AtItsEnd,
 }
 
@@ -204,11 +212,31 @@ struct Nth(usize);
 
 /// The schedules of a step.
 pub(crate) struct StepSchedules {
-    /// The one for steps in which no requests are brought in; `None` where systems of plug-ins belong to
-    /// every step, of which there is one copy only.
-    with_events: Option<Schedule>,
-    with_arrivals: Schedule,
+    /// Those of a cluster in which no system of a plug-in belongs to every step.
+    lean: Option<LeanSchedules>,
+    /// From Completion to Cutoff.
+    until_cutoff: Schedule,
+    /// From Scheduling to Transfer.
+    from_scheduling: Schedule,
     at_its_end: Schedule,
+}
+
+/// Schedules without what most steps have no use for.
+struct LeanSchedules {
+    /// From Completion to Transfer, without those from Arrival to Cutoff.
+    events: Schedule,
+    /// From Arrival to Cutoff.
+    arrivals: Schedule,
+    paging: Schedule,
+}
+
+/// What a step is about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepCause {
+    /// Whether an event is due.
+    pub event: bool,
+    /// Whether requests are brought in.
+    pub arrivals: bool,
 }
 
 impl StepSchedules {
@@ -218,28 +246,56 @@ impl StepSchedules {
     /// [`SimError::Cluster`] if their order is not determined.
     pub fn new(mut systems: StepSystems, world: &mut World) -> Result<StepSchedules, SimError> {
         systems.list.sort_by_key(|entry| entry.place.rank());
-        let mut schedule = |label, has: fn(StepSet) -> bool| {
+        let foreign = |entry: &Entry| entry.foreign && entry.place.set() != StepSet::Metrics;
+        let is_lean = !systems.list.iter().any(foreign);
+        let mut schedule = |label, has: &dyn Fn(StepSet) -> bool| {
             let list = systems.list.iter().filter(|entry| has(entry.place.set()));
             chained(label, list, world)
         };
-        let in_every_step = |set: StepSet| set != StepSet::Metrics && !set.needs_arrivals();
-        let foreign = |entry: &Entry| entry.foreign && in_every_step(entry.place.set());
-        let with_events = match systems.list.iter().any(foreign) {
-            true => None,
-            false => Some(schedule(Step::WithEvents, in_every_step)?),
+        let until_cutoff = |set| set <= StepSet::Cutoff;
+        let is_late = |set| (StepSet::Scheduling..StepSet::Metrics).contains(&set);
+        // Where nobody could tell, blocks get their entities at the end of a step, if there are any.
+        let from_scheduling = |set| is_late(set) && !(is_lean && set == StepSet::Paging);
+        let in_every_step = |set: StepSet| set == StepSet::Completion || from_scheduling(set);
+        let lean = match is_lean {
+            false => None,
+            true => Some(LeanSchedules {
+                events: schedule(Step::Events, &in_every_step)?,
+                arrivals: schedule(Step::Arrivals, &StepSet::needs_arrivals)?,
+                paging: schedule(Step::Paging, &|set| set == StepSet::Paging)?,
+            }),
         };
         Ok(StepSchedules {
-            with_events,
-            with_arrivals: schedule(Step::WithArrivals, |set| set != StepSet::Metrics)?,
-            at_its_end: schedule(Step::AtItsEnd, |set| set == StepSet::Metrics)?,
+            lean,
+            until_cutoff: schedule(Step::UntilCutoff, &until_cutoff)?,
+            from_scheduling: schedule(Step::FromScheduling, &from_scheduling)?,
+            at_its_end: schedule(Step::AtItsEnd, &|set| set == StepSet::Metrics)?,
         })
     }
 
     /// Runs the systems of a step but those of its end.
-    pub fn run(&mut self, world: &mut World, with_arrivals: bool) {
-        match &mut self.with_events {
-            Some(with_events) if !with_arrivals => with_events.run(world),
-            _ => self.with_arrivals.run(world),
+    pub fn run(&mut self, world: &mut World, cause: StepCause) {
+        match &mut self.lean {
+            None => self.until_cutoff.run(world),
+            Some(lean) if !cause.arrivals => return lean.events.run(world),
+            Some(lean) => {
+                match cause.event {
+                    true => self.until_cutoff.run(world),
+                    false => lean.arrivals.run(world),
+                }
+                // Most requests arrive while their replica is busy.
+                if !world.resource::<SimState>().lists.has_work() {
+                    return;
+                }
+            }
+        }
+        self.from_scheduling.run(world);
+    }
+
+    /// Runs the Paging set, if it has not run yet.
+    pub fn run_paging(&mut self, world: &mut World) {
+        if let Some(lean) = &mut self.lean {
+            lean.paging.run(world);
         }
     }
 
@@ -257,11 +313,14 @@ fn chained<'a>(
 ) -> Result<Schedule, SimError> {
     let mut schedule = Schedule::new(label);
     schedule.set_executor(SingleThreadedExecutor::new());
+    // The engine's own systems queue no commands; looking for some costs as much as a system.
+    let systems: Vec<&Entry> = systems.collect();
+    schedule.set_apply_final_deferred(systems.iter().any(|entry| entry.foreign));
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
         ..ScheduleBuildSettings::new()
     });
-    for (number, Entry { place, make, foreign }) in systems.enumerate() {
+    for (number, Entry { place, make, foreign }) in systems.into_iter().enumerate() {
         let mut system = make().in_set(Nth(number));
         if *foreign {
             system = system.run_if(|state: Res<SimState>| !state.has_failed());

@@ -1,4 +1,5 @@
-//! Every technique at once over random scenarios: the books are right after every step.
+//! Every technique at once over random scenarios: the books are right after every step. A test run draws a
+//! few clusters; more of them: `CLUSTERS=2000 cargo test --test integration with_all_techniques_on`
 //!
 //! A technique is a function that changes the pools of a cluster, drawn by its own random stream: a new
 //! one is a function and a line in [`TECHNIQUES`]. What does not go together in a pool (a pool that hands
@@ -110,7 +111,8 @@ struct Side {
 #[test]
 fn the_books_are_right_with_all_techniques_on() {
     let mut seen = Seen::default();
-    for seed in 0..CLUSTERS {
+    let clusters = std::env::var("CLUSTERS").ok().and_then(|text| text.parse().ok());
+    for seed in 0..clusters.unwrap_or(CLUSTERS) {
         let (spec, on) = cluster(seed, true);
         seen.all_on += usize::from(on.len() == TECHNIQUES.len());
         let replicas: Vec<u32> = spec.pools.iter().map(|pool| pool.replicas).collect();

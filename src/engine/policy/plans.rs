@@ -11,8 +11,9 @@ use crate::engine::SimState;
 use crate::engine::commit::{Departing, depart};
 use crate::engine::lists::EndedRequest;
 use crate::engine::queries::EngineQueries;
-use crate::engine::state::ReplicaParts;
-use crate::engine::state::kv::BlockStore;
+use crate::engine::state::kv::{BlockQuery, BlockStore};
+use crate::engine::state::request::RequestQuery;
+use crate::engine::state::{Replica, ReplicaParts, Techniques};
 use crate::engine::transition::At;
 use crate::records::RequestStatus;
 
@@ -69,71 +70,24 @@ impl Plans<'_, '_> {
         if self.state.has_failed() {
             return None;
         }
-        match self.prepare(replica) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.state.draft.of = None;
-                return None;
-            }
-            Err(error) => {
-                self.fail(error.to_string());
-                return None;
-            }
-        }
-        view(&mut self.state, &mut self.queries, replica)
-    }
-
-    #[cold]
-    fn fail(&mut self, message: String) {
-        self.state.draft.of = None;
-        self.state.fail(format!("planning: {message}"));
-    }
-
-    /// Lets the plan before take effect. Whether the replica may begin another one.
-    fn prepare(&mut self, replica: Entity) -> Result<bool> {
-        if let Some(planning) = self.state.draft.of {
-            let goes_on = self.settle(planning)?;
-            if planning.replica == replica && !goes_on {
-                return Ok(false);
-            }
-            if planning.replica == replica {
-                return self.open(replica, false);
-            }
-        }
-        self.open(replica, true)
-    }
-
-    /// Opens the draft for a replica's next plan, its `first` in this step or not, if a batch slot is
-    /// free.
-    fn open(&mut self, entity: Entity, first: bool) -> Result<bool> {
-        let SimState { engine, lists, ledger, draft, .. } = &mut *self.state;
-        let EngineQueries { replicas, requests, blocks, .. } = &mut self.queries;
-        let ReplicaParts { replica, mut techniques, .. } = replicas.get_mut(entity)?;
-        let pool = engine.pool(replica.pool_index);
-        if first {
-            if !lists.ready.contains(replica.index) {
-                return Ok(false);
-            }
-            draft.committed = std::mem::take(&mut replica.committed);
-            draft.drafts = match (&pool.speculation, &techniques.drafts) {
-                (Some(speculation), Some(seen)) => speculation.drafts(seen, replica.num_admitted),
-                _ => 0,
-            };
-        } else {
-            draft.committed = 0;
-        }
-        if techniques.transfers.as_ref().is_some_and(|transfers| transfers.is_to_receive()) {
-            let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
-            let to = Receiver { entity, replica, techniques: &mut techniques, pool };
-            receive(to, requests, ledger, &mut blocks, &mut lists.transfers)?;
-        }
-        match replica.free_slots.last() {
-            None => Ok(false),
-            Some(&slot) => {
-                draft.begin(Planning { replica: entity, slot });
-                Ok(true)
-            }
-        }
+        let first = match self.state.draft.of {
+            None => true,
+            Some(planning) => match self.settle(planning) {
+                Ok(goes_on) if planning.replica == replica => {
+                    if !goes_on {
+                        self.state.draft.of = None;
+                        return None;
+                    }
+                    false
+                }
+                Ok(_) => true,
+                Err(error) => {
+                    fail(&mut self.state, &error);
+                    return None;
+                }
+            },
+        };
+        open(&mut self.state, &mut self.queries, replica, first)
     }
 
     /// Turns the draft into a batch. Whether the replica may plan again, or take requests over.
@@ -217,26 +171,60 @@ impl Plans<'_, '_> {
     }
 }
 
-/// The view of a replica whose draft is open; `None` if the run fails.
-fn view<'a>(
+#[cold]
+fn fail(state: &mut SimState, error: &BevyError) {
+    state.draft.of = None;
+    state.fail(format!("planning: {error}"));
+}
+
+/// Opens the draft for a replica's next plan, its `first` in this step or not, if a batch slot is free.
+fn open<'a>(
     state: &'a mut SimState,
     queries: &'a mut EngineQueries<'_, '_>,
-    replica: Entity,
+    entity: Entity,
+    first: bool,
 ) -> Option<PlanView<'a>> {
-    let SimState { engine, queue, lists, ledger, draft, failure, .. } = state;
     let EngineQueries { replicas, requests, blocks, .. } = queries;
-    let parts = replicas.get_mut(replica);
-    let blocks = BlockStore::of(blocks, &mut lists.staged);
-    let (parts, blocks) = match (parts, blocks) {
-        (Ok(parts), Ok(blocks)) => (parts, blocks),
-        (Err(error), _) | (_, Err(error)) => {
-            draft.of = None;
+    let parts = match replicas.get_mut(entity) {
+        Ok(parts) => parts,
+        Err(error) => {
+            fail(state, &error);
+            return None;
+        }
+    };
+    let ReplicaParts { replica, mut techniques, .. } = parts;
+    state.draft.of = None;
+    if first {
+        if !state.lists.ready.contains(replica.index) {
+            return None;
+        }
+        state.draft.committed = std::mem::take(&mut replica.committed);
+        let pool = state.engine.pool(replica.pool_index);
+        state.draft.drafts = match (&pool.speculation, &techniques.drafts) {
+            (Some(speculation), Some(seen)) => speculation.drafts(seen, replica.num_admitted),
+            _ => 0,
+        };
+    } else {
+        state.draft.committed = 0;
+    }
+    if techniques.transfers.as_ref().is_some_and(|transfers| transfers.is_to_receive())
+        && let Err(error) =
+            take_over(state, (requests, blocks), (entity, &mut *replica, &mut techniques))
+    {
+        fail(state, &error);
+        return None;
+    }
+    let &slot = replica.free_slots.last()?;
+    let SimState { engine, queue, lists, ledger, draft, failure, .. } = state;
+    let pool = engine.pool(replica.pool_index);
+    let blocks = match BlockStore::of(blocks, &mut lists.staged) {
+        Ok(blocks) => blocks,
+        Err(error) => {
             failure.get_or_insert(format!("planning: {error}"));
             return None;
         }
     };
-    let ReplicaParts { replica, techniques, .. } = parts;
-    let pool = engine.pool(replica.pool_index);
+    draft.begin(Planning { replica: entity, slot });
     Some(PlanView {
         now: queue.now(),
         limits: &pool.limits,
@@ -250,4 +238,17 @@ fn view<'a>(
         draft,
         predictor: &*pool.predictor,
     })
+}
+
+/// Takes over requests that another pool hands over to this replica, as far as there are blocks.
+fn take_over(
+    state: &mut SimState,
+    (requests, blocks): (&mut RequestQuery<'_, '_>, &mut BlockQuery<'_, '_>),
+    (entity, replica, techniques): (Entity, &mut Replica, &mut Techniques<'_>),
+) -> Result {
+    let SimState { engine, lists, ledger, .. } = state;
+    let pool = engine.pool(replica.pool_index);
+    let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
+    let to = Receiver { entity, replica, techniques, pool };
+    receive(to, requests, ledger, &mut blocks, &mut lists.transfers)
 }

@@ -7,6 +7,7 @@ use bevy_ecs::system::SystemParam;
 use super::transfers::Transfers;
 use super::{AsyncPlanning, Replica, Stages, SwappedRequests};
 use crate::base::Nanos;
+use crate::engine::hot_query::HotQuery;
 use crate::engine::lora::Adapters;
 use crate::engine::speculation::Estimate;
 use crate::engine::state::request::Sequence;
@@ -14,8 +15,8 @@ use crate::engine::state::request::Sequence;
 /// Replicas with their stages and the techniques that they have.
 #[derive(SystemParam)]
 pub(crate) struct Replicas<'w, 's> {
-    pub all: Query<'w, 's, (&'static mut Replica, &'static Stages)>,
-    techniques: Query<'w, 's, TechniqueParts>,
+    pub all: HotQuery<'w, 's, (&'static mut Replica, &'static Stages)>,
+    techniques: HotQuery<'w, 's, TechniqueParts>,
 }
 
 /// The technique components of a replica.

@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use super::price_run::price_run;
 use crate::base::{Instant, Nanos};
 use crate::engine::arrivals::Arrivals;
+use crate::engine::hot_query::HotQuery;
 use crate::engine::queries::StageQuery;
 use crate::engine::state::SharedGpus;
 use crate::engine::state::batch::Batch;
@@ -15,8 +16,8 @@ use crate::timing::{StagePosition, StageTime};
 pub(crate) fn launch_batches(
     mut state: ResMut<SimState>,
     mut stages: StageQuery,
-    mut shared: Query<&mut SharedGpus>,
-    mut batches: Query<&mut Batch>,
+    mut shared: HotQuery<&mut SharedGpus>,
+    mut batches: HotQuery<&mut Batch>,
 ) {
     let state = &mut *state;
     state.lists.ready.clear();

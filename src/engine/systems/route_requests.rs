@@ -4,6 +4,7 @@ use bevy_ecs::prelude::*;
 
 use crate::base::RandomStream;
 use crate::engine::SimState;
+use crate::engine::hot_query::HotQuery;
 use crate::engine::lists::Incoming;
 use crate::engine::routing::{RouteRequest, Router};
 use crate::engine::state::Replica;
@@ -31,17 +32,17 @@ impl<R: Router> Routers<R> {
 }
 
 /// Requests, and what a router sees of their prompts.
-type RoutedRequests<'w, 's> = Query<'w, 's, (&'static mut Request, Option<&'static PrefixHashes>)>;
+type RoutedParts = (&'static mut Request, Option<&'static PrefixHashes>);
 
 /// Replicas, and what pools that hand over have beside.
-type Targets<'w, 's> = Query<'w, 's, (&'static mut Replica, Option<&'static mut Transfers>)>;
+type TargetParts = (&'static mut Replica, Option<&'static mut Transfers>);
 
 /// Puts each new request of the pools with this router into a replica's waiting queue.
 pub(crate) fn route_requests<R: Router>(
     mut state: ResMut<SimState>,
     mut routers: ResMut<Routers<R>>,
-    mut replicas: Targets,
-    mut requests: RoutedRequests,
+    mut replicas: HotQuery<TargetParts>,
+    mut requests: HotQuery<RoutedParts>,
 ) {
     let state = &mut *state;
     if !state.lists.incoming.is_empty() {
@@ -54,8 +55,8 @@ pub(crate) fn route_requests<R: Router>(
 fn route<R: Router>(
     state: &mut SimState,
     routers: &mut Routers<R>,
-    replicas: &mut Targets<'_, '_>,
-    requests: &mut RoutedRequests<'_, '_>,
+    replicas: &mut Query<'_, '_, TargetParts>,
+    requests: &mut Query<'_, '_, RoutedParts>,
 ) -> Result {
     let SimState { engine, queue, lists, ledger, .. } = state;
     let mut incoming = std::mem::take(&mut lists.incoming);
