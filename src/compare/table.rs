@@ -52,7 +52,7 @@ pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str], width:
         let chance = 0.05 * tested as f64;
         let _ = writeln!(
             out,
-            "\nhigher, lower: more than noise at 95 %. Of {tested} comparisons, {chance:.1} would be by chance alone."
+            "\nhigher, lower: more than noise at 95 %.\nOf {tested} comparisons, {chance:.1} would be by chance alone."
         );
     }
     out
@@ -307,7 +307,8 @@ compared   c, x
   tpot.mean     40.0 ms   40.0 ms     +0 ms (+0.0 %)  -0.196 ms .. +0.196 ms  noise
   preemptions         0         0                  0                          same
 
-higher, lower: more than noise at 95 %. Of 6 comparisons, 0.3 would be by chance alone.
+higher, lower: more than noise at 95 %.
+Of 6 comparisons, 0.3 would be by chance alone.
 ");
         let names = ["ttft.mean", "tpot.mean", "preemptions"];
         let narrow = super::text("a", &comparisons[..1], &names, 80);
@@ -321,7 +322,8 @@ compared   b
   tpot.mean     40.0 ms   40.0 ms      +0 ms (+0.0 %)  ±3.73 ms  noise
   preemptions         0         0                   0            same
 
-higher, lower: more than noise at 95 %. Of 3 comparisons, 0.2 would be by chance alone.
+higher, lower: more than noise at 95 %.
+Of 3 comparisons, 0.2 would be by chance alone.
 ");
         let csv = csv("a", &comparisons);
         assert!(

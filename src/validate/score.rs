@@ -173,7 +173,7 @@ fn percentile(sorted: &[f64], p: f64) -> f64 {
 }
 
 impl fmt::Display for ErrorTable {
-    /// A line per metric, then what is missing.
+    /// A few lines of 80 columns per metric, then what is missing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "  measured -> simulated, milliseconds from arrival")?;
         for row in &self.rows {
@@ -181,20 +181,25 @@ impl fmt::Display for ErrorTable {
                 writeln!(f, "  {:<5} nothing to compare", row.metric)?;
                 continue;
             }
-            write!(f, "  {:<5}", row.metric)?;
-            for (name, measured, ours) in &row.statistics {
+            let statistic = |(name, measured, ours): &(&str, f64, f64)| {
                 let error = 100.0 * (ours / measured - 1.0);
-                write!(f, " {name} {measured:.1} -> {ours:.1} ({error:+.2} %) |")?;
+                format!("{name} {measured:.1} -> {ours:.1} ({error:+.2} %)")
+            };
+            let mut metric = row.metric;
+            for two in row.statistics.chunks(2) {
+                let two: Vec<String> = two.iter().map(statistic).collect();
+                writeln!(f, "  {metric:<5} {}", two.join(" | "))?;
+                metric = "";
             }
-            writeln!(f, " MAPE {:.2} %", 100.0 * row.mape)?;
+            writeln!(f, "  {metric:<5} MAPE {:.2} %", 100.0 * row.mape)?;
         }
         for Unusable { metric, requests } in &self.unusable {
             let some: Vec<String> = requests.iter().take(5).map(u64::to_string).collect();
             let more = if requests.len() > 5 { ", ..." } else { "" };
             writeln!(
                 f,
-                "  {} measured {metric} values are no times (0, negative, infinite or NaN) and do not \
-                 count: requests {}{more}",
+                "  {} measured {metric} values are no times (0, negative, infinite or NaN)\n  \
+                 and do not count: requests {}{more}",
                 requests.len(),
                 some.join(", ")
             )?;

@@ -63,6 +63,7 @@ fn intervals_stay_whole_on_a_narrow_terminal() {
         assert!(row.contains('±') || row.ends_with("same"), "{row}");
     }
     assert!(ran.out.contains("±"), "{}", ran.out);
+    assert!(ran.out.lines().all(|line| line.chars().count() <= 80), "{}", ran.out);
 }
 
 #[test]
