@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::memory;
+
 /// The most of a text that is read as a whole: scenarios, models, profiles, cases.
 pub const MOST_BYTES: u64 = 64 << 20;
 
@@ -34,6 +36,47 @@ pub fn read_long(path: &Path) -> io::Result<String> {
     text(read_most(File::open(path)?, MOST_OF_LONG)?)
 }
 
+/// Opens a file of rows that are read one by one and kept: measurements. It may have [`MOST_OF_LONG`]
+/// bytes, and reading ends with an error when memory runs short.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open_rows(path: &Path) -> io::Result<Rows<File>> {
+    Ok(Rows { from: File::open(path)?, left: MOST_OF_LONG, looked: 0 })
+}
+
+/// Bytes of rows between two looks at the memory.
+const LOOK_EVERY: u64 = 1 << 20;
+
+/// A reader that ends with an error where it should hold no more.
+#[derive(Debug)]
+pub struct Rows<R> {
+    from: R,
+    /// Bytes that it may still read.
+    left: u64,
+    /// Bytes that it has read since it looked at the memory.
+    looked: u64,
+}
+
+impl<R: Read> Read for Rows<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| too_long(MOST_OF_LONG))?;
+        self.looked += count as u64;
+        if self.looked >= LOOK_EVERY {
+            self.looked = 0;
+            memory::check().map_err(|error| io::Error::new(io::ErrorKind::OutOfMemory, error))?;
+        }
+        Ok(count)
+    }
+}
+
+fn too_long(most: u64) -> io::Error {
+    let mib = most >> 20;
+    let error = format!("it has more than {mib} MiB, the most that is read of such a file");
+    io::Error::new(io::ErrorKind::FileTooLarge, error)
+}
+
 fn text(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes)
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text"))
@@ -47,9 +90,7 @@ pub fn read_most(from: impl Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
-        let mib = most >> 20;
-        let error = format!("it has more than {mib} MiB, the most that is read of such a file");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
+        return Err(too_long(most));
     }
     Ok(bytes)
 }
@@ -65,6 +106,9 @@ mod tests {
         assert_eq!(read_most(&b"abc"[..], 3).unwrap(), b"abc");
         #[cfg(unix)]
         assert!(read(Path::new("/dev/zero")).is_err());
+        let mut rows = Rows { from: io::repeat(0), left: 3 << 20, looked: 0 };
+        let error = io::copy(&mut rows, &mut io::sink()).unwrap_err().to_string();
+        assert!(error.contains("more than 512 MiB"), "{error}");
     }
 
     #[test]

@@ -34,6 +34,7 @@ impl CheckArgs {
         let mut fits = true;
         for file in &self.files {
             let scenario = Scenario::load(file, &self.settings, registry)?;
+            failure::misfits([], [&scenario]);
             if !self.quiet {
                 failure::warn(&scenario.warnings);
             }
@@ -65,12 +66,22 @@ fn describe(scenario: &Scenario) -> String {
         let kind = if cluster.sides().is_some() { "-- side" } else { "-- model" };
         let named = cluster.named_pools();
         let single = [("", cluster.first())];
+        let mut said = Vec::new();
         for (name, pool) in if named.is_empty() { &single[..] } else { &named } {
             if !name.is_empty() {
                 let _ = writeln!(text, "{kind:<9}{name}");
             }
             for (key, value) in derived(pool) {
-                let _ = writeln!(text, "{key:<9}{value}");
+                // What holds for several pools is said with the first of them.
+                let line = (key, value);
+                let lasts = matches!(key, "runs" | "timing");
+                if lasts && said.contains(&line) {
+                    continue;
+                }
+                let _ = writeln!(text, "{key:<9}{}", line.1);
+                if lasts {
+                    said.push(line);
+                }
             }
         }
     }

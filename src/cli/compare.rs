@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::failure::{self, Failure};
 use super::{progress, threads};
+use crate::base::Diagnostic;
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::compare::{Comparison, Side, SideError, csv, json, text};
 use crate::metrics::names;
@@ -88,10 +89,15 @@ impl CompareArgs {
         let mut fits = true;
         for path in &self.sides {
             inputs.push(match path.is_dir() {
-                true => Input::Read(Side::read(path)?),
+                true => {
+                    let doubts = Side::doubts(path)?.map(Diagnostic::warning);
+                    failure::warn(&doubts);
+                    Input::Read(Side::read(path)?)
+                }
                 false => {
                     let sweep = sweep::load(path, &settings, (registry, &tables))?;
-                    failure::misfits(sweep.misfits.iter().map(|misfit| &misfit.error));
+                    let points = sweep.points.iter().map(|point| &point.scenario);
+                    failure::misfits(sweep.misfits.iter().map(|misfit| &misfit.error), points);
                     fits &= sweep.misfits.is_empty()
                         && sweep.points.iter().all(|point| point.scenario.misfits.is_empty());
                     Input::Run(path, sweep.points)

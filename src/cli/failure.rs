@@ -6,6 +6,7 @@ use crate::base::Diagnostic;
 use crate::base::text::printable;
 use crate::output::OutputError;
 use crate::run::RunError;
+use crate::scenario::Scenario;
 
 /// An exit code and the message before it.
 #[derive(Debug)]
@@ -77,12 +78,23 @@ pub(super) fn warn<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) {
     }
 }
 
-/// Shows what does not fit in memory while the rest runs, as far as a person wants to read it.
-pub(super) fn misfits<'a>(misfits: impl IntoIterator<Item = &'a Box<Diagnostic>>) {
+/// Shows what does not fit in memory while the rest runs, as far as a person wants to read it: points and
+/// files, and variants of the scenarios that run.
+pub(super) fn misfits<'a>(
+    misfits: impl IntoIterator<Item = &'a Box<Diagnostic>>,
+    scenarios: impl IntoIterator<Item = &'a Scenario>,
+) {
     const SHOWN: usize = 3;
-    let all: Vec<&Box<Diagnostic>> = misfits.into_iter().collect();
+    let mut all: Vec<String> = misfits.into_iter().map(|misfit| misfit.render(colours())).collect();
+    for one in scenarios.into_iter().flat_map(Scenario::left_out) {
+        let text = Diagnostic::error(one).render(colours());
+        // The points of a sweep have the same variants.
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
     for misfit in all.iter().take(SHOWN) {
-        complain(&misfit.render(colours()));
+        complain(misfit);
     }
     if all.len() > SHOWN {
         complain(&format!("error: {} more do not fit in memory", all.len() - SHOWN));

@@ -60,6 +60,12 @@ impl ListArgs {
     }
 }
 
+/// The profiles that are part of the program, with their names, in so many columns.
+pub(super) fn profiles(width: usize) -> String {
+    let rows = super::profile::shipped();
+    rows_of(rows.map(|(name, about)| (name.to_owned(), about)), width)
+}
+
 fn text(registry: &Registry, topics: &[Topic], scenarios: &Path, width: usize) -> String {
     topics.iter().map(|&topic| section(registry, topic, scenarios, width)).collect()
 }
@@ -99,10 +105,7 @@ fn section(registry: &Registry, topic: Topic, scenarios: &Path, width: usize) ->
             let rows = names.map(|name| (name.to_owned(), about_device(name)));
             table("devices", rows.collect(), width)
         }
-        Topic::Profiles => {
-            let rows = super::profile::shipped();
-            table("profiles", rows.map(|(name, about)| (name.to_owned(), about)).collect(), width)
-        }
+        Topic::Profiles => format!("profiles\n{}\n\n", profiles(width)),
         Topic::Lengths => {
             let rows = super::workload::shipped();
             let rows = rows.map(|(name, about)| (name.to_owned(), about));
@@ -131,13 +134,17 @@ fn table(heading: &str, rows: Vec<Row>, width: usize) -> String {
     if rows.is_empty() {
         return String::new();
     }
+    format!("{heading}\n{}\n\n", rows_of(rows.into_iter(), width))
+}
+
+fn rows_of(rows: impl Iterator<Item = Row>, width: usize) -> String {
     let mut table = text_table::plain();
     text_table::fit(&mut table, width - 1);
     for (name, about) in rows {
         table.add_row([name, about]);
     }
     text_table::keep_whole(&mut table, 0);
-    format!("{heading}\n{}\n\n", text_table::render(&table))
+    text_table::render(&table)
 }
 
 fn about_model(name: &str) -> String {

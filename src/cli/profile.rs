@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::failure::{self, Failure};
+use super::list;
 use super::profile_show as show;
 use crate::import::{ImportLayerwiseOptions, ImportVidurOptions};
 use crate::output::NewFile;
 use crate::profile::Profile;
+use crate::report::width;
 use crate::{import, profile};
 
 /// Arguments of `profile`.
@@ -129,11 +131,7 @@ impl ProfileArgs {
         match self.command {
             Command::Show(args) => args.run()?,
             Command::Check(args) => args.run()?,
-            Command::List => {
-                for (name, about) in shipped() {
-                    failure::say(&format!("{name}  {about}"));
-                }
-            }
+            Command::List => failure::say(&list::profiles(width())),
             Command::Import(import) => match import.from {
                 From::Vidur(args) => {
                     args.destination.write(|| import::import_vidur(&args.options))?;

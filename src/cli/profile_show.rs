@@ -7,7 +7,9 @@ use clap::Args;
 use super::failure::{self, Failure};
 use super::plot::plot;
 use crate::hardware::{Parallelism, model};
+use crate::output::text_table;
 use crate::profile::{NamedRow, Profile, TableView};
+use crate::report::width;
 use crate::{profile, timing};
 
 /// Arguments of `profile show`.
@@ -58,24 +60,28 @@ impl ShowArgs {
     pub fn run(self) -> Result<(), Failure> {
         let profile = load(&self.name)?;
         let tables = profile.tables();
-        failure::say(&format!("{} on {}\n", self.name, profile.device));
-        for p in &profile.provenance {
-            failure::say(&format!("  {} on {}: {} ({})", p.covers, p.device, p.source, p.licence));
-        }
-        failure::say("");
-        let width = tables.iter().map(|t| t.about.len()).max().unwrap_or(0);
+        let (width, texts) = (width(), profile.provenance.iter());
+        let texts =
+            texts.map(|p| format!("{} on {}: {} ({})", p.covers, p.device, p.source, p.licence));
+        let mut list = text_table::plain();
+        text_table::fit(&mut list, width - 1);
         for table in &tables {
             let (low, high) = table.range();
             let points: usize = table.rows.iter().map(|(_, points)| points.len()).sum();
-            failure::say(&format!(
-                "  {:width$}  {} {low}..{high}, {} rows by {}, {points} points ({})",
-                table.about,
-                table.axis,
-                table.rows.len(),
-                table.keys,
-                table.source
-            ));
+            let rows = table.rows.len();
+            let size = format!(
+                "{} {low}..{high}, {rows} rows by {}, {points} points ({})",
+                table.axis, table.keys, table.source
+            );
+            list.add_row([table.about.clone(), size]);
         }
+        failure::say(&format!(
+            "{} on {}\n\n{}\n\n{}",
+            self.name,
+            profile.device,
+            text_table::broken(texts, width),
+            text_table::render(&list)
+        ));
         let wanted = self.table.as_deref().unwrap_or("");
         let Some(table) = tables.iter().find(|table| table.about.contains(wanted)) else {
             return Err(Failure::bad_argument(format!("no table's description has `{wanted}`")));
@@ -114,24 +120,32 @@ impl CheckArgs {
     pub fn run(self) -> Result<(), Failure> {
         let profile = load(&self.name)?;
         let tables = profile.tables();
-        let width = tables.iter().map(|t| t.about.len()).max().unwrap_or(0);
-        failure::say(
-            "Leaving out each point in turn (points that interpolation finds are left out of \
-             profiles already,\nso these are upper bounds), and how often times fall along the axis:\n",
-        );
+        let width = width();
+        let headings = ["", "median", "P90", "points", "falls", "at most"];
+        let mut list = text_table::new(headings);
+        text_table::fit(&mut list, width - 1);
         for table in &tables {
             let quality = table.quality();
-            failure::say(&format!(
-                "  {:width$}  error median {:5.1} %, P90 {:5.1} % of {:5} points; falls on {:4.1} % \
-                 of steps, at most by {:.0} %",
-                table.about,
-                quality.median * 100.0,
-                quality.p90 * 100.0,
-                quality.inner,
-                quality.falling * 100.0,
-                quality.deepest * 100.0
-            ));
+            let percent = |share: f64, digits: usize| format!("{:.digits$} %", share * 100.0);
+            list.add_row([
+                table.about.clone(),
+                percent(quality.median, 1),
+                percent(quality.p90, 1),
+                quality.inner.to_string(),
+                percent(quality.falling, 1),
+                percent(quality.deepest, 0),
+            ]);
         }
+        text_table::right_aligned(&mut list, 1);
+        (1..6).for_each(|column| text_table::keep_whole(&mut list, column));
+        let about = "The errors of leaving out each point in turn (points that interpolation finds are \
+                     left out of profiles already, so these are upper bounds), the share of steps along \
+                     the axis on which times fall, and by how much at most:";
+        failure::say(&format!(
+            "{}\n\n{}",
+            text_table::broken([about.to_owned()], width),
+            text_table::render(&list)
+        ));
         let mut transfers = timing::transfer_errors(&profile).map_err(Failure::bad_argument)?;
         if !transfers.is_empty() {
             transfers.iter_mut().for_each(|error| *error = error.abs());
@@ -140,12 +154,13 @@ impl CheckArgs {
                 let index = (transfers.len() as f64 * share) as usize;
                 transfers.get(index).copied().unwrap_or(0.0) * 100.0
             };
-            failure::say(&format!(
-                "\nLeaving out each matrix in turn and transferring from its neighbours: error median \
+            let text = format!(
+                "Leaving out each matrix in turn and transferring from its neighbours: error median \
                  {:.1} %, P90 {:.1} %",
                 at(0.5),
                 at(0.9)
-            ));
+            );
+            failure::say(&format!("\n{}", text_table::broken([text], width)));
         }
         match &self.model {
             Some(name) => self.cover(&profile, name),
@@ -165,20 +180,20 @@ impl CheckArgs {
             "\n{} on {} {}, TP {}:",
             model.name, self.tensor_parallel, profile.device, self.tensor_parallel
         ));
-        for used in &covered.used {
-            failure::say(&format!("  {used}"));
-        }
-        for warning in &covered.warnings {
-            failure::say(&format!("  note: {warning}"));
-        }
+        let notes = covered.warnings.iter().map(|warning| format!("note: {warning}"));
+        let used = covered.used.iter().map(ToString::to_string);
+        failure::say(&text_table::broken(used.chain(notes), width()));
+        let mut list = text_table::new(["", "ms", "measured", "transferred", "extrapolated"]);
+        text_table::fit(&mut list, width() - 1);
         for batch in &covered.batches {
-            let [measured, transferred, extrapolated] = batch.shares.map(|share| share * 100.0);
-            failure::say(&format!(
-                "  {:33} {:9.3} ms: {measured:3.0} % measured, {transferred:3.0} % transferred, \
-                 {extrapolated:3.0} % extrapolated",
-                batch.about, batch.ms
-            ));
+            let [measured, transferred, extrapolated] =
+                batch.shares.map(|share| format!("{:.0} %", share * 100.0));
+            let ms = format!("{:.3}", batch.ms);
+            list.add_row([batch.about.to_string(), ms, measured, transferred, extrapolated]);
         }
+        text_table::right_aligned(&mut list, 1);
+        (1..5).for_each(|column| text_table::keep_whole(&mut list, column));
+        failure::say(&text_table::render(&list));
         Ok(())
     }
 }

@@ -94,8 +94,10 @@ impl RunArgs {
         for one in &all {
             one.create_folders()?;
         }
-        failure::misfits(all.iter().flat_map(|one| &one.misfits).map(|misfit| &misfit.error));
-        failure::misfits(planned.misfits.iter().map(|(_, error)| error));
+        let points = all.iter().flat_map(|one| &one.misfits).map(|misfit| &misfit.error);
+        let files = planned.misfits.iter().map(|(_, error)| error);
+        let run = all.iter().flat_map(|one| &one.points).map(|point| &point.scenario);
+        failure::misfits(points.chain(files), run);
         if !self.quiet {
             let mut said = BTreeSet::new();
             let warnings =

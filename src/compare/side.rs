@@ -10,6 +10,7 @@ use crate::base::text::{cut, of_cell};
 use crate::metrics::{ExperimentResult, Metrics, RunSummary, names};
 use crate::output::summary_json::SUMMARY;
 use crate::output::tables::{RUNS, SEEDS};
+use crate::output::{Manifest, OutputError, State};
 
 /// One configuration under its seeds.
 #[derive(Clone, Debug)]
@@ -34,6 +35,12 @@ pub enum SideError {
     /// A folder without results.
     #[error("{} is not a result folder: there is no {SUMMARY} in it", .0.display())]
     NoResults(PathBuf),
+    /// A folder whose run has not ended.
+    #[error("{} is not complete: a run is writing into it, or broke off; run it again", .0.display())]
+    Unfinished(PathBuf),
+    /// What a manifest lists could not be looked at.
+    #[error(transparent)]
+    Output(#[from] OutputError),
     /// The folder of a sweep or of several files.
     #[error("{} holds the results of several runs ({RUNS}): name the folders in it", .0.display())]
     Several(PathBuf),
@@ -55,6 +62,33 @@ impl Side {
             runs: runs.to_vec(),
         };
         result.variants.iter().map(|variant| side(&variant.name, &variant.runs)).collect()
+    }
+
+    /// What is to be known of a result folder before it is compared: files of it that have changed since
+    /// they were written, or are gone. Folders of earlier versions have no manifest and say nothing.
+    ///
+    /// # Errors
+    /// A run is writing into the folder, or broke off; or a file cannot be read.
+    pub fn doubts(folder: &Path) -> Result<Option<String>, SideError> {
+        let Some(manifest) = Manifest::read(folder) else { return Ok(None) };
+        if manifest.state != State::Complete {
+            return Err(SideError::Unfinished(folder.to_owned()));
+        }
+        let changes = manifest.check(folder)?;
+        let list = |what: &str, files: &[PathBuf]| {
+            let names: Vec<String> =
+                files.iter().take(3).map(|f| f.display().to_string()).collect();
+            let more = files.len().saturating_sub(names.len());
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            (!names.is_empty()).then(|| format!("{what}: {}{more}", names.join(", ")))
+        };
+        let said: Vec<String> = [("changed", &changes.modified), ("missing", &changes.missing)]
+            .into_iter()
+            .filter_map(|(what, files)| list(what, files))
+            .collect();
+        let text =
+            || format!("{} is not as it was written ({})", folder.display(), said.join("; "));
+        Ok((!said.is_empty()).then(text))
     }
 
     /// The variants of a result folder, one side each: every seed from `seeds.csv`, or the only one

@@ -23,17 +23,29 @@ pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str], width:
             comparison.label,
             basis(comparison.basis)
         );
-        let headings = ["", "baseline", "compared", "difference", "95 % interval"];
-        let mut table = text_table::new(headings.into_iter().chain([""]));
+        let shown: Vec<(&str, &Difference)> = metrics
+            .iter()
+            .filter_map(|name| comparison.metric(name).map(|difference| (*name, difference)))
+            .collect();
+        tested += shown.iter().filter(|(_, difference)| difference.p.is_some()).count();
+        let rows = |form: Interval| -> Vec<[String; 6]> {
+            let heading = ["", "baseline", "compared", "difference", form.heading(), ""];
+            let rows = shown.iter().map(|(name, d)| row(name, d, comparison.basis, form));
+            std::iter::once(heading.map(str::to_owned)).chain(rows).collect()
+        };
+        let forms = [Interval::Ends, Interval::Half, Interval::Bare].map(rows);
+        let fits = forms.iter().find(|rows| needs(rows) < width).unwrap_or(&forms[2]);
+        let mut rows = fits.clone();
+        let mut table = text_table::new(rows.remove(0));
         text_table::fit(&mut table, width - 1);
-        for name in metrics {
-            let Some(difference) = comparison.metric(name) else { continue };
-            tested += usize::from(difference.p.is_some());
-            table.add_row(row(name, difference, comparison.basis));
-        }
+        table.add_rows(rows);
         text_table::right_aligned(&mut table, 1);
         text_table::left_aligned(&mut table, 5);
-        text_table::keep_whole(&mut table, 0);
+        text_table::without_end(&mut table, 5);
+        // All in one piece but remarks behind verdicts, and where that is too wide the differences.
+        let remarks = shown.iter().any(|(_, d)| !left_out(d, comparison.basis).is_empty());
+        let whole = [0, 1, 2, 4].into_iter().chain((!remarks).then_some(5));
+        whole.for_each(|column| text_table::keep_whole(&mut table, column));
         let _ = writeln!(out, "{}", text_table::render(&table));
     }
     if tested > 0 {
@@ -44,6 +56,33 @@ pub fn text(baseline: &str, comparisons: &[Comparison], metrics: &[&str], width:
         );
     }
     out
+}
+
+/// How an interval is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Interval {
+    /// By its ends.
+    Ends,
+    /// By what is to be added to the difference and subtracted from it, where there is little room.
+    Half,
+    /// Likewise, and without the difference in percent.
+    Bare,
+}
+
+impl Interval {
+    fn heading(self) -> &'static str {
+        match self {
+            Interval::Ends => "95 % interval",
+            Interval::Half | Interval::Bare => "95 %",
+        }
+    }
+}
+
+/// Columns that these rows take in one piece.
+fn needs(rows: &[[String; 6]]) -> usize {
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    // Two blanks in front of each.
+    (0..6).map(|column| widest(column).unwrap_or(0) + 2).sum()
 }
 
 fn basis(basis: Pairing) -> String {
@@ -61,7 +100,7 @@ fn basis(basis: Pairing) -> String {
     }
 }
 
-fn row(name: &str, difference: &Difference, basis: Pairing) -> [String; 6] {
+fn row(name: &str, difference: &Difference, basis: Pairing, form: Interval) -> [String; 6] {
     let unit = names::find(name).map(|metric| metric.unit);
     let show = |value: f64| unit.map_or_else(|| value.to_string(), |unit| unit.show(value));
     // A difference of shares is in points: a percentage of a percentage would be read as one of both.
@@ -78,13 +117,14 @@ fn row(name: &str, difference: &Difference, basis: Pairing) -> [String; 6] {
     };
     let change = match difference.relative() {
         _ if difference.verdict == Change::Same => "0".to_owned(),
-        Some(relative) if unit != Some(Unit::Share) => {
+        Some(relative) if unit != Some(Unit::Share) && form != Interval::Bare => {
             format!("{} ({:+.1} %)", signed(difference.absolute()), relative * 100.0)
         }
         _ => signed(difference.absolute()),
     };
     let interval = match (difference.ci95, difference.verdict) {
         (_, Change::Same) | (None, _) => String::new(),
+        (Some(half), _) if form != Interval::Ends => format!("±{}", size(half)),
         (Some(half), _) => {
             let middle = difference.absolute();
             format!("{} .. {}", signed(middle - half), signed(middle + half))
@@ -268,6 +308,20 @@ compared   c, x
   preemptions         0         0                  0                          same
 
 higher, lower: more than noise at 95 %. Of 6 comparisons, 0.3 would be by chance alone.
+");
+        let names = ["ttft.mean", "tpot.mean", "preemptions"];
+        let narrow = super::text("a", &comparisons[..1], &names, 80);
+        insta::assert_snapshot!(narrow, @r"
+baseline   a
+
+compared   b
+           paired over 5 seeds
+               baseline  compared          difference      95 %
+  ttft.mean      270 ms    220 ms  -50.0 ms (-18.5 %)     ±0 ms  lower
+  tpot.mean     40.0 ms   40.0 ms      +0 ms (+0.0 %)  ±3.73 ms  noise
+  preemptions         0         0                   0            same
+
+higher, lower: more than noise at 95 %. Of 3 comparisons, 0.2 would be by chance alone.
 ");
         let csv = csv("a", &comparisons);
         assert!(

@@ -174,19 +174,29 @@ pub fn plan(
     })
 }
 
-/// The smallest degree of tensor parallelism above `parallel`'s at which [`plan`] succeeds; `None` if
-/// there is none up to 64. `settings` are those at a degree, if it is possible.
-pub fn smallest_tensor_parallel(
+/// The smallest degree of tensor parallelism above `parallel`'s that is possible for the model and fits.
+fn smallest_that_fits(
     model: &ModelSpec,
-    device: &DeviceSpec,
     parallel: Parallelism,
-    settings: impl Fn(Parallelism) -> Option<MemorySettings>,
+    fits: impl Fn(Parallelism) -> bool,
 ) -> Option<u32> {
     (parallel.tensor.saturating_add(1)..=MAX_TENSOR_PARALLEL).find(|&tensor| {
         let parallel = Parallelism { tensor, ..parallel };
-        parallel.check(model).is_ok()
-            && settings(parallel).is_some_and(|s| plan(model, device, parallel, s).is_ok())
+        parallel.check(model).is_ok() && fits(parallel)
     })
+}
+
+/// Advice to whom a model does not fit: the smallest degree of tensor parallelism above `parallel`'s that
+/// does, by whatever plan `fits` asks.
+pub fn smallest_help(
+    model: &ModelSpec,
+    parallel: Parallelism,
+    fits: impl Fn(Parallelism) -> bool,
+) -> String {
+    match smallest_that_fits(model, parallel, fits) {
+        Some(tensor) => format!("the smallest tensor_parallel that fits is {tensor}"),
+        None => format!("no tensor_parallel up to {MAX_TENSOR_PARALLEL} makes it fit"),
+    }
 }
 
 /// See [`plan`].
@@ -354,7 +364,9 @@ mod tests {
     fn the_smallest_degree_that_fits_is_found() {
         let (model, device) = (find("Llama-2-70B").unwrap(), find_device("A100-SXM-80G").unwrap());
         let smallest = |settings: MemorySettings| {
-            smallest_tensor_parallel(model, device, Parallelism::default(), |_| Some(settings))
+            smallest_that_fits(model, Parallelism::default(), |parallel| {
+                plan(model, device, parallel, settings).is_ok()
+            })
         };
         let fits = |tensor| plan(model, device, Parallelism { tensor, pipeline: 1 }, SETTINGS);
         assert!(fits(2).is_ok() && fits(1).is_err());

@@ -17,6 +17,16 @@ pub fn plain() -> Table {
     table
 }
 
+/// Texts, one below the other, each broken into lines where it is wider than this.
+pub fn broken(texts: impl IntoIterator<Item = String>, width: usize) -> String {
+    let mut table = plain();
+    fit(&mut table, width - 1);
+    for text in texts {
+        table.add_row([text]);
+    }
+    render(&table)
+}
+
 /// Never breaks the cells of this column, which has cells.
 pub fn keep_whole(table: &mut Table, column: usize) {
     if let Some(column) = table.column_mut(column) {
@@ -35,6 +45,13 @@ pub fn right_aligned(table: &mut Table, first: usize) {
 pub fn left_aligned(table: &mut Table, column: usize) {
     if let Some(column) = table.column_mut(column) {
         column.set_cell_alignment(CellAlignment::Left);
+    }
+}
+
+/// Takes away the blank behind the cells of this column, the last one.
+pub fn without_end(table: &mut Table, column: usize) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_padding((1, 0));
     }
 }
 

@@ -188,7 +188,8 @@ fn simulate_all(
     let mut outcomes = outcomes.into_iter();
     let mut variants = Vec::new();
     let mut work = Work::default();
-    let mut warnings: Vec<String> = scenario.warnings.iter().map(|w| w.title.clone()).collect();
+    let said = scenario.warnings.iter().map(|warning| warning.title.clone());
+    let mut warnings: Vec<String> = said.chain(scenario.left_out()).collect();
     for configuration in &scenario.configurations {
         let mut result = empty_result(configuration);
         // The jobs of a configuration follow each other: the capacity if it is estimated, then

@@ -101,11 +101,11 @@ impl Checker<'_> {
         let settings = self.memory_settings(raw, (&limits, draft), policy);
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));
-            let at = |parallel| Some(MemorySettings { draft: draft_at(parallel)?, ..settings });
-            let help = match memory::smallest_tensor_parallel(model, device, parallel, at) {
-                Some(tensor) => format!("the smallest tensor_parallel that fits is {tensor}"),
-                None => "no tensor_parallel up to 64 makes it fit".to_owned(),
-            };
+            let at =
+                |parallel| draft_at(parallel).map(|draft| MemorySettings { draft, ..settings });
+            let help = memory::smallest_help(model, parallel, |parallel| {
+                at(parallel).is_some_and(|s| memory::plan(model, device, parallel, s).is_ok())
+            });
             Box::new(
                 Diagnostic::error(format!("{} does not fit on {}", model.label(), device.name))
                     .at(place, "does not fit in memory")

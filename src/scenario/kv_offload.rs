@@ -24,13 +24,6 @@ pub enum PreemptionMode {
     Swap,
 }
 
-impl PreemptionMode {
-    /// Whether it is what a scenario has that says nothing.
-    pub(super) fn is_default(&self) -> bool {
-        *self == PreemptionMode::default()
-    }
-}
-
 /// Host memory for KV blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

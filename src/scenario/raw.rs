@@ -104,10 +104,10 @@ pub(super) struct RawEngine {
     /// Most tokens of a request; the model's limit if absent.
     pub max_model_len: Option<u32>,
     /// Allows a `max_model_len` above the model's limit, as vLLM's environment variable does.
-    #[serde(default, skip_serializing_if = "is_off")]
+    #[serde(default)]
     pub allow_long_max_model_len: bool,
     /// Vidur's handling of lengths; see [`crate::engine::policy::EngineLimits::vidur_lengths`].
-    #[serde(default, skip_serializing_if = "is_off")]
+    #[serde(default)]
     pub vidur_lengths: bool,
     #[serde(default = "default_utilization")]
     pub gpu_memory_utilization: f64,
@@ -127,10 +127,10 @@ pub(super) struct RawEngine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_offload: Option<KvOffloadSettings>,
     /// What becomes of what a preempted request has computed.
-    #[serde(default, skip_serializing_if = "PreemptionMode::is_default")]
+    #[serde(default)]
     pub preemption_mode: PreemptionMode,
     /// Milliseconds from a request's arrival until the engine has it.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default)]
     pub api_overhead_ms: f64,
 }
 
@@ -164,14 +164,6 @@ impl Default for OutputSettings {
             time_series_s: None,
         }
     }
-}
-
-fn is_off(setting: &bool) -> bool {
-    !setting
-}
-
-fn is_zero(setting: &f64) -> bool {
-    *setting == 0.0
 }
 
 fn default_seed() -> u64 {

@@ -134,10 +134,6 @@ impl Scenario {
             let none = || Box::new(Diagnostic::error("the scenario has no configuration"));
             return Err(first_misfit.unwrap_or_else(none));
         };
-        for misfit in &misfits {
-            let (name, why) = (&misfit.name, &misfit.why);
-            warnings.push(Diagnostic::warning(format!("variant `{name}` is left out: {why}")));
-        }
         check_expectations(&base, &common.expect, &configurations, &misfits)?;
         warnings.extend(without_effect::warnings(&base, &configurations));
         let mut scenario = Scenario {
@@ -156,6 +152,13 @@ impl Scenario {
         };
         scenario.resolved = resolved_text::write(&scenario)?;
         Ok(scenario)
+    }
+
+    /// What is to be said of each variant that does not fit in memory.
+    pub fn left_out(&self) -> impl Iterator<Item = String> {
+        self.misfits
+            .iter()
+            .map(|Misfit { name, why }| format!("variant `{name}` is left out: {why}"))
     }
 
     /// Whether it has variants.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::engine::{Engine, EngineParallel};
-use crate::base::Diagnostic;
+use crate::base::{Diagnostic, input};
 
 /// Why a case cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -172,13 +172,15 @@ fn read_measured(path: &Path) -> Result<BTreeMap<u64, Measured>, CaseError> {
         tpot_ms: Option<f64>,
         e2e_from_arrival_ms: f64,
     }
-    let mut reader = csv::Reader::from_path(path).map_err(|error| match error.into_kind() {
-        csv::ErrorKind::Io(source) => CaseError::read(path, source),
-        kind => CaseError::content(path, format!("{kind:?}")),
-    })?;
+    let rows = input::open_rows(path).map_err(|error| CaseError::read(path, error))?;
+    let failed = |error: csv::Error| match error.is_io_error() {
+        true => CaseError::read(path, error.into()),
+        false => CaseError::content(path, error),
+    };
+    let mut reader = csv::Reader::from_reader(rows);
     let mut measured = BTreeMap::new();
     for row in reader.deserialize() {
-        let row: Row = row.map_err(|error| CaseError::content(path, error))?;
+        let row: Row = row.map_err(failed)?;
         let times = Measured {
             ttft: row.ttft_from_arrival_ms,
             tpot: row.tpot_ms.unwrap_or(0.0),

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::room::{Room, SCENARIO, finish, names};
+use crate::room::{Room, SCENARIO, finish, names, one_model};
 
 /// `SCENARIO` with an expectation that is not met.
 fn missed() -> String {
@@ -228,4 +228,42 @@ fn a_crate_for_a_policy_is_begun() {
     let bad = room.run("plugin new 2nd");
     assert_eq!(bad.code, 2);
     assert!(bad.err.contains("cannot be the name of a crate"), "{}", bad.err);
+}
+
+/// What holds for both sides of a scenario is said once.
+#[test]
+fn check_says_once_what_runs() {
+    let workload = "requests: 2, arrivals: Uniform(qps: 1), lengths: Fixed(prompt: 100, output: 8)";
+    let sides = |replicas: u32| {
+        format!(
+            "disaggregated: (prefill: (cluster: (replicas: 1)), decode: (cluster: (replicas: {replicas})), link: (gb_per_s: 25.0))"
+        )
+    };
+    let room = Room::with("s.ron", one_model("", workload, &sides(1)));
+    let lines = |out: &str, key: &str| out.lines().filter(|line| line.starts_with(key)).count();
+    let same = room.must("check s.ron").out;
+    assert_eq!((lines(&same, "runs "), lines(&same, "timing ")), (1, 1), "{same}");
+    assert_eq!(lines(&same, "-- side"), 2, "{same}");
+    room.write("s.ron", one_model("", workload, &sides(2)));
+    let other = room.must("check s.ron").out;
+    assert_eq!((lines(&other, "runs "), lines(&other, "timing ")), (2, 1), "{other}");
+}
+
+/// Names of profiles and tables are long, descriptions longer: nothing runs over the edge of 80 columns.
+#[test]
+fn profiles_fit_a_narrow_terminal() {
+    let room = Room::new();
+    for line in [
+        &["profile", "list"][..],
+        &["profile", "show", "h100-sxm-80g/llama-2-7b"],
+        &["profile", "check", "h100-sxm-80g/llama-2-7b"],
+        &["profile", "check", "rtx-pro-6000/layers-qwen3-30b-a3b"],
+        &["profile", "check", "h100-sxm-80g/operators", "--model", "Llama-3.1-8B"],
+    ] {
+        let ran = finish(room.command(line).env("COLUMNS", "80"));
+        assert_eq!(ran.code, 0, "{line:?}: {}", ran.err);
+        for text in ran.out.lines() {
+            assert!(text.chars().count() <= 80, "{line:?}: {text}");
+        }
+    }
 }

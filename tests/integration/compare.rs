@@ -1,6 +1,6 @@
 //! `vidur-ecs compare` as a user meets it.
 
-use crate::room::{Room, SCENARIO};
+use crate::room::{Room, SCENARIO, finish};
 
 #[test]
 fn folders_and_scenarios_side_by_side() {
@@ -43,6 +43,45 @@ fn folders_and_scenarios_side_by_side() {
     room.must("s.ron --quiet --seed 100 --seeds 4 --out other");
     let other = room.must("compare a other");
     assert!(other.out.contains("do not pair: means of 5 and 4 runs, Welch"), "{}", other.out);
+}
+
+/// Widest names and values at 80 columns: every interval stands in one line.
+#[test]
+fn intervals_stay_whole_on_a_narrow_terminal() {
+    let room = Room::with("s.ron", SCENARIO);
+    let slow = "timing=Formula(base:0.06,per_token:2.5e-5)";
+    room.must("s.ron --quiet --seeds 5 --out a");
+    room.must(&format!("s.ron --quiet --seeds 5 --out b --set {slow}"));
+    let mut command = room.command(&["compare", "a", "b"]);
+    let ran = finish(command.env("COLUMNS", "80"));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let words = ["lower", "higher", "noise", "same"];
+    let rows = ran.out.lines().filter(|line| line.starts_with("  ") && line.contains('.'));
+    for row in rows.filter(|row| !row.contains("interval")) {
+        assert!(row.chars().count() <= 80, "{row}");
+        assert!(words.iter().any(|word| row.ends_with(word)), "{row}");
+        assert!(row.contains('±') || row.ends_with("same"), "{row}");
+    }
+    assert!(ran.out.contains("±"), "{}", ran.out);
+}
+
+#[test]
+fn a_folder_that_is_not_as_it_was_written_is_named() {
+    let (one, _) = SCENARIO.split_once("    variants:").expect("it has variants");
+    let room = Room::with("s.ron", format!("{one})"));
+    room.must("s.ron --quiet --out a");
+    room.must("s.ron --quiet --out b --set seed=5");
+    assert_eq!(room.must("compare a b").err, "");
+    let summary = room.read("b/summary.json");
+    room.write("b/summary.json", summary.replacen("\"mean\": ", "\"mean\": 1", 1));
+    std::fs::remove_file(room.path("b/run.log")).expect("removed");
+    let ran = room.must("compare a b");
+    let said = "b is not as it was written (changed: summary.json; missing: run.log)";
+    assert!(ran.err.contains(said), "{}", ran.err);
+    let manifest = room.read("a/manifest.json").replace("\"complete\"", "\"writing\"");
+    room.write("a/manifest.json", manifest);
+    let ran = room.run("compare a b");
+    assert!(ran.code == 2 && ran.err.contains("a is not complete"), "{}", ran.err);
 }
 
 #[test]

@@ -146,3 +146,23 @@ fn a_sweep_names_what_differs_and_what_was_reached() {
     assert!(row("2, 1024 ").ends_with("NOT MET"), "{}", ran.out);
     assert!(!ran.out.contains("device="), "what is the same everywhere is not repeated");
 }
+
+/// A decode replica admits what a prefill replica hands over, and the log says so.
+#[test]
+fn both_sides_of_a_disaggregated_run_admit() {
+    let workload = "requests: 2, arrivals: Uniform(qps: 1), lengths: Fixed(prompt: 100, output: 8)";
+    let sides = "disaggregated: (prefill: (cluster: (replicas: 2)), decode: (cluster: (replicas: 2)), \
+                 link: (gb_per_s: 25.0))";
+    let room = Room::with("s.ron", one_model("", workload, sides));
+    room.must("s.ron --quiet --log-events --out r");
+    let log = room.read("r/run.log");
+    let (_, events) = log.split_once("events of seed").expect("events");
+    let lines = events.lines().filter_map(|line| line.split_once(' ')).map(|(_, what)| what);
+    let of_first: Vec<&str> = lines.filter(|what| what.contains("request 0 ")).collect();
+    let said = [
+        "admitted request 0 replica 0",
+        "admitted request 0 replica 2",
+        "finished request 0 replica 2",
+    ];
+    assert_eq!(of_first, said, "{log}");
+}

@@ -64,6 +64,32 @@ fn endless_files_are_refused() {
     refused(&run_within(&room, 700_000, &["check", "b.ron"]), &["a row of more than 8 MiB"]);
 }
 
+/// Rows of measurements are kept, so files of them have an end.
+#[test]
+fn measurements_without_end_are_refused() {
+    let room = Room::with("s.ron", "");
+    let line = "profile import vidur . --model Llama-2-7B -o p.ron --mlp-file /dev/zero \
+                --attention-file /dev/zero";
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    let ran = run_within(&room, 2_000_000, &arguments);
+    refused(&ran, &["/dev/zero"]);
+    assert!(ran.err.contains("more than 512 MiB") || ran.err.contains("memory"), "{}", ran.err);
+    assert_eq!(room.names(), ["s.ron"]);
+}
+
+/// Blocks that are never used take no memory, however many there are.
+#[test]
+fn blocks_cost_nothing_until_they_are_used() {
+    for caching in [false, true] {
+        let engine = format!("num_gpu_blocks: 4000000000, enable_prefix_caching: {caching}");
+        let workload = "requests: 20, arrivals: Static, lengths: Fixed(prompt: 100, output: 8)";
+        let room = Room::with("s.ron", one_model(&engine, workload, "cluster: (replicas: 3)"));
+        let ran = run_within(&room, 400_000, &["s.ron", "--out", "out"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        assert!(ran.err.contains("4000000000 KV blocks of"), "{}", ran.err);
+    }
+}
+
 #[test]
 fn a_time_series_over_a_gap_takes_no_memory_and_has_an_end() {
     let trace = "arrived_at,num_prefill_tokens,num_decode_tokens\n0,100,5\n300,100,5\n";

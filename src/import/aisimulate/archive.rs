@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
 
+use crate::base::input::{MOST_OF_LONG, read_most};
 use crate::profile::ProfileError;
 
 /// The `systems` folder, packed or not.
@@ -63,7 +63,8 @@ impl Archive {
         match self {
             Archive::Folder(root) => {
                 let path = root.join(name);
-                fs::read(&path).map_err(|source| ProfileError::Io {
+                let read = File::open(&path).and_then(|file| read_most(file, MOST_OF_LONG));
+                read.map_err(|source| ProfileError::Io {
                     action: "read",
                     file: path.display().to_string(),
                     source,
@@ -71,18 +72,15 @@ impl Archive {
             }
             Archive::Wheel { file, prefix, zip } => {
                 let inner = format!("{prefix}{name}");
-                let mut bytes = Vec::new();
                 let mut zip = zip.borrow_mut();
                 let failed = |source: std::io::Error| ProfileError::Io {
                     action: "read",
                     file: format!("{file}/{inner}"),
                     source,
                 };
-                zip.by_name(&inner)
-                    .map_err(|error| failed(error.into()))?
-                    .read_to_end(&mut bytes)
-                    .map_err(failed)?;
-                Ok(bytes)
+                let packed = zip.by_name(&inner).map_err(|error| failed(error.into()))?;
+                // What it unpacks to is for the archive to say, and may be anything.
+                read_most(packed, MOST_OF_LONG).map_err(failed)
             }
         }
     }

@@ -4,7 +4,7 @@ use super::Writer;
 use super::config::Config;
 use crate::base::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use crate::base::suggest;
-use crate::hardware::memory::vidur_plan;
+use crate::hardware::memory::{smallest_help, vidur_plan};
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device, model};
 use crate::profile::shipped_network;
@@ -80,7 +80,13 @@ impl Engine {
                 ),
             ),
             (None, Err(error)) => {
-                return Err(Box::new(Diagnostic::error(error.to_string()).exit(DOES_NOT_FIT)));
+                let fits = |parallel| {
+                    let device = (vidur_device.as_str(), memory);
+                    vidur_plan(model, device, parallel, margin, block_size, max_model_len).is_ok()
+                };
+                let diagnostic = Diagnostic::error(error.to_string());
+                let help = smallest_help(model, parallel, fits);
+                return Err(Box::new(diagnostic.help(help).exit(DOES_NOT_FIT)));
             }
         };
         // Vidur's planner bounds the batches of Orca and FasterTransformer even if the blocks are given.

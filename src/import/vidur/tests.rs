@@ -118,6 +118,18 @@ fn a_network_is_written_where_something_may_depend_on_it() {
 }
 
 #[test]
+fn what_does_not_fit_names_the_smallest_degree_that_does() {
+    let help = |gb: &str| {
+        let config =
+            CONFIG.replacen("\"total_memory_gb\": 80", &format!("\"total_memory_gb\": {gb}"), 1);
+        import(&config).err().map(|error| error.render(false)).unwrap_or_default()
+    };
+    assert!(help("10").contains("the smallest tensor_parallel that fits is 2"), "{}", help("10"));
+    assert!(help("0.1").contains("no tensor_parallel up to 64"), "{}", help("0.1"));
+    assert_eq!(help("80"), "");
+}
+
+#[test]
 fn what_is_not_supported_is_shown_in_the_config() {
     let mut table = Vec::new();
     for (from, to) in [

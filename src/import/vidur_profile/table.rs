@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::base::input;
 use crate::profile::ProfileError;
 
 /// A CSV file in memory.
@@ -41,7 +42,8 @@ impl CsvTable {
                 }
             }
         };
-        let mut reader = csv::Reader::from_path(path).map_err(malformed)?;
+        let rows = input::open_rows(path).map_err(|error| malformed(error.into()))?;
+        let mut reader = csv::Reader::from_reader(rows);
         let headers = reader.headers().map_err(malformed)?.clone();
         let records = reader.records().collect::<Result<_, _>>().map_err(malformed)?;
         Ok(CsvTable { file, headers, records })

@@ -2,13 +2,20 @@
 //!
 //! Fields merge one by one. A value replaces the whole of the old one when it is not a group of
 //! fields, or bears another name: `Orca(..)` replaces `VllmV0(..)`, while `VllmV0(max_num_seqs: 4)`
-//! and `(max_num_seqs: 4)` change one setting of it.
+//! and `(max_num_seqs: 4)` change one setting of it. Where settings say the same in two ways
+//! ([`ALTERNATIVES`]), one way takes the place of the other.
 
 use std::sync::Arc;
 
 use super::tree::{Field, Kind, Node, unquoted};
 use super::{Diagnostic, Document, Segment};
 use crate::base::{ByteSpan, Place, Source};
+
+/// Groups with two ways to say the same, the fields of each: only one of them can be there.
+const ALTERNATIVES: [(&str, &[&str], &[&str]); 2] = [
+    ("Empirical", &["name"], &["file"]),
+    ("Uniform", &["total", "prompt_share"], &["prompt", "output"]),
+];
 
 impl Document {
     /// This document with the values of `over` merged into it.
@@ -134,17 +141,60 @@ impl Pieces {
 
     fn merge_fields(&mut self, document: &Document, old: &Node, over: &Document, new: &Node) {
         let key = |d: &Document, span: &ByteSpan| unquoted(d.slice(span)).to_owned();
+        let gives = |field: &str| new.field(&over.text, field).is_some();
+        let gone = superseded(document, old, gives);
+        let stays = |field: &&Field| !gone.contains(&key(document, &field.key).as_str());
+        let Some(last) = old.fields().iter().rfind(stays) else {
+            // None of the old fields stays: what there was of a name does.
+            let head = old.name.as_ref().map_or(old.span.start, |name| name.end);
+            let without_name = new.name.as_ref().map_or(new.span.start, |name| name.end);
+            match old.fields().is_empty() {
+                true => self.add_fields(document, old, over, new, old.span.start, None),
+                false => {
+                    self.copy(document, old.span.start..head);
+                    self.copy(over, without_name..new.span.end);
+                }
+            }
+            return;
+        };
         let mut cursor = old.span.start;
-        for field in old.fields() {
+        let mut before = None;
+        for (index, field) in old.fields().iter().enumerate() {
+            if !stays(&field) {
+                let next = old.fields().get(index + 1);
+                let end = match (next, before) {
+                    (Some(_), _) => field.key.start,
+                    (None, Some(end)) => end,
+                    (None, None) => field.key.start,
+                };
+                self.copy(document, cursor..end.max(cursor));
+                cursor = next.map_or(field.value.span.end, |next| next.key.start);
+                continue;
+            }
             if let Some(change) = new.field(&over.text, &key(document, &field.key)) {
                 self.copy(document, cursor..field.value.span.start);
                 self.merge(document, &field.value, over, &change.value);
                 cursor = field.value.span.end;
             }
+            before = Some(field.value.span.end);
         }
+        self.add_fields(document, old, over, new, cursor, Some(last.value.span.end));
+    }
+
+    /// Appends the fields of `new` that `old` has not, behind `last`, and what of `old` is left from
+    /// `cursor` on.
+    fn add_fields(
+        &mut self,
+        document: &Document,
+        old: &Node,
+        over: &Document,
+        new: &Node,
+        mut cursor: usize,
+        last: Option<usize>,
+    ) {
+        let key = |span: &ByteSpan| unquoted(over.slice(span)).to_owned();
         let added =
-            new.fields().iter().filter(|f| old.field(&document.text, &key(over, &f.key)).is_none());
-        let last = old.fields().last().map(|last| last.value.span.end);
+            new.fields().iter().filter(|f| old.field(&document.text, &key(&f.key)).is_none());
         for (index, field) in added.enumerate() {
             let end = last.unwrap_or(old.span.end - 1).max(cursor);
             self.copy(document, cursor..end);
@@ -155,6 +205,23 @@ impl Pieces {
             self.copy(over, field.key.start..field.value.span.end);
         }
         self.copy(document, cursor..old.span.end);
+    }
+}
+
+/// The fields that a group loses to others that say the same.
+fn superseded(
+    document: &Document,
+    old: &Node,
+    gives: impl Fn(&str) -> bool,
+) -> &'static [&'static str] {
+    let name = old.name.as_ref().map_or("", |name| document.slice(name));
+    let ways = ALTERNATIVES.into_iter().find(|(group, ..)| *group == name);
+    let Some((_, one, other)) = ways else { return &[] };
+    let said = |way: &[&str]| way.iter().any(|field| gives(field));
+    match (said(one), said(other)) {
+        (true, false) => other,
+        (false, true) => one,
+        _ => &[],
     }
 }
 
@@ -187,6 +254,27 @@ mod tests {
                 "(m: {\"a\": (y: 2), \"b\": ()})",
             ),
             ("(e: (p: 1, q: 2), s: 3)", "(s: 4, e: (q: 5, r: 6))", "(e: (p: 1, q: 5, r: 6), s: 4)"),
+            (
+                "(l: Empirical(name: \"a\", max_total: 9))",
+                "(l: Empirical(file: \"b\"))",
+                "(l: Empirical(max_total: 9, file: \"b\"))",
+            ),
+            (
+                "(l: Empirical(max_total: 9, name: \"a\",), s: 1)",
+                "(l: (file: \"b\"))",
+                "(l: Empirical(max_total: 9, file: \"b\",), s: 1)",
+            ),
+            ("(l: Empirical(name: \"a\",))", "(l: (file: \"b\"))", "(l: Empirical(file: \"b\"))"),
+            (
+                "(l: Empirical(name: \"a\"))",
+                "(l: (max_total: 3))",
+                "(l: Empirical(name: \"a\", max_total: 3))",
+            ),
+            (
+                "(l: Uniform(total: (1, 2), prompt_share: 0.5))",
+                "(l: Uniform(prompt: (1, 2), output: (3, 4)))",
+                "(l: Uniform(prompt: (1, 2), output: (3, 4)))",
+            ),
             ("(a: 1, e: (q: 2))", "(e: (q: 3), z: 9)", "(a: 1, e: (q: 3), z: 9)"),
         ] {
             let merged = document("base", base).merged(&document("over", over));

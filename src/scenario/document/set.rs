@@ -32,10 +32,18 @@ impl Document {
         depth: usize,
     ) -> Result<Document, Box<Diagnostic>> {
         let field = |pieces: &mut Pieces| {
-            setting.write_field(pieces, depth, matches!(node.kind, Kind::Map(_)))
+            setting.write_field(pieces, depth, matches!(node.kind, Kind::Map(_)));
         };
         match &node.kind {
-            Kind::Struct(_) | Kind::Map(_) => {
+            Kind::Struct(_) => {
+                let mut group = Pieces::default();
+                group.glue("(", &setting.place_of(depth));
+                setting.write_field(&mut group, depth, false);
+                group.glue(")", &setting.place_of(depth));
+                let group = Document::from_parts(group.text, group.segments)?;
+                self.replaced(node, |pieces, node| pieces.merge(self, node, &group, group.root()))
+            }
+            Kind::Map(_) => {
                 let start = setting.place_of(depth);
                 self.replaced(node, |pieces, node| {
                     pieces.copy_with_field(self, node, &start, field);
@@ -69,6 +77,14 @@ struct Setting {
     /// The steps of the path and their places in the argument.
     steps: Vec<(String, ByteSpan)>,
     value: Document,
+}
+
+/// Settings whose value is a text, or a group with a name.
+const TEXTS: [&str; 5] = ["name", "title", "model", "device", "file"];
+
+/// Whether this could be a name without its quotes, as of a model: no value of another kind.
+fn is_word(text: &str) -> bool {
+    text.chars().all(|c| c.is_alphanumeric() || "-_./:+@".contains(c))
 }
 
 /// The dot that has no name before or behind it, if there is one.
@@ -105,16 +121,29 @@ impl Setting {
         if text.trim().is_empty() {
             return Err(malformed(argument.len()..argument.len(), "expected a value"));
         }
-        let mut pieces = Pieces::default();
-        // A shell strips quotes, so a text may come without them where there is a text already.
+        let read = |bare: bool| {
+            let mut pieces = Pieces::default();
+            let quote = if bare { "\"" } else { "" };
+            let start = Place { source: source.clone(), span: equals + 1..argument.len() };
+            pieces.glue(quote, &start);
+            pieces.copy_source(&source, equals + 1..argument.len());
+            pieces.glue(quote, &start);
+            Document::from_parts(pieces.text, pieces.segments)
+        };
+        // A shell strips quotes, so a text may come without them: where there is a text already, or can be
+        // nothing else.
+        let plain = !text.contains(['"', '\\', '\n']);
         let old = base.node(path).map(|node| base.slice(&node.span));
-        let bare = old.is_some_and(|old| old.starts_with('"')) && !text.contains(['"', '\\', '\n']);
-        let quote = if bare { "\"" } else { "" };
-        let start = Place { source: source.clone(), span: equals + 1..argument.len() };
-        pieces.glue(quote, &start);
-        pieces.copy_source(&source, equals + 1..argument.len());
-        pieces.glue(quote, &start);
-        let value = Document::from_parts(pieces.text, pieces.segments).map_err(|error| {
+        let last = steps.last().map_or("", |(step, _)| step.as_str());
+        let expected = match old {
+            Some(old) => old.starts_with('"'),
+            None => TEXTS.contains(&last),
+        };
+        let value = match read(plain && expected && !text.contains('(')) {
+            Err(_) if plain && is_word(text) => read(true),
+            value => value,
+        };
+        let value = value.map_err(|error| {
             Box::new((*error).help("texts need double quotes: --set model='\"Llama-2-13B\"'"))
         })?;
         Ok(Setting { source, steps, value })
@@ -165,10 +194,24 @@ mod tests {
             ("x[0].m=7", base.replace("m: 1", "m: 7")),
             ("v.a.s=7", base.replace("\"a\": ()", "\"a\": (s: 7)")),
             ("v.b.s=7", base.replace("\"a\": ()", "\"a\": (), \"b\": (s: 7)")),
+            (
+                "w.l=Empirical(file: \"f\")",
+                base.replace("C(16)", "C(16), l: Empirical(file: \"f\")"),
+            ),
             ("w.a=P(qps: 1)", base.replace("C(16)", "P(qps: 1)")),
         ] {
             let set = document("base", base).with_setting(argument);
             assert_eq!(set.map(|d| d.text).as_deref(), Ok(expected.as_str()), "{argument}");
+        }
+    }
+
+    #[test]
+    fn one_way_to_say_it_replaces_the_other() {
+        let base = document("base", "(w: (l: Empirical(name: \"a\", max_total: 9)))");
+        for argument in ["w.l=Empirical(file: \"f\")", "w.l.file=f", "w.l=(file: \"f\")"] {
+            let set = base.with_setting(argument).map(|document| document.text);
+            let expected = "(w: (l: Empirical(max_total: 9, file: \"f\")))";
+            assert_eq!(set.as_deref(), Ok(expected), "{argument}");
         }
     }
 
@@ -216,6 +259,14 @@ seed=a b at 8: there is more text after the end (expected nothing after the last
             ("model=\"Llama-2-13B\"", "model", "\"Llama-2-13B\""),
             ("v.x.model=7 B", "v.x.model", "\"7 B\""),
             ("seed=2", "seed", "2"),
+            // Where there is none, but can be nothing else.
+            ("name=x", "name", "\"x\""),
+            ("title=Two words", "title", "\"Two words\""),
+            ("device=H100-SXM-80G", "device", "\"H100-SXM-80G\""),
+            ("w.trace.file=a/b.csv", "w.trace.file", "\"a/b.csv\""),
+            ("label=run-1", "label", "\"run-1\""),
+            ("router=Random", "router", "Random"),
+            ("model=HuggingFace(\"c\")", "model", "HuggingFace(\"c\")"),
         ] {
             let set = base.with_setting(argument).unwrap_or_else(|e| panic!("{argument}: {e}"));
             assert_eq!(set.locate(path).map(|span| set.slice(&span)), Some(value), "{argument}");

@@ -106,12 +106,8 @@ pub struct Efficiencies {
     /// All-reduce over PCIe.
     pub pcie: LinkEfficiency,
     /// Matrix products and experts with packed weights, of what those of 16 bits reach.
-    #[serde(default, skip_serializing_if = "is_assumed")]
+    #[serde(default)]
     pub weight_only: WeightOnly,
-}
-
-fn is_assumed(weight_only: &WeightOnly) -> bool {
-    *weight_only == WeightOnly::ASSUMED
 }
 
 impl Efficiencies {
