@@ -98,8 +98,8 @@ const LOOK_EVERY: u64 = 1 << 14;
 /// So many steps in which requests ended are remembered as changes of the world.
 const CLEAR_EVERY: u64 = 256;
 
-/// So many records of requests a run hands to the sink at once: what that does with one is more code than
-/// a processor keeps at hand beside a step's.
+/// So many records of requests a run hands to the sink at once: what that does with one is more
+/// code than a processor keeps at hand beside a step's.
 const HANDED_AT_ONCE: usize = 32;
 
 /// The rolling hash of a run after a step.
@@ -115,8 +115,8 @@ impl Simulation {
     /// Builds the world of `spec`.
     ///
     /// # Errors
-    /// [`SimError::Cluster`] if a pool hands over to one that does not exist, or there are more than
-    /// 16,777,215 pipeline stages.
+    /// [`SimError::Cluster`] if a pool hands over to one that does not exist, or there are more
+    /// than 16,777,215 pipeline stages.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
         let time_limit = spec.time_limit;
         let Built { world, schedules, hands_over, always_ends } = build(spec)?;
@@ -170,8 +170,8 @@ impl Simulation {
         self.finish(sink)
     }
 
-    /// Runs the next step and hands its records to `sink`. `None` if there is nothing left to do within
-    /// the time limit.
+    /// Runs the next step and hands its records to `sink`. `None` if there is nothing left to do
+    /// within the time limit.
     ///
     /// # Errors
     /// As [`Simulation::run`].
@@ -226,7 +226,8 @@ impl Simulation {
         }
     }
 
-    /// The time limit ends the run: counts hold until then, and so does the time of what is on a stage.
+    /// The time limit ends the run: counts hold until then, and so does the time of what is on a
+    /// stage.
     fn stop_at(&mut self, limit: Nanos) {
         if std::mem::replace(&mut self.stopped, true) {
             return;
@@ -262,8 +263,8 @@ impl Simulation {
         }
     }
 
-    /// Takes the samples of the time series until `time`, and hands on what becomes too much meanwhile:
-    /// a gap without any event has as many rows as intervals.
+    /// Takes the samples of the time series until `time`, and hands on what becomes too much
+    /// meanwhile: a gap without any event has as many rows as intervals.
     fn sample_until(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<(), SimError> {
         let Some(series) = &self.state().ledger.series else { return Ok(()) };
         if series.rows_until(time) > MAX_ROWS {
@@ -366,8 +367,8 @@ impl Simulation {
     }
 }
 
-/// Hands the records of a step's batches to the sink, and those of requests if they are many. Returns the
-/// digest.
+/// Hands the records of a step's batches to the sink, and those of requests if they are many.
+/// Returns the digest.
 ///
 /// # Errors
 /// What the first system that failed in this step said.
