@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Runs both in turns, 100,000 requests each, and prints the CPU time of the best of so many turns
-//! (5 unless given): noise only ever adds to it. A shared machine is slower for seconds at a time, so
-//! that the two bests may be of different moments: the ratio is the median of the ratios within a turn.
+//! (5 unless given): noise only ever adds to it. A shared machine is slower for seconds at a time,
+//! so that the two bests may be of different moments: the ratio is the median of the ratios within
+//! a turn.
 
 mod plain_loop;
 // The other bench uses the rest.

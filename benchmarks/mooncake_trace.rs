@@ -1,6 +1,6 @@
-//! Writes a made-up trace in the form of Mooncake's conversation trace, always the same for the same
-//! arguments: `cargo run --release --example mooncake_trace -- 100000 1 > trace.jsonl` for 100,000
-//! requests at 1 a second.
+//! Writes a made-up trace in the form of Mooncake's conversation trace, always the same for the
+//! same arguments: `cargo run --release --example mooncake_trace -- 100000 1 > trace.jsonl` for
+//! 100,000 requests at 1 a second.
 //!
 //! Its figures are like those that Mooncake's authors publish, and nothing is copied from there: a
 //! prompt and its answer have about 6,700 tokens (420 KV blocks of 16) on average with a long tail,

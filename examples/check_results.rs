@@ -1,5 +1,5 @@
-//! Checks result folders from their files alone, or runs random scenarios of all techniques through the
-//! program and checks what it writes.
+//! Checks result folders from their files alone, or runs random scenarios of all techniques through
+//! the program and checks what it writes.
 //!
 //! ```text
 //! cargo run --release --example check_results -- results/i2_1 results/i3_1

@@ -2,8 +2,8 @@
 //!
 //! It answers how a model, on given GPUs, under a scheduling policy, serves given traffic: time to
 //! first token (TTFT), time per output token (TPOT), end-to-end latency, throughput, use of the KV
-//! cache. No GPU is needed. Requests, batches, replicas, pipeline stages and KV blocks are entities;
-//! ordered systems advance them, one step per distinct simulated time.
+//! cache. No GPU is needed. Requests, batches, replicas, pipeline stages and KV blocks are
+//! entities; ordered systems advance them, one step per distinct simulated time.
 //!
 //! Most people use the program `vidur-ecs` and never this crate. The crate is for those who add a
 //! scheduling policy, a router or a model of execution time ([`registry`]), or who want to run
@@ -21,8 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Reading checks everything: names, types, files, memory; an error points into the file. Results are
-//! named figures ([`metrics::names`]), each for every seed.
+//! Reading checks everything: names, types, files, memory; an error points into the file. Results
+//! are named figures ([`metrics::names`]), each for every seed.
 //!
 //! # A simulation under one's own eyes
 //!
@@ -93,8 +93,8 @@
 // The library alone carries what only the program calls: importers, tables, the report.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
-/// The entity-component system that the simulation runs on: a plug-in uses this one, and pins none of its
-/// own.
+/// The entity-component system that the simulation runs on: a plug-in uses this one, and pins none
+/// of its own.
 pub use bevy_ecs;
 
 pub mod base;

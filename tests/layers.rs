@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The modules from the top layer to the bottom one. Modules of one line may not import each other either.
+/// The modules from the top layer to the bottom one. Modules of one line may not import each other
+/// either.
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["import"],

@@ -79,8 +79,8 @@ impl Kind {
         std::fs::write(folder.join(file), bytes)
     }
 
-    /// Reads the folder as the program would, without running anything. What is wrong is returned, as
-    /// the terminal gets it.
+    /// Reads the folder as the program would, without running anything. What is wrong is returned,
+    /// as the terminal gets it.
     pub fn read(self, folder: &Path, file: &str, registry: &Registry) -> Result<(), String> {
         let scenario = |name: &str| {
             let checked = Scenario::load(&folder.join(name), &[], registry);

@@ -1,13 +1,14 @@
 //! Changes inputs at random and looks at what the program makes of them.
 //!
 //! ```text
-//! mutants read --count 100000 --seed 1 --finds DIR       parses and checks them, in one limited process
+//! mutants read --count 100000 --seed 1 --finds DIR       parses and checks them in one process
 //! mutants run PROGRAM --count 2000 --seed 1 --finds DIR  runs the program on each
 //! mutants corpus PROGRAM FOLDER                          both on what was found before
 //! ```
 //!
 //! Accepted are exit codes 0, 2 and 3 with one message, within 10 s and 2 GB, and nothing left
-//! behind. Everything else is a find: it is written into the folder of finds, and the exit code is 1.
+//! behind. Everything else is a find: it is written into the folder of finds, and the exit code is
+//! 1.
 
 mod child;
 mod kinds;

@@ -17,8 +17,8 @@ struct Ended {
     output: String,
 }
 
-/// Runs the program on all inputs, `simulate` says whether always as far as a simulation. Returns how
-/// many finds there were.
+/// Runs the program on all inputs, `simulate` says whether always as far as a simulation. Returns
+/// how many finds there were.
 pub fn run_all(
     program: &Path,
     inputs: impl Iterator<Item = Input>,

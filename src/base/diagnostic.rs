@@ -99,9 +99,9 @@ impl Diagnostic {
         parts.fold(self.title.clone(), |line, part| format!("{line}; {part}"))
     }
 
-    /// The message for a person, without a newline at the end: with the line of text and a caret, or, without
-    /// the feature `cli`, with line and column alone. It quotes no more of a text than shows the place,
-    /// and nothing that a terminal would obey.
+    /// The message for a person, without a newline at the end: with the line of text and a caret,
+    /// or, without the feature `cli`, with line and column alone. It quotes no more of a text than
+    /// shows the place, and nothing that a terminal would obey.
     pub fn render(&self, colours: bool) -> String {
         match &self.place {
             #[cfg(feature = "cli")]
@@ -141,7 +141,8 @@ impl Diagnostic {
         renderer.decor_style(DecorStyle::Ascii).render(&[group])
     }
 
-    /// Without a frame, which would be empty where there is no text to point into. It has no colours.
+    /// Without a frame, which would be empty where there is no text to point into. It has no
+    /// colours.
     fn plain(&self, _colours: bool) -> String {
         let level = match self.severity {
             Severity::Error => "error",

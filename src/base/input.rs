@@ -28,7 +28,8 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
     text(read(path)?)
 }
 
-/// Reads as text a file that may have [`MOST_OF_LONG`] bytes: what others measured, request by request.
+/// Reads as text a file that may have [`MOST_OF_LONG`] bytes: what others measured, request by
+/// request.
 ///
 /// # Errors
 /// As [`read_to_string`].
@@ -36,8 +37,8 @@ pub fn read_long(path: &Path) -> io::Result<String> {
     text(read_most(File::open(path)?, MOST_OF_LONG)?)
 }
 
-/// Opens a file of rows that are read one by one and kept: measurements. It may have [`MOST_OF_LONG`]
-/// bytes, and reading ends with an error when memory runs short.
+/// Opens a file of rows that are read one by one and kept: measurements. It may have
+/// [`MOST_OF_LONG`] bytes, and reading ends with an error when memory runs short.
 ///
 /// # Errors
 /// It cannot be opened.

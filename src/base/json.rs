@@ -10,8 +10,9 @@ use super::{Diagnostic, Place, Source, suggest};
 
 /// A JSON text with its values.
 ///
-/// `Infinity`, `-Infinity` and `NaN`, which Python writes although JSON has no such numbers, are read
-/// as strings of that name: who expects a number refuses them by name, who knows better takes them.
+/// `Infinity`, `-Infinity` and `NaN`, which Python writes although JSON has no such numbers, are
+/// read as strings of that name: who expects a number refuses them by name, who knows better takes
+/// them.
 #[derive(Clone, Debug)]
 pub struct JsonDocument {
     source: Arc<Source>,
@@ -179,8 +180,8 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    /// The span of the key at the end of `path` in the value that comes next; `near` if this has none.
-    /// Where a key is there twice the last one counts, as it does for readers of JSON.
+    /// The span of the key at the end of `path` in the value that comes next; `near` if this has
+    /// none. Where a key is there twice the last one counts, as it does for readers of JSON.
     fn find(
         &mut self,
         path: &[&str],

@@ -35,8 +35,9 @@ struct Limits {
 struct Taken {
     /// Address space.
     addresses: u64,
-    /// The part of it that is memory as soon as it is written to: the heap, large tables, stacks. The rest is the
-    /// program itself, and what the allocator reserves for each thread: 64 MiB, 128 while the thread starts.
+    /// The part of it that is memory as soon as it is written to: the heap, large tables, stacks.
+    /// The rest is the program itself, and what the allocator reserves for each thread: 64 MiB, 128
+    /// while the thread starts.
     writable: u64,
     /// Memory that was written to or read.
     resident: u64,

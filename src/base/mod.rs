@@ -1,4 +1,5 @@
-//! What everything else rests on: time, random streams, bounded reading, and messages about what a user wrote.
+//! What everything else rests on: time, random streams, bounded reading, and messages about what a
+//! user wrote.
 
 #[doc(hidden)]
 pub mod diagnostic;

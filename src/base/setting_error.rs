@@ -49,11 +49,12 @@ impl SettingError {
     }
 }
 
-/// Characters of what was found that a message holds at most: a place is part of it, so this is more
-/// than a value is cut to.
+/// Characters of what was found that a message holds at most: a place is part of it, so this is
+/// more than a value is cut to.
 const MOST_FOUND: usize = 300;
 
-/// A number that fills several lines, such as 1e308, with an exponent; a long text without its middle.
+/// A number that fills several lines, such as 1e308, with an exponent; a long text without its
+/// middle.
 fn shortened(found: String) -> String {
     match found.parse::<f64>() {
         Ok(number) if found.len() > 25 => format!("{number:e}"),

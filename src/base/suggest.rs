@@ -1,6 +1,7 @@
 //! "Did you mean ...?"
 
-/// Names have no more bytes. What is longer is not compared with any: that takes its length each time.
+/// Names have no more bytes. What is longer is not compared with any: that takes its length each
+/// time.
 pub const LONGEST: usize = 100;
 
 /// The name most like `found`, if one is close enough to be a slip of the pen.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 /// Characters of an input that a message quotes at most.
 pub const QUOTED: usize = 80;
 
-/// A text as a terminal may have it: control characters other than line ends, and those that turn the
-/// direction of writing, are shown and not sent. What is printed goes through this.
+/// A text as a terminal may have it: control characters other than line ends, and those that turn
+/// the direction of writing, are shown and not sent. What is printed goes through this.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.contains(hidden) {
         return Cow::Borrowed(text);
@@ -54,8 +54,8 @@ pub fn cut_to(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{} [{gone} characters more] {}", &text[..start], &text[end..]))
 }
 
-/// The part of a line around `at..end` (bytes), at most `most` characters of it, and where the place
-/// is in that part. Dots stand for what is left out.
+/// The part of a line around `at..end` (bytes), at most `most` characters of it, and where the
+/// place is in that part. Dots stand for what is left out.
 pub fn around(line: &str, at: usize, end: usize, most: usize) -> (String, std::ops::Range<usize>) {
     let at = floor(line, at);
     let end = floor(line, end.max(at));

@@ -31,8 +31,8 @@ impl Nanos {
         Nanos(round_ties_even(seconds * 1e9) as u64)
     }
 
-    /// Rounds seconds as [`Nanos::from_secs_f64`] does, with what the rounding left over, in nanoseconds
-    /// (-0.5 to 0.5; 0 for what is no time).
+    /// Rounds seconds as [`Nanos::from_secs_f64`] does, with what the rounding left over, in
+    /// nanoseconds (-0.5 to 0.5; 0 for what is no time).
     #[inline]
     pub fn from_secs_f64_with_rest(seconds: f64) -> (Nanos, f64) {
         let value = seconds * 1e9;
@@ -110,7 +110,8 @@ impl Instant {
         let rest = self.rest_ns + rest_ns;
         let times = 0 < self.tick.0 | span.0 && (self.tick.0 | span.0) < LONG;
         if rest.abs() < 1.5 && rest.abs() != 0.5 && times {
-            // Which way a sum of two roundings is rounded, no processor can guess: so no branch decides.
+            // Which way a sum of two roundings is rounded, no processor can guess: so no branch
+            // decides.
             let sum = rest + WHOLE_OR_BELOW;
             let whole = sum.to_bits().wrapping_sub(WHOLE_OR_BELOW.to_bits());
             let tick = Nanos((self.tick.0 + span.0).wrapping_add(whole));

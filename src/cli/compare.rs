@@ -169,7 +169,8 @@ impl CompareArgs {
             inputs.into_par_iter().map(|input| input.sides(&progress)).collect()
         });
         bar.finish_and_clear();
-        // In the order of the arguments, so that the same error is reported whatever the threads did.
+        // In the order of the arguments, so that the same error is reported whatever the threads
+        // did.
         let sides: Vec<Vec<Side>> = done.into_iter().collect::<Result<_, _>>()?;
         Ok(sides.into_iter().flatten().collect())
     }

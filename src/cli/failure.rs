@@ -78,8 +78,8 @@ pub(super) fn warn<'a>(warnings: impl IntoIterator<Item = &'a Diagnostic>) {
     }
 }
 
-/// Shows what does not fit in memory while the rest runs, as far as a person wants to read it: points and
-/// files, and variants of the scenarios that run.
+/// Shows what does not fit in memory while the rest runs, as far as a person wants to read it:
+/// points and files, and variants of the scenarios that run.
 pub(super) fn misfits<'a>(
     misfits: impl IntoIterator<Item = &'a Box<Diagnostic>>,
     scenarios: impl IntoIterator<Item = &'a Scenario>,

@@ -159,7 +159,8 @@ fn about_device(name: &str) -> String {
     })
 }
 
-/// The scenarios in a folder and those below it, by path, with their titles: the folder's own first.
+/// The scenarios in a folder and those below it, by path, with their titles: the folder's own
+/// first.
 fn titles(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     walk(folder, "", &mut found);

@@ -62,8 +62,8 @@ enum Command {
 /// Runs the program with the process's arguments and these plug-ins beside the built-in ones.
 ///
 /// Exit codes: 0 done, 1 an expectation was not met under `--strict` or a file could not be
-/// written, 2 a wrong scenario or argument, 3 the model does not fit in memory, 129, 130 or 143 a signal
-/// ended the program (SIGHUP, SIGINT, SIGTERM).
+/// written, 2 a wrong scenario or argument, 3 the model does not fit in memory, 129, 130 or 143 a
+/// signal ended the program (SIGHUP, SIGINT, SIGTERM).
 pub fn main_with(plugins: &[&dyn Plugin]) -> ExitCode {
     signals::listen();
     run_with(plugins, std::env::args_os())

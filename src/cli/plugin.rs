@@ -25,7 +25,8 @@ enum Command {
 struct NewArgs {
     /// Name of the crate, such as shortest-first; its policy is then called ShortestFirst
     name: String,
-    /// Checkout of vidur-ecs that the crate builds on [default: the one that this program was built from]
+    /// Checkout of vidur-ecs that the crate builds on [default: the one that this program was built
+    /// from]
     #[arg(long, value_name = "FOLDER")]
     vidur_ecs: Option<PathBuf>,
 }

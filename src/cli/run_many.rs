@@ -28,8 +28,8 @@ pub(super) struct FileRuns {
 }
 
 impl FileRuns {
-    /// Creates the folders of all points and variants, so that a run does not find out at its end that it
-    /// cannot.
+    /// Creates the folders of all points and variants, so that a run does not find out at its end
+    /// that it cannot.
     pub fn create_folders(&self) -> Result<(), OutputError> {
         for point in &self.points {
             let place = self.place(point)?;
@@ -259,7 +259,8 @@ pub(super) fn report(
     })
 }
 
-/// Whether a variant keeps its own objectives and the scenario its expectations; `None` without any.
+/// Whether a variant keeps its own objectives and the scenario its expectations; `None` without
+/// any.
 fn reached(variant: &VariantResult, outcomes: &[Outcome]) -> Option<bool> {
     let by_slo = || {
         let attained = variant.mean("slo_attainment")?;

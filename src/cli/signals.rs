@@ -1,8 +1,8 @@
-//! What happens when the user or the system ends the program: nothing unfinished is left, and a message
-//! says so.
+//! What happens when the user or the system ends the program: nothing unfinished is left, and a
+//! message says so.
 
-/// Listens to SIGINT, SIGTERM and SIGHUP from now on, except for those that whoever started the program
-/// has told it to ignore (as `nohup` does). A second one ends the program at once.
+/// Listens to SIGINT, SIGTERM and SIGHUP from now on, except for those that whoever started the
+/// program has told it to ignore (as `nohup` does). A second one ends the program at once.
 #[cfg(unix)]
 pub(super) fn listen() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

@@ -12,8 +12,8 @@ use crate::scenario::Scenario;
 /// More threads than processors gain nothing, but a few do no harm either.
 const MIN_LIMIT: usize = 8;
 
-/// Threads for these scenarios: `jobs`, or one per processor, but none that would have nothing to do, and
-/// no more than a limit of address space allows.
+/// Threads for these scenarios: `jobs`, or one per processor, but none that would have nothing to
+/// do, and no more than a limit of address space allows.
 pub(super) fn pool<'a>(
     jobs: Option<u16>,
     scenarios: impl IntoIterator<Item = &'a Scenario>,

@@ -31,8 +31,8 @@ pub(super) struct ValidateArgs {
     /// Leaves the first requests out of the comparison: an engine's first one is slow
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: usize,
-    /// Exits with 1 if a mean of TTFT, TPOT or E2E is further off or has nothing to be compared with,
-    /// or if a measured request does not finish
+    /// Exits with 1 if a mean of TTFT, TPOT or E2E is further off or has nothing to be compared
+    /// with, or if a measured request does not finish
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_error: Option<f64>,
     /// Folder of the result folders [default: results/validate]

@@ -64,8 +64,9 @@ impl Side {
         result.variants.iter().map(|variant| side(&variant.name, &variant.runs)).collect()
     }
 
-    /// What is to be known of a result folder before it is compared: files of it that have changed since
-    /// they were written, or are gone. Folders of earlier versions have no manifest and say nothing.
+    /// What is to be known of a result folder before it is compared: files of it that have changed
+    /// since they were written, or are gone. Folders of earlier versions have no manifest and say
+    /// nothing.
     ///
     /// # Errors
     /// A run is writing into the folder, or broke off; or a file cannot be read.

@@ -103,7 +103,8 @@ fn basis(basis: Pairing) -> String {
 fn row(name: &str, difference: &Difference, basis: Pairing, form: Interval) -> [String; 6] {
     let unit = names::find(name).map(|metric| metric.unit);
     let show = |value: f64| unit.map_or_else(|| value.to_string(), |unit| unit.show(value));
-    // A difference of shares is in points: a percentage of a percentage would be read as one of both.
+    // A difference of shares is in points: a percentage of a percentage would be read as one of
+    // both.
     let size = |value: f64| match unit {
         Some(Unit::Share) => {
             let points = value * 100.0;

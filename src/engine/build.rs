@@ -123,8 +123,8 @@ fn check_pools(pools: &[PoolSpec]) -> Result<(), SimError> {
     Ok(())
 }
 
-/// The systems of a cluster with these pools: the engine's, those of its policies and routers, those of
-/// plug-ins.
+/// The systems of a cluster with these pools: the engine's, those of its policies and routers,
+/// those of plug-ins.
 fn systems_of(pools: &[PoolSpec], extensions: &Extensions) -> StepSystems {
     let mut systems = StepSystems::default();
     systems.add(StepSet::Completion, complete_batches);

@@ -140,8 +140,8 @@ impl CommitContext<'_, '_, '_> {
             member.execution += execution;
             member.last_token_at = self.now;
         }
-        // Of two blocks with the same prefix the one that is full first is found, so that the order of
-        // iterations matters to a cache.
+        // Of two blocks with the same prefix the one that is full first is found, so that the order
+        // of iterations matters to a cache.
         let (times, each) = if on.replica.kv.caches_prefixes() { (more, 1) } else { (1, more) };
         for _ in 0..times {
             for member in &mut batch.members {

@@ -89,7 +89,8 @@ impl CommitContext<'_, '_, '_> {
         Ok(())
     }
 
-    /// What a batch that has ended says about drafts: the speed-up, and how many to make from now on.
+    /// What a batch that has ended says about drafts: the speed-up, and how many to make from now
+    /// on.
     pub(super) fn learn(&mut self, batch: &Batch, on: &mut Committed<'_, '_>, verified: Verified) {
         let Some(speculation) = &on.pool.speculation else { return };
         let pool = on.pool_index();

@@ -19,6 +19,63 @@ use super::{Series, SimError, SimSpec, SimState};
 use crate::base::{Nanos, memory};
 use crate::records::{OffloadTotals, RequestStatus, RunSink, RunTotals};
 
+/// What comes next.
+#[derive(Clone, Copy, Debug)]
+enum NextStep {
+    /// A step at this time, to which clock and counts have been brought.
+    Ready(Nanos, StepCause),
+    /// A step at this time, up to which the time series has to be sampled first.
+    Sampled(Nanos, StepCause),
+    /// The time limit.
+    Beyond(Nanos),
+    /// Nothing.
+    None,
+}
+
+/// Which sets end a step.
+#[derive(Clone, Copy, Debug)]
+struct StepEnd {
+    /// Paging: blocks were handed out for the first time.
+    new_blocks: bool,
+    /// Metrics: a request ended, or someone wants to hear of the step.
+    metrics: bool,
+}
+
+impl SimState {
+    /// Which sets end this step, if any. Plug-ins may want Metrics `always`.
+    fn end(&self, always: bool) -> Option<StepEnd> {
+        let new_blocks = !self.lists.staged.is_empty();
+        let metrics = always || !self.lists.ended.is_empty() || !self.ledger.log.is_empty();
+        (new_blocks || metrics).then_some(StepEnd { new_blocks, metrics })
+    }
+
+    /// Sets the clock to the next step.
+    fn next_step(&mut self, limit: Option<Nanos>, hands_over: bool) -> NextStep {
+        let SimState { queue, arrivals, ledger, lists, .. } = self;
+        let event = queue.next_time();
+        let arrival = arrivals.next_time(queue.now());
+        if arrival.is_none() && ledger.is_idle() {
+            // A policy that always asks to be woken must not keep an empty cluster going.
+            return NextStep::None;
+        }
+        let Some(time) = [event, arrival].into_iter().flatten().min() else {
+            return NextStep::None;
+        };
+        lists.arrivals_due = arrival == Some(time);
+        lists.brings_in = lists.arrivals_due || hands_over;
+        let cause = StepCause { event: event == Some(time), arrivals: lists.brings_in };
+        if let Some(limit) = limit.filter(|&limit| time > limit) {
+            return NextStep::Beyond(limit);
+        }
+        queue.advance_to(time);
+        if ledger.series.is_some() {
+            return NextStep::Sampled(time, cause);
+        }
+        ledger.advance(time);
+        NextStep::Ready(time, cause)
+    }
+}
+
 /// A run: a world and the systems that advance it.
 pub struct Simulation {
     pub(crate) world: World,
@@ -41,8 +98,8 @@ const LOOK_EVERY: u64 = 1 << 14;
 /// So many steps in which requests ended are remembered as changes of the world.
 const CLEAR_EVERY: u64 = 256;
 
-/// So many records of requests a run hands to the sink at once: what that does with one is more code than
-/// a processor keeps at hand beside a step's.
+/// So many records of requests a run hands to the sink at once: what that does with one is more
+/// code than a processor keeps at hand beside a step's.
 const HANDED_AT_ONCE: usize = 32;
 
 /// The rolling hash of a run after a step.
@@ -58,8 +115,8 @@ impl Simulation {
     /// Builds the world of `spec`.
     ///
     /// # Errors
-    /// [`SimError::Cluster`] if a pool hands over to one that does not exist, or there are more than
-    /// 16,777,215 pipeline stages.
+    /// [`SimError::Cluster`] if a pool hands over to one that does not exist, or there are more
+    /// than 16,777,215 pipeline stages.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
         let time_limit = spec.time_limit;
         let Built { world, schedules, hands_over, always_ends } = build(spec)?;
@@ -91,66 +148,86 @@ impl Simulation {
     /// [`SimError::Failed`] if a system or a plug-in fails, [`SimError::Workload`] if the requests
     /// ended before their time.
     pub fn run(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
-        while self.advance(sink)?.is_some() {}
+        let (limit, hands_over) = (self.time_limit, self.hands_over);
+        let mut next = self.state().next_step(limit, hands_over);
+        while let Some((time, cause)) = self.begin(next, sink)? {
+            self.schedules.run(&mut self.world, cause);
+            // The state is fetched once for the end of a step and the beginning of the next.
+            let always = self.always_ends;
+            let mut state = self.state();
+            if let Some(end) = state.end(always) {
+                self.end_step(end);
+                state = self.state();
+            }
+            deliver(state, time, sink)?;
+            if state.ledger.series.as_ref().is_some_and(Series::is_long) {
+                self.deliver_series(sink);
+                next = self.state().next_step(limit, hands_over);
+            } else {
+                next = state.next_step(limit, hands_over);
+            }
+        }
         self.finish(sink)
     }
 
-    /// Runs the next step and hands its records to `sink`. `None` if there is nothing left to do within
-    /// the time limit.
+    /// Runs the next step and hands its records to `sink`. `None` if there is nothing left to do
+    /// within the time limit.
     ///
     /// # Errors
     /// As [`Simulation::run`].
     pub fn step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
-        let digest = self.advance(sink)?;
-        self.deliver_requests(sink);
-        Ok(digest)
-    }
-
-    /// Runs the next step and hands the records of its batches to `sink`.
-    fn advance(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
-        let digest = self.try_step(sink)?;
-        if digest.is_none()
-            && let Some(failure) = self.state().arrivals.failure()
-        {
-            return Err(SimError::Workload(failure));
-        }
-        Ok(digest)
-    }
-
-    fn try_step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
         let (limit, hands_over) = (self.time_limit, self.hands_over);
-        let SimState { queue, arrivals, ledger, lists, .. } = self.state();
-        let event = queue.next_time();
-        let arrival = arrivals.next_time(queue.now());
-        if arrival.is_none() && ledger.is_idle() {
-            // A policy that always asks to be woken must not keep an empty cluster going.
+        let next = self.state().next_step(limit, hands_over);
+        let Some((time, cause)) = self.begin(next, sink)? else {
+            self.deliver_requests(sink);
             return Ok(None);
-        }
-        let Some(time) = [event, arrival].into_iter().flatten().min() else { return Ok(None) };
-        let arrivals_due = arrival == Some(time);
-        lists.arrivals_due = arrivals_due;
-        lists.brings_in = arrivals_due || hands_over;
-        let cause = StepCause { event: event == Some(time), arrivals: lists.brings_in };
-        if let Some(limit) = limit.filter(|&limit| time > limit) {
-            self.stop_at(limit);
-            return Ok(None);
-        }
-        queue.advance_to(time);
-        if ledger.series.is_none() {
-            ledger.advance(time);
-        } else {
-            self.sample_until(time, sink)?;
-            self.state().ledger.advance(time);
-        }
-        self.steps += 1;
-        if self.steps.is_multiple_of(LOOK_EVERY) {
-            memory::check().map_err(|error| SimError::Memory { time, error })?;
-        }
+        };
         self.schedules.run(&mut self.world, cause);
-        Ok(Some(StepDigest { time, digest: self.end_step(time, sink)? }))
+        let always = self.always_ends;
+        if let Some(end) = self.state().end(always) {
+            self.end_step(end);
+        }
+        let state = self.state();
+        let digest = deliver(state, time, sink)?;
+        if state.ledger.series.as_ref().is_some_and(Series::is_long) {
+            self.deliver_series(sink);
+        }
+        self.deliver_requests(sink);
+        Ok(Some(StepDigest { time, digest }))
     }
 
-    /// The time limit ends the run: counts hold until then, and so does the time of what is on a stage.
+    /// Brings the counts up to the next step. `None` if there is none.
+    fn begin(
+        &mut self,
+        next: NextStep,
+        sink: &mut dyn RunSink,
+    ) -> Result<Option<(Nanos, StepCause)>, SimError> {
+        match next {
+            NextStep::Ready(time, cause) => {
+                self.steps += 1;
+                if self.steps.is_multiple_of(LOOK_EVERY) {
+                    memory::check().map_err(|error| SimError::Memory { time, error })?;
+                }
+                Ok(Some((time, cause)))
+            }
+            NextStep::Sampled(time, cause) => {
+                self.sample_until(time, sink)?;
+                self.state().ledger.advance(time);
+                self.begin(NextStep::Ready(time, cause), sink)
+            }
+            NextStep::Beyond(limit) => {
+                self.stop_at(limit);
+                self.begin(NextStep::None, sink)
+            }
+            NextStep::None => match self.state().arrivals.failure() {
+                Some(failure) => Err(SimError::Workload(failure)),
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The time limit ends the run: counts hold until then, and so does the time of what is on a
+    /// stage.
     fn stop_at(&mut self, limit: Nanos) {
         if std::mem::replace(&mut self.stopped, true) {
             return;
@@ -171,36 +248,23 @@ impl Simulation {
         }
     }
 
-    /// Runs the Metrics set, if a request ended or someone wants to hear of the step, and hands its records
-    /// to the sink. Returns the digest.
-    ///
-    /// # Errors
-    /// What the first system that failed in this step said.
-    fn end_step(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<u64, SimError> {
-        let always = self.always_ends;
-        let mut state = self.state();
-        if !state.lists.staged.is_empty() {
+    /// Runs the sets that end a step.
+    fn end_step(&mut self, end: StepEnd) {
+        if end.new_blocks {
             self.schedules.run_paging(&mut self.world);
-            state = self.state();
         }
-        if always || !state.lists.ended.is_empty() || !state.ledger.log.is_empty() {
+        if end.metrics {
             self.schedules.run_end(&mut self.world);
             self.ended += 1;
             if self.ended.is_multiple_of(CLEAR_EVERY) {
                 // bevy_ecs remembers every component that was removed until told to forget.
                 self.world.clear_trackers();
             }
-            state = self.state();
         }
-        let digest = deliver(state, time, sink)?;
-        if state.ledger.series.as_ref().is_some_and(Series::is_long) {
-            self.deliver_series(sink);
-        }
-        Ok(digest)
     }
 
-    /// Takes the samples of the time series until `time`, and hands on what becomes too much meanwhile:
-    /// a gap without any event has as many rows as intervals.
+    /// Takes the samples of the time series until `time`, and hands on what becomes too much
+    /// meanwhile: a gap without any event has as many rows as intervals.
     fn sample_until(&mut self, time: Nanos, sink: &mut dyn RunSink) -> Result<(), SimError> {
         let Some(series) = &self.state().ledger.series else { return Ok(()) };
         if series.rows_until(time) > MAX_ROWS {
@@ -303,8 +367,8 @@ impl Simulation {
     }
 }
 
-/// Hands the records of a step's batches to the sink, and those of requests if they are many. Returns the
-/// digest.
+/// Hands the records of a step's batches to the sink, and those of requests if they are many.
+/// Returns the digest.
 ///
 /// # Errors
 /// What the first system that failed in this step said.

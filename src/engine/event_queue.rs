@@ -30,11 +30,12 @@ pub(crate) struct Delivery {
 }
 
 /// When an event is, the number of its push, and the number of the stage if it is a stage's end, in
-/// this order of significance: the earliest event has the least one, of equally early ones that which was
-/// pushed first. One number, since a heap compares and moves its entries again and again.
+/// this order of significance: the earliest event has the least one, of equally early ones that
+/// which was pushed first. One number, since a heap compares and moves its entries again and again.
 type Rank = u128;
 
-/// Bits of a [`Rank`] for the number of a stage. The 40 above them number more pushes than any run makes.
+/// Bits of a [`Rank`] for the number of a stage. The 40 above them number more pushes than any run
+/// makes.
 const STAGE_BITS: u32 = 24;
 
 /// In their place, of an event that is no stage's end.
@@ -52,8 +53,8 @@ pub(crate) struct EventQueue {
     again: bool,
     heap: BinaryHeap<Reverse<Rank>>,
     pushed: u64,
-    /// By the number of a stage: its entity, and its next end. Ends that were pushed before and are still
-    /// in the queue do not count: a run was cut off since.
+    /// By the number of a stage: its entity, and its next end. Ends that were pushed before and are
+    /// still in the queue do not count: a run was cut off since.
     stages: Vec<(Entity, Rank)>,
     /// All other events.
     others: BTreeMap<Rank, Event>,
@@ -83,8 +84,8 @@ impl EventQueue {
         if self.again { self.now + Nanos(1) } else { self.now }
     }
 
-    /// The batch that runs on a stage with this number in the cluster ends at that time, and not when it
-    /// would have ended before.
+    /// The batch that runs on a stage with this number in the cluster ends at that time, and not
+    /// when it would have ended before.
     pub fn push_stage_end(&mut self, at: Nanos, stage: Entity, number: u32) {
         let rank = self.push(at, number);
         let index = number as usize;

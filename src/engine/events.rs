@@ -1,7 +1,7 @@
 //! What happens to requests, for observers.
 //!
-//! An observer of one of these events is added by a plug-in. The events of a step are triggered at its
-//! end, in the order in which they happened, before the requests that ended are despawned. What
+//! An observer of one of these events is added by a plug-in. The events of a step are triggered at
+//! its end, in the order in which they happened, before the requests that ended are despawned. What
 //! nobody observes is not even listed.
 
 use bevy_ecs::prelude::*;
@@ -54,8 +54,8 @@ macro_rules! lifecycle {
 lifecycle! {
     /// A request has reached the engine.
     Arrived = 1,
-    /// A replica has admitted a request: it holds KV blocks from now on. Again after each preemption, and
-    /// when another pool takes it over.
+    /// A replica has admitted a request: it holds KV blocks from now on. Again after each
+    /// preemption, and when another pool takes it over.
     Admitted = 2,
     /// A request's prompt has been processed for the first time: its first output token is there.
     FirstToken = 4,

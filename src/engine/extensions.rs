@@ -26,8 +26,9 @@ pub struct Extensions {
 }
 
 impl Extensions {
-    /// Adds a system: in a set of a step, after the systems that the set has, or before or after all of
-    /// them. Each simulation has a copy of its own. It may return a result, whose error ends the run.
+    /// Adds a system: in a set of a step, after the systems that the set has, or before or after
+    /// all of them. Each simulation has a copy of its own. It may return a result, whose error ends
+    /// the run.
     pub fn add_systems<Out: StepOutcome, M: 'static>(
         &mut self,
         place: impl Into<StepPlace>,
@@ -37,8 +38,8 @@ impl Extensions {
         self
     }
 
-    /// Adds a system to [`StepSet::Scheduling`] that plans the batches of all replicas with policy `P`,
-    /// through [`super::policy::Plans`]. `P::plan` is not called then.
+    /// Adds a system to [`StepSet::Scheduling`] that plans the batches of all replicas with policy
+    /// `P`, through [`super::policy::Plans`]. `P::plan` is not called then.
     pub fn plan_by_system<P: Policy, Out: StepOutcome, M: 'static>(
         &mut self,
         system: impl IntoSystem<(), Out, M> + Clone + Send + Sync + 'static,

@@ -6,8 +6,8 @@ use crate::base::Nanos;
 ///
 /// The other pool must have the same block size, cache no prefixes and have no traffic of its own.
 /// Neither may share GPUs or run a policy that is not
-/// [`crate::engine::policy::Policy::disaggregates`]. Only the other one may speculate, and both serve LoRA
-/// adapters or none does.
+/// [`crate::engine::policy::Policy::disaggregates`]. Only the other one may speculate, and both
+/// serve LoRA adapters or none does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HandOver {
     /// Index of the pool that goes on with them.

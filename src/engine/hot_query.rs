@@ -11,9 +11,9 @@ use bevy_ecs::world::unsafe_world_cell::UnsafeWorldCell;
 
 /// A [`Query`] that looks for new archetypes only where there are any.
 ///
-/// A plain query compares its component access first, which costs more than looking up an entity: with
-/// the dozen queries of a step, a tenth of a run. Change detection counts from the last step here, not from
-/// the system's last run; the engine asks for no changes.
+/// A plain query compares its component access first, which costs more than looking up an entity:
+/// with the dozen queries of a step, a tenth of a run. Change detection counts from the last step
+/// here, not from the system's last run; the engine asks for no changes.
 pub(crate) struct HotQuery<'w, 's, D: QueryData + 'static, F: QueryFilter + 'static = ()>(
     Query<'w, 's, D, F>,
 );
@@ -39,8 +39,8 @@ pub(crate) struct HotQueryState<D: QueryData + 'static, F: QueryFilter + 'static
     known: ArchetypeGeneration,
 }
 
-// SAFETY: it registers the access of the query that it holds, by that query's own implementation, and
-// accesses nothing else.
+// SAFETY: it registers the access of the query that it holds, by that query's own implementation,
+// and accesses nothing else.
 unsafe impl<D: QueryData + 'static, F: QueryFilter + 'static> SystemParam
     for HotQuery<'_, '_, D, F>
 {
@@ -73,8 +73,8 @@ unsafe impl<D: QueryData + 'static, F: QueryFilter + 'static> SystemParam
             state.query.update_archetypes_unsafe_world_cell(world);
             state.known = there;
         }
-        // SAFETY: the access was registered in `init_access`, so that the caller lets nobody else have it,
-        // and the caller ensures that the world is the one of `init_state`.
+        // SAFETY: the access was registered in `init_access`, so that the caller lets nobody else
+        // have it, and the caller ensures that the world is the one of `init_state`.
         Ok(HotQuery(unsafe { state.query.query_unchecked_manual(world) }))
     }
 }

@@ -14,7 +14,8 @@ use crate::records::RequestStatus;
 pub(crate) struct Worklists {
     /// Whether requests arrive in this step.
     pub arrivals_due: bool,
-    /// Whether requests may be brought in in this step: they arrive, or another pool hands them over.
+    /// Whether requests may be brought in in this step: they arrive, or another pool hands them
+    /// over.
     pub brings_in: bool,
     /// Requests that are not routed yet.
     pub incoming: Vec<Incoming>,

@@ -12,10 +12,10 @@ use crate::base::Nanos;
 
 /// Tells a system how far requests are now.
 ///
-/// The engine launches several iterations at once where they repeat, and commits them when they are over;
-/// what a request has in between is in no component. This counts the iterations that have ended by
-/// now, so that the answer is what single steps would give. It looks through the requests of a replica:
-/// whoever asks about all of them in every step slows the simulation down.
+/// The engine launches several iterations at once where they repeat, and commits them when they are
+/// over; what a request has in between is in no component. This counts the iterations that have
+/// ended by now, so that the answer is what single steps would give. It looks through the requests
+/// of a replica: whoever asks about all of them in every step slows the simulation down.
 ///
 /// ```
 /// use vidur_ecs::bevy_ecs::prelude::*;

@@ -1,7 +1,7 @@
 //! The order of a step.
 //!
-//! A step is everything that happens at one distinct time. Its systems belong to sets, and the sets run in
-//! this order:
+//! A step is everything that happens at one distinct time. Its systems belong to sets, and the sets
+//! run in this order:
 //!
 //! | set | what happens |
 //! |---|---|
@@ -19,12 +19,13 @@
 //! The order within a set is that in which its systems were added: all systems of a schedule are
 //! chained, and an ambiguity is an error.
 //!
-//! Most steps only have events, and most requests arrive at busy replicas. So the sets stand in several
-//! schedules, which are cheaper than conditions on systems: one without the sets from Arrival to
-//! Cutoff, one of these alone, one of what follows them. Blocks that are handed out for the first time get
-//! rarer as a run goes on: the Paging set is a schedule of its own, which runs at the end of a step that
-//! has such blocks. The Metrics set is another, for steps in which a request ended. Where plug-ins have
-//! systems in other sets than Metrics, all sets up to Transfer run in every step, in their order.
+//! Most steps only have events, and most requests arrive at busy replicas. So the sets stand in
+//! several schedules, which are cheaper than conditions on systems: one without the sets from
+//! Arrival to Cutoff, one of these alone, one of what follows them. Blocks that are handed out for
+//! the first time get rarer as a run goes on: the Paging set is a schedule of its own, which runs
+//! at the end of a step that has such blocks. The Metrics set is another, for steps in which a
+//! request ended. Where plug-ins have systems in other sets than Metrics, all sets up to Transfer
+//! run in every step, in their order.
 
 use std::sync::Arc;
 
@@ -146,8 +147,8 @@ impl StepSystems {
         self.list.push(Entry { place: place.into(), make: Arc::new(make), foreign: false });
     }
 
-    /// Adds a system of a plug-in. It does not run after one that failed, and its own error ends the
-    /// run.
+    /// Adds a system of a plug-in. It does not run after one that failed, and its own error ends
+    /// the run.
     pub(crate) fn add_fallible<Out: StepOutcome, M: 'static>(
         &mut self,
         place: StepPlace,
@@ -254,7 +255,8 @@ impl StepSchedules {
         };
         let until_cutoff = |set| set <= StepSet::Cutoff;
         let is_late = |set| (StepSet::Scheduling..StepSet::Metrics).contains(&set);
-        // Where nobody could tell, blocks get their entities at the end of a step, if there are any.
+        // Where nobody could tell, blocks get their entities at the end of a step, if there are
+        // any.
         let from_scheduling = |set| is_late(set) && !(is_lean && set == StepSet::Paging);
         let in_every_step = |set: StepSet| set == StepSet::Completion || from_scheduling(set);
         let lean = match is_lean {

@@ -146,7 +146,8 @@ impl Series {
         self.rows.len() >= self.many
     }
 
-    /// Takes out the rows of all intervals that end before `time`: nothing in them changes any more.
+    /// Takes out the rows of all intervals that end before `time`: nothing in them changes any
+    /// more.
     pub fn take_before(&mut self, time: Nanos) -> Vec<IntervalRecord> {
         let final_until = time.0.min(self.next);
         let count = self.rows.partition_point(|row| row.time.0 < final_until);

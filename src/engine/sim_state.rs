@@ -7,9 +7,9 @@ use super::policy::PlanDraft;
 use super::{Engine, EventQueue, Ledger, Worklists};
 use crate::base::Nanos;
 
-/// The state of a run that belongs to no entity: the clock and what is to come, what the systems of a
-/// step hand to each other, and what is counted. One resource, since each that a system fetches costs as
-/// much as many systems do in a step.
+/// The state of a run that belongs to no entity: the clock and what is to come, what the systems of
+/// a step hand to each other, and what is counted. One resource, since each that a system fetches
+/// costs as much as many systems do in a step.
 #[derive(Resource)]
 pub struct SimState {
     /// What does not change.

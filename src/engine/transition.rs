@@ -9,8 +9,8 @@ use super::state::request::{Request, RequestState, Sequence};
 /// Where a request stands, as far as counts go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// On no replica: it has arrived, or was handed over. The replica that hands it over only keeps its
-    /// KV blocks until they have been sent.
+    /// On no replica: it has arrived, or was handed over. The replica that hands it over only keeps
+    /// its KV blocks until they have been sent.
     Unrouted,
     /// In a replica's waiting queue, or preempted.
     Waiting,

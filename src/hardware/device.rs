@@ -185,7 +185,8 @@ fn by_words(name: &str) -> Option<&'static DeviceSpec> {
                 .iter()
                 .any(|own| *own == word || *own == word.trim_end_matches(char::is_numeric)),
         };
-        // The first part of a name, or all of one with a number of its own (`RTX 4090`), must be there.
+        // The first part of a name, or all of one with a number of its own (`RTX 4090`), must be
+        // there.
         let model = if own[0] == "RTX" { &own[..] } else { &own[..1] };
         words.iter().all(|word| known(word)) && model.iter().all(|own| words.contains(own))
     };

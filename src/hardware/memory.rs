@@ -8,8 +8,8 @@ const GIB: f64 = (1_u64 << 30) as f64;
 const PROFILED_SEQUENCES: f64 = 256.0;
 /// Logits are computed in fp32.
 const LOGIT_BYTES: f64 = 4.0;
-/// Bytes per logit while vLLM's profiling run samples with top-p: 16 bits (2) and 32 bits (4), sorted
-/// (4) with their places (8), and the sort's second buffers of both (12).
+/// Bytes per logit while vLLM's profiling run samples with top-p: 16 bits (2) and 32 bits (4),
+/// sorted (4) with their places (8), and the sort's second buffers of both (12).
 const SAMPLED_BYTES: f64 = 30.0;
 
 /// No engine is run with more.
@@ -115,12 +115,13 @@ pub enum MemoryError {
 /// `max_num_batched_tokens` and then `max_num_seqs` sequences to sample, whichever is more: in the
 /// MLP the gate-and-up output, its product and the residual are alive at once,
 /// `tokens x (3 x intermediate / TP + 3 x hidden) x bytes`, plus fp32 logits of 256 sequences; the
-/// sampler holds the logits several times over, `sequences x vocabulary x 30 bytes`. Memory beside PyTorch's (workspaces, NCCL) and
-/// CUDA graphs are not counted. (It comes within 0.5 % of the 7438 blocks that vLLM 0.11 logged for
-/// Llama-2-7B on an 80 GB H100; see `docs/accuracy.md`.)
+/// sampler holds the logits several times over, `sequences x vocabulary x 30 bytes`. Memory beside
+/// PyTorch's (workspaces, NCCL) and CUDA graphs are not counted. (It comes within 0.5 % of the 7438
+/// blocks that vLLM 0.11 logged for Llama-2-7B on an 80 GB H100; see `docs/accuracy.md`.)
 ///
-/// The weights of a proposer of tokens are weights like the model's, and a KV block holds the keys and
-/// values of both for its tokens. The proposer's activations are not alive together with the model's.
+/// The weights of a proposer of tokens are weights like the model's, and a KV block holds the keys
+/// and values of both for its tokens. The proposer's activations are not alive together with the
+/// model's.
 ///
 /// `parallel` is taken as checked ([`Parallelism::check`]); zero block sizes count as 1.
 ///
@@ -174,7 +175,8 @@ pub fn plan(
     })
 }
 
-/// The smallest degree of tensor parallelism above `parallel`'s that is possible for the model and fits.
+/// The smallest degree of tensor parallelism above `parallel`'s that is possible for the model and
+/// fits.
 fn smallest_that_fits(
     model: &ModelSpec,
     parallel: Parallelism,
@@ -186,8 +188,8 @@ fn smallest_that_fits(
     })
 }
 
-/// Advice to whom a model does not fit: the smallest degree of tensor parallelism above `parallel`'s that
-/// does, by whatever plan `fits` asks.
+/// Advice to whom a model does not fit: the smallest degree of tensor parallelism above
+/// `parallel`'s that does, by whatever plan `fits` asks.
 pub fn smallest_help(
     model: &ModelSpec,
     parallel: Parallelism,
@@ -285,8 +287,8 @@ mod tests {
         plan(find(model).unwrap(), find_device(device).unwrap(), Parallelism::default(), SETTINGS)
     }
 
-    /// The table in `docs/accuracy.md`. Only the first figure is an engine's log; the others are what
-    /// other simulators took for the same engines.
+    /// The table in `docs/accuracy.md`. Only the first figure is an engine's log; the others are
+    /// what other simulators took for the same engines.
     #[test]
     fn blocks_are_close_to_what_vllm_logged() {
         let tensor = |tensor| Parallelism { tensor, pipeline: 1 };

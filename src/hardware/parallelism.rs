@@ -59,8 +59,8 @@ impl Parallelism {
         self.check_blocks(model)
     }
 
-    /// Whether each GPU's slices of matrices are whole blocks, where weights have a scale per block:
-    /// vLLM and SGLang refuse to load anything else.
+    /// Whether each GPU's slices of matrices are whole blocks, where weights have a scale per
+    /// block: vLLM and SGLang refuse to load anything else.
     fn check_blocks(self, model: &ModelSpec) -> Result<(), SettingError> {
         let Some((rows, columns)) = model.weight_block else { return Ok(()) };
         let heads = |heads: u32| heads.div_ceil(self.tensor) * model.head_dim;

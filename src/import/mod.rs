@@ -1,5 +1,5 @@
-//! Everything that reads others' files into ours: configurations of Vidur, measured kernel times, results of
-//! vLLM's benchmark.
+//! Everything that reads others' files into ours: configurations of Vidur, measured kernel times,
+//! results of vLLM's benchmark.
 
 #[cfg(feature = "aisimulate")]
 pub mod aisimulate;

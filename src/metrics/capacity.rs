@@ -13,8 +13,9 @@ pub struct MeanTokens {
     pub output: f64,
 }
 
-/// An output token weighs as much as so many prompt tokens when work is compared: it takes part in an
-/// iteration of its own. What it is hardly matters where requests are about as long as their mean.
+/// An output token weighs as much as so many prompt tokens when work is compared: it takes part in
+/// an iteration of its own. What it is hardly matters where requests are about as long as their
+/// mean.
 const OUTPUT_WEIGHT: f64 = 4.0;
 
 impl MeanTokens {
@@ -23,8 +24,8 @@ impl MeanTokens {
     }
 }
 
-/// Listens to an engine that always has requests waiting (all are there at time 0), to find the rate at
-/// which it serves them.
+/// Listens to an engine that always has requests waiting (all are there at time 0), to find the
+/// rate at which it serves them.
 #[derive(Debug, Default)]
 pub struct Saturated {
     served: Vec<Served>,
@@ -60,12 +61,12 @@ impl RunSink for Saturated {
 
 /// Fewer completions than this tell no rate.
 const LEAST_COMPLETIONS: usize = 20;
-/// The rate is measured over so many times what the longest requests take from their first batch to their
-/// end, the time in which the engine fills with them included: of those that are in it at a time, long ones
-/// are a larger share than of those that arrive.
+/// The rate is measured over so many times what the longest requests take from their first batch to
+/// their end, the time in which the engine fills with them included: of those that are in it at a
+/// time, long ones are a larger share than of those that arrive.
 const LONGEST: f64 = 5.0;
-/// Requests that are served for each unit of the squared coefficient of variation of that time: which
-/// ones are in the engine by chance then moves the rate by about two in a hundred.
+/// Requests that are served for each unit of the squared coefficient of variation of that time:
+/// which ones are in the engine by chance then moves the rate by about two in a hundred.
 const BY_VARIATION: f64 = 2_500.0;
 
 impl Saturated {
@@ -95,15 +96,15 @@ impl Saturated {
         self.served.iter().map(|served| served.scheduled_at).max()
     }
 
-    /// The capacity in requests per second, of which each has `mean` tokens; of those that were served if
-    /// it is not known.
+    /// The capacity in requests per second, of which each has `mean` tokens; of those that were
+    /// served if it is not known.
     ///
-    /// It is the flow of tokens from the time when the engine is full, of the mix of requests that is in it
-    /// in the long run (a tenth of them has completed, and the longest could have), until the last one is
-    /// admitted, so that it never lacks any; divided by the tokens of a request. Counting tokens rather
-    /// than completions leaves out what chance made of the lengths, and does not depend on when the
-    /// requests that run together end. `None` if there is no such time: hardly any request waited, or the
-    /// longest take longer than all this.
+    /// It is the flow of tokens from the time when the engine is full, of the mix of requests that
+    /// is in it in the long run (a tenth of them has completed, and the longest could have), until
+    /// the last one is admitted, so that it never lacks any; divided by the tokens of a request.
+    /// Counting tokens rather than completions leaves out what chance made of the lengths, and does
+    /// not depend on when the requests that run together end. `None` if there is no such time:
+    /// hardly any request waited, or the longest take longer than all this.
     pub fn capacity(mut self, mean: Option<MeanTokens>) -> Option<f64> {
         let count = self.served.len();
         if count < LEAST_COMPLETIONS {
@@ -221,12 +222,13 @@ pub enum Verdict {
     Unknown,
 }
 
-/// From this share of the estimated capacity on a queue that grew is taken to say that it is too low.
+/// From this share of the estimated capacity on a queue that grew is taken to say that it is too
+/// low.
 const DOUBTFUL: f64 = 0.7;
 
 impl Verdict {
-    /// The verdict on `load` for an engine of this capacity in requests per second, of which the queue
-    /// went like this. What happened outweighs the estimate.
+    /// The verdict on `load` for an engine of this capacity in requests per second, of which the
+    /// queue went like this. What happened outweighs the estimate.
     pub fn of(load: Load, capacity: Option<f64>, trend: &WaitingTrend) -> Verdict {
         let offered = match load {
             Load::AllAtOnce => return Verdict::AllAtOnce,
@@ -267,8 +269,8 @@ mod tests {
 
     const S: u64 = 1_000_000_000;
 
-    /// Slots for ten requests, each of which takes ten seconds for a prompt at once and then a token a
-    /// second.
+    /// Slots for ten requests, each of which takes ten seconds for a prompt at once and then a
+    /// token a second.
     fn in_waves(requests: u64, output: u32) -> Saturated {
         let served = (0..requests).map(|i| {
             let start = Nanos(i / 10 * 10 * S);

@@ -59,8 +59,8 @@ pub fn percentile(sorted: &[f64], p: f64) -> f64 {
     low + (high - low) * share
 }
 
-/// The order statistics between which percentile `p` lies, of values of which the last has this index,
-/// and how far it is from the first of them to the second.
+/// The order statistics between which percentile `p` lies, of values of which the last has this
+/// index, and how far it is from the first of them to the second.
 fn place(last: usize, p: f64) -> (usize, usize, f64) {
     let position = (p / 100.0).clamp(0.0, 1.0) * last as f64;
     let below = position.floor() as usize;

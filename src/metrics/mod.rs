@@ -2,7 +2,8 @@
 //! as expected.
 //!
 //! [`StatsSink`] listens to a run and becomes a [`RunSummary`]; runs of one configuration make a
-//! [`VariantResult`], variants an [`ExperimentResult`], which the writers in [`crate::output`] read.
+//! [`VariantResult`], variants an [`ExperimentResult`], which the writers in [`crate::output`]
+//! read.
 
 mod across;
 mod capacity;

@@ -24,8 +24,9 @@ impl WaitingTrend {
         })
     }
 
-    /// Whether the queue grew to the end of the arrivals: from quarter to quarter, by more than three in
-    /// a hundred of those that arrived, and by more than independent arrivals do by chance.
+    /// Whether the queue grew to the end of the arrivals: from quarter to quarter, by more than
+    /// three in a hundred of those that arrived, and by more than independent arrivals do by
+    /// chance.
     pub fn grew(&self) -> bool {
         let [_, second, third, last] = self.waiting;
         second < third && third < last && self.by_more_than(0.03, 3.0)
@@ -36,8 +37,8 @@ impl WaitingTrend {
         self.grew() && self.by_more_than(0.2, 8.0)
     }
 
-    /// Whether it grew in the last quarter by more than a share of its arrivals and so many times their
-    /// square root.
+    /// Whether it grew in the last quarter by more than a share of its arrivals and so many times
+    /// their square root.
     fn by_more_than(&self, share: f64, deviations: f64) -> bool {
         let (growth, arrivals) = (self.waiting[3] - self.waiting[2], self.arrivals as f64);
         growth > share * arrivals && growth > deviations * arrivals.sqrt()
@@ -49,7 +50,8 @@ const MOST_CELLS: u64 = 512;
 /// The first width of a cell, as a power of two in nanoseconds: about a millisecond.
 const FIRST_SHIFT: u32 = 20;
 
-/// Counts arrivals and first batches in cells of equal time, few enough to hold a run of any length.
+/// Counts arrivals and first batches in cells of equal time, few enough to hold a run of any
+/// length.
 #[derive(Debug)]
 pub(super) struct WaitingCells {
     shift: u32,

@@ -25,7 +25,8 @@ pub enum Replace {
 }
 
 impl Replace {
-    /// As the options `--force` and `--out` say: a folder that the user named is only replaced by force.
+    /// As the options `--force` and `--out` say: a folder that the user named is only replaced by
+    /// force.
     pub fn of(force: bool, named: bool) -> Replace {
         match (force, named) {
             (true, _) => Replace::Always,

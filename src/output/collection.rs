@@ -8,8 +8,8 @@ use super::manifest::{MANIFEST, Manifest, Origin, State, WrittenFile, hash_file,
 use super::new_file::NewFile;
 use super::tables::RUNS;
 
-/// The table of several result folders. The folder that holds them may hold other things too, so only
-/// the table is replaced, and a manifest says that it is ours.
+/// The table of several result folders. The folder that holds them may hold other things too, so
+/// only the table is replaced, and a manifest says that it is ours.
 #[derive(Debug)]
 pub struct Collection {
     folder: PathBuf,

@@ -20,8 +20,8 @@ pub const BATCHES: &str = "batch_metrics.csv";
 /// File name of the time series.
 pub const TIME_SERIES: &str = "time_series.csv";
 
-/// Writes `request_metrics.csv` and `batch_metrics.csv`, each if wanted. Errors do not stop the run;
-/// [`CsvSink::finish`] returns the first one.
+/// Writes `request_metrics.csv` and `batch_metrics.csv`, each if wanted. Errors do not stop the
+/// run; [`CsvSink::finish`] returns the first one.
 #[derive(Debug)]
 pub struct CsvSink {
     folder: PathBuf,
@@ -86,7 +86,8 @@ impl CsvSink {
         })
     }
 
-    /// Also writes `time_series.csv`, of intervals of this length in a cluster of so many KV blocks.
+    /// Also writes `time_series.csv`, of intervals of this length in a cluster of so many KV
+    /// blocks.
     pub fn with_time_series(self, interval: Nanos, blocks: u64) -> Result<CsvSink, OutputError> {
         let path = self.folder.join(TIME_SERIES);
         let file = File::create(&path).map_err(OutputError::io("create", &path))?;

@@ -1,11 +1,11 @@
-//! Numbers as decimal text: exact for times, shortest for ratios, and fast enough for a million rows a
-//! second.
+//! Numbers as decimal text: exact for times, shortest for ratios, and fast enough for a million
+//! rows a second.
 
 /// The longest text: a float of 24 bytes, and what follows it in a row.
 const ROOM: usize = 32;
 
-/// The text of a number. It is copied as a whole, which takes less time than to copy as many bytes as
-/// there are.
+/// The text of a number. It is copied as a whole, which takes less time than to copy as many bytes
+/// as there are.
 #[derive(Clone, Copy, Debug)]
 pub struct Short {
     bytes: [u8; ROOM],
@@ -41,8 +41,8 @@ impl Short {
         &self.bytes[..self.len]
     }
 
-    /// Writes the text and a comma to the start of `room`, or nothing if `room` is too short. Returns
-    /// how many bytes these are.
+    /// Writes the text and a comma to the start of `room`, or nothing if `room` is too short.
+    /// Returns how many bytes these are.
     pub fn write_cell(&self, room: &mut [u8]) -> Option<usize> {
         let room = room.first_chunk_mut::<ROOM>()?;
         *room = self.bytes;
@@ -67,8 +67,8 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// Nanoseconds as seconds, exactly: `14_875_000` is `0.014875`. At least one decimal is written, and
-/// no trailing zeros beyond it.
+/// Nanoseconds as seconds, exactly: `14_875_000` is `0.014875`. At least one decimal is written,
+/// and no trailing zeros beyond it.
 pub fn seconds(nanos: u64) -> Short {
     let (whole, fraction) = (nanos / 1_000_000_000, (nanos % 1_000_000_000) as u32);
     let mut short = match whole {

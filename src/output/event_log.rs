@@ -10,8 +10,8 @@ use super::run_log::RUN_LOG;
 use crate::base::paths::file_name;
 use crate::records::{BatchRecord, EventKind, EventRecord, RequestRecord, RunSink};
 
-/// Writes the events of one run into a file of its own, which the log takes in at the end: runs go on
-/// side by side.
+/// Writes the events of one run into a file of its own, which the log takes in at the end: runs go
+/// on side by side.
 #[derive(Debug)]
 pub struct EventLog {
     path: PathBuf,

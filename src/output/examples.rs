@@ -5,8 +5,8 @@ use crate::metrics::{Capacity, ExperimentResult, Load, Metrics, RunSummary, Vari
 use crate::timing::TimingNote;
 use crate::workload::Slo;
 
-/// Seconds of each family's mean, std, p50, p90, p95, p99 and max, and other metrics, about those of
-/// I2.1.
+/// Seconds of each family's mean, std, p50, p90, p95, p99 and max, and other metrics, about those
+/// of I2.1.
 const RUN: &[(&str, f64)] = &[
     ("ttft.mean", 0.251),
     ("ttft.std", 0.4),

@@ -1,4 +1,5 @@
-//! Putting a finished folder in the place of an old one, and mending what a killed run has left there.
+//! Putting a finished folder in the place of an old one, and mending what a killed run has left
+//! there.
 
 use std::fs;
 use std::io;
@@ -50,8 +51,8 @@ fn replace_in_two(new: &Path, target: &Path) -> Result<Placed, OutputError> {
     Ok(remove_old(&old, target))
 }
 
-/// Mends what a run that was killed has left at `target`, whose lock is held. Returns what was done, a
-/// sentence each.
+/// Mends what a run that was killed has left at `target`, whose lock is held. Returns what was
+/// done, a sentence each.
 pub(super) fn recover(target: &Path) -> Result<Vec<String>, OutputError> {
     let mut done = Vec::new();
     let (new, old) = (hidden(target, "partial"), hidden(target, "old"));

@@ -79,8 +79,8 @@ pub struct Committed {
 
 impl ResultFolder {
     /// Starts a folder that will be `target` and comes from no scenario. What is there already is
-    /// an error, unless `force` is given and the program wrote it: then it is replaced, but only at the
-    /// commit.
+    /// an error, unless `force` is given and the program wrote it: then it is replaced, but only at
+    /// the commit.
     ///
     /// # Errors
     /// As [`ResultFolder::claim`].
@@ -89,12 +89,12 @@ impl ResultFolder {
         ResultFolder::claim(Claim { target: target.to_owned(), replace, ..Claim::default() })
     }
 
-    /// Starts a folder; its parents are created. Links are followed, and what a killed run has left in
-    /// this place is mended first.
+    /// Starts a folder; its parents are created. Links are followed, and what a killed run has left
+    /// in this place is mended first.
     ///
     /// # Errors
-    /// Everything that is known to fail at the commit: the target can be no result folder, may not be
-    /// replaced, or somebody else writes there.
+    /// Everything that is known to fail at the commit: the target can be no result folder, may not
+    /// be replaced, or somebody else writes there.
     pub fn claim(claim: Claim) -> Result<ResultFolder, OutputError> {
         let real = real_target(&claim.target)?;
         claim.check_place(&real)?;
@@ -123,8 +123,8 @@ impl ResultFolder {
     /// the new one is there, and whole.
     ///
     /// # Errors
-    /// A file cannot be written. If the folder cannot be put in its place it is not lost: it is kept
-    /// beside ([`OutputError::Kept`]).
+    /// A file cannot be written. If the folder cannot be put in its place it is not lost: it is
+    /// kept beside ([`OutputError::Kept`]).
     pub fn commit(mut self) -> Result<Committed, OutputError> {
         let manifest = Manifest::new(self.origin.clone(), State::Writing);
         let manifest = manifest.list(&self.place.path)?;

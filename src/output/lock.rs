@@ -10,8 +10,8 @@ use super::error::OutputError;
 /// Another process may remove its lock between our opening and locking the file.
 const ATTEMPTS: usize = 1000;
 
-/// A locked hidden file beside what is written. The operating system frees the lock when the process
-/// ends, however it ends; dropping it also removes the file.
+/// A locked hidden file beside what is written. The operating system frees the lock when the
+/// process ends, however it ends; dropping it also removes the file.
 #[derive(Debug)]
 pub(super) struct Lock {
     // Held for its lock.

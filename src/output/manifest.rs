@@ -149,8 +149,8 @@ impl Manifest {
             .map_err(OutputError::io("write", &path))
     }
 
-    /// Seals the log and lists every file of a folder that the program alone has filled. Folders in it
-    /// that are empty are removed.
+    /// Seals the log and lists every file of a folder that the program alone has filled. Folders in
+    /// it that are empty are removed.
     pub(super) fn list(mut self, folder: &Path) -> Result<Manifest, OutputError> {
         for path in files_in(folder)? {
             let full = folder.join(&path);

@@ -76,14 +76,16 @@ impl<W: Write> RequestCsv<W> {
         self
     }
 
-    /// Also writes the columns of host memory. Before the first row, after [`RequestCsv::with_drafts`].
+    /// Also writes the columns of host memory. Before the first row, after
+    /// [`RequestCsv::with_drafts`].
     pub fn with_offload(mut self) -> RequestCsv<W> {
         self.rows.more_columns(OFFLOAD);
         self.offload = true;
         self
     }
 
-    /// Also writes the column of disaggregation. Before the first row, after [`RequestCsv::with_drafts`].
+    /// Also writes the column of disaggregation. Before the first row, after
+    /// [`RequestCsv::with_drafts`].
     pub fn with_transfers(mut self) -> RequestCsv<W> {
         self.rows.more_columns(TRANSFERS);
         self.transfers = true;
@@ -98,16 +100,16 @@ impl<W: Write> RequestCsv<W> {
         self
     }
 
-    /// Also writes the column of classes with these names. Before the first row, after the others but
-    /// for [`RequestCsv::with_seed`].
+    /// Also writes the column of classes with these names. Before the first row, after the others
+    /// but for [`RequestCsv::with_seed`].
     pub fn with_classes(mut self, names: &[String]) -> RequestCsv<W> {
         self.rows.more_columns(CLASSES);
         self.classes = names.iter().map(|name| quoted(name)).collect();
         self
     }
 
-    /// Also writes the seed of the run, for a file of several. Before the first row, the last of the
-    /// additions.
+    /// Also writes the seed of the run, for a file of several. Before the first row, the last of
+    /// the additions.
     pub fn with_seed(mut self, seed: u64) -> RequestCsv<W> {
         self.rows.more_columns(SEED);
         self.seed = Some(seed);

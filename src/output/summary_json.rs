@@ -1,5 +1,5 @@
-//! `summary.json`: a run's (or an experiment's) numbers for programs. Keys keep their order, so equal
-//! results give equal bytes.
+//! `summary.json`: a run's (or an experiment's) numbers for programs. Keys keep their order, so
+//! equal results give equal bytes.
 
 use serde_json::{Map, Value, json};
 

@@ -1,5 +1,5 @@
-//! `seeds.csv`, `variants.csv` and `runs.csv`: every scalar metric, one row per seed, per variant, or
-//! per variant of every scenario and sweep.
+//! `seeds.csv`, `variants.csv` and `runs.csv`: every scalar metric, one row per seed, per variant,
+//! or per variant of every scenario and sweep.
 
 use crate::base;
 use crate::metrics::names::Metric;

@@ -1,4 +1,5 @@
-//! What the process has not finished writing, so that it can be removed when a signal ends the process.
+//! What the process has not finished writing, so that it can be removed when a signal ends the
+//! process.
 
 use std::fs;
 use std::mem;
@@ -48,8 +49,8 @@ pub(super) fn forget(list: &mut Vec<Unfinished>, partial: &Path) {
     list.retain(|one| one.partial != partial);
 }
 
-/// Removes everything that this process has not finished, and returns what it was to be. Other threads
-/// can neither begin nor finish anything from then on: the process must end.
+/// Removes everything that this process has not finished, and returns what it was to be. Other
+/// threads can neither begin nor finish anything from then on: the process must end.
 pub fn abandon_all() -> Vec<PathBuf> {
     let mut list = list();
     let targets = list.iter().map(|one| one.target.clone()).collect();

@@ -45,8 +45,8 @@ impl fmt::Display for CheckedWith {
 }
 
 impl Profile {
-    /// Against what the times of this model on the profile's device were checked; [`NOT_CHECKED`] unless
-    /// a model of its family was, unquantised and on as many GPUs.
+    /// Against what the times of this model on the profile's device were checked; [`NOT_CHECKED`]
+    /// unless a model of its family was, unquantised and on as many GPUs.
     pub fn checked_for(&self, model: &ModelSpec, parallel: Parallelism) -> String {
         let same = |with: &CheckedWith| {
             let alike = with.model == *model.name
@@ -60,8 +60,8 @@ impl Profile {
     }
 }
 
-/// What comes before the size in the name of a dense model: `Llama-2` of `Llama-2-7B`. `None` for names
-/// that are made otherwise, such as those of mixtures of experts (`Qwen3-30B-A3B`).
+/// What comes before the size in the name of a dense model: `Llama-2` of `Llama-2-7B`. `None` for
+/// names that are made otherwise, such as those of mixtures of experts (`Qwen3-30B-A3B`).
 fn family(name: &str) -> Option<&str> {
     let (family, size) = name.rsplit_once('-')?;
     let number = size.strip_suffix('B')?;

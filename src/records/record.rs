@@ -55,8 +55,8 @@ pub struct RequestRecord {
     /// Sum of the gaps between its stage executions (end of one to start of the next).
     pub preemption_time: Nanos,
     /// From the end of its prefill until its KV content was on a decode replica: waiting for blocks
-    /// there, for the link, and the transfer (disaggregation). `None` if it never went there: a request
-    /// with one output token ends where its prompt was processed.
+    /// there, for the link, and the transfer (disaggregation). `None` if it never went there: a
+    /// request with one output token ends where its prompt was processed.
     pub kv_transfer: Option<Nanos>,
     /// Prompt tokens copied from host memory, which `cached_tokens` does not count.
     pub reloaded_tokens: u32,
@@ -243,8 +243,8 @@ pub struct RunTotals {
     pub first_arrival: Nanos,
     /// Last arrival.
     pub last_arrival: Nanos,
-    /// When the last request arrived or the last iteration ended, whichever came later; the time limit,
-    /// if that ended the run.
+    /// When the last request arrived or the last iteration ended, whichever came later; the time
+    /// limit, if that ended the run.
     pub end: Nanos,
     /// Prompt tokens processed (recomputation included).
     pub prefill_tokens: u64,
@@ -282,8 +282,8 @@ pub struct RunTotals {
     /// Gaps between a request's successive tokens, pooled, in nanoseconds; only requests inside
     /// the statistics window.
     pub inter_token: TokenGaps,
-    /// What happened while the requests arrived that the statistics count; `None` unless it was asked
-    /// for.
+    /// What happened while the requests arrived that the statistics count; `None` unless it was
+    /// asked for.
     pub window: Option<SteadyWindow>,
 }
 
@@ -549,8 +549,8 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// However near or far the gaps of a run are, from below what the histogram discerns to beyond
-        /// what it holds.
+        /// However near or far the gaps of a run are, from below what the histogram discerns to
+        /// beyond what it holds.
         #[test]
         fn gaps_of_a_run_count_as_one_by_one(
             first in prop_oneof![0..5_000_u64, 0..100_000_000_u64, 3_599_999_000_000..3_700_000_000_000_u64],

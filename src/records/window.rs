@@ -2,12 +2,12 @@
 
 use crate::base::Nanos;
 
-/// What arrived, finished and was produced between the first and the last arrival that the statistics
-/// count (the first excluded, the last included): rates of the steady state, without the queue that is
-/// served when arrivals have stopped.
+/// What arrived, finished and was produced between the first and the last arrival that the
+/// statistics count (the first excluded, the last included): rates of the steady state, without the
+/// queue that is served when arrivals have stopped.
 ///
-/// The last of these arrivals is known only when it was one. What happened since the last one so far
-/// is therefore kept apart until another one comes.
+/// The last of these arrivals is known only when it was one. What happened since the last one so
+/// far is therefore kept apart until another one comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SteadyWindow {
     first: Option<Nanos>,
@@ -47,7 +47,8 @@ impl SteadyWindow {
         }
     }
 
-    /// Iterations of a run, which end at these times in their order, made so many output tokens each.
+    /// Iterations of a run, which end at these times in their order, made so many output tokens
+    /// each.
     pub fn iterations(&mut self, ends: impl Iterator<Item = Nanos>, output_tokens: u64) {
         for end in ends {
             self.produced(end, Produced { output_tokens, ..Produced::default() });

@@ -10,8 +10,8 @@ use crate::engine::routing::Router;
 use crate::engine::{LifecycleEvent, StepOutcome, StepPlace};
 use crate::timing::TimingSettings;
 
-/// A plug-in: it adds to what scenarios can name, and to what every simulation does. A user's binary
-/// hands its plug-ins to [`crate::cli::main_with`].
+/// A plug-in: it adds to what scenarios can name, and to what every simulation does. A user's
+/// binary hands its plug-ins to [`crate::cli::main_with`].
 pub trait Plugin {
     /// Adds what the plug-in has.
     fn build(&self, builder: &mut SimBuilder);
@@ -68,9 +68,9 @@ impl SimBuilder {
         self
     }
 
-    /// Adds a system to every simulation: in a set of a step, after the systems that the set has, or
-    /// before or after all of them. Each simulation has a copy of its own. It may return a result, whose
-    /// error ends the run.
+    /// Adds a system to every simulation: in a set of a step, after the systems that the set has,
+    /// or before or after all of them. Each simulation has a copy of its own. It may return a
+    /// result, whose error ends the run.
     pub fn add_systems<Out: StepOutcome, M: 'static>(
         &mut self,
         place: impl Into<StepPlace>,

@@ -96,8 +96,8 @@ impl Row {
     }
 }
 
-/// The half width of an interval that is wider than a quarter of its mean: a few bursts drive such a
-/// figure, and more seeds make it narrower.
+/// The half width of an interval that is wider than a quarter of its mean: a few bursts drive such
+/// a figure, and more seeds make it narrower.
 fn unsteady(spread: Option<Spread>) -> Option<f64> {
     let spread = spread?;
     spread.ci95.filter(|ci95| *ci95 > 0.25 * spread.mean)

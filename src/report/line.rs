@@ -1,7 +1,7 @@
 //! Lines of the report: text on the left, perhaps a label on the right, colour only if wanted.
 //!
-//! A [`Line`] says what belongs together; how many lines of the terminal that takes is known when it is
-//! laid out for a width.
+//! A [`Line`] says what belongs together; how many lines of the terminal that takes is known when
+//! it is laid out for a width.
 
 use crate::base::text::printable;
 
@@ -62,8 +62,8 @@ impl Line {
         self.texts(width).len()
     }
 
-    /// As it is printed, each line with its line end. Only the label is coloured; nothing else is sent
-    /// that a terminal would obey.
+    /// As it is printed, each line with its line end. Only the label is coloured; nothing else is
+    /// sent that a terminal would obey.
     pub fn render(&self, width: usize, colour: bool) -> String {
         let mut texts = self.texts(width);
         if let (Some((label, tone)), Some(last)) = (&self.label, texts.last_mut()) {

@@ -1,4 +1,5 @@
-//! The report on the terminal: what ran, how it went, what it rests on; at most 30 lines of 100 columns.
+//! The report on the terminal: what ran, how it went, what it rests on; at most 30 lines of 100
+//! columns.
 
 mod classes;
 mod configuration;
@@ -17,7 +18,8 @@ use crate::output::tables::VARIANTS;
 use crate::run::FinishedScenario;
 use line::{Line, WIDTH};
 
-/// Most lines of a report on a terminal of the usual width; a narrow one gets more of shorter lines.
+/// Most lines of a report on a terminal of the usual width; a narrow one gets more of shorter
+/// lines.
 pub const MAX_LINES: usize = 30;
 
 /// Narrowest terminal that a report is laid out for.
@@ -28,11 +30,11 @@ const MIN_WIDTH: usize = 60;
 pub struct ReportInput<'a> {
     /// The results.
     pub result: &'a ExperimentResult,
-    /// Names of the columns that a row of several results starts with: what a sweep changed. Empty for
-    /// variants of one scenario, whose rows have their name.
+    /// Names of the columns that a row of several results starts with: what a sweep changed. Empty
+    /// for variants of one scenario, whose rows have their name.
     pub swept: String,
-    /// For each variant whether what it should reach was reached; empty where its own objectives say
-    /// all.
+    /// For each variant whether what it should reach was reached; empty where its own objectives
+    /// say all.
     pub met: Vec<Option<bool>>,
     /// Where the files are, if any were written: `results/i2_1`.
     pub folder: Option<String>,

@@ -89,8 +89,8 @@ pub fn timing(note: &TimingNote) -> Vec<Line> {
     lines
 }
 
-/// A line per expectation, in order, in at most `budget` lines of the terminal: where there are more,
-/// those that are not met come first and the last line counts what is left out.
+/// A line per expectation, in order, in at most `budget` lines of the terminal: where there are
+/// more, those that are not met come first and the last line counts what is left out.
 pub fn expectations(outcomes: &[Outcome], budget: usize, width: usize) -> Vec<Line> {
     let all: Vec<Line> = outcomes.iter().map(expectation).collect();
     let total: usize = all.iter().map(|line| line.height(width)).sum();

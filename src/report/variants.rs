@@ -162,8 +162,8 @@ impl Column {
     }
 }
 
-/// The columns in their order: the usual ones, then those that only an expectation asks for. What an
-/// expectation is about never gives way to what none is about, unless it is the same everywhere.
+/// The columns in their order: the usual ones, then those that only an expectation asks for. What
+/// an expectation is about never gives way to what none is about, unless it is the same everywhere.
 fn columns(input: &ReportInput, variants: &[VariantResult]) -> Vec<Column> {
     let outcomes = &input.result.outcomes;
     let expected = |metric: &str| outcomes.iter().any(|outcome| outcome.metric == metric);

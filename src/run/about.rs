@@ -127,8 +127,8 @@ pub(super) fn context(model: &PoolConfig, seed: u64) -> RunContext {
     }
 }
 
-/// What statistics need for all models together. FLOPs and tokens per block of different models cannot be
-/// added up; what depends on them has no value then.
+/// What statistics need for all models together. FLOPs and tokens per block of different models
+/// cannot be added up; what depends on them has no value then.
 pub(super) fn context_of_all(cluster: &Cluster, seed: u64) -> RunContext {
     let first = context(cluster.first(), seed);
     if let Some((_, decode, _)) = cluster.sides() {

@@ -48,8 +48,9 @@ fn unknowable(cluster: &Cluster) -> Option<&'static str> {
     }
 }
 
-/// The capacity of a configuration: what the smallest cluster of its kind serves (one replica, or as many
-/// on either side as keep their ratio), times its size. Replicas work side by side, so this scales.
+/// The capacity of a configuration: what the smallest cluster of its kind serves (one replica, or
+/// as many on either side as keep their ratio), times its size. Replicas work side by side, so this
+/// scales.
 pub(super) fn estimate(configuration: &Configuration, seed: u64) -> Result<Capacity, RunError> {
     let cluster = &configuration.cluster;
     if let Some(why) = unknowable(cluster) {
@@ -87,8 +88,8 @@ fn saturated(configuration: &Configuration, (seed, requests): (u64, u64), size: 
     }
     let mut backlog = Backlog::new(configuration.cluster.first(), seed);
     backlog.left = requests;
-    // Of a trace, a replica behind the router sees only every so many-th request, and finds less of it
-    // in its cache.
+    // Of a trace, a replica behind the router sees only every so many-th request, and finds less of
+    // it in its cache.
     backlog.every = if backlog.is_trace { size } else { 1 };
     if let Some(first) = spec.pools.first_mut() {
         first.traffic = Traffic::of(Box::new(backlog));

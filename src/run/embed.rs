@@ -19,8 +19,8 @@ impl Scenario {
 }
 
 impl Configuration {
-    /// Its simulation under `seed`, before the first step: for stepping through it, for its world, or
-    /// for a [`RunSink`](crate::records::RunSink) of one's own.
+    /// Its simulation under `seed`, before the first step: for stepping through it, for its world,
+    /// or for a [`RunSink`](crate::records::RunSink) of one's own.
     ///
     /// # Errors
     /// [`SimError`] if the engine cannot serve what the configuration asks for.

@@ -111,8 +111,8 @@ pub(super) fn event_logs(scenario: &Scenario) -> Vec<String> {
     scenario.configurations.iter().flat_map(of).collect()
 }
 
-/// Writes what is about the whole scenario, but for the log, and returns the names of all files, of a
-/// variant's folder only that.
+/// Writes what is about the whole scenario, but for the log, and returns the names of all files, of
+/// a variant's folder only that.
 pub(super) fn write_files(
     scenario: &Scenario,
     folder: &OpenFolder,
@@ -130,7 +130,8 @@ pub(super) fn write_files(
     if scenario.has_variants() {
         write(tables::VARIANTS, tables::variants_csv(result))?;
     }
-    // A variant that does not fit has no settings to write, but nobody shall think that there was none.
+    // A variant that does not fit has no settings to write, but nobody shall think that there was
+    // none.
     let misfits = scenario.misfits.iter();
     let left_out =
         misfits.map(|Misfit { name, why }| format!("// variant {name:?} is left out: {why}\n"));

@@ -171,8 +171,8 @@ enum Verdicts {
     NotShown,
 }
 
-/// The results under these seeds, the warnings and what was done for them. Rows are written where there
-/// is a folder.
+/// The results under these seeds, the warnings and what was done for them. Rows are written where
+/// there is a folder.
 fn simulate_all(
     scenario: &Scenario,
     seeds: Range<u64>,
@@ -307,8 +307,8 @@ fn seeds(scenario: &Scenario) -> usize {
     (scenario.seeds.end - scenario.seeds.start) as usize
 }
 
-/// Whether what counts ends before the run does, or begins later: rates of the whole run are not those of
-/// the steady state then.
+/// Whether what counts ends before the run does, or begins later: rates of the whole run are not
+/// those of the steady state then.
 fn has_window(configuration: &Configuration) -> bool {
     let margin = |pool: &PoolConfig| {
         pool.workload_spec.warmup.is_some() || pool.workload_spec.drain.is_some()

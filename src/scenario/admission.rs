@@ -57,8 +57,8 @@ impl Cluster {
         self.entry_pools().iter().flat_map(of).collect()
     }
 
-    /// The number in a run of the first class of each model, by the order of the models. Classes are
-    /// numbered through all models; behind them comes one number for each model without any.
+    /// The number in a run of the first class of each model, by the order of the models. Classes
+    /// are numbered through all models; behind them comes one number for each model without any.
     pub fn first_classes(&self) -> Vec<u32> {
         let counts =
             || self.entry_pools().iter().map(|model| model.workload.classes().len() as u32);

@@ -27,8 +27,8 @@ impl Configuration {
 
 /// Pools of replicas, and what ties them together.
 pub struct Cluster {
-    /// The pools, at least one: that of the only model, one for each model, or the prefill and the decode
-    /// side of one.
+    /// The pools, at least one: that of the only model, one for each model, or the prefill and the
+    /// decode side of one.
     pub pools: Vec<PoolConfig>,
     /// What ties them together.
     pub tie: Tie,

@@ -1,5 +1,5 @@
-//! Which technique goes with which, and which policies can do it. This table is the only place: checks and their
-//! messages, `docs/combinations.md` and the tests read it.
+//! Which technique goes with which, and which policies can do it. This table is the only place:
+//! checks and their messages, `docs/combinations.md` and the tests read it.
 
 use std::fmt::Write as _;
 
@@ -151,7 +151,8 @@ pub const REFUSED: &[Refusal] = {
     ]
 };
 
-/// Refuses what does not go together of the techniques in use. The path of the error starts at the scenario.
+/// Refuses what does not go together of the techniques in use. The path of the error starts at the
+/// scenario.
 pub(super) fn check(
     used: &[Technique],
     value: impl Fn(Technique) -> String,

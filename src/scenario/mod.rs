@@ -1,9 +1,9 @@
 //! Scenario files: from RON text to a validated description of runs.
 //!
-//! A file becomes a `Document` (text with a source map), into which `--set` arguments and
-//! variants are merged as text; the result is read by serde into raw types and then resolved: names
-//! looked up, plug-ins read through the registry, files read, everything checked. What is wrong
-//! anywhere on this way is a [`crate::base::Diagnostic`] that points at the place in the file or argument.
+//! A file becomes a `Document` (text with a source map), into which `--set` arguments and variants
+//! are merged as text; the result is read by serde into raw types and then resolved: names looked
+//! up, plug-ins read through the registry, files read, everything checked. What is wrong anywhere
+//! on this way is a [`crate::base::Diagnostic`] that points at the place in the file or argument.
 
 mod admission;
 mod cluster;

@@ -19,7 +19,8 @@ use crate::metrics::{FlopsModel, Load};
 use crate::timing::{AnyTiming, Predictor, TimingNote};
 use crate::workload::{Slo, Workload, WorkloadSpec};
 
-/// The configuration of one pool: replicas that run the same engine, and the requests that arrive there.
+/// The configuration of one pool: replicas that run the same engine, and the requests that arrive
+/// there.
 pub struct PoolConfig {
     /// The model.
     pub model: Arc<ModelSpec>,

@@ -10,8 +10,8 @@ use crate::hardware::model::{Groups, KvCache, ModelSpec, Weights};
 /// The largest group that makes sense: a whole input channel is `0`.
 const LARGEST_GROUP: u32 = 1 << 18;
 
-/// `quantization: (weights: Int4, group_size: 128, kv_cache: Fp8)`; what is left out is as the model
-/// has it.
+/// `quantization: (weights: Int4, group_size: 128, kv_cache: Fp8)`; what is left out is as the
+/// model has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Quantization {

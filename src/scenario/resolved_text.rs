@@ -71,7 +71,8 @@ fn sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     Ok(sections)
 }
 
-/// The sections of several models. Each model's section stands whole, so that nothing is left to merge.
+/// The sections of several models. Each model's section stands whole, so that nothing is left to
+/// merge.
 fn models_sections(
     pools: &[PoolConfig],
     sharing: &GpuSharing,
@@ -91,7 +92,8 @@ fn models_sections(
     Ok(vec![("models", format!("({})", models.join(", "))), ("gpus", ron_text(&gpus)?)])
 }
 
-/// The sections of a scenario whose prefill and decode sides are apart. What both have in common stands outside.
+/// The sections of a scenario whose prefill and decode sides are apart. What both have in common
+/// stands outside.
 fn side_sections(c: &Configuration) -> Result<Vec<Section>, Box<Diagnostic>> {
     let (mut common, mut parts) = (Vec::new(), Vec::new());
     for (name, side) in c.cluster.named_pools() {
@@ -143,7 +145,8 @@ fn cluster_section(c: &PoolConfig) -> Result<String, Box<Diagnostic>> {
     Ok(group([inner(&ron_text(&c.cluster_settings)?), &router]))
 }
 
-/// The engine's settings as they were read, with every default that depends on other settings and the plug-ins.
+/// The engine's settings as they were read, with every default that depends on other settings and
+/// the plug-ins.
 fn engine_section(c: &PoolConfig) -> Result<String, Box<Diagnostic>> {
     let settings = RawEngine {
         max_model_len: Some(c.limits.max_model_len),
@@ -254,9 +257,10 @@ fn brackets(node: &Node) -> (char, char) {
     }
 }
 
-/// Replaces every path: the text of a field called `file` or `prefixes`, that of a `profile` or `network`
-/// which ends in `.ron` and so is no name, and the one in `HuggingFace(...)`. By convention, of the
-/// built-in plug-ins and of users', such fields are paths relative to the scenario, and no others.
+/// Replaces every path: the text of a field called `file` or `prefixes`, that of a `profile` or
+/// `network` which ends in `.ron` and so is no name, and the one in `HuggingFace(...)`. By
+/// convention, of the built-in plug-ins and of users', such fields are paths relative to the
+/// scenario, and no others.
 fn map_files(text: &str, change: impl Fn(&Path) -> String) -> Result<String, Box<Diagnostic>> {
     let document = read(text)?;
     let is_path = |key: &str, value: &str| match key {

@@ -61,7 +61,8 @@ impl Scenario {
         Scenario::from_source(&source, name, base_dir, settings, registry)
     }
 
-    /// Reads and checks a scenario's text. `base_dir` is the folder that its relative paths start from.
+    /// Reads and checks a scenario's text. `base_dir` is the folder that its relative paths start
+    /// from.
     ///
     /// # Errors
     /// As [`Scenario::load`].
@@ -76,7 +77,8 @@ impl Scenario {
         Scenario::with_tables(source, name, base_dir, settings, (registry, &tables))
     }
 
-    /// Reads and checks a scenario's text, sharing what other scenarios with the same `tables` have read and built.
+    /// Reads and checks a scenario's text, sharing what other scenarios with the same `tables` have
+    /// read and built.
     ///
     /// # Errors
     /// As [`Scenario::load`].
@@ -172,7 +174,8 @@ impl Scenario {
         &self.resolved
     }
 
-    /// The scenario with all defaults for a file in `folder`: relative paths lead from there to the same files.
+    /// The scenario with all defaults for a file in `folder`: relative paths lead from there to the
+    /// same files.
     ///
     /// # Errors
     /// The text could not be read again, which would be a bug.
@@ -312,7 +315,8 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         if !known.insert(name.clone()) {
             return Err(error(format!("two variants are called `{name}`"), "the second one"));
         }
-        // Also where the case of letters means nothing, so that a scenario runs everywhere or nowhere.
+        // Also where the case of letters means nothing, so that a scenario runs everywhere or
+        // nowhere.
         if !folders.insert(folded_file_name(&name)) {
             return Err(error(
                 format!("variant `{name}` would write into the folder of another one"),

@@ -68,8 +68,8 @@ impl Point {
 /// `tables`.
 ///
 /// # Errors
-/// As [`Scenario::load`] for the first point that is wrong. Points that do not fit in memory are left
-/// out, unless there is no other.
+/// As [`Scenario::load`] for the first point that is wrong. Points that do not fit in memory are
+/// left out, unless there is no other.
 pub fn load(
     path: &Path,
     settings: &[String],

@@ -22,11 +22,11 @@ type Parts = (
     Option<&'static AsyncPlanning>,
 );
 
-/// Compares what the simulation counts with what is really there, between two steps, by queries of its
-/// world: block entities and those who hold them, free lists and reference counts agree; a block has two
-/// holders only if its prefix is cached; every request is in exactly one place; its tokens fit its
-/// blocks; what is in host memory is what was copied there and neither came back nor was dropped; the
-/// counts of each pool are the sums.
+/// Compares what the simulation counts with what is really there, between two steps, by queries of
+/// its world: block entities and those who hold them, free lists and reference counts agree; a
+/// block has two holders only if its prefix is cached; every request is in exactly one place; its
+/// tokens fit its blocks; what is in host memory is what was copied there and neither came back nor
+/// was dropped; the counts of each pool are the sums.
 ///
 /// # Errors
 /// A sentence that names the first discrepancy.

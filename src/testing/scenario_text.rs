@@ -19,9 +19,9 @@ impl Dice {
     }
 }
 
-/// The text of a scenario drawn from `seed`: a small cluster with one or several techniques and a few
-/// dozen requests, which writes every file. Some of the texts are refused, as techniques that do not go
-/// together are drawn too.
+/// The text of a scenario drawn from `seed`: a small cluster with one or several techniques and a
+/// few dozen requests, which writes every file. Some of the texts are refused, as techniques that
+/// do not go together are drawn too.
 ///
 /// ```
 /// assert!(vidur_ecs::testing::random_scenario_text(7).contains("workload"));

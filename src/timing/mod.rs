@@ -127,8 +127,8 @@ impl BatchShape {
         self.decode_context_max = self.decode_context_max.max(context);
     }
 
-    /// Adds `drafts` drafts of the decoding request that was added last, with a context of `context`
-    /// tokens.
+    /// Adds `drafts` drafts of the decoding request that was added last, with a context of
+    /// `context` tokens.
     pub fn add_drafts(&mut self, drafts: u32, context: u32) {
         self.tokens += drafts;
         self.drafts += drafts;
@@ -309,8 +309,8 @@ pub trait Predictor: Send + Sync {
     /// The time of `batch` on stage `stage`.
     fn stage_time(&self, batch: &BatchShape, stage: StagePosition) -> StageTime;
 
-    /// Prices iterations of a batch that only decodes, as [`Predictor::stage_time`] of each would. To be
-    /// overridden where a predictor knows for how many iterations a time stays what it is.
+    /// Prices iterations of a batch that only decodes, as [`Predictor::stage_time`] of each would.
+    /// To be overridden where a predictor knows for how many iterations a time stays what it is.
     fn price_run(&self, run: &mut RunPricing<'_>) {
         let stage = run.stage();
         while let Some(batch) = run.next_batch() {

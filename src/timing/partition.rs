@@ -11,11 +11,11 @@ use super::{BatchShape, Predictor, StagePosition, StageTime, TimingNote};
 /// A predictor on a part of the GPUs, as NVIDIA's Multi-Process Service or MIG give to a process: a
 /// share of the multiprocessors and a share of the memory bandwidth.
 ///
-/// On the whole GPU a batch needs `c = FLOPs / peak` for its arithmetic (products with fp8 weights at
-/// the peak of fp8 where the device multiplies that, all else and attention at that of 16 bits) and `m = bytes / bandwidth`
-/// for weights and KV cache, and its time follows the larger of the two. On a part they become
-/// `c / compute` and `m / bandwidth`, so all of its time but communication grows by
-/// `max(c / compute, m / bandwidth) / max(c, m)`.
+/// On the whole GPU a batch needs `c = FLOPs / peak` for its arithmetic (products with fp8 weights
+/// at the peak of fp8 where the device multiplies that, all else and attention at that of 16 bits)
+/// and `m = bytes / bandwidth` for weights and KV cache, and its time follows the larger of the
+/// two. On a part they become `c / compute` and `m / bandwidth`, so all of its time but
+/// communication grows by `max(c / compute, m / bandwidth) / max(c, m)`.
 pub(crate) struct Partition {
     whole: Arc<dyn Predictor>,
     compute: f64,
@@ -156,9 +156,9 @@ mod tests {
         assert_eq!(millis((1.0, 0.25), &prefill), 11.0);
     }
 
-    /// An H100 needs as long for the arithmetic of 295 tokens as for reading the weights, in 16 bits
-    /// and in fp8, which has half the bytes and twice the peak. At the peak of 16 bits it would be
-    /// 148 tokens, and 200 bound by arithmetic.
+    /// An H100 needs as long for the arithmetic of 295 tokens as for reading the weights, in 16
+    /// bits and in fp8, which has half the bytes and twice the peak. At the peak of 16 bits it
+    /// would be 148 tokens, and 200 bound by arithmetic.
     #[test]
     fn fp8_weights_are_multiplied_at_their_peak() {
         let half = find("Llama-2-7B").unwrap().clone();

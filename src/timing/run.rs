@@ -20,12 +20,13 @@ pub(crate) struct Run {
     first: StageTime,
     /// When each iteration ends. It begins when the one before it ends.
     pub ends: Vec<Instant>,
-    /// The parts of the iterations' times, beside the whole; empty while there is nothing but the whole.
+    /// The parts of the iterations' times, beside the whole; empty while there is nothing but the
+    /// whole.
     parts: Vec<Parts>,
 }
 
-/// The parts of the time of iterations that follow each other and do not differ in it. Many do not: a
-/// kernel was measured at some lengths only.
+/// The parts of the time of iterations that follow each other and do not differ in it. Many do not:
+/// a kernel was measured at some lengths only.
 #[derive(Debug)]
 struct Parts {
     /// The time of one iteration; the whole is in `Run::ends`.

@@ -6,9 +6,9 @@ use crate::base::{Instant, Nanos};
 /// Iterations for which there is a place before they are priced.
 const PLACES: u32 = 32;
 
-/// Iterations of one batch that are priced one after the other. In each, every request has one token
-/// more in its context than in the one before; there are no prompts and no drafts. A predictor is
-/// handed it by [`super::Predictor::price_run`].
+/// Iterations of one batch that are priced one after the other. In each, every request has one
+/// token more in its context than in the one before; there are no prompts and no drafts. A
+/// predictor is handed it by [`super::Predictor::price_run`].
 pub struct RunPricing<'a> {
     run: &'a mut Run,
     stage: StagePosition,
@@ -23,8 +23,8 @@ pub struct RunPricing<'a> {
 }
 
 impl<'a> RunPricing<'a> {
-    /// Prices the iterations after the last one of `run`, which ends at `end`: at most `left`, none that
-    /// begins at `stop` or later or ends after `limit`.
+    /// Prices the iterations after the last one of `run`, which ends at `end`: at most `left`, none
+    /// that begins at `stop` or later or ends after `limit`.
     pub(crate) fn new(
         run: &'a mut Run,
         stage: StagePosition,
@@ -57,8 +57,8 @@ impl<'a> RunPricing<'a> {
         }
     }
 
-    /// The times of the batch that [`RunPricing::next_batch`] gave last and of those that follow it, one
-    /// after the other, as many as are wanted: times of which only the whole is known, as
+    /// The times of the batch that [`RunPricing::next_batch`] gave last and of those that follow
+    /// it, one after the other, as many as are wanted: times of which only the whole is known, as
     /// [`Nanos::from_secs_f64_with_rest`] gives them.
     #[inline(always)] // as `take`
     pub fn take_each(&mut self, mut time: impl FnMut() -> (Nanos, f64)) {
@@ -92,8 +92,9 @@ impl<'a> RunPricing<'a> {
         self.run.note_parts(&StageTime::default());
     }
 
-    /// The time of the batch that [`RunPricing::next_batch`] gave last, if it is exactly the time of
-    /// `iterations` iterations, of which that batch is the first. Not more are taken than are wanted.
+    /// The time of the batch that [`RunPricing::next_batch`] gave last, if it is exactly the time
+    /// of `iterations` iterations, of which that batch is the first. Not more are taken than are
+    /// wanted.
     pub fn take_for(&mut self, time: StageTime, iterations: u32) {
         if !self.add(&time) {
             return;
@@ -106,8 +107,8 @@ impl<'a> RunPricing<'a> {
         self.run.note_parts(&time);
     }
 
-    /// Adds an iteration that takes `time`, unless it would end after the limit; then it is the last one
-    /// asked for.
+    /// Adds an iteration that takes `time`, unless it would end after the limit; then it is the
+    /// last one asked for.
     #[inline(always)]
     fn add(&mut self, time: &StageTime) -> bool {
         let next = self.end.after(time.total, time.rest_ns);

@@ -36,8 +36,8 @@ pub struct TimingContext<'a> {
     pub tables: &'a SharedTables,
 }
 
-/// Whether a network that a scenario names at `setting` exists: it may matter only to some variants,
-/// or to none, and a slip of the pen is to be noticed all the same.
+/// Whether a network that a scenario names at `setting` exists: it may matter only to some
+/// variants, or to none, and a slip of the pen is to be noticed all the same.
 ///
 /// # Errors
 /// It is neither a shipped network nor an existing file.

@@ -40,8 +40,8 @@ impl SharedTables {
         once(&self.files, &path.to_owned(), || profile::read(path))
     }
 
-    /// The predictor of `timing` in `context`, for one configuration: with the tables of an equal one
-    /// if there is any, and with warnings of its own.
+    /// The predictor of `timing` in `context`, for one configuration: with the tables of an equal
+    /// one if there is any, and with warnings of its own.
     ///
     /// # Errors
     /// As [`crate::timing::TimingSettings::build`].

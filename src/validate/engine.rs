@@ -93,8 +93,8 @@ pub struct EngineModel {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hardware {
-    /// Our name, or what the driver calls it: `NVIDIA H100 80GB HBM3`. What stands in parentheses is
-    /// a note.
+    /// Our name, or what the driver calls it: `NVIDIA H100 80GB HBM3`. What stands in parentheses
+    /// is a note.
     pub gpu: String,
     /// GPUs of all replicas together.
     pub num_gpus: Option<u32>,
@@ -142,7 +142,8 @@ pub struct Scheduler {
     pub enable_chunked_prefill: Option<bool>,
     /// Most tokens of one prompt in a step.
     pub long_prefill_token_threshold: Option<u32>,
-    /// Whether a step is planned when the one before starts. Default: as the engine's version has it.
+    /// Whether a step is planned when the one before starts. Default: as the engine's version has
+    /// it.
     pub async_scheduling: Option<bool>,
     /// Whether a request's whole prompt must fit to be admitted.
     pub scheduler_reserve_full_isl: Option<bool>,

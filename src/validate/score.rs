@@ -69,8 +69,8 @@ pub struct ErrorTable {
     pub unusable: Vec<Unusable>,
 }
 
-/// Measured values of a metric that are no times: NaN, infinite or negative, or 0 where something has
-/// to take time.
+/// Measured values of a metric that are no times: NaN, infinite or negative, or 0 where something
+/// has to take time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unusable {
     /// `TTFT`, `TPOT` or `E2E`.

@@ -21,8 +21,8 @@ const MAX_CLASSES: usize = 64;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClassSpec {
-    /// Its share of the requests, relative to the other classes' shares; `None` in all classes where a
-    /// trace names the class of each request.
+    /// Its share of the requests, relative to the other classes' shares; `None` in all classes
+    /// where a trace names the class of each request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<f64>,
     /// Priority of its requests, smaller is more urgent; as the workload has it if absent.

@@ -18,12 +18,12 @@ use crate::base::SettingError;
 ///
 /// Rules: the run ends with the last row. Times must not go backwards unless `sort` is set. A
 /// length that is not a whole number of at least 1, a repeated id and an empty file are errors. An
-/// `id` (or `request_id`) column gives the requests their ids; without one they are numbered from 0.
-/// Scaling and `max_total` change a prompt at its end, so that what it has in common with others
+/// `id` (or `request_id`) column gives the requests their ids; without one they are numbered from
+/// 0. Scaling and `max_total` change a prompt at its end, so that what it has in common with others
 /// stays; in conversations they apply to what each turn adds, and `max_total` to the whole.
 ///
-/// The file is read once to check it, and a long one again in each run, row by row, so that it takes
-/// no memory; `sort`, `think` and `prefixes` keep its requests in memory.
+/// The file is read once to check it, and a long one again in each run, row by row, so that it
+/// takes no memory; `sort`, `think` and `prefixes` keep its requests in memory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TraceReplay {

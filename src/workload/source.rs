@@ -82,8 +82,9 @@ impl RequestSource for Replay {
 pub(super) struct Watched {
     source: Box<dyn RequestSource>,
     plan: Arc<Plan>,
-    /// So many are made at once: what makes one is more code than a processor keeps at hand beside a
-    /// simulation's. One where requests follow others, since what ends may decide on the next one.
+    /// So many are made at once: what makes one is more code than a processor keeps at hand beside
+    /// a simulation's. One where requests follow others, since what ends may decide on the next
+    /// one.
     at_once: usize,
     /// Requests that are made, the last one first.
     made: Vec<NewRequest>,

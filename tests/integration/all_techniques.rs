@@ -1,9 +1,10 @@
-//! Every technique at once over random scenarios: the books are right after every step. A test run draws a
-//! few clusters; more of them: `CLUSTERS=2000 cargo test --test integration with_all_techniques_on`
+//! Every technique at once over random scenarios: the books are right after every step. A test run
+//! draws a few clusters; more of them:
+//! `CLUSTERS=2000 cargo test --test integration with_all_techniques_on`
 //!
-//! A technique is a function that changes the pools of a cluster, drawn by its own random stream: a new
-//! one is a function and a line in [`TECHNIQUES`]. What does not go together in a pool (a pool that hands
-//! over does not share its GPUs; pipelines do not speculate) meets in one cluster.
+//! A technique is a function that changes the pools of a cluster, drawn by its own random stream: a
+//! new one is a function and a line in [`TECHNIQUES`]. What does not go together in a pool (a pool
+//! that hands over does not share its GPUs; pipelines do not speculate) meets in one cluster.
 
 use vidur_ecs::base::RandomStream;
 use vidur_ecs::engine::policy::{AnyPolicy, Queueing, Sarathi, SgLang, VllmV0, VllmV1};
@@ -138,7 +139,8 @@ fn the_books_are_right_with_all_techniques_on() {
         assert_eq!(all.not_admitted, refused as u64, "seed {seed}");
         seen.refused += all.not_admitted;
         for record in records.requests.iter().filter(|r| r.status == RequestStatus::Finished) {
-            // Answers of a disaggregated model come from the pool beside; one token is there at once.
+            // Answers of a disaggregated model come from the pool beside; one token is there at
+            // once.
             let handed = record.pool as usize == PREFILL && record.output_tokens > 1;
             let pool = match handed && on.contains(&"disaggregation") {
                 true => replicas.len() - 1,

@@ -1,4 +1,5 @@
-//! What is wrong around a scenario: the files that it names, arguments, and files that are no scenario.
+//! What is wrong around a scenario: the files that it names, arguments, and files that are no
+//! scenario.
 
 use crate::refusals::{Table, changed};
 use crate::room::{Room, SCENARIO};

@@ -65,8 +65,8 @@ fn bisected(requests: u64, lengths: &str, replicas: u64, near: f64) -> f64 {
     (low * high).sqrt()
 }
 
-/// What is served in the long run where a third more arrives than `near`: the rate inside a window that
-/// begins when the engine is full of those that stay long.
+/// What is served in the long run where a third more arrives than `near`: the rate inside a window
+/// that begins when the engine is full of those that stay long.
 fn served(requests: u64, lengths: &str, replicas: u64, near: f64) -> f64 {
     let warmup = format!(", warmup: Requests({})", requests / 4);
     let run = ran(text(requests, lengths, replicas, 1.33 * near, &warmup));
@@ -103,8 +103,8 @@ fn the_estimate_is_the_rate_at_which_the_queue_begins_to_grow() {
     }
 }
 
-/// The work of 2,000 such requests is not known to 5 %: what is bisected over them differs by that much
-/// between seeds.
+/// The work of 2,000 such requests is not known to 5 %: what is bisected over them differs by that
+/// much between seeds.
 const LONG_TAIL: &str = "LogNormal(prompt: (median: 100, p90: 300, clip: (4, 600)), \
                          output: (median: 20, p90: 80, clip: (1, 300)), max_total: 900)";
 
@@ -126,8 +126,8 @@ fn the_estimate_waits_for_those_that_stay_long() {
     within(lengths, 1, |near| served(20_000, lengths, 1, near));
 }
 
-/// A load above the capacity is called that, by a short run and by a long one, and where the estimate
-/// does not know.
+/// A load above the capacity is called that, by a short run and by a long one, and where the
+/// estimate does not know.
 #[test]
 fn too_high_a_load_is_called_overloaded() {
     let lengths = "Fixed(prompt: 200, output: 40)";

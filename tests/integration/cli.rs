@@ -249,7 +249,8 @@ fn check_says_once_what_runs() {
     assert_eq!((lines(&other, "runs "), lines(&other, "timing ")), (2, 1), "{other}");
 }
 
-/// Names of profiles and tables are long, descriptions longer: nothing runs over the edge of 80 columns.
+/// Names of profiles and tables are long, descriptions longer: nothing runs over the edge of 80
+/// columns.
 #[test]
 fn profiles_fit_a_narrow_terminal() {
     let room = Room::new();

@@ -76,7 +76,8 @@ fn room() -> Room {
     room
 }
 
-/// Which arguments make the old or the new results. Without `--force` nothing but the text may differ.
+/// Which arguments make the old or the new results. Without `--force` nothing but the text may
+/// differ.
 fn line(room: &Room, kind: &Kind, which: &str) -> String {
     if kind.name != "same" {
         return format!("{} {which}", kind.command);

@@ -57,7 +57,8 @@ fn policy(kind: u64) -> Box<dyn AnyPolicy> {
     }
 }
 
-/// A random scenario with host memory of any size and speed; `None` if the policy refuses its limits.
+/// A random scenario with host memory of any size and speed; `None` if the policy refuses its
+/// limits.
 fn random(seed: u64) -> Option<SimSpec> {
     let mut random = RandomStream::new(seed, "offload");
     let mut scenario = RandomScenario::harder(seed);
@@ -160,8 +161,8 @@ const HOST: HostMemory = HostMemory {
 const TIME: LinearTime =
     LinearTime { base: 1_000_000, per_token: 10_000, per_context: 0, per_spread: 0, rest: 0.0 };
 
-/// One replica with `blocks` blocks of 16 tokens, and requests by arrival in ms, prompt, output and the span that
-/// they begin with.
+/// One replica with `blocks` blocks of 16 tokens, and requests by arrival in ms, prompt, output and
+/// the span that they begin with.
 fn spec(
     policy: Box<dyn AnyPolicy>,
     blocks: u32,
@@ -206,7 +207,8 @@ fn ttft(record: &RequestRecord) -> Nanos {
     record.first_token_at.unwrap().since(record.arrived_at)
 }
 
-/// The third request begins as the first one does, whose blocks the second one evicted on a small GPU.
+/// The third request begins as the first one does, whose blocks the second one evicted on a small
+/// GPU.
 const AGAIN: [(u64, u32, u32, Option<u64>); 3] =
     [(0, 161, 1, Some(7)), (100, 170, 1, None), (200, 161, 1, Some(7))];
 
@@ -228,8 +230,8 @@ fn a_host_hit_costs_latency_and_bytes_by_bandwidth() {
     let offload = totals.offload.unwrap();
     assert_eq!((offload.reloads, offload.reloaded_tokens), (1, 144));
     assert_eq!((offload.waiting, offload.bytes_from_host), (copy, 9 * 16_000));
-    // Of 12 blocks 1 was not used before and 1 held no full prefix: 9 of the first request's are evicted for
-    // the second, then as many of the second's for the third.
+    // Of 12 blocks 1 was not used before and 1 held no full prefix: 9 of the first request's are
+    // evicted for the second, then as many of the second's for the third.
     assert_eq!(offload.stored_blocks, 9 + 9);
     assert_eq!(offload.bytes_to_host, 18 * 16_000);
 }
@@ -249,8 +251,8 @@ fn evictions_cost_what_exceeds_the_step() {
     assert_eq!(totals.offload.unwrap().waiting, Nanos::ZERO);
 }
 
-/// Copying back wins where `latency + bytes / bandwidth` is below what computing the tokens takes, and
-/// loses above; `WhenFaster` has the better of both.
+/// Copying back wins where `latency + bytes / bandwidth` is below what computing the tokens takes,
+/// and loses above; `WhenFaster` has the better of both.
 #[test]
 fn copying_and_computing_cross_where_they_take_as_long() {
     let bytes = 9.0 * 16_000.0;
@@ -261,7 +263,8 @@ fn copying_and_computing_cross_where_they_take_as_long() {
                 let bytes_per_second = critical * factor;
                 let host = HostMemory { bytes_per_second, reload, ..HOST };
                 let mut spec = spec(v1(), 12, Some(host), &AGAIN);
-                // Long enough to copy beside what is evicted for the third request; only 0.1 is too slow for that.
+                // Long enough to copy beside what is evicted for the third request; only 0.1 is too
+                // slow for that.
                 spec.pools[0].predictor = Arc::new(LinearTime { base: 10_000_000, ..TIME });
                 ttft(&run(spec, "crossing").0[2])
             });

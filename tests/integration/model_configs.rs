@@ -46,8 +46,8 @@ fn contains(text: &str, parts: &[&str]) {
     }
 }
 
-/// 154 configs of HuggingFace with parameters and KV elements counted by others: parameters within 1 %,
-/// active ones within 2 %, KV elements exact, or refused.
+/// 154 configs of HuggingFace with parameters and KV elements counted by others: parameters within
+/// 1 %, active ones within 2 %, KV elements exact, or refused.
 #[test]
 fn no_config_is_accepted_and_wrong() {
     let Some(folder) = shared("data/models") else { return };
@@ -86,8 +86,8 @@ fn no_config_is_accepted_and_wrong() {
     assert!(right >= 50, "only {right} right");
 }
 
-/// Parameters of families whose configs leave much to their classes, by the counts of HuggingFace's own
-/// implementation.
+/// Parameters of families whose configs leave much to their classes, by the counts of HuggingFace's
+/// own implementation.
 #[test]
 fn parameters_are_exact() {
     let Some(folder) = shared("data/models/configs") else { return };

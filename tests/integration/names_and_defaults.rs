@@ -9,7 +9,8 @@ fn scenario(model: &str, device: &str, engine: &str, rest: &str) -> String {
     )
 }
 
-/// Defect 20: the best timing that there is for the model and the device, named in report and check.
+/// Defect 20: the best timing that there is for the model and the device, named in report and
+/// check.
 #[test]
 fn timing_is_the_best_that_there_is() {
     let room = Room::new();

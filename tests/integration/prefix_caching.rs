@@ -110,7 +110,8 @@ fn a_conversation_finds_its_answers() {
     assert_eq!(column(&rows, "num_cached_tokens"), [0.0, 160.0, 320.0]);
 }
 
-/// One conversation of three turns: the next comes 5 s after the last answer, and finds what was said.
+/// One conversation of three turns: the next comes 5 s after the last answer, and finds what was
+/// said.
 #[test]
 fn a_generated_conversation_waits_for_its_answers_and_finds_them() {
     let workload =

@@ -1,4 +1,5 @@
-//! Quantised models through the real program: what fits, what is refused, what a run says of itself.
+//! Quantised models through the real program: what fits, what is refused, what a run says of
+//! itself.
 
 use crate::refusals::scenarios;
 use crate::room::Room;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// A file or folder below `../shared`. Where it is absent, one line says which test is skipped, past
-/// the test harness, which would show it only if the test failed.
+/// A file or folder below `../shared`. Where it is absent, one line says which test is skipped,
+/// past the test harness, which would show it only if the test failed.
 pub fn shared(path: &str) -> Option<PathBuf> {
     let found = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(path);
     if found.exists() {

@@ -267,8 +267,8 @@ fn described(gaps: &TokenGaps) -> String {
     format!("{} gaps {moments:?} {quantiles:?}", gaps.count())
 }
 
-/// A record as far as it is defined: what a request waited between iterations is only asked for once
-/// it has finished, and the reasons of a refusal are words.
+/// A record as far as it is defined: what a request waited between iterations is only asked for
+/// once it has finished, and the reasons of a refusal are words.
 fn shown(record: &RequestRecord) -> String {
     let mut record = record.clone();
     if record.status != RequestStatus::Finished {
@@ -339,7 +339,8 @@ impl Compared {
     }
 }
 
-/// Compares the scenarios of these seeds under a policy, one in six a second time with a time limit.
+/// Compares the scenarios of these seeds under a policy, one in six a second time with a time
+/// limit.
 fn compare(name: &str, draw: Draw, seeds: std::ops::Range<u64>) -> Compared {
     let mut compared = Compared::default();
     for seed in seeds {

@@ -1,5 +1,5 @@
-//! Tables of bad inputs: each is refused with one message that says where, what was found and what was
-//! expected, with exit code 2 (wrong) or 3 (does not fit), and leaves nothing.
+//! Tables of bad inputs: each is refused with one message that says where, what was found and what
+//! was expected, with exit code 2 (wrong) or 3 (does not fit), and leaves nothing.
 
 use crate::room::{Ran, Room, SCENARIO};
 

@@ -24,8 +24,8 @@ fn run(folder: &Path, text: &str) -> Result<Value, String> {
     }
 }
 
-/// Random scenarios of all techniques: counts, tokens, times, busy time, KV blocks, Little's law and
-/// rates hold in their files. `examples/check_results.rs` runs more of them.
+/// Random scenarios of all techniques: counts, tokens, times, busy time, KV blocks, Little's law
+/// and rates hold in their files. `examples/check_results.rs` runs more of them.
 #[test]
 fn files_of_random_scenarios_are_right() {
     let folder = tempfile::tempdir().unwrap();
@@ -80,8 +80,8 @@ fn a_changed_number_is_found() {
     assert_eq!((found, check_results(&out).len()), (7, 0));
 }
 
-/// Forty requests in two seconds, each of which takes 0.1 s of a replica that takes one at a time: half
-/// of them are served when the last one arrives.
+/// Forty requests in two seconds, each of which takes 0.1 s of a replica that takes one at a time:
+/// half of them are served when the last one arrives.
 fn scenario(margins: &str, more: &str) -> String {
     format!(
         r#"(model: "Llama-2-7B", device: "A100-SXM-80G", {more}
@@ -111,8 +111,8 @@ fn rates_of_the_window_leave_out_the_queue_that_is_served_after_it() {
     assert_eq!(summary["load"]["verdict"], "overloaded");
 }
 
-/// A time limit ends the run then: what is on a stage is busy until then and no longer, and what was
-/// there counts.
+/// A time limit ends the run then: what is on a stage is busy until then and no longer, and what
+/// was there counts.
 #[test]
 fn a_time_limit_cuts_busy_time_and_counts() {
     let folder = tempfile::tempdir().unwrap();

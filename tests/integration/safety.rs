@@ -1,4 +1,5 @@
-//! Results are safe: nothing of the user's is overwritten or removed, and nothing is lost at the end.
+//! Results are safe: nothing of the user's is overwritten or removed, and nothing is lost at the
+//! end.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -209,7 +210,8 @@ fn long() -> Room {
 #[cfg(unix)]
 #[test]
 fn signals_clean_up_and_say_so() {
-    // Whoever starts the tests may have told them to ignore some signals, and programs inherit that.
+    // Whoever starts the tests may have told them to ignore some signals, and programs inherit
+    // that.
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
@@ -232,8 +234,8 @@ fn signals_clean_up_and_say_so() {
     }
 }
 
-/// Impatience: whichever of two signals ends the program, the code is the same, and what it may have left
-/// is gone after the next run.
+/// Impatience: whichever of two signals ends the program, the code is the same, and what it may
+/// have left is gone after the next run.
 #[cfg(unix)]
 #[test]
 fn a_second_signal_ends_it_at_once() {

@@ -182,8 +182,8 @@ fn target(scenario: &Scenario, metric: &str, variant: &str) -> f64 {
     targets[0]
 }
 
-/// Over the `o` steps of a request with `p` prompt tokens, step `j` holds `p + j` tokens in a constant
-/// reservation. Summed over all lengths of the workload, which are equally likely.
+/// Over the `o` steps of a request with `p` prompt tokens, step `j` holds `p + j` tokens in a
+/// constant reservation. Summed over all lengths of the workload, which are equally likely.
 #[test]
 fn p1_expects_what_arithmetic_gives() {
     let held_over_reserved = |reservation: &dyn Fn(u32, u32) -> u32| {

@@ -15,8 +15,8 @@ fn read(text: &str) -> Result<Scenario, String> {
     Scenario::load(&file, &[], &Registry::built_in()).map_err(|error| error.render(false))
 }
 
-/// An iteration takes 5 ms and 0.1 ms for each token: of requests with 450 tokens hardly 22 a second
-/// can be served.
+/// An iteration takes 5 ms and 0.1 ms for each token: of requests with 450 tokens hardly 22 a
+/// second can be served.
 fn text(policy: &str, workload: &str, rest: &str) -> String {
     format!(
         "(model: \"Llama-2-7B\", device: \"A100-SXM-80G\",

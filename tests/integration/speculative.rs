@@ -1,4 +1,5 @@
-//! Speculative decoding from the scenario to the metrics: claims S1 and S3, settings, and the books.
+//! Speculative decoding from the scenario to the metrics: claims S1 and S3, settings, and the
+//! books.
 
 use std::path::Path;
 
@@ -260,8 +261,8 @@ fn what_makes_no_sense_is_refused_in_its_place() {
     assert!(message.contains("cluster.pipeline_parallel"), "{message}");
 }
 
-/// Over random scenarios with tight memory: blocks, tokens and requests add up after every step, runs
-/// repeat, nobody is left behind.
+/// Over random scenarios with tight memory: blocks, tokens and requests add up after every step,
+/// runs repeat, nobody is left behind.
 #[test]
 fn the_books_are_kept_under_every_policy() {
     let same = |alpha| Acceptance::Same(alpha);

@@ -8,8 +8,8 @@ use vidur_ecs::testing::RandomScenario;
 
 use crate::records::Records;
 
-/// At most 60 requests of at most 160 tokens have 9,600 tokens, of which a step computes at least one:
-/// who does not end in thirty times as many steps never will.
+/// At most 60 requests of at most 160 tokens have 9,600 tokens, of which a step computes at least
+/// one: who does not end in thirty times as many steps never will.
 const STEPS: usize = 300_000;
 
 #[test]
@@ -18,7 +18,8 @@ fn nobody_preempts_each_other_for_ever_in_tight_memory() {
     for seed in 0..1_000 {
         let mut scenario = RandomScenario::harder(seed);
         let limits = &mut scenario.limits;
-        // The longest request fits beside the block that the engine keeps, and hardly anything else.
+        // The longest request fits beside the block that the engine keeps, and hardly anything
+        // else.
         limits.num_blocks = limits.blocks_for(limits.max_model_len) + 1 + (seed % 3) as u32;
         let policy = VllmV1 {
             scheduling_policy: if seed % 2 == 0 { Queueing::Fcfs } else { Queueing::Priority },

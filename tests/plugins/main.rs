@@ -1,5 +1,5 @@
-//! Plug-ins as a crate outside writes them, with the public interface only: a policy by its trait and as
-//! a plain system, a system that keeps a time series of its own, observers.
+//! Plug-ins as a crate outside writes them, with the public interface only: a policy by its trait
+//! and as a plain system, a system that keeps a time series of its own, observers.
 
 mod failures;
 mod first_tokens;
@@ -31,8 +31,8 @@ const TIGHT: &str = r#"(
     output: (batch_metrics: true),
 )"#;
 
-/// Runs the tight scenario with a policy through the program. Returns the files of the result folder, but
-/// the log, which has times in it.
+/// Runs the tight scenario with a policy through the program. Returns the files of the result
+/// folder, but the log, which has times in it.
 fn results(plugin: &dyn Plugin, policy: &str, exact_steps: bool) -> Vec<(String, String)> {
     let room = tempfile::tempdir().unwrap();
     let (file, out) = (room.path().join("s.ron"), room.path().join("out"));

@@ -86,8 +86,8 @@ impl Planner<'_> {
         self.reject(0);
     }
 
-    /// Cached blocks of the prompt of the waiting request at `place`: whole ones, and never those of
-    /// its last token, which must be processed.
+    /// Cached blocks of the prompt of the waiting request at `place`: whole ones, and never those
+    /// of its last token, which must be processed.
     pub fn look_up(&self, place: usize) -> Vec<usize> {
         let job = &self.jobs[self.s.waiting[place]];
         let most = ((job.prompt - 1) / self.limits.block_size) as usize;

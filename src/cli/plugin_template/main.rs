@@ -15,8 +15,8 @@ use vidur_ecs::bevy_ecs::prelude::*;
 use vidur_ecs::engine::policy::{BatchLimits, DecodeRule, EngineLimits, PlanView, Policy};
 use vidur_ecs::registry::{Plugin, SimBuilder};
 
-/// Whole prompts of waiting requests first, then a token for everybody who runs. The fields are the settings
-/// that a scenario may write; each replica has a copy of its own.
+/// Whole prompts of waiting requests first, then a token for everybody who runs. The fields are the
+/// settings that a scenario may write; each replica has a copy of its own.
 #[derive(Component, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MyPolicy {
@@ -53,7 +53,8 @@ impl Policy for MyPolicy {
         while view.num_running() < self.max_num_seqs as usize && view.admit_whole_prompt(0) {}
         if view.planned() == 0 {
             view.decode(DecodeRule::default());
-            // Nothing here depends on the time: as long as nobody comes or goes, the plan is the same.
+            // Nothing here depends on the time: as long as nobody comes or goes, the plan is the
+            // same.
             view.hold_until_change();
         }
     }

@@ -17,8 +17,8 @@ const KERNELS: f64 = 2.0;
 /// ```
 ///
 /// summed over the adapted modules of all blocks, with `tokens` those of requests with an adapter
-/// and `adapters` the different ones of the batch; `e` is the share of the data sheet's figures that
-/// the kernels reach. Both are assumptions, not measurements.
+/// and `adapters` the different ones of the batch; `e` is the share of the data sheet's figures
+/// that the kernels reach. Both are assumptions, not measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdapterCost {
     /// Seconds of launches of a step with any adapter.

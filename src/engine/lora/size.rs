@@ -53,8 +53,8 @@ impl Module {
 
 /// Bytes of an adapter on each GPU: over the blocks and their adapted modules
 /// `rank x (in + out) x bytes of an activation`. Under tensor parallelism one of an adapter's two
-/// matrices is divided, as in vLLM without `fully_sharded_loras`: of `in` and `out` the one that the
-/// module's own matrix is divided along.
+/// matrices is divided, as in vLLM without `fully_sharded_loras`: of `in` and `out` the one that
+/// the module's own matrix is divided along.
 pub fn adapter_bytes(
     model: &ModelSpec,
     parallel: Parallelism,

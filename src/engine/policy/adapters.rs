@@ -19,9 +19,9 @@ impl PlanView<'_> {
     }
 
     /// Whether the waiting request at `index` may be admitted as far as LoRA adapters go: it wants
-    /// none, one that an admitted request has, or there are fewer than `max_loras` among them. (vLLM
-    /// counts the adapters of the requests that it has scheduled in this step; where it gets to
-    /// waiting requests, these are all that run.)
+    /// none, one that an admitted request has, or there are fewer than `max_loras` among them.
+    /// (vLLM counts the adapters of the requests that it has scheduled in this step; where it gets
+    /// to waiting requests, these are all that run.)
     pub fn adapter_fits(&self, index: usize) -> bool {
         self.replica.waiting.get(index).is_none_or(|sequence| self.techniques.allow(sequence))
     }

@@ -40,8 +40,8 @@ impl PlanView<'_> {
     /// Lets the running requests decode one token each, in order, until `rule.limit` is reached.
     /// One that does not fit makes room by preempting from the tail of the list; if it is the last
     /// itself, it is preempted. Requests with an incomplete prefill do not count: they are set
-    /// aside for [`PlanView::extend_prefills`]. Under speculative decoding each feeds its drafts too,
-    /// for which it needs blocks; if they are reserved, as many drafts as these hold.
+    /// aside for [`PlanView::extend_prefills`]. Under speculative decoding each feeds its drafts
+    /// too, for which it needs blocks; if they are reserved, as many drafts as these hold.
     pub fn decode(&mut self, rule: DecodeRule) {
         self.draft.fit = rule.fit;
         let room = rule.limit.saturating_sub(self.planned());

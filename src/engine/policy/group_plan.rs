@@ -7,9 +7,9 @@ use crate::engine::state::batch::DecodeGroup;
 use crate::engine::state::request::Sequence;
 
 impl PlanView<'_> {
-    /// Continues incomplete prefills, in order, without any decode, each with the rest of its prompt
-    /// or what is left of `budget` tokens for the whole batch. Their blocks were allocated on
-    /// admission.
+    /// Continues incomplete prefills, in order, without any decode, each with the rest of its
+    /// prompt or what is left of `budget` tokens for the whole batch. Their blocks were allocated
+    /// on admission.
     pub fn prefill_only(&mut self, budget: u32) {
         self.draft.chunks.extend(self.replica.running.extract_if(.., |s| !s.prefilled));
         self.extend_prefills(budget);
@@ -22,8 +22,8 @@ impl PlanView<'_> {
         }
     }
 
-    /// Sorts the running requests that are not in the batch by `key` (stable). `of_group` is the key of the
-    /// decode group's last member if the group is in this order.
+    /// Sorts the running requests that are not in the batch by `key` (stable). `of_group` is the
+    /// key of the decode group's last member if the group is in this order.
     pub(super) fn sort_running<K: Ord + Copy>(
         &mut self,
         key: impl Fn(&Sequence) -> K,
@@ -94,8 +94,8 @@ impl PlanView<'_> {
         }
     }
 
-    /// Plans the group as [`PlanView::plan_group`] does, for a walk under a budget of tokens in which incomplete prefills
-    /// get chunks.
+    /// Plans the group as [`PlanView::plan_group`] does, for a walk under a budget of tokens in
+    /// which incomplete prefills get chunks.
     pub(super) fn plan_group_within(&mut self, budget: u32, chunk: u32) -> bool {
         let group = &self.replica.decoding;
         let first = self.replica.running.first().map_or(i64::MAX, |sequence| sequence.place);

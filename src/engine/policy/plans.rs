@@ -19,8 +19,8 @@ use crate::records::RequestStatus;
 
 /// The plans of a step, for a system in [`crate::engine::StepSet::Scheduling`].
 ///
-/// The built-in policies use it too. A system looks at the replicas that may plan, and for each begins
-/// plans until there are no more:
+/// The built-in policies use it too. A system looks at the replicas that may plan, and for each
+/// begins plans until there are no more:
 ///
 /// ```
 /// use vidur_ecs::bevy_ecs::prelude::*;
@@ -39,8 +39,9 @@ use crate::records::RequestStatus;
 /// # let _ = IntoSystem::into_system(decode_all);
 /// ```
 ///
-/// A plan takes effect when the next one is begun. Beginning a plan returns `None`, and with it ends
-/// the planning of a replica, when no batch slot is free or the plan before it put nothing into its batch.
+/// A plan takes effect when the next one is begun. Beginning a plan returns `None`, and with it
+/// ends the planning of a replica, when no batch slot is free or the plan before it put nothing
+/// into its batch.
 #[derive(SystemParam)]
 pub struct Plans<'w, 's> {
     state: ResMut<'w, SimState>,
@@ -48,8 +49,8 @@ pub struct Plans<'w, 's> {
 }
 
 impl Plans<'_, '_> {
-    /// The replicas that may plan in this step, by number: a request was routed to them, a batch of theirs
-    /// ended, or they asked to be woken. Those of other policies are among them.
+    /// The replicas that may plan in this step, by number: a request was routed to them, a batch of
+    /// theirs ended, or they asked to be woken. Those of other policies are among them.
     pub fn ready(&mut self) -> Vec<Entity> {
         self.state.lists.ready.in_order().iter().map(|&(_, replica)| replica).collect()
     }
@@ -177,7 +178,8 @@ fn fail(state: &mut SimState, error: &BevyError) {
     state.fail(format!("planning: {error}"));
 }
 
-/// Opens the draft for a replica's next plan, its `first` in this step or not, if a batch slot is free.
+/// Opens the draft for a replica's next plan, its `first` in this step or not, if a batch slot is
+/// free.
 fn open<'a>(
     state: &'a mut SimState,
     queries: &'a mut EngineQueries<'_, '_>,

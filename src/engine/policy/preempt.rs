@@ -82,8 +82,8 @@ impl PlanView<'_> {
         }
     }
 
-    /// Preempts the running request at `index`: by swapping, if the engine does that and host memory
-    /// has room, otherwise by recomputation.
+    /// Preempts the running request at `index`: by swapping, if the engine does that and host
+    /// memory has room, otherwise by recomputation.
     pub(super) fn preempt_at(&mut self, index: usize, vidur_partial_restart: bool) {
         if self.swap_out(index) {
             return;

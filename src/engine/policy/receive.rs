@@ -18,9 +18,9 @@ pub(super) struct Receiver<'a, 'b> {
     pub pool: &'a Pool,
 }
 
-/// Before a plan of a replica: gives blocks to the requests that were handed over to it, in
-/// their order, as long as there are enough of them and places; preempted requests go first, and
-/// one whose LoRA adapter would be one too many is passed over. Those whose content has arrived join
+/// Before a plan of a replica: gives blocks to the requests that were handed over to it, in their
+/// order, as long as there are enough of them and places; preempted requests go first, and one
+/// whose LoRA adapter would be one too many is passed over. Those whose content has arrived join
 /// the running list; an asynchronous plan sees only what had arrived when it was made.
 pub(super) fn receive(
     to: Receiver<'_, '_>,

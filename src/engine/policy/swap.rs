@@ -46,8 +46,8 @@ impl PlanView<'_> {
         self.techniques.swapped.as_ref().map_or(0, |swapped| swapped.0.len())
     }
 
-    /// Preempts the running request at `index` by copying its blocks to host memory, if that is how this
-    /// engine preempts, it has computed something, and there is room.
+    /// Preempts the running request at `index` by copying its blocks to host memory, if that is how
+    /// this engine preempts, it has computed something, and there is room.
     pub(super) fn swap_out(&mut self, index: usize) -> bool {
         if self.techniques.swapped.is_none() {
             return false;
@@ -79,7 +79,8 @@ impl PlanView<'_> {
         {}
     }
 
-    /// The next request to swap in. As in vLLM's `_schedule_swapped`, one whose LoRA adapter would be one too many is passed over.
+    /// The next request to swap in. As in vLLM's `_schedule_swapped`, one whose LoRA adapter would
+    /// be one too many is passed over.
     fn next_swapped(&self, by_priority: bool) -> Option<usize> {
         let swapped = self.techniques.swapped.iter().flat_map(|swapped| &swapped.0).enumerate();
         let swapped = swapped.filter(|(_, swapped)| self.techniques.allow(&swapped.sequence));

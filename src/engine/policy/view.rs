@@ -112,7 +112,8 @@ impl PlanView<'_> {
         self.draft.hold = u32::MAX;
     }
 
-    /// Holds as [`PlanView::hold_until_change`] does, for at most so many iterations, this one included.
+    /// Holds as [`PlanView::hold_until_change`] does, for at most so many iterations, this one
+    /// included.
     pub fn hold_for(&mut self, iterations: u32) {
         self.draft.hold = iterations;
     }

@@ -9,8 +9,8 @@ use crate::base::{RandomStream, SettingError};
 ///
 /// 1. Of these the one with the fewest outstanding requests, if it has at most `max_imbalance` more
 ///    than the least loaded replica.
-/// 2. Otherwise, and for a request without an adapter, the least loaded; of equally loaded ones that
-///    with the fewest adapters, then the lowest number.
+/// 2. Otherwise, and for a request without an adapter, the least loaded; of equally loaded ones
+///    that with the fewest adapters, then the lowest number.
 ///
 /// Like a real router it does not look into the replicas: it remembers the last `slots` adapters
 /// that it sent to each. Give it as many as `engine.lora.max_loras`.

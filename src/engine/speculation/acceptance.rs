@@ -120,8 +120,8 @@ pub fn tokens_per_step(alpha: f64, k: u32) -> f64 {
     sum
 }
 
-/// Speed-up over decoding without drafts where one draft costs `cost` of a pass and a pass costs the
-/// same whatever its width: `(1 - a^(k+1)) / ((1 - a)(k c + 1))` (the same paper, theorem 3.8).
+/// Speed-up over decoding without drafts where one draft costs `cost` of a pass and a pass costs
+/// the same whatever its width: `(1 - a^(k+1)) / ((1 - a)(k c + 1))` (the same paper, theorem 3.8).
 pub fn speed_up(alpha: f64, k: u32, cost: f64) -> f64 {
     tokens_per_step(alpha, k) / (f64::from(k) * cost + 1.0)
 }

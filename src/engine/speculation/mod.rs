@@ -1,12 +1,13 @@
-//! Speculative decoding: a cheap proposer drafts several tokens, the model verifies them in one pass.
+//! Speculative decoding: a cheap proposer drafts several tokens, the model verifies them in one
+//! pass.
 //!
-//! In each iteration a decoding request feeds its last token and `k` drafts. What the pass accepts and
-//! one token more, which it gives itself, is the request's progress; the rest is thrown away and its
-//! KV blocks are given back. `docs/speculative-decoding.md` has the model, its equations and what is
-//! left out.
+//! In each iteration a decoding request feeds its last token and `k` drafts. What the pass accepts
+//! and one token more, which it gives itself, is the request's progress; the rest is thrown away
+//! and its KV blocks are given back. `docs/speculative-decoding.md` has the model, its equations
+//! and what is left out.
 //!
-//! [`Speculation`] is what a run needs; `SpeculativeSettings` is what a scenario writes. The
-//! pass with its drafts is priced by [`SpeculativePredictor`], and whether drafts are accepted is drawn
+//! [`Speculation`] is what a run needs; `SpeculativeSettings` is what a scenario writes. The pass
+//! with its drafts is priced by [`SpeculativePredictor`], and whether drafts are accepted is drawn
 //! by `Drafting`, of which each request has its own.
 
 mod acceptance;

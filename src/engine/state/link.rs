@@ -1,8 +1,8 @@
 //! The link of a replica, over which KV content travels.
 //!
-//! Each replica has one link for what it sends and one for what it receives, and a transfer has both
-//! for itself: first come, first served, and who waits for a busy receiver keeps those behind it
-//! waiting.
+//! Each replica has one link for what it sends and one for what it receives, and a transfer has
+//! both for itself: first come, first served, and who waits for a busy receiver keeps those behind
+//! it waiting.
 //!
 //! Layer by layer (as in Splitwise, arXiv:2311.18677, section IV-C): a layer's keys and values are
 //! sent while later layers are computed. Layer `i` of `L` is there at `begin + i T / L` of the
@@ -13,8 +13,9 @@
 //! max(first layer + W, end + W / L),    first layer = begin + T / L or when the link is free
 //! ```
 //!
-//! Of prompts that end with the same iteration the first has precedence, and the others' layers fill
-//! the gaps in which its next layer is not computed yet; what is left after `end` is a layer of each.
+//! Of prompts that end with the same iteration the first has precedence, and the others' layers
+//! fill the gaps in which its next layer is not computed yet; what is left after `end` is a layer
+//! of each.
 
 use crate::base::Nanos;
 
@@ -59,7 +60,8 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// From when on there is room for something that is computed until `last`, and for its last part.
+    /// From when on there is room for something that is computed until `last`, and for its last
+    /// part.
     fn room(&self, last: Nanos) -> (Nanos, Nanos) {
         match self.computed == last {
             true => (self.worked, self.parts),

@@ -99,8 +99,8 @@ impl Replica {
             && (self.waiting.is_empty() || !(asynchronous || self.kv.caches_prefixes()))
     }
 
-    /// The KV blocks that the replica holds itself and no request's table has: those that members of its
-    /// decode group got there, and those of requests whose block group is not done.
+    /// The KV blocks that the replica holds itself and no request's table has: those that members
+    /// of its decode group got there, and those of requests whose block group is not done.
     pub fn held_blocks(&self) -> impl Iterator<Item = BlockId> + '_ {
         let ended = self.groups.iter().flat_map(|group| &group.ended.0);
         self.decoding.shared_blocks().0.iter().chain(ended).copied()

@@ -63,8 +63,8 @@ pub struct Request {
     pub swaps: u32,
     /// The prefill replica that handed it over, and when.
     pub handed_over: Option<HandedOver>,
-    /// From then until its KV content was where it is decoded; `None` before, and for a request that
-    /// is never handed over.
+    /// From then until its KV content was where it is decoded; `None` before, and for a request
+    /// that is never handed over.
     pub kv_transfer: Option<Nanos>,
     /// Its drafts, under speculative decoding.
     pub drafting: Option<Box<Drafting>>,

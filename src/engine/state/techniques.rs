@@ -38,7 +38,8 @@ pub(crate) struct ReplicaParts<'a> {
 }
 
 impl Replicas<'_, '_> {
-    /// A replica with its stages and techniques. A plain replica has none, and nobody looks for them.
+    /// A replica with its stages and techniques. A plain replica has none, and nobody looks for
+    /// them.
     ///
     /// # Errors
     /// There is no such replica.
@@ -60,8 +61,8 @@ impl Replicas<'_, '_> {
         Ok(ReplicaParts { replica: replica.into_inner(), stages, techniques })
     }
 
-    /// Whether a replica has something to plan with: a free batch slot, or requests handed over to it that
-    /// wait for blocks.
+    /// Whether a replica has something to plan with: a free batch slot, or requests handed over to
+    /// it that wait for blocks.
     pub fn may_plan(&self, entity: Entity) -> bool {
         let Ok((replica, _)) = self.all.get(entity) else { return false };
         let handed = || {

@@ -2,8 +2,8 @@
 //!
 //! When a prompt is processed, the request leaves the running list of its prefill replica, and the
 //! router of the decode pool picks a replica for it. It waits there, first come first served, until
-//! blocks for its prompt and one token more are free. Only then does its KV content travel, over the
-//! links of both replicas (see [`Link`]). The prefill replica keeps the blocks until it has
+//! blocks for its prompt and one token more are free. Only then does its KV content travel, over
+//! the links of both replicas (see [`Link`]). The prefill replica keeps the blocks until it has
 //! arrived, so a full decode side holds the prefill side back.
 
 use bevy_ecs::prelude::*;

@@ -14,8 +14,8 @@ use crate::records::RequestStatus;
 #[derive(Resource)]
 pub(crate) struct Gates(pub Vec<Option<Gate>>);
 
-/// Asks the pool's admission control about each request that arrived, in their order. The system only
-/// exists where a pool has admission control.
+/// Asks the pool's admission control about each request that arrived, in their order. The system
+/// only exists where a pool has admission control.
 pub(crate) fn ask_admission(
     mut state: ResMut<SimState>,
     mut gates: ResMut<Gates>,

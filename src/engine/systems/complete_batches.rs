@@ -12,8 +12,8 @@ use crate::engine::state::transfers::Iteration;
 use crate::engine::state::{BatchOf, ReplicaParts};
 use crate::engine::{Event, SimState};
 
-/// Takes what is due off the event queue. A stage that ends hands its batch to the next stage; the last
-/// stage's batch is committed: tokens, first tokens, completions, freed blocks.
+/// Takes what is due off the event queue. A stage that ends hands its batch to the next stage; the
+/// last stage's batch is committed: tokens, first tokens, completions, freed blocks.
 pub(crate) fn complete_batches(mut state: ResMut<SimState>, mut queries: EngineQueries) {
     let state = &mut *state;
     if state.queue.is_due() {

@@ -5,16 +5,13 @@ use bevy_ecs::prelude::*;
 use crate::engine::SimState;
 
 /// Despawns the requests that ended in this step.
-pub(crate) fn despawn_ended(world: &mut World) {
+pub(crate) fn despawn_ended(world: &mut World, mut leaving: Local<Vec<Entity>>) {
     let mut state = world.resource_mut::<SimState>();
-    if state.lists.ended.is_empty() || state.has_failed() {
+    if state.has_failed() {
         return;
     }
-    let mut ended = std::mem::take(&mut state.lists.ended);
-    for request in &ended {
-        world.despawn(request.sequence.entity);
+    leaving.extend(state.lists.ended.drain(..).map(|ended| ended.sequence.entity));
+    for entity in leaving.drain(..) {
+        world.despawn(entity);
     }
-    ended.clear();
-    // Its memory is used again.
-    world.resource_mut::<SimState>().lists.ended = ended;
 }

@@ -10,8 +10,8 @@ use crate::timing::{RunPricing, StagePosition};
 /// those beyond it are priced in vain, and each further piece of a run is an event.
 const PIECE: u32 = 32;
 
-/// Prices the next iterations of a run whose last one so far ends at `end`, until one ends at `stop`
-/// or later. Returns when the last one ends.
+/// Prices the next iterations of a run whose last one so far ends at `end`, until one ends at
+/// `stop` or later. Returns when the last one ends.
 pub(super) fn price_run(
     batch: &mut Batch,
     mut end: Instant,

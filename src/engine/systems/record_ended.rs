@@ -10,8 +10,8 @@ use crate::engine::hot_query::HotQuery;
 use crate::engine::state::request::{Request, Sequence};
 use crate::records::{RequestRecord, RequestStatus};
 
-/// Makes one record for each request that ended, by id; in a closed loop each lets another one start, and
-/// a turn of a conversation is followed by the next.
+/// Makes one record for each request that ended, by id; in a closed loop each lets another one
+/// start, and a turn of a conversation is followed by the next.
 pub(crate) fn record_ended(mut state: ResMut<SimState>, requests: HotQuery<&Request>) {
     let state = &mut *state;
     if !state.lists.ended.is_empty() {

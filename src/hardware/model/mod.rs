@@ -54,8 +54,8 @@ pub struct ModelSpec {
     pub dtype_bytes: f64,
     /// How the weights of the blocks are stored.
     pub weights: Weights,
-    /// Rows and columns of a block of 8-bit floats that share a scale: slices of matrices have to be
-    /// whole blocks.
+    /// Rows and columns of a block of 8-bit floats that share a scale: slices of matrices have to
+    /// be whole blocks.
     pub weight_block: Option<(u32, u32)>,
     /// How keys and values are stored.
     pub kv_cache: KvCache,

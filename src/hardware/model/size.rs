@@ -68,8 +68,9 @@ impl ModelSpec {
     }
 
     /// FLOPs of the blocks' matrix products for one token, over all GPUs: 2 per weight that the
-    /// token meets, so of a block's experts only those it is routed to. The LM head is apart ([`ModelSpec::lm_head_flops`]), since it sees only sampled tokens. (Forward part of
-    /// the count in appendix B of the PaLM paper, arXiv:2204.02311.)
+    /// token meets, so of a block's experts only those it is routed to. The LM head is apart
+    /// ([`ModelSpec::lm_head_flops`]), since it sees only sampled tokens. (Forward part of the
+    /// count in appendix B of the PaLM paper, arXiv:2204.02311.)
     pub fn matmul_flops_per_token(&self) -> f64 {
         let met = self.experts.map_or(0, |moe| moe.experts_per_token);
         2.0 * f64::from(self.layers) * self.layer_matmul_params(Parallelism::default(), met) as f64

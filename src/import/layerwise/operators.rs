@@ -89,8 +89,8 @@ fn products(model: &ModelSpec, rank: &LayerwiseRank, gemm: &mut Grid) {
     }
 }
 
-/// Prompts alone: in one chunk as far as chunks were measured, longer ones as the sum of the longest
-/// chunks, each on those before it.
+/// Prompts alone: in one chunk as far as chunks were measured, longer ones as the sum of the
+/// longest chunks, each on those before it.
 fn prompts(attention: &LayerwiseAttention, q: u32) -> Grid {
     let mut grid = Grid::default();
     let alone = attention.slices.iter().filter(|slice| slice.0 > 0 && slice.1 == 0);

@@ -89,7 +89,8 @@ impl Engine {
                 return Err(Box::new(diagnostic.help(help).exit(DOES_NOT_FIT)));
             }
         };
-        // Vidur's planner bounds the batches of Orca and FasterTransformer even if the blocks are given.
+        // Vidur's planner bounds the batches of Orca and FasterTransformer even if the blocks are
+        // given.
         let planned_batch = plan.map_or(u32::MAX, |plan| plan.max_batch_size);
         let (policy, policy_remark) = policy(config, planned_batch)?;
         Ok(Engine {

@@ -68,12 +68,13 @@ pub struct ImportedCase {
     pub unknown: Vec<String>,
 }
 
-/// Makes a case in `folder` of the benchmark result at `path`: that of vLLM's or of SGLang's client.
+/// Makes a case in `folder` of the benchmark result at `path`: that of vLLM's or of SGLang's
+/// client.
 ///
 /// # Errors
 /// A file cannot be read or written; the model or the GPU is not known; there are no details per
-/// request; arrival times are unknown: without `start_times` (older versions of vLLM, SGLang) only a
-/// run that sends everything at once can be used; no request has a time to its first token.
+/// request; arrival times are unknown: without `start_times` (older versions of vLLM, SGLang) only
+/// a run that sends everything at once can be used; no request has a time to its first token.
 pub fn from_vllm_bench(
     path: &Path,
     engine: &BenchEngine,

@@ -13,7 +13,8 @@ pub struct Outcome {
     pub metric: String,
     /// What was expected, in one line: `ttft.mean 150..300 ms, mean of 20 seeds`.
     pub expected: String,
-    /// What was measured: `251 ms`, or per variant `max 29, paged 51`; for an order the values in it.
+    /// What was measured: `251 ms`, or per variant `max 29, paged 51`; for an order the values in
+    /// it.
     pub measured: String,
     /// Whether it holds. What cannot be measured does not.
     pub met: bool,

@@ -29,8 +29,8 @@ impl Document {
         self.replaced(self.root(), |pieces, node| pieces.merge(self, node, over, with))
     }
 
-    /// This document without one of its outermost fields. If it is there twice, that is for the reader
-    /// of types to complain about, and it stays.
+    /// This document without one of its outermost fields. If it is there twice, that is for the
+    /// reader of types to complain about, and it stays.
     pub fn without_field(&self, name: &str) -> Result<Document, Box<Diagnostic>> {
         let fields = self.root().fields();
         let is_it = |field: &Field| unquoted(self.slice(&field.key)) == name;
@@ -181,8 +181,8 @@ impl Pieces {
         self.add_fields(document, old, over, new, cursor, Some(last.value.span.end));
     }
 
-    /// Appends the fields of `new` that `old` has not, behind `last`, and what of `old` is left from
-    /// `cursor` on.
+    /// Appends the fields of `new` that `old` has not, behind `last`, and what of `old` is left
+    /// from `cursor` on.
     fn add_fields(
         &mut self,
         document: &Document,

@@ -112,8 +112,8 @@ impl Document {
         self.node(path).map(|node| node.span.clone())
     }
 
-    /// The place of the value at a dotted path. A path that leads nowhere gives the innermost value on the
-    /// way: its name if it has one, so that the caret does not underline a whole block.
+    /// The place of the value at a dotted path. A path that leads nowhere gives the innermost value
+    /// on the way: its name if it has one, so that the caret does not underline a whole block.
     pub fn locate_nearest(&self, path: &str) -> ByteSpan {
         nearest(&self.text, &self.root, path)
     }

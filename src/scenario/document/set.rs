@@ -130,8 +130,8 @@ impl Setting {
             pieces.glue(quote, &start);
             Document::from_parts(pieces.text, pieces.segments)
         };
-        // A shell strips quotes, so a text may come without them: where there is a text already, or can be
-        // nothing else.
+        // A shell strips quotes, so a text may come without them: where there is a text already, or
+        // can be nothing else.
         let plain = !text.contains(['"', '\\', '\n']);
         let old = base.node(path).map(|node| base.slice(&node.span));
         let last = steps.last().map_or("", |(step, _)| step.as_str());

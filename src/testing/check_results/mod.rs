@@ -1,8 +1,8 @@
 //! Checks what a run wrote, from its files alone: counts, sums of tokens, the order of times, busy
 //! time, KV blocks, Little's law and rates.
 //!
-//! It knows what the files mean (docs/output.md) and nothing of how they are made, so that a fault of the
-//! simulation, of its books or of a writer shows all the same.
+//! It knows what the files mean (docs/output.md) and nothing of how they are made, so that a fault
+//! of the simulation, of its books or of a writer shows all the same.
 
 mod batches;
 mod files;

@@ -111,7 +111,8 @@ fn means(files: &Files, requests: &[Request], findings: &mut Findings) {
     }
 }
 
-/// Little's law: the requests that are there, integrated over time, are the times that they were there.
+/// Little's law: the requests that are there, integrated over time, are the times that they were
+/// there.
 fn little(files: &Files, requests: &[Request], findings: &mut Findings) {
     let end = files.end();
     let there = |r: &Request| {

@@ -35,8 +35,8 @@ impl Kind {
 /// very layout.
 const LONGER: f64 = 1.1;
 
-/// The time of `together` equal chunks of `tokens` new tokens, each on `context` that is there, from
-/// that of prompts without context, `new(requests, tokens)`.
+/// The time of `together` equal chunks of `tokens` new tokens, each on `context` that is there,
+/// from that of prompts without context, `new(requests, tokens)`.
 ///
 /// `s = context + tokens` new tokens would take T(s); those that were there before save their
 /// share of the pairs: `T(s) x (s^2 - context^2) / s^2`, and never less than without context.

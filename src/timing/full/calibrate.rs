@@ -73,8 +73,8 @@ pub fn calibrate(devices: &[&DeviceSpec]) -> Result<Efficiencies, String> {
     })
 }
 
-/// The models whose matrices efficiencies are fitted to: a list of its own, so that more built-in models
-/// do not change them.
+/// The models whose matrices efficiencies are fitted to: a list of its own, so that more built-in
+/// models do not change them.
 const FITTED: [&str; 14] = [
     "Llama-2-7B",
     "Llama-2-13B",

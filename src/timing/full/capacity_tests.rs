@@ -86,8 +86,8 @@ fn max_qps(model: &str, device: &str, tensor: u32, factor: f64) -> f64 {
     low
 }
 
-/// Step times 15 % off move the rate of a saturated engine by as much and no more; the rate under an
-/// SLO by more, as queues grow with the load. The figures stand in `docs/accuracy.md`.
+/// Step times 15 % off move the rate of a saturated engine by as much and no more; the rate under
+/// an SLO by more, as queues grow with the load. The figures stand in `docs/accuracy.md`.
 #[test]
 fn a_capacity_moves_about_as_far_as_step_times() {
     for (model, device, tensor) in

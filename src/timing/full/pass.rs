@@ -267,8 +267,8 @@ impl Pass {
     /// longest, and not before the longest would alone.
     ///
     /// Drafts are verified by the same kernel, which reads the KV cache once for all tokens of a
-    /// request: it takes as long as one token each with that context, or as long as prompts take for as
-    /// many pairs of query and key, whichever is longer.
+    /// request: it takes as long as one token each with that context, or as long as prompts take
+    /// for as many pairs of query and key, whichever is longer.
     fn decode(&self, batch: &BatchShape, skew: f64) -> Cost {
         if batch.decodes == 0 {
             return Cost::default();

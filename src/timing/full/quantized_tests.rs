@@ -126,8 +126,8 @@ fn a_cache_of_8_bits_halves_long_attention() {
     }
 }
 
-/// No combination lacks an operator, and what is estimated from fewer bytes never takes longer in small
-/// batches.
+/// No combination lacks an operator, and what is estimated from fewer bytes never takes longer in
+/// small batches.
 #[test]
 fn every_combination_has_a_time() {
     let int8 = Weights::Int8(Groups { size: None, zero_points: false });
@@ -149,7 +149,8 @@ fn every_combination_has_a_time() {
                             let found = us(&pass, &batch);
                             assert!(found.is_finite() && found > 0.0, "{device} {}", model.label());
                         }
-                        // Measured products of small fp8 matrices are not faster, nor one row on a B200.
+                        // Measured products of small fp8 matrices are not faster, nor one row on a
+                        // B200.
                         if weights == Weights::Fp8 || kv_cache == KvCache::Fp8 {
                             continue;
                         }

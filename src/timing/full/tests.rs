@@ -269,7 +269,8 @@ fn operators_of_the_rtx_4090_are_those_of_its_layers() {
     assert!(middle < 0.05, "{middle}");
 }
 
-/// What nobody measured on the RTX 4090 is an estimate, and says so; all else is at best transferred.
+/// What nobody measured on the RTX 4090 is an estimate, and says so; all else is at best
+/// transferred.
 #[test]
 fn any_model_runs_on_the_rtx_4090() {
     let profile = operators("RTX-4090");

@@ -2,8 +2,8 @@
 //!
 //! Weights are read as they are stored and unpacked to 16 bits on the way to the tensor cores, as
 //! Marlin's and Machete's kernels do (W4A16, W8A16, and fp8 on devices without fp8 products). Small
-//! batches thus take as long as it takes to read the fewer bytes, large ones as long as a product of
-//! 16 bits.
+//! batches thus take as long as it takes to read the fewer bytes, large ones as long as a product
+//! of 16 bits.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +33,8 @@ impl Product {
     }
 }
 
-/// What share of the efficiency of a product of 16 bits one with packed weights reaches, per byte and
-/// per FLOP.
+/// What share of the efficiency of a product of 16 bits one with packed weights reaches, per byte
+/// and per FLOP.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WeightOnly {
@@ -114,8 +114,8 @@ mod tests {
         }
     }
 
-    /// 100 us of reading 16 bits become 26 of reading 4 and a scale, at 0.9; the launch stays, and a
-    /// product bound by compute takes a ninth longer.
+    /// 100 us of reading 16 bits become 26 of reading 4 and a scale, at 0.9; the launch stays, and
+    /// a product bound by compute takes a ninth longer.
     #[test]
     fn work_shrinks_and_launches_do_not() {
         let measured = Cost::measured(103.0);

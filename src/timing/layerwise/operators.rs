@@ -141,8 +141,8 @@ impl Experts {
     }
 
     /// Microseconds for `tokens` of the batch. Each token picks its experts independently, so that
-    /// a GPU's E/g experts meet E/g (1 - (1 - k/E)^T) of them in expectation, and T k / g pairs of a
-    /// token and an expert: as many as T/g tokens bring along where all experts are on one GPU.
+    /// a GPU's E/g experts meet E/g (1 - (1 - k/E)^T) of them in expectation, and T k / g pairs of
+    /// a token and an expert: as many as T/g tokens bring along where all experts are on one GPU.
     fn us(&self, tokens: f64) -> f64 {
         if tokens == 0.0 {
             return 0.0;

@@ -203,8 +203,8 @@ fn remember(flag: &AtomicBool, happened: bool) {
     }
 }
 
-/// The batch as attention sees it: a chunk of one token is a decoding request to it. Drafts lengthen
-/// the context that is read, once for all tokens of a request.
+/// The batch as attention sees it: a chunk of one token is a decoding request to it. Drafts
+/// lengthen the context that is read, once for all tokens of a request.
 fn lengths(batch: &BatchShape) -> Lengths {
     let mut decodes = batch.decodes;
     // The token being fed counts in a batch's contexts, but is not in the cache yet.

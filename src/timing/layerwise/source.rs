@@ -46,8 +46,8 @@ pub(super) fn profile(
     Err(SettingError::new("profile", "missing", wanted).help(help))
 }
 
-/// Whether layers of `variant` are those of `model`'s number formats: `bf16`, `fp8`, and another one
-/// of the KV cache after `-kv`. Without it the name `fp8` leaves open which the cache had.
+/// Whether layers of `variant` are those of `model`'s number formats: `bf16`, `fp8`, and another
+/// one of the KV cache after `-kv`. Without it the name `fp8` leaves open which the cache had.
 fn stored_as(variant: &str, model: &ModelSpec) -> bool {
     let (weights, kv_cache) = variant.split_once("-kv").unwrap_or((variant, ""));
     let bits =

@@ -100,8 +100,8 @@ fn by_distance<'a>(rows: &'a [MeasuredRow], row: &MeasuredRow) -> Vec<&'a Measur
     nearest
 }
 
-/// The value of `row` at `column`: measured, or filled in as [`Grid`] says. `nearest` are all rows by
-/// their distance.
+/// The value of `row` at `column`: measured, or filled in as [`Grid`] says. `nearest` are all rows
+/// by their distance.
 fn filled(nearest: &[&MeasuredRow], row: &MeasuredRow, column: f64) -> f64 {
     let end = row.curve.limit();
     if column <= end {

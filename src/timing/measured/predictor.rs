@@ -124,8 +124,8 @@ impl MeasuredPredictor {
 
     /// Microseconds of attention of decoding requests, in one block, and whether beyond the
     /// measurements. Drafts are verified by the same kernel, which reads the KV cache once for all
-    /// tokens of a request; where as many pairs of query and key take longer in a prompt, as long as
-    /// that.
+    /// tokens of a request; where as many pairs of query and key take longer in a prompt, as long
+    /// as that.
     fn decode_us(&self, batch: &BatchShape) -> (f64, bool) {
         let context = batch.decode_context + u64::from(batch.drafts);
         let context = self.round_context(context / u64::from(batch.decodes));

@@ -56,7 +56,8 @@ pub enum Arrivals {
     /// The arrival times of a trace; its lengths, if it has any, are not used. The run ends with
     /// its last row.
     Trace {
-        /// CSV file, JSON Lines or a JSON list, relative to the scenario; `.gz` is unpacked on the fly.
+        /// CSV file, JSON Lines or a JSON list, relative to the scenario; `.gz` is unpacked on the
+        /// fly.
         file: PathBuf,
         /// How it is to be read.
         #[serde(default)]

@@ -101,7 +101,8 @@ pub enum Lengths {
     },
     /// The lengths in a file, in order or shuffled; what its prompts have in common is not kept.
     Trace {
-        /// CSV file, JSON Lines or a JSON list, relative to the scenario; `.gz` is unpacked on the fly.
+        /// CSV file, JSON Lines or a JSON list, relative to the scenario; `.gz` is unpacked on the
+        /// fly.
         file: PathBuf,
         /// How it is to be read.
         #[serde(default)]

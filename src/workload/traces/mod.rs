@@ -70,9 +70,9 @@ pub enum TraceFormat {
         model: Option<String>,
     },
     /// JSON objects, one a line (Mooncake): `timestamp` (or `timestamp_ms`) in whole milliseconds,
-    /// `input_length`, `output_length` and, if they are there, `hash_ids` (equal ids are equal text,
-    /// from the prompt's start on), `session_id`, `delay`, `request_id`, `priority` and `class`.
-    /// Times are taken as they are.
+    /// `input_length`, `output_length` and, if they are there, `hash_ids` (equal ids are equal
+    /// text, from the prompt's start on), `session_id`, `delay`, `request_id`, `priority` and
+    /// `class`. Times are taken as they are.
     Mooncake,
     /// JSON objects, one a line (Alibaba's Bailian): as Mooncake, but `timestamp` in seconds, 16
     /// tokens a hash id, and conversations by `chat_id` and `parent_chat_id`.
@@ -95,7 +95,8 @@ pub enum TraceFormat {
     },
     /// `num_prefill_tokens,num_decode_tokens`, without times.
     Lengths,
-    /// Any CSV file, and any file of JSON objects: the names of the columns or keys that are needed.
+    /// Any CSV file, and any file of JSON objects: the names of the columns or keys that are
+    /// needed.
     Columns {
         /// Arrival times.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
-//! Mooncake's JSON Lines (Qin et al., "Mooncake: A KVCache-centric Disaggregated Architecture for LLM
-//! Serving"), and the sessions that AIPerf writes in the same format.
+//! Mooncake's JSON Lines (Qin et al., "Mooncake: A KVCache-centric Disaggregated Architecture for
+//! LLM Serving"), and the sessions that AIPerf writes in the same format.
 
 use std::sync::Arc;
 

@@ -80,8 +80,8 @@ impl TraceFile {
     /// Starts to read it.
     ///
     /// # Errors
-    /// It cannot be read, has changed since it was found, or its header does not fit; if it is to be
-    /// sorted, as [`TraceReader::next`] too.
+    /// It cannot be read, has changed since it was found, or its header does not fit; if it is to
+    /// be sorted, as [`TraceReader::next`] too.
     pub fn open(&self) -> Result<TraceReader, SettingError> {
         let lines = self.lines()?;
         let mut reader = TraceReader {
@@ -173,8 +173,8 @@ impl Rows {
     }
 }
 
-/// The rows of a trace, one at a time, in order of time where times are wanted. None is kept, unless
-/// they are to be sorted; of conversations, what the next turn needs to know is.
+/// The rows of a trace, one at a time, in order of time where times are wanted. None is kept,
+/// unless they are to be sorted; of conversations, what the next turn needs to know is.
 pub(crate) struct TraceReader {
     file: TraceFile,
     lines: Rows,

@@ -7,8 +7,8 @@ use super::share_gpt::Turn;
 use super::text::Text;
 use crate::workload::{Content, LengthPair};
 
-/// What a reader must find. A replay needs both, and only a replay keeps ids, priorities, classes and
-/// what prompts have in common.
+/// What a reader must find. A replay needs both, and only a replay keeps ids, priorities, classes
+/// and what prompts have in common.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Need {
     pub times: bool,

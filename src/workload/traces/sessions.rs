@@ -49,8 +49,8 @@ impl Sessions {
         }
     }
 
-    /// Finds out when the row arrives: at its time, or its delay after the answer before it if turns
-    /// wait for answers.
+    /// Finds out when the row arrives: at its time, or its delay after the answer before it if
+    /// turns wait for answers.
     ///
     /// # Errors
     /// It has no time, or a delay that makes no sense.

@@ -1,5 +1,5 @@
-//! ShareGPT as it is published: conversations of texts, in one JSON list. There are no tokens in it,
-//! so lengths are estimated from characters.
+//! ShareGPT as it is published: conversations of texts, in one JSON list. There are no tokens in
+//! it, so lengths are estimated from characters.
 
 use std::path::Path;
 
@@ -41,9 +41,9 @@ impl Texts {
         Err(SettingError::new("format.chars_per_token", chars_per_token, "0.1 to 100 characters"))
     }
 
-    /// The turns of a conversation, each with the whole prompt: `{"id": "a", "conversations":
-    /// [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello!"}]}`. What is not answered
-    /// is left out.
+    /// The turns of a conversation, each with the whole prompt:
+    /// `{"id": "a", "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", ...}]}`.
+    /// What is not answered is left out.
     ///
     /// # Errors
     /// It has no conversation, or what is needed is more than lengths.

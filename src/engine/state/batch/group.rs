@@ -2,16 +2,16 @@
 //!
 //! While nothing happens to them, all of them gain one token per iteration. So the group keeps what
 //! is the same for all (how many iterations there were, their time, when the last one ended) and of
-//! each member only how it differs. An iteration costs its completions and the blocks that it needs,
-//! whatever the number of members: completions lie in a heap by iteration, and members that need
-//! their next block at the same iteration, modulo the size of a block, are counted together.
+//! each member only how it differs. An iteration costs its completions and the blocks that it
+//! needs, whatever the number of members: completions lie in a heap by iteration, and members that
+//! need their next block at the same iteration, modulo the size of a block, are counted together.
 //!
-//! Without prefix caching nothing depends on which block is whose. So what the members get while they
-//! are in the group is shared, and each takes its part along when it leaves; what it holds
+//! Without prefix caching nothing depends on which block is whose. So what the members get while
+//! they are in the group is shared, and each takes its part along when it leaves; what it holds
 //! follows from its context.
 //!
-//! A policy may do anything to single requests. Then the group is dissolved into the plain list that
-//! it stands for ([`DecodeGroup::dissolve`]), and gathered again some iterations later.
+//! A policy may do anything to single requests. Then the group is dissolved into the plain list
+//! that it stands for ([`DecodeGroup::dissolve`]), and gathered again some iterations later.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -216,7 +216,8 @@ impl DecodeGroup {
         if self.due_members.is_some() { 0 } else { self.gained(member) }
     }
 
-    /// The members in list order, as they are now, and how many of their blocks are among the shared ones.
+    /// The members in list order, as they are now, and how many of their blocks are among the
+    /// shared ones.
     pub fn members_and_owed(&self) -> impl Iterator<Item = (Sequence, u32)> + '_ {
         let there = self.order.iter().filter_map(|&handle| self.get(handle));
         there.map(|member| (self.now(member), self.owed(member)))
@@ -309,8 +310,8 @@ impl DecodeGroup {
         room.is_some_and(|room| room < size)
     }
 
-    /// Takes the member out that is next to complete, if it has all its tokens. So many of its blocks
-    /// are among the shared ones.
+    /// Takes the member out that is next to complete, if it has all its tokens. So many of its
+    /// blocks are among the shared ones.
     pub fn pop_completed(&mut self) -> Option<(Sequence, u32)> {
         let &Reverse((due, _, handle)) = self.completions.peek()?;
         if due > self.iteration {
@@ -456,8 +457,9 @@ impl DecodeGroup {
         self.ungrown = true;
     }
 
-    /// What the iteration `ahead` of the next one does to blocks in a pool that caches prefixes: which
-    /// get full, and if they `grow`, a new one for every member that needs one. In list order.
+    /// What the iteration `ahead` of the next one does to blocks in a pool that caches prefixes:
+    /// which get full, and if they `grow`, a new one for every member that needs one. In list
+    /// order.
     pub fn block_changes(&mut self, ahead: u32, grow: bool, changes: &mut Vec<BlockChange>) {
         changes.clear();
         let iteration = (self.iteration as u32).wrapping_add(ahead);
@@ -478,8 +480,8 @@ impl DecodeGroup {
         }
     }
 
-    /// With prefix caching: the members whose token in the iteration `ahead` of the next one is the first
-    /// of a block.
+    /// With prefix caching: the members whose token in the iteration `ahead` of the next one is the
+    /// first of a block.
     fn visit(&mut self, ahead: u32, mut visit: impl FnMut(&Sequence)) {
         let size = u64::from(self.block_size());
         let bin = ((self.iteration + u64::from(ahead)) % size) as usize;

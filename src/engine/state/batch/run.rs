@@ -34,8 +34,9 @@ impl Growth<'_> {
         Growth { due: Cow::Borrowed(due), first }
     }
 
-    /// The growth of members whose context in the batch's first iteration was their `processed` tokens less
-    /// `since`. `None` if one holds a whole block more than it needs, which this count cannot see.
+    /// The growth of members whose context in the batch's first iteration was their `processed`
+    /// tokens less `since`. `None` if one holds a whole block more than it needs, which this count
+    /// cannot see.
     pub fn of(members: &[Sequence], block_size: u32, since: u32) -> Option<Growth<'static>> {
         let mut due = vec![0; block_size as usize];
         for member in members {

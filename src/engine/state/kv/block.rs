@@ -21,9 +21,9 @@ impl BlockId {
 /// millions of them.
 #[derive(Component, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KvBlock {
-    /// Number of its holders; 0 when it is free. A holder is the block table of a request, the decode group
-    /// of a replica, or content that is on its way to another replica. Only a block whose prefix is
-    /// cached may have several.
+    /// Number of its holders; 0 when it is free. A holder is the block table of a request, the
+    /// decode group of a replica, or content that is on its way to another replica. Only a block
+    /// whose prefix is cached may have several.
     pub references: u32,
 }
 

@@ -15,8 +15,8 @@ const NAMED: u64 = 0x006e_616d_6564;
 pub struct PrefixHashes(pub Box<[PrefixHash]>);
 
 impl PrefixHashes {
-    /// The hashes of the blocks that a request may find in a cache: full blocks of its prompt, without
-    /// the last token, which must be processed to get the next one.
+    /// The hashes of the blocks that a request may find in a cache: full blocks of its prompt,
+    /// without the last token, which must be processed to get the next one.
     pub(crate) fn of_prompt(&self, prompt_tokens: u32, block_size: u32) -> &[PrefixHash] {
         let most = ((prompt_tokens - 1) / block_size) as usize;
         &self.0[..most.min(self.0.len())]

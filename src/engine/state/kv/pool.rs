@@ -7,18 +7,18 @@ use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash};
 
 /// The blocks of one replica.
 ///
-/// Without prefix caching the free blocks lie on stacks, and one of them is reused before a new one is
-/// created. With it they form a list from the least to the most recently used, linked through the
-/// blocks themselves: blocks that were never used come first and the least recently used one next,
-/// so that cached prefixes live as long as they can.
+/// Without prefix caching the free blocks lie on stacks, and one of them is reused before a new one
+/// is created. With it they form a list from the least to the most recently used, linked through
+/// the blocks themselves: blocks that were never used come first and the least recently used one
+/// next, so that cached prefixes live as long as they can.
 #[derive(Debug)]
 pub struct BlockPool {
     total: u32,
     allocated: u32,
     created: u32,
-    /// Free blocks that were used before, without prefix caching: some one by one, others as the tables
-    /// of requests that ended, which are handed on whole, since reading and writing hundreds of numbers
-    /// that mean nothing would be most of what an admission does to memory.
+    /// Free blocks that were used before, without prefix caching: some one by one, others as the
+    /// tables of requests that ended, which are handed on whole, since reading and writing hundreds
+    /// of numbers that mean nothing would be most of what an admission does to memory.
     spare: Vec<BlockId>,
     spare_tables: Vec<Vec<BlockId>>,
     /// Ends of the list of free blocks that were used before, with prefix caching.
@@ -133,8 +133,8 @@ impl BlockPool {
         }
     }
 
-    /// Without prefix caching: appends `count` blocks that were used before to `table`, or all that there
-    /// are.
+    /// Without prefix caching: appends `count` blocks that were used before to `table`, or all that
+    /// there are.
     fn reuse(&mut self, count: usize, table: &mut BlockTable) {
         let mut left = count;
         if table.0.capacity() == 0 {

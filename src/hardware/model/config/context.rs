@@ -19,7 +19,8 @@ pub(super) const POSITIONS: [&str; 7] = [
 const UNSCALED: [&str; 6] = ["default", "llama3", "longrope", "su", "mrope", "gptj"];
 
 /// Longest sequence in tokens, as vLLM derives it (`_get_and_verify_max_len`): the positions, times
-/// the factor of a rotary embedding that is stretched. YARN stretches what the model was trained with.
+/// the factor of a rotary embedding that is stretched. YARN stretches what the model was trained
+/// with.
 ///
 /// # Errors
 /// A number is missing or makes no sense.

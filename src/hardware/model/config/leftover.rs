@@ -229,8 +229,8 @@ const HARMLESS_STARTS: &[&str] =
 /// Why a key is refused of which nothing is known.
 pub(super) const NOT_UNDERSTOOD: &str = "a key that is not understood and may shape the model";
 
-/// Notes each key that is left over and shapes the model, or may: unless all keys were `asked` for, only
-/// what is known to shape it.
+/// Notes each key that is left over and shapes the model, or may: unless all keys were `asked` for,
+/// only what is known to shape it.
 pub(super) fn check(keys: &Keys, harmless: &[&str], asked: bool) {
     for (key, value) in keys.rest() {
         let shaping = SHAPING.iter().find(|(name, ..)| *name == key);

@@ -36,15 +36,15 @@ const MOST_WIDTH: u64 = 1 << 18;
 const MOST_TOKENS: u64 = 1 << 28;
 
 impl ModelSpec {
-    /// The model described by the HuggingFace `config.json` at `path` (or in that folder), named after
-    /// its `_name_or_path`, or after the folder of the file.
+    /// The model described by the HuggingFace `config.json` at `path` (or in that folder), named
+    /// after its `_name_or_path`, or after the folder of the file.
     ///
     /// What the config says and the simulation does not model is refused, unless its key is in
     /// `allowed`: then it is left out, and named in [`ModelSpec::unmodelled`].
     ///
     /// # Errors
-    /// The file cannot be read, is no JSON, a key is missing or no number, or says something that is
-    /// not modelled; each with its place in the file.
+    /// The file cannot be read, is no JSON, a key is missing or no number, or says something that
+    /// is not modelled; each with its place in the file.
     pub fn from_hf_config(path: &Path, allowed: &[String]) -> Result<ModelSpec, Box<Diagnostic>> {
         let path = if path.is_dir() { &path.join("config.json") } else { path };
         let document = JsonDocument::read(path)?;

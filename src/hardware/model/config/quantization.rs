@@ -319,8 +319,8 @@ fn is_float(scheme: &Value) -> bool {
 }
 
 /// Whether a module that is left out of a quantisation is a matrix of a block: embedding, LM head,
-/// norms, biases and routers stay in 16 bits anyway, and what is no part of the language model is not
-/// counted.
+/// norms, biases and routers stay in 16 bits anyway, and what is no part of the language model is
+/// not counted.
 fn matters(module: &str) -> bool {
     const NOT_COUNTED: [&str; 7] =
         ["visual", "vision", "audio", "multi_modal_projector", "mtp", "image", "patch_merge_mlp"];

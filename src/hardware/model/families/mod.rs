@@ -1,8 +1,8 @@
 //! Model families: what a `config.json` leaves out because the model's class knows it.
 //!
-//! A family is found by `model_type`. Its description says how blocks are built and what absent keys
-//! stand for; class defaults are those of HuggingFace transformers 5.24 (Apache-2.0), read from its
-//! configuration classes.
+//! A family is found by `model_type`. Its description says how blocks are built and what absent
+//! keys stand for; class defaults are those of HuggingFace transformers 5.24 (Apache-2.0), read
+//! from its configuration classes.
 
 mod cohere;
 mod dbrx;
@@ -108,7 +108,8 @@ pub(super) struct Family {
     pub window: Option<u32>,
     /// Whether `sliding_window` holds only under `use_sliding_window`, which is off by default.
     pub window_is_off: bool,
-    /// What the class has although no key says so, and is not simulated: the key it goes by, and why.
+    /// What the class has although no key says so, and is not simulated: the key it goes by, and
+    /// why.
     pub unmodelled: &'static [(&'static str, &'static str)],
     /// Keys that change nothing here, although they might elsewhere.
     pub harmless: &'static [&'static str],
