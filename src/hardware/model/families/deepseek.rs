@@ -1,0 +1,43 @@
+//! DeepSeek's models, and those that share their blocks: latent attention, first layers dense,
+//! experts beside shared ones.
+
+use super::{Experts, Family, Flag, LLAMA, Vectors, latent};
+
+/// DeepSeek-V2 and V3.
+const DEEPSEEK: Family = Family {
+    model_types: &["deepseek_v2", "deepseek_v3", "kimi_k2", "kimi_k25"],
+    experts: Experts::ByKey,
+    mixer: latent::mixer,
+    defaults: latent::DEFAULTS,
+    head_dim: Some(64),
+    vectors: Vectors {
+        qkv_bias: Flag::Never,
+        output_bias: Flag::Never,
+        mlp_bias: Flag::Never,
+        ..LLAMA.vectors
+    },
+    ..LLAMA
+};
+
+pub(super) const FAMILIES: &[Family] = &[
+    DEEPSEEK,
+    Family { model_types: &["deepseek_v32", "glm_moe_dsa"], ..DEEPSEEK },
+    // A norm behind the MLP, too.
+    Family {
+        model_types: &["axk1"],
+        vectors: Vectors { block_norms: 3, ..DEEPSEEK.vectors },
+        ..DEEPSEEK
+    },
+    Family { model_types: &["sarvam_mla", "glm4_moe_lite"], ..DEEPSEEK },
+    Family { model_types: &["youtu"], tied: true, experts: Experts::Never, ..DEEPSEEK },
+    Family {
+        model_types: &["minicpm3"],
+        tied: true,
+        experts: Experts::Never,
+        defaults: &[("qk_rope_head_dim", 32), ("v_head_dim", 64), ("kv_lora_rank", 256)],
+        harmless: &["scale_emb", "dim_model_base", "scale_depth"],
+        ..DEEPSEEK
+    },
+    // The first generation: attention with keys and values of heads.
+    Family { model_types: &["deepseek"], experts: Experts::ByKey, ..LLAMA },
+];
