@@ -1,0 +1,56 @@
+//! Families in which most layers are recurrences: Qwen3-Next and Qwen3.5, Kimi-Linear, LFM2,
+//! Jamba, Falcon-Mamba, Mamba 2.
+
+use super::assemble::{Context, attention};
+use super::kinds::{self, FULL, Kind};
+use super::recurrent::{self, Kda, Mamba, Mamba2};
+use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors, latent};
+use crate::base::Diagnostic;
+use crate::hardware::model::ModelSpec;
+use crate::hardware::model::config::Keys;
+use crate::hardware::model::layers::Layer;
+
+/// Every so many layers one of attention, the others Gated DeltaNet.
+fn by_interval(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    if keys.peek("layer_types").is_some() {
+        keys.understands(&["full_attention_interval"]);
+        return kinds::by_keys(keys, family, spec);
+    }
+    let interval = keys.required(&["full_attention_interval"])?;
+    Ok(kinds::every(spec.layers, |index| (index + 1).is_multiple_of(interval)))
+}
+
+/// Gated DeltaNet, or attention whose queries come with a gate.
+fn gated_delta_net(
+    context: &Context,
+    _: u32,
+    kind: Kind,
+    layer: &mut Layer,
+) -> Result<(), Box<Diagnostic>> {
+    let next = context.family.model_types.contains(&"qwen3_next");
+    match kind {
+        Kind::Attention(reach) => {
+            let gated = next || context.keys.flag("attn_output_gate").unwrap_or(true);
+            let mut heads = context.heads(reach);
+            heads.gated_queries = gated;
+            layer.add_attention("self_attn", heads);
+            Ok(())
+        }
+        _ => {
+            // Its heads have norms of their own, counted with the mixer.
+            layer.vectors -= 2 * u64::from(context.spec.head_dim);
+            recurrent::gated_delta_net(context, next, layer)
+        }
+    }
+}
+
+/// Jamba: Mamba layers with one of attention in each period.
+fn by_period(keys: &Keys, _: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    let period = keys.required(&["attn_layer_period"])?;
+    let offset = keys.count(&["attn_layer_offset"])?.unwrap_or(0);
+    Ok(kinds::every(spec.layers, |index| index % period == offset % period))
+}
