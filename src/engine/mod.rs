@@ -13,6 +13,7 @@ mod commit_speculation;
 mod driver;
 mod event_queue;
 mod events;
+mod executor;
 mod extensions;
 mod hand_over;
 mod hot_query;

@@ -35,6 +35,7 @@ use bevy_ecs::schedule::{
 };
 use bevy_ecs::system::ScheduleSystem;
 
+use super::executor::PlainExecutor;
 use super::{SimError, SimState};
 
 /// The sets of systems of a step, in their order.
@@ -314,10 +315,12 @@ fn chained<'a>(
     world: &mut World,
 ) -> Result<Schedule, SimError> {
     let mut schedule = Schedule::new(label);
-    schedule.set_executor(SingleThreadedExecutor::new());
-    // The engine's own systems queue no commands; looking for some costs as much as a system.
     let systems: Vec<&Entry> = systems.collect();
-    schedule.set_apply_final_deferred(systems.iter().any(|entry| entry.foreign));
+    match systems.iter().any(|entry| entry.foreign) {
+        true => schedule.set_executor(SingleThreadedExecutor::new()),
+        // The engine's own systems have no conditions and queue no commands.
+        false => schedule.set_executor(PlainExecutor),
+    };
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
         ..ScheduleBuildSettings::new()

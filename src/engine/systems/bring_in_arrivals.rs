@@ -25,8 +25,7 @@ const MANY_BLOCKS: u32 = 1 << 16;
 
 /// Spawns the requests that arrive now, in the order of the workload; refuses those that no replica
 /// could ever serve. Exclusive, so that they are there at once.
-pub(crate) fn bring_in_arrivals(world: &mut World) {
-    let mut arrived: Vec<Arriving> = Vec::new();
+pub(crate) fn bring_in_arrivals(world: &mut World, mut arrived: Local<Vec<Arriving>>) {
     loop {
         let mut state = world.resource_mut::<SimState>();
         for new in arrived.drain(..) {
@@ -52,14 +51,14 @@ pub(crate) fn bring_in_arrivals(world: &mut World) {
         if arrived.is_empty() {
             return;
         }
-        for new in &mut arrived {
+        for new in arrived.iter_mut() {
             spawn(world, new);
         }
     }
 }
 
 /// A request that arrives, before and after it has an entity.
-struct Arriving {
+pub(crate) struct Arriving {
     pool: u32,
     request: Option<Request>,
     sequence: Sequence,
