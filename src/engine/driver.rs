@@ -7,6 +7,7 @@ use bevy_ecs::error::ErrorContext;
 use bevy_ecs::prelude::*;
 
 use super::build::{Built, build};
+use super::hot_state::StatePlace;
 use super::ledger::busy_time;
 use super::schedule::{StepCause, StepSchedules};
 use super::series::{MAX_ROWS, USUAL_ROWS, interval_for};
@@ -79,6 +80,7 @@ impl SimState {
 /// A run: a world and the systems that advance it.
 pub struct Simulation {
     pub(crate) world: World,
+    place: StatePlace,
     schedules: StepSchedules,
     /// Whether what is handed over is routed again in the same step.
     hands_over: bool,
@@ -119,8 +121,9 @@ impl Simulation {
     /// than 16,777,215 pipeline stages.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
         let time_limit = spec.time_limit;
-        let Built { world, schedules, hands_over, always_ends } = build(spec)?;
+        let Built { mut world, schedules, hands_over, always_ends } = build(spec)?;
         Ok(Simulation {
+            place: StatePlace::from_world(&mut world),
             world,
             schedules,
             hands_over,
@@ -139,7 +142,7 @@ impl Simulation {
 
     /// The state that belongs to no entity.
     pub(crate) fn state(&mut self) -> &mut SimState {
-        self.world.resource_mut::<SimState>().into_inner()
+        self.place.of(&mut self.world)
     }
 
     /// Runs to the end and hands every record to `sink`.

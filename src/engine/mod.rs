@@ -17,6 +17,7 @@ mod executor;
 mod extensions;
 mod hand_over;
 mod hot_query;
+mod hot_state;
 mod ledger;
 mod lists;
 pub mod lora;

@@ -36,6 +36,7 @@ use bevy_ecs::schedule::{
 use bevy_ecs::system::ScheduleSystem;
 
 use super::executor::PlainExecutor;
+use super::hot_state::StatePlace;
 use super::{SimError, SimState};
 
 /// The sets of systems of a step, in their order.
@@ -221,6 +222,7 @@ pub(crate) struct StepSchedules {
     /// From Scheduling to Transfer.
     from_scheduling: Schedule,
     at_its_end: Schedule,
+    place: StatePlace,
 }
 
 /// Schedules without what most steps have no use for.
@@ -273,6 +275,7 @@ impl StepSchedules {
             until_cutoff: schedule(Step::UntilCutoff, &until_cutoff)?,
             from_scheduling: schedule(Step::FromScheduling, &from_scheduling)?,
             at_its_end: schedule(Step::AtItsEnd, &|set| set == StepSet::Metrics)?,
+            place: StatePlace::from_world(world),
         })
     }
 
@@ -287,7 +290,7 @@ impl StepSchedules {
                     false => lean.arrivals.run(world),
                 }
                 // Most requests arrive while their replica is busy.
-                if !world.resource::<SimState>().lists.has_work() {
+                if !self.place.of(world).lists.has_work() {
                     return;
                 }
             }

@@ -9,6 +9,7 @@ use super::{Fit, PlanView};
 use crate::base::Instant;
 use crate::engine::SimState;
 use crate::engine::commit::{Departing, depart};
+use crate::engine::hot_state::HotState;
 use crate::engine::lists::EndedRequest;
 use crate::engine::queries::EngineQueries;
 use crate::engine::state::kv::{BlockQuery, BlockStore};
@@ -44,7 +45,7 @@ use crate::records::RequestStatus;
 /// into its batch.
 #[derive(SystemParam)]
 pub struct Plans<'w, 's> {
-    state: ResMut<'w, SimState>,
+    state: HotState<'w>,
     queries: EngineQueries<'w, 's>,
 }
 

@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use crate::base::memory::{self, OutOfMemory};
 use crate::engine::arrivals::Arrival;
 use crate::engine::events::Lifecycle;
+use crate::engine::hot_state::StatePlace;
 use crate::engine::lists::{EndedRequest, Incoming};
 use crate::engine::policy::EngineLimits;
 use crate::engine::speculation::Drafting;
@@ -25,9 +26,13 @@ const MANY_BLOCKS: u32 = 1 << 16;
 
 /// Spawns the requests that arrive now, in the order of the workload; refuses those that no replica
 /// could ever serve. Exclusive, so that they are there at once.
-pub(crate) fn bring_in_arrivals(world: &mut World, mut arrived: Local<Vec<Arriving>>) {
+pub(crate) fn bring_in_arrivals(
+    world: &mut World,
+    place: Local<StatePlace>,
+    mut arrived: Local<Vec<Arriving>>,
+) {
     loop {
-        let mut state = world.resource_mut::<SimState>();
+        let state = place.of(world);
         for new in arrived.drain(..) {
             state.hand_on(new);
         }
@@ -37,7 +42,7 @@ pub(crate) fn bring_in_arrivals(world: &mut World, mut arrived: Local<Vec<Arrivi
             return;
         }
         while arrived.len() < AT_ONCE {
-            match next_arrival(&mut state) {
+            match next_arrival(state) {
                 Ok(None) => break,
                 Ok(Some(new)) => arrived.push(new),
                 Err(error) => {
