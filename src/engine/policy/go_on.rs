@@ -230,7 +230,9 @@ impl PlanView<'_> {
 
     /// Puts the incomplete prefills that get nothing in this batch in front of the running list.
     pub(super) fn return_chunks(&mut self) {
-        self.replica.running.splice(0..0, self.draft.chunks.drain(..));
+        if !self.draft.chunks.is_empty() {
+            self.replica.running.splice(0..0, self.draft.chunks.drain(..));
+        }
     }
 
     /// Sorts the running requests that are not in the batch by arrival (stable).

@@ -102,7 +102,9 @@ impl Plans<'_, '_> {
         let pool = engine.pool(replica.pool_index);
         let now = queue.now();
         // Incomplete prefills that got nothing in this batch stay in front.
-        replica.running.splice(0..0, draft.chunks.drain(..));
+        if !draft.chunks.is_empty() {
+            replica.running.splice(0..0, draft.chunks.drain(..));
+        }
         let again = draft.preempted > 0 && !draft.stay_idle;
         for Refused { sequence, reason } in draft.refused.drain(..) {
             lists.ended.push(EndedRequest { sequence, status: RequestStatus::Rejected(reason) });
