@@ -168,6 +168,11 @@ impl StepSystems {
         self.list.extend(others.list.iter().cloned());
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Whether a system refers to this set.
     pub(crate) fn uses(&self, set: StepSet) -> bool {
         self.list.iter().any(|entry| entry.place.set() == set)

@@ -8,7 +8,7 @@ mod pool;
 
 #[doc(hidden)]
 pub use block::{BlockId, PrefixHash};
-pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks};
+pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks, mark_holders};
 pub use block::{BlockTable, CachedBlock, KvBlock};
 pub(crate) use content::PrefixHashes;
 pub use host::HostMemory;
