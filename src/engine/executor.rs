@@ -11,8 +11,8 @@ use bevy_ecs::system::RunSystemError;
 /// and queue no commands.
 ///
 /// bevy_ecs's own executor looks for both, and catches a panic of each system: with systems as
-/// short as those of a step, a sixteenth of a run. Here a panic ends the schedule's run, and none of
-/// the systems after it.
+/// short as those of a step, a fourteenth of a run. Here a panic ends the schedule's run, and the
+/// systems after it do nothing.
 #[derive(Debug)]
 pub(crate) struct PlainExecutor;
 

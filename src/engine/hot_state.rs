@@ -81,8 +81,8 @@ impl DerefMut for HotState<'_> {
 /// The access of the same resource by bevy_ecs's own parameter.
 type Plain<'w> = ResMut<'w, SimState>;
 
-// SAFETY: it registers the access of `ResMut<SimState>`, by that parameter's own implementation, and
-// accesses nothing else.
+// SAFETY: it registers the access of `ResMut<SimState>`, by that parameter's own implementation,
+// and accesses nothing else.
 unsafe impl SystemParam for HotState<'_> {
     type State = StatePlace;
     type Item<'w, 's> = HotState<'w>;
@@ -101,8 +101,8 @@ unsafe impl SystemParam for HotState<'_> {
     }
 
     #[inline]
-    unsafe fn get_param<'w, 's>(
-        place: &'s mut StatePlace,
+    unsafe fn get_param<'w>(
+        place: &mut StatePlace,
         system_meta: &SystemMeta,
         world: UnsafeWorldCell<'w>,
         change_tick: Tick,
