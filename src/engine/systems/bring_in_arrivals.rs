@@ -33,18 +33,19 @@ pub(crate) fn bring_in_arrivals(
 ) {
     loop {
         let state = place.of(world);
-        for new in arrived.drain(..) {
+        for new in arrived.iter_mut() {
             state.hand_on(new);
         }
+        arrived.clear();
         let lists = &mut state.lists;
         lists.routed = lists.arrivals_due || !lists.incoming.is_empty();
         if !lists.arrivals_due || state.has_failed() {
             return;
         }
         while arrived.len() < AT_ONCE {
-            match next_arrival(state) {
-                Ok(None) => break,
-                Ok(Some(new)) => arrived.push(new),
+            match next_arrival(state, &mut arrived) {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     // The driver takes the error; the systems after this one do nothing.
                     state.fail(error.to_string());
@@ -71,10 +72,10 @@ pub(crate) struct Arriving {
     refused: Option<String>,
 }
 
-/// Takes the next request that arrives now, if there is memory for it.
-fn next_arrival(state: &mut SimState) -> Result<Option<Arriving>, OutOfMemory> {
+/// Takes the next request that arrives now, if there is memory for it. Returns whether there is one.
+fn next_arrival(state: &mut SimState, arrived: &mut Vec<Arriving>) -> Result<bool, OutOfMemory> {
     let SimState { engine, queue, arrivals, ledger, .. } = state;
-    let Some(arrival) = arrivals.pop(queue.now()) else { return Ok(None) };
+    let Some(arrival) = arrivals.pop(queue.now()) else { return Ok(false) };
     if arrivals.count().is_multiple_of(LOOK_EVERY) {
         memory::check()?;
     }
@@ -95,7 +96,8 @@ fn next_arrival(state: &mut SimState) -> Result<Option<Arriving>, OutOfMemory> {
         false => None,
     };
     let request = Some(request);
-    Ok(Some(Arriving { pool: arrival.pool, request, sequence, hashes, refused }))
+    arrived.push(Arriving { pool: arrival.pool, request, sequence, hashes, refused });
+    Ok(true)
 }
 
 /// Gives a request its entity.
@@ -110,10 +112,10 @@ fn spawn(world: &mut World, new: &mut Arriving) {
 
 impl SimState {
     /// Hands a request that has its entity on to admission and routing, or to those that ended.
-    fn hand_on(&mut self, new: Arriving) {
-        let Arriving { pool, sequence, refused, .. } = new;
+    fn hand_on(&mut self, new: &mut Arriving) {
+        let (pool, sequence) = (new.pool, new.sequence);
         self.ledger.note(Lifecycle::Arrived, &sequence, None);
-        match refused {
+        match new.refused.take() {
             None => self.lists.incoming.push(Incoming { pool, sequence }),
             Some(reason) => {
                 let status = RequestStatus::Rejected(reason);
