@@ -124,7 +124,7 @@ fn derived(c: &PoolConfig) -> Vec<(&'static str, String)> {
         let settings = &speculative.settings;
         let (name, k) = (settings.draft.name(), settings.k);
         let (weights, kv) = (draft.weight_bytes as f64 / GIB, draft.kv_bytes_per_token);
-        ("drafts", format!("{name}, k = {k}: {weights:.2} GiB of weights and {kv} bytes per token and GPU, in the above"))
+        ("drafts", format!("{name}, k = {k}: {weights:.2} GiB of weights and {kv} bytes per token and GPU, included above"))
     });
     let host = c.offload.map(|offload| {
         let (memory, settings) = (offload.memory, offload.settings);

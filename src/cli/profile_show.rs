@@ -17,10 +17,10 @@ use crate::{profile, timing};
 pub(super) struct ShowArgs {
     /// A shipped profile's name (`vidur-ecs profile list`), or a file
     name: String,
-    /// Plot the first table whose description contains this [default: the first]
+    /// Plots the first table whose description contains this [default: the first]
     #[arg(long, value_name = "TEXT")]
     table: Option<String>,
-    /// Plot the rows with this key, such as "4096 4096"; may be repeated [default: some]
+    /// Plots the rows with this key, such as "4096 4096"; can be given several times [default: some]
     #[arg(long, value_name = "KEY")]
     row: Vec<String>,
 }
@@ -30,10 +30,10 @@ pub(super) struct ShowArgs {
 pub(super) struct CheckArgs {
     /// A shipped profile's name (`vidur-ecs profile list`), or a file
     name: String,
-    /// What the times of this model would rest on
+    /// Shows what the times of this model would rest on
     #[arg(long)]
     model: Option<String>,
-    /// With this many GPUs for each block
+    /// Number of GPUs for each block
     #[arg(long, value_name = "GPUS", default_value_t = 1, requires = "model",
         value_parser = clap::value_parser!(u32).range(1..=64))]
     tensor_parallel: u32,
@@ -138,9 +138,9 @@ impl CheckArgs {
         }
         text_table::right_aligned(&mut list, 1);
         (1..6).for_each(|column| text_table::keep_whole(&mut list, column));
-        let about = "The errors of leaving out each point in turn (points that interpolation finds are \
-                     left out of profiles already, so these are upper bounds), the share of steps along \
-                     the axis on which times fall, and by how much at most:";
+        let about = "The errors when each point in turn is left out (profiles already omit points that \
+                     interpolation finds, so these are upper bounds), the share of steps along the axis \
+                     where times fall, and the largest fall:";
         failure::say(&format!(
             "{}\n\n{}",
             text_table::broken([about.to_owned()], width),

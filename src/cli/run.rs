@@ -38,11 +38,11 @@ pub(super) struct RunArgs {
     /// Scenario files
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Result folder, or with several files the parent of their result folders [default:
+    /// Result folder; with several files, the folder for their result folders [default:
     /// results/<name of the file>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replaces results that are there already, but never files that the program did not write.
+    /// Replaces existing results, but never files that the program did not write.
     /// (Without --out, results of the same file with the same settings are replaced anyway.)
     #[arg(long)]
     force: bool,

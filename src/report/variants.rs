@@ -40,7 +40,7 @@ pub fn lines(input: &ReportInput, variants: &[VariantResult], budget: usize) -> 
         tail.push(wrapped("", "means over seeds; their 95 % intervals are in summary.json"));
     }
     if let Some(slo) = variants.iter().find_map(|v| v.slo.as_ref()) {
-        let text = format!("{}, by {} % of requests", slo_limits(slo), slo.attain * 100.0);
+        let text = format!("{}, for {} % of requests", slo_limits(slo), slo.attain * 100.0);
         tail.push(packed("SLO", &[text], ""));
     }
     match variants {

@@ -34,7 +34,7 @@ impl Checker<'_> {
             let expected = format!("at most {}, the limit of {}", model.max_position, model.name);
             let error = self.error("engine.max_model_len", max_model_len, &expected);
             return Err(Box::new(
-                (*error).help("to go beyond it all the same: allow_long_max_model_len: true"),
+                (*error).help("to exceed it anyway, set allow_long_max_model_len: true"),
             ));
         }
         if engine.block_size == 0 {
@@ -77,11 +77,11 @@ impl Checker<'_> {
                 let place = self.document.place(&self.span("engine.num_gpu_blocks"));
                 warnings.push(
                     Diagnostic::warning(format!(
-                        "{blocks} KV blocks of {kv_gib:.1} GiB and weights of {weight_gib:.1} GiB are more \
+                        "{blocks} KV blocks ({kv_gib:.1} GiB) and the weights ({weight_gib:.1} GiB) need more \
                          than the {:.1} GiB of one {}",
                         device.memory_gib, device.name
                     ))
-                    .at(place, "simulated as if they were there"),
+                    .at(place, "simulated as if they fitted"),
                 );
             }
             let shared = self.document.node("gpus").is_some();

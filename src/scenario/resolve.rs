@@ -133,19 +133,19 @@ impl Checker<'_> {
             .as_ref()
             .is_some_and(|name| name.trim().is_empty() || name.contains(['/', '\n']))
         {
-            return Err(self.error("name", "no name of a folder", "a word or two, without `/`"));
+            return Err(self.error("name", "not a folder name", "a word or two, without `/`"));
         }
         if raw.title.as_ref().is_some_and(|title| title.contains(char::is_control)) {
             return Err(self.error(
                 "title",
-                "of several lines or has control characters",
+                "several lines long or has control characters",
                 "one line of text",
             ));
         }
         if let Some(interval) = raw.output.time_series_s
             && !(0.001..=1e9).contains(&interval)
         {
-            let expected = "seconds, from 0.001 to 1e9";
+            let expected = "seconds from 0.001 to 1e9";
             return Err(self.error("output.time_series_s", interval, expected));
         }
         Ok(Common {
@@ -216,7 +216,7 @@ impl Checker<'_> {
         lora::check(raw, &model, router.as_ref()).map_err(|error| self.settings("", &error))?;
         let api_overhead_ms = raw.engine.api_overhead_ms;
         if !(0.0..=MOST_API_OVERHEAD_MS).contains(&api_overhead_ms) {
-            let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
+            let expected = format!("milliseconds from 0 to {MOST_API_OVERHEAD_MS}");
             return Err(self.error("engine.api_overhead_ms", api_overhead_ms, &expected));
         }
         let drafter = match &raw.engine.speculative {

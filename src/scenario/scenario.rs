@@ -305,7 +305,7 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         let key = base.slice(&field.key);
         let Ok(name) = ron::from_str::<String>(key) else {
             return Err(error(
-                format!("a variant's name stands in quotes, `{key}` does not"),
+                format!("a variant's name needs quotes, `{key}` has none"),
                 "expected \"name\"",
             ));
         };
@@ -319,14 +319,14 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         // nowhere.
         if !folders.insert(folded_file_name(&name)) {
             return Err(error(
-                format!("variant `{name}` would write into the folder of another one"),
-                "too similar a name",
+                format!("variant `{name}` would write into another variant's folder"),
+                "this name is too similar",
             ));
         }
         if let Some(file) = reserved_name(&name) {
             return Err(error(
                 format!(
-                    "a variant cannot be called `{name}`: its folder would stand where {file} does"
+                    "a variant cannot be called `{name}`: its folder would take the place of {file}"
                 ),
                 "expected another name",
             ));

@@ -121,11 +121,11 @@ fn memory_fits(document: &Document, models: &[PoolConfig]) -> Result<(), Box<Dia
         Diagnostic::error(format!("the models do not fit on {device} together"))
             .at(place, "these GPUs are shared")
             .note(format!(
-                "of {all:.2} GiB per GPU {}, {:.2} GiB together",
+                "each GPU has {all:.2} GiB; {}, {:.2} GiB together",
                 parts.join(", "),
                 sum * all
             ))
-            .help("lower gpu_memory_utilization, whose sum may be 1 at most")
+            .help("lower gpu_memory_utilization; the sum may be at most 1")
             .exit(DOES_NOT_FIT),
     ))
 }
@@ -150,8 +150,8 @@ fn shares_add_up(
     match sum <= 1.0 + 1e-9 {
         true => Ok(()),
         false => {
-            let found = format!("{sum} of the compute in all");
-            Err(refuse(document, &found, "shares of the compute that are 1 together at most"))
+            let found = format!("{sum} of the compute in total");
+            Err(refuse(document, &found, "compute shares that add up to at most 1"))
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn goes_with_sides(
     decode: Option<&Speculative>,
 ) -> Result<(), SettingError> {
     const PATH: &str = "engine.speculative";
-    const BOTH: &str = "give it in `engine` of the scenario, which holds for both sides";
+    const BOTH: &str = "give it in the scenario's `engine`, which applies to both sides";
     match (prefill, decode) {
         (None, None) => Ok(()),
         (Some(_), None) => {
@@ -57,7 +57,7 @@ pub(super) fn goes_with_sides(
         (Some(prefill), Some(decode)) if prefill.settings == decode.settings => Ok(()),
         (Some(_), Some(_)) => {
             let expected = "the same as on the prefill side";
-            Err(SettingError::new(PATH, "another one", expected).help(BOTH))
+            Err(SettingError::new(PATH, "different", expected).help(BOTH))
         }
     }
 }
@@ -99,7 +99,7 @@ pub(super) fn build(
             let predictor = match &own {
                 Some(own) => build(own.as_ref()).map_err(|error| complain(OWN, &error))?,
                 None => build(timing).map_err(|error| {
-                    let help = "give the draft model a timing of its own: draft_timing: Roofline()";
+                    let help = "give the draft model its own timing: draft_timing: Roofline()";
                     Box::new((*complain("timing", &error)).help(help))
                 })?,
             };

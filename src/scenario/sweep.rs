@@ -118,7 +118,7 @@ pub fn load(
         }
         if let Some(file) = reserved_name(&label) {
             return Err(Box::new(Diagnostic::error(format!(
-                "--set sweeps {label}, whose folder would stand where {file} does"
+                "--set sweeps {label}, whose folder would take the place of {file}"
             ))));
         }
         match read {

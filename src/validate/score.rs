@@ -198,7 +198,7 @@ impl fmt::Display for ErrorTable {
             let more = if requests.len() > 5 { ", ..." } else { "" };
             writeln!(
                 f,
-                "  {} measured {metric} values are no times (0, negative, infinite or NaN)\n  \
+                "  {} measured {metric} values are not times (0, negative, infinite or NaN)\n  \
                  and do not count: requests {}{more}",
                 requests.len(),
                 some.join(", ")
@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(requests("E2E"), [2]);
         let text = table.to_string();
         assert!(
-            text.contains("2 measured TTFT values are no times") && text.contains("requests 1, 2")
+            text.contains("2 measured TTFT values are not times") && text.contains("requests 1, 2")
         );
         assert!(table.largest_mean_error().is_some());
     }

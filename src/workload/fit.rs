@@ -17,7 +17,7 @@ pub struct FitArgs {
     /// The table to write
     #[cfg_attr(feature = "cli", arg(short = 'o', long = "out", value_name = "OUT.ron"))]
     pub out: PathBuf,
-    /// Replaces the file if it is there already
+    /// Replaces the file if it already exists
     #[cfg_attr(feature = "cli", arg(long))]
     pub force: bool,
     /// Column of prompt lengths

@@ -224,7 +224,7 @@ fn a_crate_for_a_policy_is_begun() {
     assert!(!read("src/main.rs").contains("MyPolicy"));
     let again = room.run("plugin new shortest-first");
     assert_eq!(again.code, 2);
-    assert!(again.err.contains("is there already"), "{}", again.err);
+    assert!(again.err.contains("already exists"), "{}", again.err);
     let bad = room.run("plugin new 2nd");
     assert_eq!(bad.code, 2);
     assert!(bad.err.contains("cannot be the name of a crate"), "{}", bad.err);

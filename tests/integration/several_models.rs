@@ -140,7 +140,7 @@ fn what_makes_no_sense_is_refused() {
         ("gpus: Spatial({\"chat\": (compute: 0.5), \"cide\": (compute: 0.5)})", "`cide`"),
         (
             "gpus: Spatial({\"chat\": (compute: 0.7), \"code\": (compute: 0.7)})",
-            "1.4 of the compute in all",
+            "1.4 of the compute in total",
         ),
         (
             "gpus: Spatial({\"chat\": (compute: 0.5), \"code\": (compute: 0.0)})",

@@ -42,10 +42,10 @@ pub struct ImportAisimulateOptions {
     /// The newest version of vLLM to take
     #[cfg_attr(feature = "cli", arg(long, default_value = "0.24.0"))]
     pub engine_version: String,
-    /// Against what simulated times were checked; written into the profile
+    /// What simulated times were checked against; written into the profile
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
-    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
+    /// A model and its GPUs that they were checked for (Llama-2-7B:1); can be given several times
     #[arg(long, value_name = "MODEL:TP", requires = "checked_against")]
     pub checked_with: Vec<CheckedWith>,
 }

@@ -43,8 +43,8 @@ pub struct ImportLayerwiseOptions {
         arg(long = "tensor-parallel", value_name = "N", value_delimiter = ',')
     )]
     pub tensor_parallel: Vec<u32>,
-    /// The bound that the longest sequence sets to attention, which a bundle does not hold:
-    /// requests x KV heads from which on it holds, microseconds, microseconds per token
+    /// The bound that the longest sequence sets on attention, which is not in a bundle:
+    /// requests x KV heads from which it applies, microseconds, microseconds per token
     #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS,US,US_PER_TOKEN", value_parser = straggler))]
     pub straggler: Option<Straggler>,
     /// Where that bound comes from
@@ -60,10 +60,10 @@ pub struct ImportLayerwiseOptions {
     /// Who measured; written into the profile
     #[cfg_attr(feature = "cli", arg(long, default_value = "LLMServingSim 2.0"))]
     pub source: String,
-    /// Against what simulated times were checked; written into the profile
+    /// What simulated times were checked against; written into the profile
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
-    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
+    /// A model and its GPUs that they were checked for (Llama-2-7B:1); can be given several times
     #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL:TP", requires = "checked_against"))]
     pub checked_with: Vec<CheckedWith>,
     /// Licence of the measurements

@@ -64,13 +64,13 @@ pub struct ImportVidurOptions {
     /// Who measured attention, if someone else
     #[cfg_attr(feature = "cli", arg(long))]
     pub attention_source: Option<String>,
-    /// Device that attention was measured on, if another
+    /// Device that attention was measured on, if a different one
     #[cfg_attr(feature = "cli", arg(long))]
     pub attention_device: Option<String>,
-    /// Against what simulated times were checked; written into the profile
+    /// What simulated times were checked against; written into the profile
     #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
     pub checked_against: String,
-    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
+    /// A model and its GPUs that they were checked for (Llama-2-7B:1); can be given several times
     #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL:TP", requires = "checked_against"))]
     pub checked_with: Vec<CheckedWith>,
     /// Licence of the measurements

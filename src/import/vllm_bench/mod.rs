@@ -30,11 +30,11 @@ pub struct BenchEngine {
     /// [default: what the benchmark calls it]
     #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL"))]
     pub model: Option<String>,
-    /// Keys of the model's config that may be left out although they mean something, with commas
-    /// between them
+    /// Keys of the model's config that may be left out although they mean something, separated by
+    /// commas
     #[cfg_attr(feature = "cli", arg(long, value_name = "KEYS", value_delimiter = ','))]
     pub allow_unmodelled: Vec<String>,
-    /// Which result, of a file that has one a line, from 1
+    /// Which result of a file with one result per line, counted from 1
     #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
     pub line: Option<usize>,
     /// Tensor parallelism
