@@ -5,7 +5,6 @@ mod compare;
 mod failure;
 mod import;
 mod list;
-mod plot;
 mod plugin;
 mod profile;
 mod profile_show;

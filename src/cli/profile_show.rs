@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::{self, Failure};
-use super::plot::plot;
 use crate::hardware::{Parallelism, model};
 use crate::output::text_table;
 use crate::profile::{NamedRow, Profile, TableView};
@@ -17,10 +16,10 @@ use crate::{profile, timing};
 pub(super) struct ShowArgs {
     /// A shipped profile's name (`vidur-ecs profile list`), or a file
     name: String,
-    /// Plots the first table whose description contains this [default: the first]
+    /// Shows the first table whose description contains this [default: the first]
     #[arg(long, value_name = "TEXT")]
     table: Option<String>,
-    /// Plots the rows with this key, such as "4096 4096"; can be given several times [default: some]
+    /// Shows the rows with this key, such as "4096 4096"; can be given several times [default: some]
     #[arg(long, value_name = "KEY")]
     row: Vec<String>,
 }
@@ -37,6 +36,25 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "GPUS", default_value_t = 1, requires = "model",
         value_parser = clap::value_parser!(u32).range(1..=64))]
     tensor_parallel: u32,
+}
+
+/// The points of these rows in microseconds, one column each, by the axis.
+fn points(axis: &str, rows: &[NamedRow], width: usize) -> String {
+    let mut places: Vec<f64> = rows.iter().flat_map(|(_, row)| row.iter().map(|p| p.0)).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let names = rows.iter().map(|(name, _)| format!("us at {name}"));
+    let mut table = text_table::new(std::iter::once(axis.to_owned()).chain(names));
+    text_table::fit(&mut table, width - 1);
+    for place in places {
+        let cells = rows.iter().map(|(_, row)| {
+            let point = row.iter().find(|(x, _)| *x == place);
+            point.map_or_else(String::new, |(_, us)| us.to_string())
+        });
+        table.add_row(std::iter::once(place.to_string()).chain(cells));
+    }
+    text_table::right_aligned(&mut table, 0);
+    text_table::render(&table)
 }
 
 /// A shipped profile or a file.
@@ -91,7 +109,7 @@ impl ShowArgs {
             "\n{} ({})\n{}",
             table.about,
             table.source,
-            plot(&rows, table.axis, "microseconds")
+            points(table.axis, &rows, width)
         ));
         Ok(())
     }
