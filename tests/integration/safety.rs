@@ -325,8 +325,14 @@ fn what_fits_of_several_files_and_of_variants_runs() {
     assert!(room.read("v/variants.csv").contains("large,0,,,does not fit,"));
     assert!(room.read("v/summary.json").contains("\"does_not_fit\": {\n    \"large\""));
     let resolved = room.read("v/scenario.ron");
-    assert!(resolved.starts_with("// variant \"large\" is left out: "), "{resolved}");
+    assert!(resolved.starts_with("// variant `large` is left out: "), "{resolved}");
     room.must("v/scenario.ron --out again");
+    // A name of two lines is a comment of two lines.
+    room.write("n.ron", room.read("v.ron").replace("\"large\"", "\"two\\nlines\""));
+    assert_eq!(room.run("n.ron -q --out n").code, 3);
+    let resolved = room.read("n/scenario.ron");
+    assert!(resolved.starts_with("// variant `two\n// lines` is left out: "), "{resolved}");
+    room.must("n/scenario.ron -q --out n2");
     // Whoever wants to read errors alone still learns why the code is 3.
     for line in ["check v.ron -q", "v.ron -q --out quiet", "compare v.ron v.ron"] {
         let ran = room.run(line);
