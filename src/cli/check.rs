@@ -7,13 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::{self, Failure};
+use crate::base::GIB;
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::hardware::memory::DraftMemory;
 use crate::metrics::Load;
 use crate::registry::Registry;
 use crate::scenario::{PoolConfig, Scenario};
-
-const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]

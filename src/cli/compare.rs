@@ -17,7 +17,7 @@ use crate::registry::Registry;
 use crate::report::width;
 use crate::run;
 use crate::run::RunError;
-use crate::scenario::sweep;
+use crate::scenario::{LoadContext, sweep};
 use crate::timing::SharedTables;
 
 /// What the table shows unless metrics are named.
@@ -95,7 +95,8 @@ impl CompareArgs {
                     Input::Read(Side::read(path)?)
                 }
                 false => {
-                    let sweep = sweep::load(path, &settings, (registry, &tables))?;
+                    let sweep =
+                        sweep::load(path, &settings, LoadContext { registry, tables: &tables })?;
                     let points = sweep.points.iter().map(|point| &point.scenario);
                     failure::misfits(sweep.misfits.iter().map(|misfit| &misfit.error), points);
                     fits &= sweep.misfits.is_empty()

@@ -83,7 +83,8 @@ impl VllmBenchArgs {
             [(imported.failed, "that failed"), (imported.without_ttft, "without a TTFT")]
         {
             if count > 0 {
-                failure::complain(&format!("warning: left out {count} requests {what}"));
+                let requests = if count == 1 { "request" } else { "requests" };
+                failure::complain(&format!("warning: left out {count} {requests} {what}"));
             }
         }
         failure::say(&format!("wrote {}", self.out.display()));

@@ -19,7 +19,7 @@ use crate::registry::Registry;
 use crate::report::{ReportInput, report, use_colour, width};
 use crate::run;
 use crate::scenario::sweep::Sweep;
-use crate::scenario::{Scenario, sweep};
+use crate::scenario::{LoadContext, Scenario, sweep};
 use crate::timing::SharedTables;
 use crate::workload::Arrivals;
 
@@ -151,7 +151,11 @@ impl RunArgs {
         let tables = SharedTables::default();
         for file in &self.files {
             suggest_subcommand(file)?;
-            let mut sweep = match sweep::load(file, &self.all_settings(), (registry, &tables)) {
+            let mut sweep = match sweep::load(
+                file,
+                &self.all_settings(),
+                LoadContext { registry, tables: &tables },
+            ) {
                 Err(error) if error.exit_code == DOES_NOT_FIT && self.files.len() > 1 => {
                     planned.misfits.push((file.clone(), error));
                     continue;

@@ -5,12 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::pool::PoolConfig;
 use super::raw::RawEngine;
-use crate::base::{Nanos, SettingError};
+use crate::base::{GIB, Nanos, SettingError};
 use crate::engine::policy::EngineLimits;
 use crate::engine::state::kv::{HostMemory, Reload};
 use crate::hardware::Parallelism;
 
-const GIB: f64 = (1_u64 << 30) as f64;
 /// More blocks than any host holds.
 const MOST_BLOCKS: f64 = (1_u32 << 30) as f64;
 
@@ -64,8 +63,10 @@ impl KvOffload {
 /// Checks the settings against each other and the rest. Paths of errors start at the scenario.
 pub(super) fn build(
     raw: &RawEngine,
-    (limits, prefix_caching): (&EngineLimits, bool),
-    (parallel, bytes_per_token): (Parallelism, u64),
+    limits: &EngineLimits,
+    prefix_caching: bool,
+    parallel: Parallelism,
+    bytes_per_token: u64,
 ) -> Result<Option<KvOffload>, SettingError> {
     let swap = raw.preemption_mode == PreemptionMode::Swap;
     let Some(settings) = &raw.kv_offload else {

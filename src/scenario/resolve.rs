@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::cluster::{Cluster, Configuration, Tie};
 use super::combinations::{self, Technique};
 use super::document::Document;
+use super::engine::ModelMemory;
 use super::pool::PoolConfig;
 use super::raw::{OutputSettings, RawScenario};
+use super::speculative::Speculated;
 use super::timing::{self, Times};
 use super::{
     admission, disaggregated, kv_offload, lora, model, models, plugins, sharing, speculative,
@@ -29,6 +31,15 @@ const MOST_SEEDS: u32 = 10_000;
 /// A longer API overhead is a slip of the pen.
 const MOST_API_OVERHEAD_MS: f64 = 60_000.0;
 
+/// What all scenarios of a program are read with.
+#[derive(Clone, Copy)]
+pub struct LoadContext<'a> {
+    /// What scenarios may name.
+    pub registry: &'a Registry,
+    /// What has been read and built for others.
+    pub tables: &'a SharedTables,
+}
+
 /// What holds for all variants together.
 pub(super) struct Common {
     pub name: Option<String>,
@@ -44,9 +55,10 @@ pub(super) fn resolve(
     name: &str,
     document: &Document,
     base_dir: &Path,
-    (registry, tables): (&Registry, &SharedTables),
+    shared: LoadContext<'_>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<(Configuration, Common), Box<Diagnostic>> {
+    let LoadContext { registry, tables } = shared;
     let one = |document: &Document, warnings: &mut Vec<Diagnostic>| {
         let raw: RawScenario = document.read(document.root())?;
         let checker = Checker { document, base_dir, registry, tables };
@@ -246,7 +258,7 @@ impl Checker<'_> {
         };
         let (limits, memory) = self.engine(
             raw,
-            (&model, draft_memory, &draft_at),
+            ModelMemory { model: &model, draft: draft_memory, draft_at: &draft_at },
             device,
             parallel,
             policy.as_ref(),
@@ -270,9 +282,9 @@ impl Checker<'_> {
             Some((settings, checked)) => {
                 let timings = self.registry.timings();
                 let built = speculative::build(
-                    (self.document, timings),
-                    (settings, checked),
-                    (timing.as_ref(), predictor),
+                    &Speculated { document: self.document, settings, checked, timings },
+                    timing.as_ref(),
+                    predictor,
                     &context,
                 )?;
                 (built.run.predictor.clone() as Arc<dyn Predictor>, Some(built))
@@ -291,7 +303,7 @@ impl Checker<'_> {
             raw.engine.enable_prefix_caching.unwrap_or_else(|| policy.caches_prefixes());
         let bytes_per_token = model.kv_bytes_per_token(parallel) + draft_memory.kv_bytes_per_token;
         let offload =
-            kv_offload::build(&raw.engine, (&limits, prefix_caching), (parallel, bytes_per_token))
+            kv_offload::build(&raw.engine, &limits, prefix_caching, parallel, bytes_per_token)
                 .map_err(|error| self.settings("", &error))?;
         Ok(PoolConfig {
             model,

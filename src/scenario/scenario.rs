@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::cluster::Configuration;
 use super::document::{Document, Node};
 use super::raw::{COMMON_FIELDS, OutputSettings};
-use super::resolve::{Common, resolve};
+use super::resolve::{Common, LoadContext, resolve};
 use super::{plugins, resolved_text, without_effect};
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::paths::{folded_file_name, reserved_name};
@@ -74,7 +74,13 @@ impl Scenario {
         registry: &Registry,
     ) -> Result<Scenario, Box<Diagnostic>> {
         let tables = SharedTables::default();
-        Scenario::with_tables(source, name, base_dir, settings, (registry, &tables))
+        Scenario::with_tables(
+            source,
+            name,
+            base_dir,
+            settings,
+            LoadContext { registry, tables: &tables },
+        )
     }
 
     /// Reads and checks a scenario's text, sharing what other scenarios with the same `tables` have
@@ -87,7 +93,7 @@ impl Scenario {
         name: String,
         base_dir: &Path,
         settings: &[String],
-        shared: (&Registry, &SharedTables),
+        shared: LoadContext<'_>,
     ) -> Result<Scenario, Box<Diagnostic>> {
         let base = settings
             .iter()

@@ -62,13 +62,25 @@ pub(super) fn goes_with_sides(
     }
 }
 
-/// Builds the drafter and the predictor of passes with drafts.
+/// What a scenario says of its drafts.
+pub(super) struct Speculated<'a> {
+    pub document: &'a Document,
+    pub settings: &'a SpeculativeSettings,
+    /// What the settings came to.
+    pub checked: &'a Checked,
+    /// What a timing of the draft model may be.
+    pub timings: &'a [Entry<dyn AnyTiming>],
+}
+
+/// Builds the drafter and the predictor of passes with drafts. `timing` is the model's, from which
+/// `target` was built.
 pub(super) fn build(
-    (document, timings): (&Document, &[Entry<dyn AnyTiming>]),
-    (settings, checked): (&SpeculativeSettings, &Checked),
-    (timing, target): (&dyn AnyTiming, Arc<dyn Predictor>),
+    speculated: &Speculated<'_>,
+    timing: &dyn AnyTiming,
+    target: Arc<dyn Predictor>,
     context: &TimingContext<'_>,
 ) -> Result<Speculative, Box<Diagnostic>> {
+    let &Speculated { document, settings, checked, timings } = speculated;
     let draft_model = checked.model;
     const OWN: &str = "engine.speculative.draft_timing";
     let complain =

@@ -114,6 +114,19 @@ fn memory_is_split_and_adds_up() {
     assert_eq!(code, DOES_NOT_FIT);
     assert!(message.contains("do not fit on A100-SXM-80G together"), "{message}");
     assert!(message.contains("`code` takes 0.7") && message.contains("24.24 weights"), "{message}");
+    // Both can be lowered until they fit.
+    assert!(message.contains("the sum may be at most 1"), "{message}");
+    assert!(!message.contains("tensor_parallel"), "{message}");
+    // No shares let these two fit on a single GPU, but on two.
+    let large = [
+        "models.chat.model=CodeLlama-34B",
+        "models.code.model=CodeLlama-34B",
+        "models.chat.engine.gpu_memory_utilization=0.95",
+        "models.code.engine.gpu_memory_utilization=0.95",
+    ];
+    let (code, message) = refused(&text("gpus: TimeSliced"), &large);
+    assert_eq!(code, DOES_NOT_FIT);
+    assert!(message.contains("the smallest tensor_parallel that fits is 2"), "{message}");
     // On GPUs of their own it is no matter.
     assert!(load(&text(""), &["models.code.engine.gpu_memory_utilization=0.7"]).is_ok());
 }
