@@ -174,7 +174,7 @@ impl LoraSettings {
         follows: bool,
     ) -> Box<dyn RequestSource> {
         let ranks = Ranks::new(self.adapters, self.popularity.theta());
-        deal::deal(source, ranks, self.base_share, (seed, follows))
+        deal::deal(source, ranks, self.base_share, seed, follows)
     }
 
     fn host(&self) -> u32 {
