@@ -16,10 +16,11 @@ use crate::{profile, timing};
 pub(super) struct ShowArgs {
     /// A shipped profile's name (`vidur-ecs profile list`), or a file
     name: String,
-    /// Shows the first table whose description contains this [default: the first]
+    /// Shows points of the first table whose description contains this
     #[arg(long, value_name = "TEXT")]
     table: Option<String>,
-    /// Shows the rows with this key, such as "4096 4096"; can be given several times [default: some]
+    /// Shows the points of the rows with this key, such as "4096 4096"; can be given several times
+    /// [default: some of the table; without --table: of the first one]
     #[arg(long, value_name = "KEY")]
     row: Vec<String>,
 }
@@ -100,6 +101,9 @@ impl ShowArgs {
             text_table::broken(texts, width),
             text_table::render(&list)
         ));
+        if self.table.is_none() && self.row.is_empty() {
+            return Ok(());
+        }
         let wanted = self.table.as_deref().unwrap_or("");
         let Some(table) = tables.iter().find(|table| table.about.contains(wanted)) else {
             return Err(Failure::bad_argument(format!("no table's description has `{wanted}`")));

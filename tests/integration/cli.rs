@@ -257,6 +257,7 @@ fn profiles_fit_a_narrow_terminal() {
     for line in [
         &["profile", "list"][..],
         &["profile", "show", "h100-sxm-80g/llama-2-7b"],
+        &["profile", "show", "h100-sxm-80g/llama-2-7b", "--table", "operators"],
         &["profile", "check", "h100-sxm-80g/llama-2-7b"],
         &["profile", "check", "rtx-pro-6000/layers-qwen3-30b-a3b"],
         &["profile", "check", "h100-sxm-80g/operators", "--model", "Llama-3.1-8B"],
