@@ -40,7 +40,7 @@ impl PlanView<'_> {
         let hashes = usable(hashes, &sequence, self.limits.block_size);
         let (pool, block_size) = (&self.replica.kv, self.limits.block_size);
         let (found, _) = pool.find(hashes, &mut self.blocks);
-        (found + reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size)))
+        (found + reloaded(pool, self.predictor, sequence.prompt, hashes, found, block_size))
             * block_size
     }
 
@@ -76,7 +76,7 @@ impl PlanView<'_> {
             Some(_) => &[],
         };
         let (found, unheld) = pool.find(hashes, &mut self.blocks);
-        let copied = reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size));
+        let copied = reloaded(pool, self.predictor, sequence.prompt, hashes, found, block_size);
         let cached = (found + copied) * block_size;
         let tokens = admission.tokens.min(sequence.prompt - cached);
         let total = cached + tokens;

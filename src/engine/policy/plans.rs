@@ -7,15 +7,15 @@ use super::draft::{Planning, Refused};
 use super::receive::{Receiver, receive};
 use super::{Fit, PlanView};
 use crate::base::Instant;
-use crate::engine::SimState;
 use crate::engine::commit::{Departing, depart};
 use crate::engine::hot_state::HotState;
-use crate::engine::lists::EndedRequest;
+use crate::engine::lists::{EndedRequest, Worklists};
 use crate::engine::queries::EngineQueries;
+use crate::engine::state::ReplicaParts;
 use crate::engine::state::kv::{BlockQuery, BlockStore};
 use crate::engine::state::request::RequestQuery;
-use crate::engine::state::{Replica, ReplicaParts, Techniques};
 use crate::engine::transition::At;
+use crate::engine::{Ledger, SimState};
 use crate::records::RequestStatus;
 
 /// The plans of a step, for a system in [`crate::engine::StepSet::Scheduling`].
@@ -212,12 +212,14 @@ fn open<'a>(
     } else {
         state.draft.committed = 0;
     }
-    if techniques.transfers.as_ref().is_some_and(|transfers| transfers.is_to_receive())
-        && let Err(error) =
-            take_over(state, (requests, blocks), (entity, &mut *replica, &mut techniques))
-    {
-        fail(state, &error);
-        return None;
+    if techniques.transfers.as_ref().is_some_and(|transfers| transfers.is_to_receive()) {
+        let SimState { engine, lists, ledger, .. } = state;
+        let pool = engine.pool(replica.pool_index);
+        let to = Receiver { entity, replica, techniques: &mut techniques, pool };
+        if let Err(error) = take_over(to, requests, blocks, lists, ledger) {
+            fail(state, &error);
+            return None;
+        }
     }
     let &slot = replica.free_slots.last()?;
     let SimState { engine, queue, lists, ledger, draft, failure, .. } = state;
@@ -247,13 +249,12 @@ fn open<'a>(
 
 /// Takes over requests that another pool hands over to this replica, as far as there are blocks.
 fn take_over(
-    state: &mut SimState,
-    (requests, blocks): (&mut RequestQuery<'_, '_>, &mut BlockQuery<'_, '_>),
-    (entity, replica, techniques): (Entity, &mut Replica, &mut Techniques<'_>),
+    to: Receiver<'_, '_>,
+    requests: &mut RequestQuery<'_, '_>,
+    blocks: &mut BlockQuery<'_, '_>,
+    lists: &mut Worklists,
+    ledger: &mut Ledger,
 ) -> Result {
-    let SimState { engine, lists, ledger, .. } = state;
-    let pool = engine.pool(replica.pool_index);
     let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
-    let to = Receiver { entity, replica, techniques, pool };
     receive(to, requests, ledger, &mut blocks, &mut lists.transfers)
 }
