@@ -66,8 +66,8 @@ pub fn check_room_for(bytes: u64) -> Result<(), OutOfMemory> {
 /// How many threads the address space allows; at least one.
 #[cfg(feature = "cli")]
 pub fn most_threads() -> usize {
-    // What a thread may need beside the tables of what it simulates: what the allocator reserves for
-    // it while it starts, and its stack.
+    // What a thread may need beside the tables of what it simulates: what the allocator reserves
+    // for it while it starts, and its stack.
     const THREAD_ADDRESSES: u64 = 192 * MIB;
     let most = Limits::of_process().addresses.map(|most| most / THREAD_ADDRESSES);
     most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)).max(1)

@@ -43,8 +43,8 @@ const METRICS: [&str; 16] = [
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// Result folders, and scenario files to run first; all are compared with the first one, or with
-    /// its first variant
+    /// Result folders, and scenario files to run first; all are compared with the first one, or
+    /// with its first variant
     #[arg(value_name = "FOLDER|FILE", required = true)]
     sides: Vec<PathBuf>,
     /// Shows this metric instead of the usual ones; can be given several times

@@ -39,8 +39,8 @@ struct Cli {
 enum Command {
     /// Runs scenarios (the default: `vidur-ecs FILE` is `vidur-ecs run FILE`)
     Run(run::RunArgs),
-    /// Compares results or scenarios: differences, confidence intervals, and whether the differences
-    /// are more than noise
+    /// Compares results or scenarios: differences, confidence intervals, and whether the
+    /// differences are more than noise
     Compare(compare::CompareArgs),
     /// Validates a scenario and shows it with every default, its KV blocks and its weights
     Check(check::CheckArgs),

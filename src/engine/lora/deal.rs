@@ -28,7 +28,7 @@ impl Popularity {
 }
 
 /// `source`, its requests dealt out to the adapters under `seed`. What follows a request has its
-/// adapter, where requests follow others (`follows`). A share of the requests wants the model itself.
+/// adapter; `follows` says whether anything does. A share of the requests wants the model itself.
 pub(super) fn deal(
     source: Box<dyn RequestSource>,
     ranks: Ranks,
