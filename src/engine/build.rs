@@ -15,7 +15,7 @@ use super::policy::EngineLimits;
 use super::schedule::{StepPlace, StepSchedules, StepSystems};
 use super::speculation::Estimate;
 use super::state::batch::{Batch, Form};
-use super::state::kv::{BlockPool, StagedBlocks};
+use super::state::kv::{BlockPool, CachingRules, StagedBlocks};
 use super::state::transfers::Transfers;
 use super::state::{AsyncPlanning, BatchOf, Replica, SharedGpus, Stage, StageOf, SwappedRequests};
 use super::systems::{
@@ -260,7 +260,13 @@ impl Builder {
         let ReplicaShape { pool, form, hands } = shape;
         let index = self.replicas.len() as u32;
         let world = &mut self.world;
-        let kv = BlockPool::new(limits.num_blocks, spec.prefix_caching).with_host(spec.host);
+        let rules = CachingRules {
+            unhashed_first: spec.policy.reuses_unhashed_first(),
+            decoded_late: spec.policy.is_asynchronous(),
+        };
+        let kv = BlockPool::new(limits.num_blocks, spec.prefix_caching)
+            .with_rules(rules)
+            .with_host(spec.host);
         let mut replica = Replica::new(index, kv, limits.block_size, form);
         replica.pool_index = pool;
         let entity = world.spawn(replica).id();

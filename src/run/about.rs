@@ -58,7 +58,7 @@ fn model_result((name, model): (&str, &PoolConfig)) -> ModelResult {
         model.model.kv_bytes_per_token(model.parallel) * u64::from(model.limits.block_size);
     ModelResult {
         name: name.to_owned(),
-        what: format!("{} | {}", model.model.title(), model.policy.name()),
+        what: format!("{} | {}", model.model.title(), model.policy.title()),
         kv_blocks: blocks,
         block_size: model.limits.block_size,
         weight_gib: model.model.weight_bytes(model.parallel) as f64 / GIB,

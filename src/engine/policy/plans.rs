@@ -3,6 +3,7 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
+use super::admit::last_filled;
 use super::draft::{Planning, Refused};
 use super::receive::{Receiver, receive};
 use super::{Fit, PlanView};
@@ -13,7 +14,7 @@ use crate::engine::lists::{EndedRequest, Worklists};
 use crate::engine::queries::EngineQueries;
 use crate::engine::state::ReplicaParts;
 use crate::engine::state::kv::{BlockQuery, BlockStore};
-use crate::engine::state::request::RequestQuery;
+use crate::engine::state::request::{RequestQuery, Sequence};
 use crate::engine::transition::At;
 use crate::engine::{Ledger, SimState};
 use crate::records::RequestStatus;
@@ -151,7 +152,24 @@ impl Plans<'_, '_> {
             // with that batch gives back its place only now. If the plan is empty, the engine
             // plans again with what it sees now.
             planning.cutoff = None;
-            for mut member in std::mem::take(&mut planning.finished) {
+            let size = pool.limits.block_size;
+            let finished = std::mem::take(&mut planning.finished);
+            if replica.kv.caches_prefixes() {
+                // What the batch decoded is known now, of those too that are not in the next one.
+                let known = replica.running.iter().filter(|member| member.prefilled);
+                let known: Vec<Sequence> = known.chain(&finished).copied().collect();
+                let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
+                for member in known {
+                    let full = last_filled(&member, size);
+                    let (table, _, hashes) = requests.get(member.entity)?;
+                    if let Some(hashes) = hashes.filter(|_| member.group == 0 && !full.is_empty()) {
+                        for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes.0[full]) {
+                            replica.kv.cache_block(id, hash, &mut blocks);
+                        }
+                    }
+                }
+            }
+            for mut member in finished {
                 let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
                 let (mut table, mut request, _) = requests.get_mut(member.entity)?;
                 let held = Departing { table: &mut table, block_size: pool.limits.block_size };

@@ -36,6 +36,10 @@ pub struct CachedBlock {
     /// Neighbours in the free list, least recently used first; only meaningful when free.
     pub(crate) previous: BlockId,
     pub(crate) next: BlockId,
+    /// The blocks with the same hash that became full before and after it; only meaningful with a
+    /// hash.
+    pub(crate) older: BlockId,
+    pub(crate) newer: BlockId,
 }
 
 /// Identity of a block's tokens and of everything before them: equal hashes, equal prefixes.
@@ -44,7 +48,13 @@ pub struct PrefixHash(pub std::num::NonZeroU64);
 
 impl Default for CachedBlock {
     fn default() -> CachedBlock {
-        CachedBlock { hash: None, previous: BlockId::NONE, next: BlockId::NONE }
+        CachedBlock {
+            hash: None,
+            previous: BlockId::NONE,
+            next: BlockId::NONE,
+            older: BlockId::NONE,
+            newer: BlockId::NONE,
+        }
     }
 }
 

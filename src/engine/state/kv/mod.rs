@@ -2,6 +2,7 @@
 //! prefixes that blocks hold.
 
 mod block;
+mod by_prefix;
 mod content;
 mod host;
 mod pool;
@@ -10,9 +11,9 @@ mod pool;
 pub use block::{BlockId, PrefixHash};
 pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks, mark_holders};
 pub use block::{BlockTable, CachedBlock, KvBlock};
+pub(crate) use by_prefix::{ByPrefix, PrefixIndex};
 pub(crate) use content::PrefixHashes;
 pub use host::HostMemory;
 pub use host::Reload;
 pub(crate) use host::{Copies, HostTier};
-pub(crate) use pool::BlockPool;
-pub(crate) use pool::{ByPrefix, Moved};
+pub(crate) use pool::{BlockPool, CachingRules, Moved};
