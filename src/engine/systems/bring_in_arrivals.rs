@@ -72,7 +72,8 @@ pub(crate) struct Arriving {
     refused: Option<String>,
 }
 
-/// Takes the next request that arrives now, if there is memory for it. Returns whether there is one.
+/// Takes the next request that arrives now, if there is memory for it. Returns whether there is
+/// one.
 fn next_arrival(state: &mut SimState, arrived: &mut Vec<Arriving>) -> Result<bool, OutOfMemory> {
     let SimState { engine, queue, arrivals, ledger, .. } = state;
     let Some(arrival) = arrivals.pop(queue.now()) else { return Ok(false) };
