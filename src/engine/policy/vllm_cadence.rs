@@ -17,8 +17,8 @@ pub struct Cadence {
 }
 
 impl Cadence {
-    /// Begins a plan. Whether prompts are held back in it: the last step that processed some is less
-    /// than `interval` steps ago, something decodes, and there was room for all that waited.
+    /// Begins a plan. Whether prompts are held back in it: the last step that processed some is
+    /// less than `interval` steps ago, something decodes, and there was room for all that waited.
     pub(super) fn begin(&mut self, interval: u32, view: &PlanView<'_>) -> bool {
         self.ended += u64::from(view.committed());
         self.number = self.ended + 1;
