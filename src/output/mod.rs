@@ -29,7 +29,9 @@ pub(crate) mod tables;
 pub(crate) mod text_table;
 mod unfinished;
 
-pub use claim::{Claim, Replace};
+#[doc(hidden)]
+pub use claim::Claim;
+pub use claim::Replace;
 #[cfg(feature = "cli")]
 pub(crate) use collection::Collection;
 pub(crate) use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES, join_seeds};
@@ -43,4 +45,5 @@ pub(crate) use new_file::NewFile;
 #[doc(hidden)]
 pub use run_log::cpu_seconds;
 pub(crate) use run_log::{RUN_LOG, RunLog, SeedCounts, Work, command_line, peak_memory_mib};
+#[doc(hidden)]
 pub use unfinished::abandon_all;

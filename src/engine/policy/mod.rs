@@ -57,7 +57,9 @@ pub use vllm_v0::VllmV0;
 #[doc(hidden)]
 pub use vllm_v1::Queueing;
 pub use vllm_v1::VllmV1;
-pub use vllm_version::{VllmRules, VllmVersion};
+#[doc(hidden)]
+pub use vllm_version::VllmRules;
+pub use vllm_version::VllmVersion;
 pub use waiting::{RunningRequest, WaitingRequest};
 
 use crate::base::SettingError;
