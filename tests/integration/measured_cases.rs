@@ -77,7 +77,7 @@ fn unknown_keys_of_an_engine_are_refused() {
     // Scheduling is as it was in that version.
     room.write("c/engine.json", ENGINE.replacen('{', "{\"engine_version\": \"0.11.0 (V1)\",", 1));
     let shown = room.must("validate c --show-scenario").out;
-    assert!(shown.contains("VllmV1(async_scheduling: false)"), "{shown}");
+    assert!(shown.contains("VllmV1(version: \"0.11\", async_scheduling: false)"), "{shown}");
     assert!(shown.contains("device: \"H100-SXM-80G\"") && !shown.contains("timing:"), "{shown}");
 }
 
