@@ -4,7 +4,7 @@
 #   ./install.sh                  into ~/.cargo/bin (or $CARGO_INSTALL_ROOT/bin)
 #   ./install.sh --root DIR       into DIR/bin
 #
-# Other options are handed on to `cargo install`. Running it again updates the installation.
+# Other options go to `cargo install`. Running this script again updates the installation.
 set -eu
 
 # The minimum is written once, in Cargo.toml.
@@ -62,18 +62,18 @@ if ! command -v cargo >/dev/null 2>&1; then
     complain "cargo, Rust's build tool" "$rust_help"
 fi
 if ! command -v cc >/dev/null 2>&1; then
-    complain "cc, a C compiler, which Rust links with" \
+    complain "cc, a C compiler, which Rust uses to link" \
         "Debian, Ubuntu: sudo apt-get install build-essential" \
         "Fedora: sudo dnf install gcc" \
         "macOS: xcode-select --install"
 fi
 if [ "$missing" -ne 0 ]; then
-    echo "Nothing was installed. Run ./install.sh again when this is there." >&2
+    echo "Nothing was installed. Install what is missing, then run ./install.sh again." >&2
     exit 1
 fi
 
 echo "Building vidur-ecs (a few minutes the first time) ..."
-# --force: the same version may have other sources than the installed one.
+# --force: the installed program may have the same version but other sources.
 cargo install --path . --locked --force "$@"
 
 program=$root/bin/vidur-ecs
@@ -85,7 +85,7 @@ case ":$PATH:" in
     *)
         command=$program
         # shellcheck disable=SC2016 # the user is to read $PATH
-        printf 'To call it by its name alone: export PATH="%s:$PATH"\n' "$root/bin"
+        printf 'To call it by name: export PATH="%s:$PATH"\n' "$root/bin"
         ;;
 esac
 echo "Try:  $command scenarios/i3_1.ron"

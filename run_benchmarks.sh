@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs all experiments and scenarios into results/, prints them with their expectations, and packs
-# everything into vidur_results.tar.gz.
+# Runs all experiments and scenarios into results/, prints the results with their expectations, and
+# packs everything into vidur_results.tar.gz.
 #
 #   ./run_benchmarks.sh
 #
-# Exits with 1 if an expectation is not met, and with the program's own exit code if a run fails. It
-# builds the program first; a second run replaces the results of the first. Apart from the build it
-# takes less than a minute on two cores.
+# Exits with 1 if an expectation is not met, and with the program's own exit code if a run fails. The
+# script builds the program first. A second run replaces the results of the first. Apart from the
+# build, it takes less than a minute on two cores.
 #
-# VIDUR_ECS=PROGRAM     uses this program (a path, or a name to be found in PATH) instead of building one.
+# VIDUR_ECS=PROGRAM     uses this program (a path, or a name in PATH) instead of building one.
 # VIDUR_RESULTS=FOLDER  writes results/ and vidur_results.tar.gz there instead of beside this script.
 set -euo pipefail
 
@@ -40,14 +40,14 @@ version=$("$vidur_ecs" --version 2>&1) || die "$vidur_ecs does not run: ${versio
 [[ $version == vidur-ecs\ * ]] || die "$vidur_ecs is not vidur-ecs; it says: ${version%%$'\n'*}"
 cd -- "$target"
 
-# A run that breaks off leaves neither an old summary nor an old archive that could pass for its own.
+# An interrupted run leaves neither an old summary nor an old archive that could pass for its own.
 rm -f vidur_results.tar.gz results/summary.txt results/reports.txt
 mkdir -p results
-work=$(mktemp -d results/.benchmarks.XXXXXX) # the same file system: what is moved appears whole
+work=$(mktemp -d results/.benchmarks.XXXXXX) # the same file system, so moved files appear whole
 trap 'rm -rf -- "$work"' EXIT
 names=() # of the result folders of this run
 
-# note TEXT: what is going on, on a line of its own that the next one replaces.
+# note TEXT: shows progress on one line, which the next note replaces.
 note() {
     if [[ -t 2 ]]; then
         printf '\r\033[K%s' "$1" >&2
@@ -72,7 +72,7 @@ run() {
     names+=("$name")
 }
 
-# field KEY FILE: the first value of that key in a summary.json; `-` if there is none.
+# field KEY FILE: the first value of this key in a summary.json; `-` if there is none.
 field() {
     awk -v key="\"$1\":" '
         $1 == key { sub(/^[^:]*: /, ""); gsub(/[",]/, ""); print; found = 1; exit }
@@ -80,7 +80,7 @@ field() {
     ' "$2"
 }
 
-# policy NAME: that policy with its settings, as a scenario has it.
+# policy NAME: this policy with its settings, as written in a scenario.
 policy() {
     case $1 in
         vllm) echo 'VllmV0(max_num_seqs: 128, max_num_batched_tokens: 4096)' ;;
@@ -89,9 +89,9 @@ policy() {
     esac
 }
 
-# other NAME MODEL DEVICE FLOOR: an experiment with that model and device, at $qps under $policy with $lengths. No
-# output token can take less than FLOOR ms: the weights' bytes over the memory's bandwidth. No profile in Vidur's
-# format has these, so times are composed from the device's measured operators.
+# other NAME MODEL DEVICE FLOOR: an experiment with this model and device, at $qps under $policy with $lengths. No
+# output token can take less than FLOOR ms: the weights' bytes over the memory bandwidth. No profile in Vidur's
+# format has them, so times are composed from the device's measured operators.
 other() {
     local what=ShareGPT
     [[ -z $lengths ]] || what='Azure conversation'
@@ -135,8 +135,8 @@ experiments() {
     done
 }
 
-# The three metrics that the project was asked to meet, with what every seed says: a burst decides the
-# mean of a single one, so the expectations of table4.ron are over all of them.
+# The three metrics that the project was asked to meet, with the values of every seed. A burst decides
+# the mean of a single seed, so the expectations of table4.ron are over all seeds.
 three_metrics() {
     awk -F, '
         function median(values, n,    i, j, value) {
@@ -177,8 +177,8 @@ three_metrics() {
     ' results/table4/seeds.csv
 }
 
-# The table of the experiments. ShareGPT lengths at 4 and 8 requests/s, at 2 of 13B and on the H100 at 8
-# are beyond what the server can do, which each run must have noticed.
+# The table of the experiments. ShareGPT lengths overload the server at 4 and 8 requests/s, at 2 with 13B
+# and at 8 on the H100. Each of these runs must have noticed it.
 experiment_table() {
     local row='%-27s %5s %-16s %8s %8s %8s %8s %8s %7s %9s\n' name json verdict
     echo "EXPERIMENTS (one seed; times in ms; where overloaded, TTFT and E2E only measure the run's length)"
@@ -213,7 +213,7 @@ number() {
         'BEGIN { if (value + 0 == value) printf format, value * factor; else print "-" }'
 }
 
-# The expectations of every run, one a line.
+# The expectations of every run, one per line.
 expectation_table() {
     local name
     echo "EXPECTATIONS"
@@ -238,7 +238,7 @@ expectation_table() {
 experiments
 for file in "$here"/scenarios/*.ron "$here"/scenarios/{claims,experiments}/*.ron; do
     name=$(basename "$file" .ron)
-    # These two are what the experiments are made of.
+    # The experiments are made of these two.
     [[ $name == single || $name == single_conv ]] || run "$name" "${file#"$here/"}"
 done
 note ''
@@ -260,7 +260,7 @@ mv -- "$work/reports" results/reports.txt
 mv -- "$work/summary.txt" results/summary.txt
 cat results/summary.txt
 
-# Only this run's folders, and the archive appears when it is whole.
+# Only the folders of this run. The archive appears when it is whole.
 (cd results && printf 'results/%s\n' "${names[@]}" summary.txt reports.txt) > "$work/files"
 tar -czf "$work/vidur_results.tar.gz" -T "$work/files"
 mv -- "$work/vidur_results.tar.gz" vidur_results.tar.gz

@@ -90,8 +90,6 @@
 //!
 //! `ARCHITECTURE.md` in the repository says why it is built like this.
 #![warn(missing_docs)]
-// The library alone carries what only the program calls: importers, tables, the report.
-#![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
 /// The entity-component system that the simulation runs on: a plug-in uses this one, and pins none
 /// of its own.
@@ -104,6 +102,7 @@ pub mod cli;
 pub mod compare;
 pub mod engine;
 pub mod hardware;
+#[cfg(feature = "cli")]
 pub(crate) mod import;
 pub mod metrics;
 pub mod output;
@@ -111,6 +110,7 @@ pub mod output;
 pub mod profile;
 pub mod records;
 pub mod registry;
+#[cfg(feature = "cli")]
 pub(crate) mod report;
 pub mod run;
 pub mod scenario;

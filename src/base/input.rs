@@ -33,6 +33,7 @@ pub fn read_to_string(path: &Path) -> io::Result<String> {
 ///
 /// # Errors
 /// As [`read_to_string`].
+#[cfg(feature = "cli")]
 pub fn read_long(path: &Path) -> io::Result<String> {
     text(read_most(File::open(path)?, MOST_OF_LONG)?)
 }

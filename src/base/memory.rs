@@ -63,12 +63,12 @@ pub fn check_room_for(bytes: u64) -> Result<(), OutOfMemory> {
     }
 }
 
-/// Address space that a thread may need beside the tables of what it simulates: what the allocator
-/// reserves for it while it starts, and its stack.
-const THREAD_ADDRESSES: u64 = 192 * MIB;
-
 /// How many threads the address space allows; at least one.
+#[cfg(feature = "cli")]
 pub fn most_threads() -> usize {
+    // What a thread may need beside the tables of what it simulates: what the allocator reserves
+    // for it while it starts, and its stack.
+    const THREAD_ADDRESSES: u64 = 192 * MIB;
     let most = Limits::of_process().addresses.map(|most| most / THREAD_ADDRESSES);
     most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX)).max(1)
 }
@@ -89,7 +89,7 @@ impl Taken {
 }
 
 impl Limits {
-    /// Those of this process, which are read once.
+    /// The limits of this process. They are read once.
     fn of_process() -> Limits {
         static LIMITS: OnceLock<Limits> = OnceLock::new();
         *LIMITS.get_or_init(Limits::read)
@@ -139,6 +139,11 @@ mod tests {
             let error = check_room_for(1 << 60).expect_err("an exbibyte").to_string();
             assert!(error.contains("MiB so far, of"), "{error}");
         }
+    }
+
+    #[cfg(feature = "cli")]
+    #[test]
+    fn there_is_always_room_for_a_thread() {
         assert!(most_threads() >= 1);
     }
 

@@ -17,6 +17,7 @@ pub(crate) mod suggest;
 #[doc(hidden)]
 pub mod text;
 mod time;
+mod units;
 
 pub use diagnostic::Diagnostic;
 #[doc(hidden)]
@@ -34,3 +35,4 @@ pub(crate) use source::offset_of;
 pub use source::{ByteSpan, Place, Source};
 pub(crate) use time::Instant;
 pub use time::Nanos;
+pub(crate) use units::GIB;

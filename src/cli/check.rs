@@ -7,13 +7,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::failure::{self, Failure};
+use crate::base::GIB;
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::hardware::memory::DraftMemory;
 use crate::metrics::Load;
 use crate::registry::Registry;
 use crate::scenario::{PoolConfig, Scenario};
-
-const GIB: f64 = (1_u64 << 30) as f64;
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -124,7 +123,7 @@ fn derived(c: &PoolConfig) -> Vec<(&'static str, String)> {
         let settings = &speculative.settings;
         let (name, k) = (settings.draft.name(), settings.k);
         let (weights, kv) = (draft.weight_bytes as f64 / GIB, draft.kv_bytes_per_token);
-        ("drafts", format!("{name}, k = {k}: {weights:.2} GiB of weights and {kv} bytes per token and GPU, in the above"))
+        ("drafts", format!("{name}, k = {k}: {weights:.2} GiB of weights and {kv} bytes per token and GPU, included above"))
     });
     let host = c.offload.map(|offload| {
         let (memory, settings) = (offload.memory, offload.settings);

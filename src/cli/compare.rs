@@ -17,7 +17,7 @@ use crate::registry::Registry;
 use crate::report::width;
 use crate::run;
 use crate::run::RunError;
-use crate::scenario::sweep;
+use crate::scenario::{LoadContext, sweep};
 use crate::timing::SharedTables;
 
 /// What the table shows unless metrics are named.
@@ -43,8 +43,8 @@ const METRICS: [&str; 16] = [
 /// Arguments of `compare`.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// Result folders and scenario files, which are run first; all are compared with the first one,
-    /// or with its first variant
+    /// Result folders, and scenario files to run first; all are compared with the first one, or
+    /// with its first variant
     #[arg(value_name = "FOLDER|FILE", required = true)]
     sides: Vec<PathBuf>,
     /// Shows this metric instead of the usual ones; can be given several times
@@ -68,7 +68,7 @@ pub(super) struct CompareArgs {
     /// Writes every metric as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Replaces these files if they are there already
+    /// Replaces these files if they already exist
     #[arg(long)]
     force: bool,
 }
@@ -95,7 +95,8 @@ impl CompareArgs {
                     Input::Read(Side::read(path)?)
                 }
                 false => {
-                    let sweep = sweep::load(path, &settings, (registry, &tables))?;
+                    let sweep =
+                        sweep::load(path, &settings, LoadContext { registry, tables: &tables })?;
                     let points = sweep.points.iter().map(|point| &point.scenario);
                     failure::misfits(sweep.misfits.iter().map(|misfit| &misfit.error), points);
                     fits &= sweep.misfits.is_empty()
@@ -147,7 +148,7 @@ impl CompareArgs {
             || self.jobs.is_some();
         if options && self.sides.iter().all(|path| path.is_dir()) {
             return Err(Failure::bad_argument(
-                "--set, --seed, --seeds and --jobs only apply to scenario files, and all sides are result folders",
+                "--set, --seed, --seeds and --jobs only apply to scenario files, but all sides are result folders",
             ));
         }
         Ok(())

@@ -23,8 +23,8 @@ pub(super) struct ImportArgs {
 enum From {
     /// From the config.json of a run of Vidur
     Vidur(VidurArgs),
-    /// From the result of `vllm bench serve --save-result --save-detailed`, or of SGLang's
-    /// bench_serving with --output-details: a case for `validate`
+    /// From a result of `vllm bench serve --save-result --save-detailed`, or of SGLang's
+    /// bench_serving with --output-details; makes a case for `validate`
     VllmBench(VllmBenchArgs),
 }
 
@@ -43,7 +43,7 @@ struct VidurArgs {
     /// The scenario to write [default: standard output]
     #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
     out: Option<PathBuf>,
-    /// Replaces the file if it is there already
+    /// Replaces the file if it already exists
     #[arg(long, requires = "out")]
     force: bool,
 }
@@ -57,7 +57,7 @@ struct VllmBenchArgs {
     /// Folder of the case to write: engine.json, workload.csv and measured.csv
     #[arg(short = 'o', long = "out", value_name = "CASE_DIR")]
     out: PathBuf,
-    /// Replaces a case that is there already, but never files that the program did not write
+    /// Replaces an existing case, but never files that the program did not write
     #[arg(long)]
     force: bool,
 }
@@ -77,14 +77,14 @@ impl VllmBenchArgs {
         failure::note(&folder.commit()?.notes);
         if !imported.unknown.is_empty() {
             let keys = shortened_text(&imported.unknown.join(", "), 200);
-            failure::complain(&format!("warning: keys that are not known do not count: {keys}"));
+            failure::complain(&format!("warning: unknown keys are ignored: {keys}"));
         }
-        for (count, what) in [
-            (imported.failed, "that failed"),
-            (imported.without_ttft, "without a time to their first token"),
-        ] {
+        for (count, what) in
+            [(imported.failed, "that failed"), (imported.without_ttft, "without a TTFT")]
+        {
             if count > 0 {
-                failure::complain(&format!("warning: left out {count} requests {what}"));
+                let requests = if count == 1 { "request" } else { "requests" };
+                failure::complain(&format!("warning: left out {count} {requests} {what}"));
             }
         }
         failure::say(&format!("wrote {}", self.out.display()));

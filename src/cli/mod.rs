@@ -5,7 +5,6 @@ mod compare;
 mod failure;
 mod import;
 mod list;
-mod plot;
 mod plugin;
 mod profile;
 mod profile_show;
@@ -40,8 +39,8 @@ struct Cli {
 enum Command {
     /// Runs scenarios (the default: `vidur-ecs FILE` is `vidur-ecs run FILE`)
     Run(run::RunArgs),
-    /// Compares results or scenarios: differences, confidence intervals, and whether they are more
-    /// than noise
+    /// Compares results or scenarios: differences, confidence intervals, and whether the
+    /// differences are more than noise
     Compare(compare::CompareArgs),
     /// Validates a scenario and shows it with every default, its KV blocks and its weights
     Check(check::CheckArgs),
@@ -51,7 +50,7 @@ enum Command {
     Import(import::ImportArgs),
     /// Imports, lists and inspects profiles of measured kernel times
     Profile(profile::ProfileArgs),
-    /// Begins a crate with a scheduling policy of your own
+    /// Starts a crate with your own scheduling policy
     Plugin(plugin::PluginArgs),
     /// Simulates measured cases and reports the errors
     Validate(validate::ValidateArgs),

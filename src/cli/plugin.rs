@@ -25,7 +25,7 @@ enum Command {
 struct NewArgs {
     /// Name of the crate, such as shortest-first; its policy is then called ShortestFirst
     name: String,
-    /// Checkout of vidur-ecs that the crate builds on [default: the one that this program was built
+    /// Checkout of vidur-ecs that the crate builds on [default: the one this program was built
     /// from]
     #[arg(long, value_name = "FOLDER")]
     vidur_ecs: Option<PathBuf>,
@@ -57,7 +57,7 @@ impl NewArgs {
         if let Err(error) = fs::create_dir(folder) {
             return Err(match error.kind() {
                 io::ErrorKind::AlreadyExists => Failure::bad_argument(format!(
-                    "{} is there already\n  = help: choose another name, or remove it first",
+                    "{} already exists\n  = help: choose another name, or remove it first",
                     self.name
                 )),
                 _ => cannot(folder, &error),
@@ -92,7 +92,7 @@ impl NewArgs {
         match folder.canonicalize() {
             Ok(folder) if found => Ok(folder),
             _ => Err(Failure::bad_argument(format!(
-                "{} is no checkout of vidur-ecs\n  = help: name one with --vidur-ecs FOLDER",
+                "{} is not a checkout of vidur-ecs\n  = help: name one with --vidur-ecs FOLDER",
                 folder.display()
             ))),
         }

@@ -25,11 +25,11 @@ pub(super) struct ProfileArgs {
 enum Command {
     /// Computes a profile from others' measurements
     Import(Box<ImportArgs>),
-    /// Lists the profiles that are part of the program
+    /// Lists the shipped profiles
     List,
     /// Shows what a profile covers, and plots a table
     Show(show::ShowArgs),
-    /// How well a profile's tables interpolate, and what a model's times would rest on
+    /// Shows how well a profile's tables interpolate, and what a model's times would rest on
     Check(show::CheckArgs),
 }
 
@@ -55,7 +55,7 @@ struct Destination {
     /// The profile to write
     #[arg(short = 'o', long = "out", value_name = "FILE.ron")]
     out: PathBuf,
-    /// Replaces the file if it is there already
+    /// Replaces the file if it already exists
     #[arg(long)]
     force: bool,
 }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::{self, Failure};
-use super::plot::plot;
 use crate::hardware::{Parallelism, model};
 use crate::output::text_table;
 use crate::profile::{NamedRow, Profile, TableView};
@@ -17,10 +16,11 @@ use crate::{profile, timing};
 pub(super) struct ShowArgs {
     /// A shipped profile's name (`vidur-ecs profile list`), or a file
     name: String,
-    /// Plot the first table whose description contains this [default: the first]
+    /// Shows points of the first table whose description contains this
     #[arg(long, value_name = "TEXT")]
     table: Option<String>,
-    /// Plot the rows with this key, such as "4096 4096"; may be repeated [default: some]
+    /// Shows the points of the rows with this key, such as "4096 4096"; can be given several times
+    /// [default: some of the table; without --table: of the first one]
     #[arg(long, value_name = "KEY")]
     row: Vec<String>,
 }
@@ -30,13 +30,32 @@ pub(super) struct ShowArgs {
 pub(super) struct CheckArgs {
     /// A shipped profile's name (`vidur-ecs profile list`), or a file
     name: String,
-    /// What the times of this model would rest on
+    /// Shows what the times of this model would rest on
     #[arg(long)]
     model: Option<String>,
-    /// With this many GPUs for each block
+    /// Number of GPUs for each block
     #[arg(long, value_name = "GPUS", default_value_t = 1, requires = "model",
         value_parser = clap::value_parser!(u32).range(1..=64))]
     tensor_parallel: u32,
+}
+
+/// The points of these rows in microseconds, one column each, by the axis.
+fn points(axis: &str, rows: &[NamedRow], width: usize) -> String {
+    let mut places: Vec<f64> = rows.iter().flat_map(|(_, row)| row.iter().map(|p| p.0)).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let names = rows.iter().map(|(name, _)| format!("us at {name}"));
+    let mut table = text_table::new(std::iter::once(axis.to_owned()).chain(names));
+    text_table::fit(&mut table, width - 1);
+    for place in places {
+        let cells = rows.iter().map(|(_, row)| {
+            let point = row.iter().find(|(x, _)| *x == place);
+            point.map_or_else(String::new, |(_, us)| us.to_string())
+        });
+        table.add_row(std::iter::once(place.to_string()).chain(cells));
+    }
+    text_table::right_aligned(&mut table, 0);
+    text_table::render(&table)
 }
 
 /// A shipped profile or a file.
@@ -82,6 +101,9 @@ impl ShowArgs {
             text_table::broken(texts, width),
             text_table::render(&list)
         ));
+        if self.table.is_none() && self.row.is_empty() {
+            return Ok(());
+        }
         let wanted = self.table.as_deref().unwrap_or("");
         let Some(table) = tables.iter().find(|table| table.about.contains(wanted)) else {
             return Err(Failure::bad_argument(format!("no table's description has `{wanted}`")));
@@ -91,7 +113,7 @@ impl ShowArgs {
             "\n{} ({})\n{}",
             table.about,
             table.source,
-            plot(&rows, table.axis, "microseconds")
+            points(table.axis, &rows, width)
         ));
         Ok(())
     }
@@ -138,9 +160,9 @@ impl CheckArgs {
         }
         text_table::right_aligned(&mut list, 1);
         (1..6).for_each(|column| text_table::keep_whole(&mut list, column));
-        let about = "The errors of leaving out each point in turn (points that interpolation finds are \
-                     left out of profiles already, so these are upper bounds), the share of steps along \
-                     the axis on which times fall, and by how much at most:";
+        let about = "The errors when each point in turn is left out (profiles already omit points that \
+                     interpolation finds, so these are upper bounds), the share of steps along the axis \
+                     where times fall, and the largest fall:";
         failure::say(&format!(
             "{}\n\n{}",
             text_table::broken([about.to_owned()], width),

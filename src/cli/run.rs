@@ -19,7 +19,7 @@ use crate::registry::Registry;
 use crate::report::{ReportInput, report, use_colour, width};
 use crate::run;
 use crate::scenario::sweep::Sweep;
-use crate::scenario::{Scenario, sweep};
+use crate::scenario::{LoadContext, Scenario, sweep};
 use crate::timing::SharedTables;
 use crate::workload::Arrivals;
 
@@ -38,11 +38,11 @@ pub(super) struct RunArgs {
     /// Scenario files
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Result folder, or with several files the parent of their result folders [default:
+    /// Result folder; with several files, the folder for their result folders [default:
     /// results/<name of the file>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replaces results that are there already, but never files that the program did not write.
+    /// Replaces existing results, but never files that the program did not write.
     /// (Without --out, results of the same file with the same settings are replaced anyway.)
     #[arg(long)]
     force: bool,
@@ -151,7 +151,11 @@ impl RunArgs {
         let tables = SharedTables::default();
         for file in &self.files {
             suggest_subcommand(file)?;
-            let mut sweep = match sweep::load(file, &self.all_settings(), (registry, &tables)) {
+            let mut sweep = match sweep::load(
+                file,
+                &self.all_settings(),
+                LoadContext { registry, tables: &tables },
+            ) {
                 Err(error) if error.exit_code == DOES_NOT_FIT && self.files.len() > 1 => {
                     planned.misfits.push((file.clone(), error));
                     continue;

@@ -22,23 +22,23 @@ pub(super) struct ValidateArgs {
     /// vllm-bench` makes them)
     #[arg(value_name = "CASE_DIR", required = true)]
     cases: Vec<PathBuf>,
-    /// Execution times to use instead of the case's, in the form of a scenario: 'Layerwise()'
+    /// Execution times to use instead of the case's own, written as in a scenario: 'Layerwise()'
     #[arg(long, value_name = "TIMING")]
     timing: Option<String>,
     /// Changes a setting of the scenario, for example engine.num_gpu_blocks=20000
     #[arg(long = "set", value_name = "PATH=VALUE")]
     settings: Vec<String>,
-    /// Leaves the first requests out of the comparison: an engine's first one is slow
+    /// Leaves the first requests out of the comparison: an engine's first request is slow
     #[arg(long, value_name = "N", default_value_t = 0)]
     skip: usize,
-    /// Exits with 1 if a mean of TTFT, TPOT or E2E is further off or has nothing to be compared
-    /// with, or if a measured request does not finish
+    /// Exits with 1 if a mean of TTFT, TPOT or E2E is further off or cannot be compared, or
+    /// if a measured request does not finish
     #[arg(long, value_name = "PERCENT", value_parser = percent)]
     max_error: Option<f64>,
-    /// Folder of the result folders [default: results/validate]
+    /// Folder for the result folders [default: results/validate]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replaces results that are there already, but never files that the program did not write.
+    /// Replaces existing results, but never files that the program did not write.
     /// (Without --out, results of the same case with the same settings are replaced anyway.)
     #[arg(long)]
     force: bool,
@@ -87,9 +87,7 @@ impl ValidateArgs {
         };
         match table.largest_mean_error() {
             None => {
-                complain(
-                    "error: a metric has nothing to be compared with, so --max-error is not met",
-                );
+                complain("error: a metric cannot be compared, so --max-error is not met");
                 false
             }
             Some(error) => table.missing == 0 && error <= limit / 100.0,

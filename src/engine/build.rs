@@ -15,7 +15,7 @@ use super::policy::EngineLimits;
 use super::schedule::{StepPlace, StepSchedules, StepSystems};
 use super::speculation::Estimate;
 use super::state::batch::{Batch, Form};
-use super::state::kv::{BlockPool, StagedBlocks};
+use super::state::kv::{BlockPool, CachingRules, StagedBlocks};
 use super::state::transfers::Transfers;
 use super::state::{AsyncPlanning, BatchOf, Replica, SharedGpus, Stage, StageOf, SwappedRequests};
 use super::systems::{
@@ -40,6 +40,8 @@ pub(super) struct Built {
     pub hands_over: bool,
     /// Whether the Metrics set runs in every step.
     pub always_ends: bool,
+    /// Whether a plug-in may look at the world in the middle of a run.
+    pub open: bool,
 }
 
 /// Builds the world of `spec`.
@@ -52,6 +54,7 @@ pub(super) fn build(spec: SimSpec) -> Result<Built, SimError> {
     world.insert_resource(FallbackErrorHandler(keep_error));
     let systems = systems_of(&spec.pools, &spec.extensions);
     let always_ends = spec.extensions.systems.uses(StepSet::Metrics);
+    let open = !spec.extensions.is_empty();
     spec.extensions.prepare(&mut world);
 
     let sizes: Vec<u32> = spec.pools.iter().map(|pool| pool.replicas).collect();
@@ -97,7 +100,7 @@ pub(super) fn build(spec: SimSpec) -> Result<Built, SimError> {
     state.lists.staged = StagedBlocks::new(caching);
     world.insert_resource(state);
     let schedules = StepSchedules::new(systems, &mut world)?;
-    Ok(Built { world, schedules, hands_over, always_ends })
+    Ok(Built { world, schedules, hands_over, always_ends, open })
 }
 
 /// Whether every pool that hands over does so to another one, and the event queue can number all
@@ -257,7 +260,13 @@ impl Builder {
         let ReplicaShape { pool, form, hands } = shape;
         let index = self.replicas.len() as u32;
         let world = &mut self.world;
-        let kv = BlockPool::new(limits.num_blocks, spec.prefix_caching).with_host(spec.host);
+        let rules = CachingRules {
+            unhashed_first: spec.policy.reuses_unhashed_first(),
+            decoded_late: spec.policy.is_asynchronous(),
+        };
+        let kv = BlockPool::new(limits.num_blocks, spec.prefix_caching)
+            .with_rules(rules)
+            .with_host(spec.host);
         let mut replica = Replica::new(index, kv, limits.block_size, form);
         replica.pool_index = pool;
         let entity = world.spawn(replica).id();

@@ -166,7 +166,8 @@ impl CommitContext<'_, '_, '_> {
         let held = member.kv_tokens();
         let needed = if grows { held.div_ceil(block_size) } else { 0 };
         let missing = needed.saturating_sub(member.blocks);
-        let full = (before / block_size) as usize..(held / block_size) as usize;
+        let since = u32::from(kv.caches_decoded_late());
+        let full = ((before - since) / block_size) as usize..((held - since) / block_size) as usize;
         let caches = kv.caches_prefixes() && member.group == 0 && !full.is_empty();
         if missing == 0 && !caches {
             return Ok(());

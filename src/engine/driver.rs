@@ -7,10 +7,12 @@ use bevy_ecs::error::ErrorContext;
 use bevy_ecs::prelude::*;
 
 use super::build::{Built, build};
+use super::hot_state::StatePlace;
 use super::ledger::busy_time;
 use super::schedule::{StepCause, StepSchedules};
 use super::series::{MAX_ROWS, USUAL_ROWS, interval_for};
 use super::state::batch::Batch;
+use super::state::kv::{BlockId, mark_holders};
 use super::state::request::{Request, Sequence};
 use super::state::transfers::Transfers;
 use super::state::{Replica, Stage, StageQueue, SwappedRequests};
@@ -79,11 +81,14 @@ impl SimState {
 /// A run: a world and the systems that advance it.
 pub struct Simulation {
     pub(crate) world: World,
+    place: StatePlace,
     schedules: StepSchedules,
     /// Whether what is handed over is routed again in the same step.
     hands_over: bool,
     /// Whether the Metrics set runs in every step.
     always_ends: bool,
+    /// Whether a plug-in may look at the world in the middle of a run.
+    open: bool,
     time_limit: Option<Nanos>,
     /// Whether the time limit has ended the run.
     stopped: bool,
@@ -119,12 +124,14 @@ impl Simulation {
     /// than 16,777,215 pipeline stages.
     pub fn new(spec: SimSpec) -> Result<Simulation, SimError> {
         let time_limit = spec.time_limit;
-        let Built { world, schedules, hands_over, always_ends } = build(spec)?;
+        let Built { mut world, schedules, hands_over, always_ends, open } = build(spec)?;
         Ok(Simulation {
+            place: StatePlace::from_world(&mut world),
             world,
             schedules,
             hands_over,
             always_ends,
+            open,
             time_limit,
             stopped: false,
             ended: 0,
@@ -139,7 +146,7 @@ impl Simulation {
 
     /// The state that belongs to no entity.
     pub(crate) fn state(&mut self) -> &mut SimState {
-        self.world.resource_mut::<SimState>().into_inner()
+        self.place.of(&mut self.world)
     }
 
     /// Runs to the end and hands every record to `sink`.
@@ -148,6 +155,15 @@ impl Simulation {
     /// [`SimError::Failed`] if a system or a plug-in fails, [`SimError::Workload`] if the requests
     /// ended before their time.
     pub fn run(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
+        if !self.open {
+            self.state().lists.staged.mark_late();
+        }
+        let totals = self.run_all(sink);
+        self.show_holders();
+        totals
+    }
+
+    fn run_all(&mut self, sink: &mut dyn RunSink) -> Result<RunTotals, SimError> {
         let (limit, hands_over) = (self.time_limit, self.hands_over);
         let mut next = self.state().next_step(limit, hands_over);
         while let Some((time, cause)) = self.begin(next, sink)? {
@@ -176,6 +192,7 @@ impl Simulation {
     /// # Errors
     /// As [`Simulation::run`].
     pub fn step(&mut self, sink: &mut dyn RunSink) -> Result<Option<StepDigest>, SimError> {
+        self.show_holders();
         let (limit, hands_over) = (self.time_limit, self.hands_over);
         let next = self.state().next_step(limit, hands_over);
         let Some((time, cause)) = self.begin(next, sink)? else {
@@ -194,6 +211,17 @@ impl Simulation {
         }
         self.deliver_requests(sink);
         Ok(Some(StepDigest { time, digest }))
+    }
+
+    /// Lets block entities say who holds them, if they did not while nobody could look.
+    fn show_holders(&mut self) {
+        if !self.state().lists.staged.mark_at_once() {
+            return;
+        }
+        let mut replicas = self.world.query::<&Replica>();
+        let free_of = |replica: &Replica| replica.kv.free_list(|_| BlockId::NONE);
+        let free: Vec<BlockId> = replicas.iter(&self.world).flat_map(free_of).collect();
+        mark_holders(&mut self.world, &free);
     }
 
     /// Brings the counts up to the next step. `None` if there is none.

@@ -74,6 +74,11 @@ impl Extensions {
         self
     }
 
+    /// Whether nothing was added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.systems.is_empty() && self.prepare.is_empty()
+    }
+
     /// Whether a system of a plug-in plans for policies of this type.
     pub(super) fn plans(&self, policy: TypeId) -> bool {
         self.planned.contains(&policy)

@@ -35,6 +35,8 @@ use bevy_ecs::schedule::{
 };
 use bevy_ecs::system::ScheduleSystem;
 
+use super::executor::PlainExecutor;
+use super::hot_state::StatePlace;
 use super::{SimError, SimState};
 
 /// The sets of systems of a step, in their order.
@@ -166,6 +168,11 @@ impl StepSystems {
         self.list.extend(others.list.iter().cloned());
     }
 
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Whether a system refers to this set.
     pub(crate) fn uses(&self, set: StepSet) -> bool {
         self.list.iter().any(|entry| entry.place.set() == set)
@@ -220,6 +227,7 @@ pub(crate) struct StepSchedules {
     /// From Scheduling to Transfer.
     from_scheduling: Schedule,
     at_its_end: Schedule,
+    place: StatePlace,
 }
 
 /// Schedules without what most steps have no use for.
@@ -272,6 +280,7 @@ impl StepSchedules {
             until_cutoff: schedule(Step::UntilCutoff, &until_cutoff)?,
             from_scheduling: schedule(Step::FromScheduling, &from_scheduling)?,
             at_its_end: schedule(Step::AtItsEnd, &|set| set == StepSet::Metrics)?,
+            place: StatePlace::from_world(world),
         })
     }
 
@@ -286,7 +295,7 @@ impl StepSchedules {
                     false => lean.arrivals.run(world),
                 }
                 // Most requests arrive while their replica is busy.
-                if !world.resource::<SimState>().lists.has_work() {
+                if !self.place.of(world).lists.has_work() {
                     return;
                 }
             }
@@ -314,10 +323,12 @@ fn chained<'a>(
     world: &mut World,
 ) -> Result<Schedule, SimError> {
     let mut schedule = Schedule::new(label);
-    schedule.set_executor(SingleThreadedExecutor::new());
-    // The engine's own systems queue no commands; looking for some costs as much as a system.
     let systems: Vec<&Entry> = systems.collect();
-    schedule.set_apply_final_deferred(systems.iter().any(|entry| entry.foreign));
+    match systems.iter().any(|entry| entry.foreign) {
+        true => schedule.set_executor(SingleThreadedExecutor::new()),
+        // The engine's own systems have no conditions and queue no commands.
+        false => schedule.set_executor(PlainExecutor),
+    };
     schedule.set_build_settings(ScheduleBuildSettings {
         ambiguity_detection: LogLevel::Error,
         ..ScheduleBuildSettings::new()

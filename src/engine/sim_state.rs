@@ -9,7 +9,7 @@ use crate::base::Nanos;
 
 /// The state of a run that belongs to no entity: the clock and what is to come, what the systems of
 /// a step hand to each other, and what is counted. One resource, since each that a system fetches
-/// costs as much as many systems do in a step.
+/// costs as much as many systems do in a step. The engine changes it without marking it as changed.
 #[derive(Resource)]
 pub struct SimState {
     /// What does not change.

@@ -204,6 +204,7 @@ pub fn device_names() -> Vec<&'static str> {
 }
 
 /// The device whose name is nearest to `name`, for "did you mean"; `None` if nothing is near.
+#[cfg(feature = "cli")]
 pub fn closest_device(name: &str) -> Option<&'static str> {
     if name.len() > crate::base::suggest::LONGEST {
         return None;

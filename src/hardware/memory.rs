@@ -1,9 +1,9 @@
 //! How many KV blocks a GPU holds beside the weights.
 
+use crate::base::GIB;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
 
-const GIB: f64 = (1_u64 << 30) as f64;
 /// Sequences that vLLM computes logits for in its profiling run, by default.
 const PROFILED_SEQUENCES: f64 = 256.0;
 /// Logits are computed in fp32.
@@ -223,17 +223,24 @@ pub struct VidurPlan {
     pub num_blocks: u32,
 }
 
+/// A device as Vidur describes it.
+#[derive(Clone, Copy, Debug)]
+pub struct VidurDevice<'a> {
+    /// Vidur's name for it.
+    pub name: &'a str,
+    /// GiB of memory (80 for an A100).
+    pub total_memory_gb: f64,
+}
+
 /// Memory as Vidur plans it, for scenarios imported from Vidur: whole sequences of
 /// `max_request_tokens`; no embedding, LM head, norms or activations; the request's KV counts all
 /// layers and the result is multiplied by the number of stages.
-///
-/// `total_memory_gb` is Vidur's figure for the device, in GiB (80 for an A100).
 ///
 /// # Errors
 /// [`MemoryError::OneSequence`] if not one sequence fits.
 pub fn vidur_plan(
     model: &ModelSpec,
-    (device, total_memory_gb): (&str, f64),
+    device: VidurDevice<'_>,
     parallel: Parallelism,
     memory_margin_fraction: f64,
     block_size: u32,
@@ -247,14 +254,14 @@ pub fn vidur_plan(
     let layer =
         hidden * head_dim * (q + 2 * kv) + hidden * head_dim * q + mlp / u64::from(parallel.tensor);
     let weights = 2.0 * (layer * u64::from(model.layers_per_stage(parallel))) as f64;
-    let available = total_memory_gb * GIB * (1.0 - memory_margin_fraction);
+    let available = device.total_memory_gb * GIB * (1.0 - memory_margin_fraction);
     let sequence =
         (4 * head_dim * kv * u64::from(max_request_tokens) * u64::from(model.layers)) as f64;
     let max_batch_size = ((available - weights) / sequence).floor();
     if max_batch_size < 1.0 {
         return Err(MemoryError::OneSequence {
             model: model.name.to_string(),
-            device: device.to_owned(),
+            device: device.name.to_owned(),
             parallel,
             max_model_len: max_request_tokens,
             needed_gib: (weights + sequence) / GIB,
@@ -390,13 +397,13 @@ mod tests {
     #[test]
     fn vidurs_plan_is_reproduced() {
         let model = find("Llama-2-7B").unwrap();
-        let vidur = |pipeline| {
-            vidur_plan(model, ("a100", 80.0), Parallelism { tensor: 1, pipeline }, 0.1, 16, 4096)
-        };
+        let a100 = VidurDevice { name: "a100", total_memory_gb: 80.0 };
+        let vidur =
+            |pipeline| vidur_plan(model, a100, Parallelism { tensor: 1, pipeline }, 0.1, 16, 4096);
         assert_eq!(vidur(1), Ok(VidurPlan { max_batch_size: 29, num_blocks: 7424 }));
         assert_eq!(vidur(2), Ok(VidurPlan { max_batch_size: 32, num_blocks: 16384 }));
         let large = find("Llama-2-70B").unwrap();
-        let error = vidur_plan(large, ("a100", 80.0), Parallelism::default(), 0.1, 16, 4096);
+        let error = vidur_plan(large, a100, Parallelism::default(), 0.1, 16, 4096);
         assert!(error.unwrap_err().to_string().contains("a100 has 72.00 GiB available"));
     }
 }

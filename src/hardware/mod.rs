@@ -6,6 +6,7 @@ pub mod memory;
 pub mod model;
 mod parallelism;
 
+#[cfg(feature = "cli")]
 pub(crate) use device::closest_device;
 pub use device::{DeviceSpec, device_names, find_device};
 pub use parallelism::Parallelism;

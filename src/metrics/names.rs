@@ -249,11 +249,6 @@ pub fn is_of_classes(name: &str) -> bool {
     }
 }
 
-/// The name of the metric that says the same of the window, where there is one.
-pub(crate) fn in_window(name: &str) -> Option<&'static str> {
-    find(&format!("window_{name}")).map(|metric| metric.name.as_str())
-}
-
 /// Its place in the order of [`all`].
 pub(super) fn index(name: &str) -> Option<usize> {
     REGISTRY.get_index_of(name)

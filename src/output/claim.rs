@@ -82,7 +82,7 @@ impl Claim {
             return unsuitable("it is a file; name a folder, such as results/run1");
         }
         if env::current_dir().is_ok_and(|here| here.starts_with(real)) {
-            return unsuitable("it is the current folder; name one in it, such as results");
+            return unsuitable("it is the current folder; name a folder in it, such as results");
         }
         if is_mount_point(real, &data) {
             return unsuitable("it is a mount point; name a folder in it, with --out");
@@ -142,7 +142,7 @@ pub(super) fn check_length(target: &Path, real: &Path) -> Result<(), OutputError
     if bytes <= MAX_TARGET_BYTES {
         return Ok(());
     }
-    let why = format!("its name has {bytes} bytes, at most {MAX_TARGET_BYTES} are possible");
+    let why = format!("its name has {bytes} bytes; at most {MAX_TARGET_BYTES} are possible");
     Err(OutputError::Unsuitable { path: target.to_owned(), why })
 }
 
@@ -170,7 +170,7 @@ pub(super) fn difference(found: &Origin, wanted: &Origin) -> String {
         settings => settings.join(" "),
     };
     format!(
-        " and holds results with other settings of the command line (there: {}, now: {})",
+        " and holds results with other command-line settings (there: {}, now: {})",
         settings(found),
         settings(wanted)
     )
@@ -194,7 +194,7 @@ pub(super) fn real_target(target: &Path) -> Result<PathBuf, OutputError> {
         let link = fs::read_link(&path).map_err(OutputError::io("read", &path))?;
         path = path.with_file_name("").join(link);
     }
-    let why = "it has no name of its own; name one, such as results/run1".to_owned();
+    let why = "it has no name of its own; name a folder, such as results/run1".to_owned();
     Err(OutputError::Unsuitable { path: target.to_owned(), why })
 }
 

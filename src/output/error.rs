@@ -16,7 +16,7 @@ pub enum OutputError {
     },
     /// The folder holds what the program did not write: not even force replaces it.
     #[error(
-        "{} holds what vidur-ecs did not write and would be lost: {}; move it elsewhere, or choose \
+        "{} holds something that vidur-ecs did not write and that would be lost: {}; move it elsewhere, or choose \
          another result folder with --out", .path.display(), listed(.files)
     )]
     Foreign {
@@ -27,8 +27,8 @@ pub enum OutputError {
     },
     /// The folder has no manifest: not even force replaces it.
     #[error(
-        "{} exists and has no manifest.json, so vidur-ecs cannot tell what in it is its own (older \
-         versions wrote none); move or remove it, or choose another result folder with --out", .0.display()
+        "{} exists and has no manifest.json, so vidur-ecs cannot tell which files are its own (older \
+         versions wrote no manifest); move or remove it, or choose another result folder with --out", .0.display()
     )]
     NotResults(PathBuf),
     /// What the run reads lies in the folder that it would replace.

@@ -80,7 +80,7 @@ pub(super) fn recover(target: &Path) -> Result<Vec<String>, OutputError> {
     } else {
         remove_unfinished(&new)?;
     }
-    done.push(format!("removed what a killed run had left beside {}", target.display()));
+    done.push(format!("removed the remains of a killed run beside {}", target.display()));
     Ok(done)
 }
 
@@ -88,7 +88,7 @@ fn remains(placed: Placed) -> Option<String> {
     match placed {
         Placed::Clean => None,
         Placed::Remains(path) => Some(format!(
-            "{} holds what was in the old results and vidur-ecs did not write",
+            "{} holds files of the old results that vidur-ecs did not write",
             path.display()
         )),
     }

@@ -142,7 +142,7 @@ impl ResultFolder {
                 let notes = match placed {
                     Placed::Clean => Vec::new(),
                     Placed::Remains(path) => vec![format!(
-                        "what the old results held and could not be removed is in {}",
+                        "what could not be removed from the old results is in {}",
                         path.display()
                     )],
                 };

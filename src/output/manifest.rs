@@ -122,7 +122,7 @@ impl Manifest {
 
     /// Reads the manifest of a folder; `None` if there is none, or none that this program wrote.
     pub fn read(folder: &Path) -> Option<Manifest> {
-        let text = fs::read(folder.join(MANIFEST)).ok()?;
+        let text = crate::base::input::read(&folder.join(MANIFEST)).ok()?;
         let found = serde_json::from_slice::<Manifest>(&text).ok()?;
         let names = found.files.iter().map(|entry| &entry.name).chain(&found.folders);
         // A manifest that somebody else has written must not lead out of its folder.
@@ -319,6 +319,7 @@ pub(super) fn hash_file(path: &Path) -> io::Result<(u64, String)> {
 }
 
 /// Hash of a text.
+#[cfg(feature = "cli")]
 pub(super) fn hash_text(text: &[u8]) -> String {
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text))
 }

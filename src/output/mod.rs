@@ -5,6 +5,7 @@
 
 pub(crate) mod batch_csv;
 mod claim;
+#[cfg(feature = "cli")]
 mod collection;
 mod csv_sink;
 pub(crate) mod decimal;
@@ -17,6 +18,7 @@ mod folder;
 mod lock;
 mod manifest;
 mod names;
+#[cfg(feature = "cli")]
 mod new_file;
 pub(crate) mod request_csv;
 mod rows;
@@ -27,7 +29,10 @@ pub(crate) mod tables;
 pub(crate) mod text_table;
 mod unfinished;
 
-pub use claim::{Claim, Replace};
+#[doc(hidden)]
+pub use claim::Claim;
+pub use claim::Replace;
+#[cfg(feature = "cli")]
 pub(crate) use collection::Collection;
 pub(crate) use csv_sink::{BATCHES, CsvSink, REQUESTS, TIME_SERIES, join_seeds};
 pub use error::OutputError;
@@ -35,8 +40,10 @@ pub(crate) use event_log::EventLog;
 pub use folder::{OpenFolder, ResultFolder};
 #[doc(hidden)]
 pub use manifest::{Manifest, State};
+#[cfg(feature = "cli")]
 pub(crate) use new_file::NewFile;
 #[doc(hidden)]
 pub use run_log::cpu_seconds;
 pub(crate) use run_log::{RUN_LOG, RunLog, SeedCounts, Work, command_line, peak_memory_mib};
-pub(crate) use unfinished::abandon_all;
+#[doc(hidden)]
+pub use unfinished::abandon_all;

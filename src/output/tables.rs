@@ -51,10 +51,12 @@ pub fn variants_csv(result: &ExperimentResult) -> String {
 }
 
 /// The results of a scenario and the values that a sweep gave it, by path.
+#[cfg(feature = "cli")]
 pub type Swept<'a> = (&'a [(String, String)], &'a ExperimentResult);
 
 /// One row per variant of every result: `scenario,variant`, the swept paths, then as in
 /// [`variants_csv`].
+#[cfg(feature = "cli")]
 pub fn runs_csv(results: &[Swept<'_>]) -> String {
     let mut paths: Vec<&str> = Vec::new();
     for (path, _) in results.iter().flat_map(|(values, _)| values.iter()) {

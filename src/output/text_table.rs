@@ -11,6 +11,7 @@ pub fn new(headings: impl Into<Row>) -> Table {
 }
 
 /// A table without headings.
+#[cfg(feature = "cli")]
 pub fn plain() -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
@@ -18,6 +19,7 @@ pub fn plain() -> Table {
 }
 
 /// Texts, one below the other, each broken into lines where it is wider than this.
+#[cfg(feature = "cli")]
 pub fn broken(texts: impl IntoIterator<Item = String>, width: usize) -> String {
     let mut table = plain();
     fit(&mut table, width - 1);

@@ -5,6 +5,7 @@ mod checked;
 mod error;
 pub(crate) mod file;
 pub mod format;
+#[cfg(feature = "cli")]
 pub(crate) mod grid;
 pub mod layerwise;
 mod layerwise_check;

@@ -27,7 +27,7 @@ fn items(v: &VariantResult, class: &ClassResult) -> Vec<String> {
         items.extend(value.map(|(value, unit)| format!("{heading} {}", unit.show(value))));
     }
     if let (Some(slo), Some(share)) = (&class.slo, mean("slo_attainment")) {
-        items.push(format!("{} % with {}", percent(share), slo_limits(slo)));
+        items.push(format!("{} % within {}", percent(share), slo_limits(slo)));
     }
     items
 }

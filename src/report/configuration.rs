@@ -79,8 +79,8 @@ fn load(v: &VariantResult) -> Vec<Line> {
         if v.load_ratio().is_none_or(|ratio| ratio < 1.0) {
             lines.push(wrapped("", &growth(v)));
         }
-        let warning = "more arrives than can be served, so queues grow until arrivals stop: TTFT, E2E \
-                       and queue time only measure the length of the run. Throughput and TPOT are valid.";
+        let warning = "more requests arrive than can be served, so queues grow until arrivals stop: TTFT, \
+                       E2E and queue time only measure the length of the run. Throughput and TPOT are valid.";
         lines.push(wrapped("", warning));
     }
     lines
@@ -114,7 +114,7 @@ fn counts(v: &VariantResult) -> Vec<Line> {
     let not_admitted = sum("not_admitted");
     if not_admitted > 0.0 {
         let number = fixed(not_admitted, 0);
-        text.push_str(&format!(" | {number} of those rejected by admission control"));
+        text.push_str(&format!(" | admission control rejected {number}"));
     }
     vec![wrapped("", &text)]
 }
@@ -122,7 +122,10 @@ fn counts(v: &VariantResult) -> Vec<Line> {
 /// A single request has no percentiles.
 fn one_request(v: &VariantResult) -> Vec<Line> {
     if v.mean("finished") != Some(1.0) {
-        return vec![wrapped("", "it did not finish: see `status` in request_metrics.csv")];
+        return vec![wrapped(
+            "",
+            "the request did not finish: see `status` in request_metrics.csv",
+        )];
     }
     let show = |name: &str, metric: &str| {
         v.mean(metric).map(|seconds| format!("{name} {}", Unit::Seconds.show(seconds)))

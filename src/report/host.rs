@@ -1,6 +1,7 @@
 //! The report's lines on host memory for KV blocks.
 
 use super::line::{Line, packed};
+use crate::base::GIB;
 use crate::metrics::VariantResult;
 use crate::metrics::unit::{Unit, fixed, number, percent};
 
@@ -18,9 +19,9 @@ pub fn lines(v: &VariantResult) -> Vec<Line> {
         items.push(format!("swapped {out} out, {back} in"));
     }
     if value("swap_fallbacks") > 0.0 {
-        items.push(format!("{} not for lack of room", number(value("swap_fallbacks"), 3)));
+        items.push(format!("{} not swapped for lack of room", number(value("swap_fallbacks"), 3)));
     }
-    let gib = |metric: &str| number(value(metric) / f64::from(1 << 30), 3);
+    let gib = |metric: &str| number(value(metric) / GIB, 3);
     items.push(format!("{} GiB out, {} GiB in", gib("bytes_to_host"), gib("bytes_from_host")));
     items.push(format!("waited {}", Unit::Seconds.show(value("host_copy_wait"))));
     vec![packed("host", &items, " | ")]

@@ -40,7 +40,7 @@ pub fn lines(input: &ReportInput, variants: &[VariantResult], budget: usize) -> 
         tail.push(wrapped("", "means over seeds; their 95 % intervals are in summary.json"));
     }
     if let Some(slo) = variants.iter().find_map(|v| v.slo.as_ref()) {
-        let text = format!("{}, by {} % of requests", slo_limits(slo), slo.attain * 100.0);
+        let text = format!("{}, for {} % of requests", slo_limits(slo), slo.attain * 100.0);
         tail.push(packed("SLO", &[text], ""));
     }
     match variants {
@@ -162,6 +162,11 @@ impl Column {
     }
 }
 
+/// The name of the metric that says the same of the window, where there is one.
+fn in_window(name: &str) -> Option<&'static str> {
+    names::find(&format!("window_{name}")).map(|metric| metric.name.as_str())
+}
+
 /// The columns in their order: the usual ones, then those that only an expectation asks for. What
 /// an expectation is about never gives way to what none is about, unless it is the same everywhere.
 fn columns(input: &ReportInput, variants: &[VariantResult]) -> Vec<Column> {
@@ -171,7 +176,7 @@ fn columns(input: &ReportInput, variants: &[VariantResult]) -> Vec<Column> {
     columns.extend(Column::load(variants));
     for &(metric, heading, gives_way) in COLUMNS {
         let gives_way = if expected(metric) { 0 } else { gives_way };
-        let steady = names::in_window(metric).filter(|_| !expected(metric));
+        let steady = in_window(metric).filter(|_| !expected(metric));
         let steady = steady.filter(|steady| variants.iter().all(|v| v.mean(steady).is_some()));
         let shown = steady.unwrap_or(metric);
         let column = Column::of(shown, heading, gives_way, variants);

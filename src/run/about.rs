@@ -1,5 +1,6 @@
 //! What the results say about a configuration, beside what was measured.
 
+use crate::base::GIB;
 use crate::metrics::{
     Capacity, ClassResult, Load, ModelResult, RunContext, StatsSink, VariantResult,
 };
@@ -52,13 +53,12 @@ pub(super) fn slos(cluster: &Cluster) -> Vec<Option<Slo>> {
 }
 
 fn model_result((name, model): (&str, &PoolConfig)) -> ModelResult {
-    const GIB: f64 = (1_u64 << 30) as f64;
     let blocks = u64::from(model.limits.num_blocks);
     let block_bytes =
         model.model.kv_bytes_per_token(model.parallel) * u64::from(model.limits.block_size);
     ModelResult {
         name: name.to_owned(),
-        what: format!("{} | {}", model.model.title(), model.policy.name()),
+        what: format!("{} | {}", model.model.title(), model.policy.title()),
         kv_blocks: blocks,
         block_size: model.limits.block_size,
         weight_gib: model.model.weight_bytes(model.parallel) as f64 / GIB,

@@ -61,7 +61,7 @@ pub(super) fn estimate(configuration: &Configuration, seed: u64) -> Result<Capac
     let mut requests = REQUESTS;
     loop {
         let mut sink = Saturated::default();
-        let spec = saturated(configuration, (seed, requests), size);
+        let spec = saturated(configuration, seed, requests, size);
         let (totals, ..) = simulate(spec, &mut sink)
             .map_err(|error| RunError::Simulation { run: "capacity estimate".to_owned(), error })?;
         let wanted = (WAVES * totals.running_peak).max(sink.wanted()).min(MOST_REQUESTS);
@@ -79,7 +79,7 @@ fn greatest_common_divisor(a: u32, b: u32) -> u32 {
 }
 
 /// The cluster made `size` times smaller, with so many requests at time 0.
-fn saturated(configuration: &Configuration, (seed, requests): (u64, u64), size: u32) -> SimSpec {
+fn saturated(configuration: &Configuration, seed: u64, requests: u64, size: u32) -> SimSpec {
     let mut spec = spec(configuration, &configuration.cluster.first().workload.saturated(), seed);
     for pool in &mut spec.pools {
         pool.replicas /= size;

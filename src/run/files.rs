@@ -2,7 +2,7 @@
 
 use super::{RunError, label, seeds};
 use crate::base::paths::file_name;
-use crate::metrics::{ExperimentResult, Misfit};
+use crate::metrics::ExperimentResult;
 use crate::output::{
     BATCHES, CsvSink, EventLog, OpenFolder, OutputError, REQUESTS, RUN_LOG, TIME_SERIES,
     join_seeds, summary_json, tables,
@@ -132,11 +132,8 @@ pub(super) fn write_files(
     }
     // A variant that does not fit has no settings to write, but nobody shall think that there was
     // none.
-    let misfits = scenario.misfits.iter();
-    let left_out =
-        misfits.map(|Misfit { name, why }| format!("// variant {name:?} is left out: {why}\n"));
-    let resolved = scenario.resolved_text_in(folder.target()).map_err(RunError::Scenario)?;
-    let resolved = left_out.collect::<String>() + &resolved;
+    let mut resolved: String = scenario.left_out().map(|said| commented(&said)).collect();
+    resolved += &scenario.resolved_text_in(folder.target()).map_err(RunError::Scenario)?;
     write("scenario.ron", resolved)?;
     files.push(RUN_LOG.to_owned());
     if scenario.has_variants() {
@@ -151,6 +148,11 @@ pub(super) fn write_files(
         files.extend(scenario.output.time_series().map(|_| TIME_SERIES.to_owned()));
     }
     Ok(files)
+}
+
+/// A text as comment lines of RON.
+fn commented(text: &str) -> String {
+    text.lines().map(|line| format!("// {line}\n")).collect()
 }
 
 /// The models that are described by files, each once.

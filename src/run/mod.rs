@@ -3,11 +3,12 @@
 mod about;
 mod capacity;
 mod embed;
+#[cfg(feature = "cli")]
+mod extent;
 mod files;
 mod listeners;
 mod spec;
 
-use std::ops::Range;
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -15,6 +16,8 @@ use rayon::prelude::*;
 use self::about::{
     classes, common_slo, context, context_of_all, empty_result, slos, stats_by_pool, timing_line,
 };
+#[cfg(feature = "cli")]
+pub(crate) use self::extent::{expected_requests, simulations};
 use self::files::{
     create_csv, create_event_log, described_models, event_logs, join_requests, write_files,
 };
@@ -175,12 +178,12 @@ enum Verdicts {
 /// there is a folder.
 fn simulate_all(
     scenario: &Scenario,
-    seeds: Range<u64>,
+    seeds: impl Iterator<Item = u64> + Clone,
     folder: Option<&OpenFolder>,
     verdicts: Verdicts,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<(ExperimentResult, Vec<String>, Work), RunError> {
-    let runs = (seeds.end - seeds.start) as usize;
+    let runs = seeds.clone().count();
     let outcomes: Vec<Outcome> = jobs(scenario, seeds, verdicts)
         .into_par_iter()
         .map(|job| job.run(scenario, folder, progress))
@@ -225,24 +228,6 @@ fn simulate_all(
     };
     known_metrics(&result)?;
     Ok((result, warnings, work))
-}
-
-/// Simulations that can run side by side.
-pub(crate) fn simulations(scenario: &Scenario) -> usize {
-    jobs(scenario, scenario.seeds.clone(), Verdicts::Shown).len()
-}
-
-/// Requests that all runs together will end, for a progress bar; `None` if nobody knows.
-pub(crate) fn expected_requests(scenario: &Scenario) -> Option<u64> {
-    let mut sum = 0_u64;
-    for configuration in &scenario.configurations {
-        let mut requests = 0_u64;
-        for model in configuration.cluster.entry_pools() {
-            requests = requests.saturating_add(model.workload.request_count()?);
-        }
-        sum = sum.saturating_add(requests.saturating_mul(seeds(scenario) as u64));
-    }
-    Some(sum)
 }
 
 /// Runs every configuration and seed twice, step by step side by side.
@@ -292,7 +277,11 @@ enum Outcome {
     Run(Box<RunSummary>, Work),
 }
 
-fn jobs(scenario: &Scenario, seeds: Range<u64>, verdicts: Verdicts) -> Vec<Job<'_>> {
+fn jobs(
+    scenario: &Scenario,
+    seeds: impl Iterator<Item = u64> + Clone,
+    verdicts: Verdicts,
+) -> Vec<Job<'_>> {
     let mut jobs = Vec::new();
     for configuration in &scenario.configurations {
         if verdicts == Verdicts::Shown && capacity::is_asked(configuration) {

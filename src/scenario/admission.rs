@@ -18,7 +18,7 @@ pub(super) fn read(
 ) -> Result<Option<Box<dyn AnyAdmission>>, Box<Diagnostic>> {
     if document.node("admission").is_none() {
         if raw.workload.retry_after_s.is_some() {
-            let expected = "`admission`: without it no request is refused that could be served";
+            let expected = "`admission`: without it, no request that could be served is refused";
             let error = SettingError::new("workload.retry_after_s", "given", expected);
             return Err(Box::new(plugins::setting_error(document, "", &error)));
         }

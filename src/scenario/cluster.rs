@@ -98,8 +98,8 @@ impl Cluster {
                 true => format!("{gpus} + {more} x {device}"),
                 false => format!("{gpus} x {device} + {more} x {other}"),
             };
-            let (a, b) = (first.policy.name(), decode.policy.name());
-            let policies = if a == b { a.to_owned() } else { format!("{a} + {b}") };
+            let (a, b) = (first.policy.title(), decode.policy.title());
+            let policies = if a == b { a } else { format!("{a} + {b}") };
             return format!("{model} | {gpus} | disaggregated {policies}");
         }
         let (Tie::Models(sharing), true) = (&self.tie, self.has_several_models()) else {

@@ -93,12 +93,10 @@ impl Technique {
     /// Why some policies cannot do it.
     fn needs(self) -> &'static str {
         match self {
-            Technique::Lora => {
-                "other policies do not pass over requests whose adapter is one too many"
-            }
-            Technique::Swap => "a policy with a rule of Vidur's (`vidur_...`) does not swap either",
+            Technique::Lora => "other policies do not skip requests whose adapter is one too many",
+            Technique::Swap => "policies with a rule of Vidur's (`vidur_...`) do not swap either",
             Technique::Disaggregation => {
-                "other policies reserve blocks beforehand or free them in groups"
+                "other policies reserve blocks in advance or free them in groups"
             }
             _ => "",
         }
@@ -137,7 +135,7 @@ pub const REFUSED: &[Refusal] = {
         pair(
             VidurLengths,
             PrefixCaching,
-            "Vidur has no prefix cache: enable_prefix_caching: false",
+            "Vidur has no prefix cache; set enable_prefix_caching: false",
         ),
         pair(VidurLengths, Speculation, "Vidur does not speculate"),
         pair(VidurLengths, Lora, "Vidur serves no adapters"),
@@ -146,8 +144,8 @@ pub const REFUSED: &[Refusal] = {
         pair(VidurLengths, Disaggregation, "Vidur does not disaggregate"),
         pair(Disaggregation, SeveralModels, "disaggregation of several models is not modelled"),
         pair(Disaggregation, SharedGpus, "disaggregation of several models is not modelled"),
-        pair(SharedGpus, KvOffload, "models do not share a link to the host: `gpus: Own`"),
-        pair(SharedGpus, Swap, "models do not share a link to the host: `gpus: Own`"),
+        pair(SharedGpus, KvOffload, "models do not share a link to the host; use `gpus: Own`"),
+        pair(SharedGpus, Swap, "models do not share a link to the host; use `gpus: Own`"),
     ]
 };
 

@@ -88,7 +88,7 @@ pub(super) fn read(document: &Document) -> Result<Option<Sides>, Box<Diagnostic>
     check_link(document, &link)?;
     let side = |name: &str| {
         let Some(field) = fields.iter().find(|field| document.slice(&field.key) == name) else {
-            let help = "for example prefill: (cluster: (replicas: 1)), which may also be `()`";
+            let help = "for example prefill: (cluster: (replicas: 1)), or just `()`";
             let found = format!("without a `{name}`");
             return Err(refuse(document, "disaggregated", &found, "one", help));
         };
@@ -116,7 +116,7 @@ fn check_link(document: &Document, link: &Link) -> Result<(), Box<Diagnostic>> {
     if !(0.0..=1e7).contains(&link.latency_us) {
         let path = "disaggregated.link.latency_us";
         let found = link.latency_us.to_string();
-        return Err(refuse(document, path, &found, "microseconds from 0 to 1e7", "ten are usual"));
+        return Err(refuse(document, path, &found, "microseconds from 0 to 1e7", "10 is usual"));
     }
     Ok(())
 }
@@ -143,7 +143,7 @@ pub(super) fn join(
     let (here, there) = (decode.limits.block_size, prefill.limits.block_size);
     if here != there {
         let expected = format!("{there}, as on the prefill side");
-        let help = "blocks are transferred as they are";
+        let help = "blocks are transferred unchanged";
         return Err(refuse(document, "engine.block_size", &here.to_string(), &expected, help));
     }
     if decode.api_overhead_ms != prefill.api_overhead_ms {
@@ -155,7 +155,7 @@ pub(super) fn join(
     let wanted = document.node("engine.enable_prefix_caching").is_some() && decode.prefix_caching;
     if wanted {
         let path = "engine.enable_prefix_caching";
-        let help = "set it for `prefill` alone: nothing is looked up on the decode side";
+        let help = "set it for `prefill` only: nothing is looked up on the decode side";
         return Err(refuse(document, path, "true for decode", "false there", help));
     }
     decode.prefix_caching = false;

@@ -2,29 +2,37 @@
 
 use super::raw::{self, RawScenario};
 use super::resolve::Checker;
-use crate::base::Diagnostic;
 use crate::base::diagnostic::DOES_NOT_FIT;
+use crate::base::{Diagnostic, GIB};
 use crate::engine::policy::{AnyPolicy, EngineLimits};
 use crate::hardware::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
 
-const GIB: f64 = (1_u64 << 30) as f64;
-
 /// What is needed beside the model if it is spread like this; `None` if it cannot be.
 pub(super) type DraftAt<'a> = dyn Fn(Parallelism) -> Option<DraftMemory> + 'a;
+
+/// A model and what takes memory beside it.
+#[derive(Clone, Copy)]
+pub(super) struct ModelMemory<'a> {
+    pub model: &'a ModelSpec,
+    pub draft: DraftMemory,
+    /// `draft` with other parallelism.
+    pub draft_at: &'a DraftAt<'a>,
+}
 
 impl Checker<'_> {
     /// The engine's limits, with the KV blocks as given or as the memory allows.
     pub(super) fn engine(
         &self,
         raw: &RawScenario,
-        (model, draft, draft_at): (&ModelSpec, DraftMemory, &DraftAt<'_>),
+        of: ModelMemory<'_>,
         device: &DeviceSpec,
         parallel: Parallelism,
         policy: &dyn AnyPolicy,
         warnings: &mut Vec<Diagnostic>,
     ) -> Result<(EngineLimits, Option<MemoryPlan>), Box<Diagnostic>> {
+        let ModelMemory { model, draft, draft_at } = of;
         let engine = &raw.engine;
         let max_model_len = engine.max_model_len.unwrap_or(model.max_position);
         if max_model_len == 0 {
@@ -34,7 +42,7 @@ impl Checker<'_> {
             let expected = format!("at most {}, the limit of {}", model.max_position, model.name);
             let error = self.error("engine.max_model_len", max_model_len, &expected);
             return Err(Box::new(
-                (*error).help("to go beyond it all the same: allow_long_max_model_len: true"),
+                (*error).help("to exceed it anyway, set allow_long_max_model_len: true"),
             ));
         }
         if engine.block_size == 0 {
@@ -77,17 +85,17 @@ impl Checker<'_> {
                 let place = self.document.place(&self.span("engine.num_gpu_blocks"));
                 warnings.push(
                     Diagnostic::warning(format!(
-                        "{blocks} KV blocks of {kv_gib:.1} GiB and weights of {weight_gib:.1} GiB are more \
+                        "{blocks} KV blocks ({kv_gib:.1} GiB) and the weights ({weight_gib:.1} GiB) need more \
                          than the {:.1} GiB of one {}",
                         device.memory_gib, device.name
                     ))
-                    .at(place, "simulated as if they were there"),
+                    .at(place, "simulated as if they fitted"),
                 );
             }
             let shared = self.document.node("gpus").is_some();
             if utilization != raw::DEFAULT_UTILIZATION && !shared {
                 // A resolved scenario has both, and they agree.
-                let settings = self.memory_settings(raw, (&limits, draft), policy);
+                let settings = memory_settings(utilization, &limits, draft, policy);
                 let plan = memory::plan(model, device, parallel, settings);
                 if plan.map_or(0, |plan| plan.num_blocks) != blocks {
                     let place = self.document.place(&self.span("engine.gpu_memory_utilization"));
@@ -98,7 +106,7 @@ impl Checker<'_> {
             }
             return Ok((limits, None));
         }
-        let settings = self.memory_settings(raw, (&limits, draft), policy);
+        let settings = memory_settings(utilization, &limits, draft, policy);
         let plan = memory::plan(model, device, parallel, settings).map_err(|error| {
             let place = self.document.place(&self.span("model"));
             let at =
@@ -117,32 +125,32 @@ impl Checker<'_> {
         limits.num_blocks = plan.num_blocks;
         Ok((limits, Some(plan)))
     }
+}
 
-    /// What the memory plan needs to know.
-    fn memory_settings(
-        &self,
-        raw: &RawScenario,
-        (limits, draft): (&EngineLimits, DraftMemory),
-        policy: &dyn AnyPolicy,
-    ) -> MemorySettings {
-        let max_model_len = limits.max_model_len;
-        // The memory plan needs to know the largest batch, and batches depend on no block count.
-        let batch = policy.batch_limits(&EngineLimits { num_blocks: u32::MAX, ..*limits });
-        // A policy without a budget of tokens could, in theory, batch every prompt at once. As in
-        // vLLM's own profiling run one longest prompt is taken to be the largest batch then.
-        let unbounded = batch.max_num_seqs.saturating_mul(max_model_len);
-        let tokens = if batch.max_num_batched_tokens >= unbounded {
-            max_model_len
-        } else {
-            batch.max_num_batched_tokens
-        };
-        MemorySettings {
-            gpu_memory_utilization: raw.engine.gpu_memory_utilization,
-            block_size: limits.block_size,
-            max_model_len,
-            max_num_batched_tokens: tokens,
-            max_num_seqs: batch.max_num_seqs,
-            draft,
-        }
+/// What the memory plan needs to know.
+pub(super) fn memory_settings(
+    gpu_memory_utilization: f64,
+    limits: &EngineLimits,
+    draft: DraftMemory,
+    policy: &dyn AnyPolicy,
+) -> MemorySettings {
+    let max_model_len = limits.max_model_len;
+    // The memory plan needs to know the largest batch, and batches depend on no block count.
+    let batch = policy.batch_limits(&EngineLimits { num_blocks: u32::MAX, ..*limits });
+    // A policy without a budget of tokens could, in theory, batch every prompt at once. As in
+    // vLLM's own profiling run one longest prompt is taken to be the largest batch then.
+    let unbounded = batch.max_num_seqs.saturating_mul(max_model_len);
+    let tokens = if batch.max_num_batched_tokens >= unbounded {
+        max_model_len
+    } else {
+        batch.max_num_batched_tokens
+    };
+    MemorySettings {
+        gpu_memory_utilization,
+        block_size: limits.block_size,
+        max_model_len,
+        max_num_batched_tokens: tokens,
+        max_num_seqs: batch.max_num_seqs,
+        draft,
     }
 }

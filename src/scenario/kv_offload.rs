@@ -5,12 +5,11 @@ use serde::{Deserialize, Serialize};
 
 use super::pool::PoolConfig;
 use super::raw::RawEngine;
-use crate::base::{Nanos, SettingError};
+use crate::base::{GIB, Nanos, SettingError};
 use crate::engine::policy::EngineLimits;
 use crate::engine::state::kv::{HostMemory, Reload};
 use crate::hardware::Parallelism;
 
-const GIB: f64 = (1_u64 << 30) as f64;
 /// More blocks than any host holds.
 const MOST_BLOCKS: f64 = (1_u32 << 30) as f64;
 
@@ -64,8 +63,10 @@ impl KvOffload {
 /// Checks the settings against each other and the rest. Paths of errors start at the scenario.
 pub(super) fn build(
     raw: &RawEngine,
-    (limits, prefix_caching): (&EngineLimits, bool),
-    (parallel, bytes_per_token): (Parallelism, u64),
+    limits: &EngineLimits,
+    prefix_caching: bool,
+    parallel: Parallelism,
+    bytes_per_token: u64,
 ) -> Result<Option<KvOffload>, SettingError> {
     let swap = raw.preemption_mode == PreemptionMode::Swap;
     let Some(settings) = &raw.kv_offload else {
@@ -74,9 +75,9 @@ pub(super) fn build(
             true => Err(SettingError::new(
                 "engine.preemption_mode",
                 "Swap",
-                "Recompute without kv_offload",
+                "Recompute, as there is no kv_offload",
             )
-            .help("to swap, say where to: kv_offload: (host_gib: 4.0, pcie_gb_per_s: 25.0)")),
+            .help("to swap, add kv_offload: (host_gib: 4.0, pcie_gb_per_s: 25.0)")),
         };
     };
     range("pcie_gb_per_s", settings.pcie_gb_per_s, 1e-3, 1e4, "GB/s from 0.001 to 10000")?;
@@ -88,11 +89,15 @@ pub(super) fn build(
     });
     if reload != Reload::Never && !prefix_caching {
         let path = "engine.kv_offload.reload";
-        return Err(SettingError::new(path, format!("{reload:?}"), "Never without prefix caching")
-            .help("only cached prefixes are offloaded: enable_prefix_caching: true"));
+        return Err(SettingError::new(
+            path,
+            format!("{reload:?}"),
+            "Never, as prefix caching is off",
+        )
+        .help("only cached prefixes are offloaded; set enable_prefix_caching: true"));
     }
     if reload == Reload::Never && !swap {
-        let found = "without use";
+        let found = "unused";
         let expected = "prefix caching with `reload`, or preemption_mode: Swap";
         return Err(SettingError::new("engine.kv_offload", found, expected));
     }
@@ -130,8 +135,8 @@ pub(super) fn without_prefixes(
     }
     if !offload.memory.swap {
         let expected = "preemption_mode: Swap, as nothing else goes to host memory there";
-        return Err(SettingError::new("engine.kv_offload", "without use", expected)
-            .help("or give it to `prefill` alone"));
+        return Err(SettingError::new("engine.kv_offload", "unused", expected)
+            .help("or give it to `prefill` only"));
     }
     offload.memory.reload = Reload::Never;
     offload.settings.reload = Some(Reload::Never);

@@ -41,9 +41,9 @@ pub(super) fn same_adapters(
         (Some(first), Some(second)) => (first, second),
         (first, _) => {
             let found = if first.is_some() { "none" } else { "given" };
-            let expected = "adapters on both sides or on none";
+            let expected = "adapters on both sides or on neither";
             return Err(SettingError::new("engine.lora", found, expected)
-                .help("give it in `engine` of the scenario, which holds for both sides"));
+                .help("give it in the scenario's `engine`, which applies to both sides"));
         }
     };
     let served = |lora: &LoraSettings| {
@@ -58,7 +58,7 @@ pub(super) fn same_adapters(
         false => {
             let expected = format!("({}), as on the prefill side", served(first));
             Err(SettingError::new("engine.lora", format!("({})", served(second)), expected)
-                .help("only slots, rates and kernels of a side are its own"))
+                .help("a side may only have its own slots, rates and kernels"))
         }
     }
 }

@@ -39,6 +39,8 @@ pub use pool::PoolConfig;
 #[doc(hidden)]
 pub use quantization::Quantization;
 pub use raw::OutputSettings;
+#[doc(hidden)]
+pub use resolve::LoadContext;
 pub use scenario::Scenario;
 pub(crate) use sharing::GpuSharing;
 

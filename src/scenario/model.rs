@@ -44,7 +44,7 @@ pub(super) fn read(
         Some(node) => {
             let name: String = document.read(node)?;
             let spec = model::find(&name).ok_or_else(|| {
-                let other = "`vidur-ecs list` names the built-in models; any other: \
+                let other = "`vidur-ecs list` shows the built-in models; give any other as \
                              HuggingFace(\"FILE\"), its config.json";
                 let near =
                     model::closest(&name).or_else(|| suggest::closest(&name, model::names()));

@@ -36,7 +36,7 @@ pub(super) fn read(document: &Document) -> Result<Option<Several>, Box<Diagnosti
             if let Some(node) = document.node(field) {
                 return Err(Box::new(
                     Diagnostic::error(format!("`{field}` is given without `models`"))
-                        .at(document.place(&node.span), "means nothing for a single model"),
+                        .at(document.place(&node.span), "has no meaning for a single model"),
                 ));
             }
         }
@@ -58,7 +58,7 @@ pub(super) fn read(document: &Document) -> Result<Option<Several>, Box<Diagnosti
         let place = document.place(&document.locate_nearest("serve"));
         return Err(Box::new(
             Diagnostic::error(format!("`serve` names the unknown model `{stranger}`"))
-                .at(place, format!("there are {}", names.join(", "))),
+                .at(place, format!("the models are {}", names.join(", "))),
         ));
     }
     let mut parts = Vec::new();

@@ -83,7 +83,7 @@ impl PoolConfig {
     /// What runs, in a few words: `Llama-2-7B | 1 x A100-SXM-80G | VllmV0`.
     pub fn what(&self) -> String {
         let (model, device) = (self.model.label(), self.device.name);
-        format!("{model} | {} x {device} | {}", self.num_gpus(), self.policy.name())
+        format!("{model} | {} x {device} | {}", self.num_gpus(), self.policy.title())
     }
 
     /// GPUs of all its replicas.

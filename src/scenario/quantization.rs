@@ -56,7 +56,7 @@ impl Quantization {
             Some(weights) => {
                 let expected = format!("what the model's config says, {}", model.weights.label());
                 return Err(SettingError::new("weights", weights.label(), expected)
-                    .help("leave it out: quantised weights come as they are"));
+                    .help("leave it out; quantised weights are served as they come"));
             }
         };
         let kv_cache = self.kv_cache.unwrap_or(model.kv_cache);

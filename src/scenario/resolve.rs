@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::cluster::{Cluster, Configuration, Tie};
 use super::combinations::{self, Technique};
 use super::document::Document;
+use super::engine::ModelMemory;
 use super::pool::PoolConfig;
 use super::raw::{OutputSettings, RawScenario};
+use super::speculative::Speculated;
 use super::timing::{self, Times};
 use super::{
     admission, disaggregated, kv_offload, lora, model, models, plugins, sharing, speculative,
@@ -29,6 +31,15 @@ const MOST_SEEDS: u32 = 10_000;
 /// A longer API overhead is a slip of the pen.
 const MOST_API_OVERHEAD_MS: f64 = 60_000.0;
 
+/// What all scenarios of a program are read with.
+#[derive(Clone, Copy)]
+pub struct LoadContext<'a> {
+    /// What scenarios may name.
+    pub registry: &'a Registry,
+    /// What has been read and built for others.
+    pub tables: &'a SharedTables,
+}
+
 /// What holds for all variants together.
 pub(super) struct Common {
     pub name: Option<String>,
@@ -44,9 +55,10 @@ pub(super) fn resolve(
     name: &str,
     document: &Document,
     base_dir: &Path,
-    (registry, tables): (&Registry, &SharedTables),
+    shared: LoadContext<'_>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<(Configuration, Common), Box<Diagnostic>> {
+    let LoadContext { registry, tables } = shared;
     let one = |document: &Document, warnings: &mut Vec<Diagnostic>| {
         let raw: RawScenario = document.read(document.root())?;
         let checker = Checker { document, base_dir, registry, tables };
@@ -133,19 +145,19 @@ impl Checker<'_> {
             .as_ref()
             .is_some_and(|name| name.trim().is_empty() || name.contains(['/', '\n']))
         {
-            return Err(self.error("name", "no name of a folder", "a word or two, without `/`"));
+            return Err(self.error("name", "not a folder name", "a word or two, without `/`"));
         }
         if raw.title.as_ref().is_some_and(|title| title.contains(char::is_control)) {
             return Err(self.error(
                 "title",
-                "of several lines or has control characters",
+                "several lines long or has control characters",
                 "one line of text",
             ));
         }
         if let Some(interval) = raw.output.time_series_s
             && !(0.001..=1e9).contains(&interval)
         {
-            let expected = "seconds, from 0.001 to 1e9";
+            let expected = "seconds from 0.001 to 1e9";
             return Err(self.error("output.time_series_s", interval, expected));
         }
         Ok(Common {
@@ -216,7 +228,7 @@ impl Checker<'_> {
         lora::check(raw, &model, router.as_ref()).map_err(|error| self.settings("", &error))?;
         let api_overhead_ms = raw.engine.api_overhead_ms;
         if !(0.0..=MOST_API_OVERHEAD_MS).contains(&api_overhead_ms) {
-            let expected = format!("milliseconds, 0 to {MOST_API_OVERHEAD_MS}");
+            let expected = format!("milliseconds from 0 to {MOST_API_OVERHEAD_MS}");
             return Err(self.error("engine.api_overhead_ms", api_overhead_ms, &expected));
         }
         let drafter = match &raw.engine.speculative {
@@ -246,7 +258,7 @@ impl Checker<'_> {
         };
         let (limits, memory) = self.engine(
             raw,
-            (&model, draft_memory, &draft_at),
+            ModelMemory { model: &model, draft: draft_memory, draft_at: &draft_at },
             device,
             parallel,
             policy.as_ref(),
@@ -270,9 +282,9 @@ impl Checker<'_> {
             Some((settings, checked)) => {
                 let timings = self.registry.timings();
                 let built = speculative::build(
-                    (self.document, timings),
-                    (settings, checked),
-                    (timing.as_ref(), predictor),
+                    &Speculated { document: self.document, settings, checked, timings },
+                    timing.as_ref(),
+                    predictor,
                     &context,
                 )?;
                 (built.run.predictor.clone() as Arc<dyn Predictor>, Some(built))
@@ -291,7 +303,7 @@ impl Checker<'_> {
             raw.engine.enable_prefix_caching.unwrap_or_else(|| policy.caches_prefixes());
         let bytes_per_token = model.kv_bytes_per_token(parallel) + draft_memory.kv_bytes_per_token;
         let offload =
-            kv_offload::build(&raw.engine, (&limits, prefix_caching), (parallel, bytes_per_token))
+            kv_offload::build(&raw.engine, &limits, prefix_caching, parallel, bytes_per_token)
                 .map_err(|error| self.settings("", &error))?;
         Ok(PoolConfig {
             model,

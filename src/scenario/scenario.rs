@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::cluster::Configuration;
 use super::document::{Document, Node};
 use super::raw::{COMMON_FIELDS, OutputSettings};
-use super::resolve::{Common, resolve};
+use super::resolve::{Common, LoadContext, resolve};
 use super::{plugins, resolved_text, without_effect};
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::paths::{folded_file_name, reserved_name};
@@ -74,7 +74,13 @@ impl Scenario {
         registry: &Registry,
     ) -> Result<Scenario, Box<Diagnostic>> {
         let tables = SharedTables::default();
-        Scenario::with_tables(source, name, base_dir, settings, (registry, &tables))
+        Scenario::with_tables(
+            source,
+            name,
+            base_dir,
+            settings,
+            LoadContext { registry, tables: &tables },
+        )
     }
 
     /// Reads and checks a scenario's text, sharing what other scenarios with the same `tables` have
@@ -87,7 +93,7 @@ impl Scenario {
         name: String,
         base_dir: &Path,
         settings: &[String],
-        shared: (&Registry, &SharedTables),
+        shared: LoadContext<'_>,
     ) -> Result<Scenario, Box<Diagnostic>> {
         let base = settings
             .iter()
@@ -305,7 +311,7 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         let key = base.slice(&field.key);
         let Ok(name) = ron::from_str::<String>(key) else {
             return Err(error(
-                format!("a variant's name stands in quotes, `{key}` does not"),
+                format!("a variant's name needs quotes, `{key}` has none"),
                 "expected \"name\"",
             ));
         };
@@ -319,14 +325,14 @@ fn variant_names(base: &Document, node: &Node) -> Result<Vec<String>, Box<Diagno
         // nowhere.
         if !folders.insert(folded_file_name(&name)) {
             return Err(error(
-                format!("variant `{name}` would write into the folder of another one"),
-                "too similar a name",
+                format!("variant `{name}` would write into another variant's folder"),
+                "this name is too similar",
             ));
         }
         if let Some(file) = reserved_name(&name) {
             return Err(error(
                 format!(
-                    "a variant cannot be called `{name}`: its folder would stand where {file} does"
+                    "a variant cannot be called `{name}`: its folder would take the place of {file}"
                 ),
                 "expected another name",
             ));

@@ -5,10 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::combinations::{self, Technique};
 use super::document::Document;
+use super::engine::memory_settings;
 use super::plugins;
 use super::pool::PoolConfig;
-use crate::base::SettingError;
 use crate::base::diagnostic::{DOES_NOT_FIT, Diagnostic};
+use crate::base::{GIB, SettingError};
+use crate::engine::speculation;
+use crate::hardware::Parallelism;
+use crate::hardware::memory::{self, DraftMemory};
 use crate::timing::Partition;
 
 /// On which GPUs the models of a scenario run.
@@ -110,7 +114,7 @@ fn memory_fits(document: &Document, models: &[PoolConfig]) -> Result<(), Box<Dia
         .iter()
         .map(|model| {
             let gib = model.gpu_memory_utilization * model.device.memory_gib;
-            let weights = model.model.weight_bytes(model.parallel) as f64 / (1_u64 << 30) as f64;
+            let weights = model.model.weight_bytes(model.parallel) as f64 / GIB;
             let share = model.gpu_memory_utilization;
             format!("`{}` takes {share} = {gib:.2} GiB ({weights:.2} weights)", model.served_as)
         })
@@ -121,13 +125,49 @@ fn memory_fits(document: &Document, models: &[PoolConfig]) -> Result<(), Box<Dia
         Diagnostic::error(format!("the models do not fit on {device} together"))
             .at(place, "these GPUs are shared")
             .note(format!(
-                "of {all:.2} GiB per GPU {}, {:.2} GiB together",
+                "each GPU has {all:.2} GiB; {}, {:.2} GiB together",
                 parts.join(", "),
                 sum * all
             ))
-            .help("lower gpu_memory_utilization, whose sum may be 1 at most")
+            .help(memory_help(models))
             .exit(DOES_NOT_FIT),
     ))
+}
+
+/// Advice to whom the shares are too large: lower ones, if those can be enough.
+fn memory_help(models: &[PoolConfig]) -> String {
+    const LOWER: &str = "lower gpu_memory_utilization; the sum may be at most 1";
+    let fits = |parallel| {
+        let needed = models.iter().map(|pool| least_utilization(pool, parallel));
+        needed.sum::<Option<f64>>().is_some_and(|sum| sum <= 1.0)
+    };
+    let Some(first) = models.first() else { return LOWER.to_owned() };
+    match fits(first.parallel) {
+        true => LOWER.to_owned(),
+        false => {
+            format!("{LOWER}, and {}", memory::smallest_help(&first.model, first.parallel, fits))
+        }
+    }
+}
+
+/// The share of the memory that a model needs for its weights, a batch and the longest request,
+/// were it spread over these GPUs; `None` where it cannot be.
+fn least_utilization(pool: &PoolConfig, parallel: Parallelism) -> Option<f64> {
+    parallel.check(&pool.model).ok()?;
+    let mut draft = DraftMemory::default();
+    if let Some(speculative) = &pool.speculative {
+        let (settings, longest) = (&speculative.settings, pool.limits.max_model_len);
+        let checked = speculation::check_settings(settings, &pool.model, parallel, longest);
+        draft = checked.ok()?.memory;
+    }
+    if let Some(lora) = &pool.lora {
+        draft.weight_bytes += lora.slot_bytes(&pool.model, parallel);
+    }
+    let settings = memory_settings(1.0, &pool.limits, draft, pool.policy.as_ref());
+    let plan = memory::plan(&pool.model, pool.device, parallel, settings).ok()?;
+    let longest = f64::from(pool.limits.max_model_len.div_ceil(pool.limits.block_size));
+    let kv_gib = longest * plan.kv_bytes_per_block as f64 / GIB;
+    Some((plan.weight_gib + plan.activation_gib + kv_gib) / pool.device.memory_gib)
 }
 
 fn shares_add_up(
@@ -150,8 +190,8 @@ fn shares_add_up(
     match sum <= 1.0 + 1e-9 {
         true => Ok(()),
         false => {
-            let found = format!("{sum} of the compute in all");
-            Err(refuse(document, &found, "shares of the compute that are 1 together at most"))
+            let found = format!("{sum} of the compute in total");
+            Err(refuse(document, &found, "compute shares that add up to at most 1"))
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn goes_with_sides(
     decode: Option<&Speculative>,
 ) -> Result<(), SettingError> {
     const PATH: &str = "engine.speculative";
-    const BOTH: &str = "give it in `engine` of the scenario, which holds for both sides";
+    const BOTH: &str = "give it in the scenario's `engine`, which applies to both sides";
     match (prefill, decode) {
         (None, None) => Ok(()),
         (Some(_), None) => {
@@ -57,18 +57,30 @@ pub(super) fn goes_with_sides(
         (Some(prefill), Some(decode)) if prefill.settings == decode.settings => Ok(()),
         (Some(_), Some(_)) => {
             let expected = "the same as on the prefill side";
-            Err(SettingError::new(PATH, "another one", expected).help(BOTH))
+            Err(SettingError::new(PATH, "different", expected).help(BOTH))
         }
     }
 }
 
-/// Builds the drafter and the predictor of passes with drafts.
+/// What a scenario says of its drafts.
+pub(super) struct Speculated<'a> {
+    pub document: &'a Document,
+    pub settings: &'a SpeculativeSettings,
+    /// What the settings came to.
+    pub checked: &'a Checked,
+    /// What a timing of the draft model may be.
+    pub timings: &'a [Entry<dyn AnyTiming>],
+}
+
+/// Builds the drafter and the predictor of passes with drafts. `timing` is the model's, from which
+/// `target` was built.
 pub(super) fn build(
-    (document, timings): (&Document, &[Entry<dyn AnyTiming>]),
-    (settings, checked): (&SpeculativeSettings, &Checked),
-    (timing, target): (&dyn AnyTiming, Arc<dyn Predictor>),
+    speculated: &Speculated<'_>,
+    timing: &dyn AnyTiming,
+    target: Arc<dyn Predictor>,
     context: &TimingContext<'_>,
 ) -> Result<Speculative, Box<Diagnostic>> {
+    let &Speculated { document, settings, checked, timings } = speculated;
     let draft_model = checked.model;
     const OWN: &str = "engine.speculative.draft_timing";
     let complain =
@@ -99,7 +111,7 @@ pub(super) fn build(
             let predictor = match &own {
                 Some(own) => build(own.as_ref()).map_err(|error| complain(OWN, &error))?,
                 None => build(timing).map_err(|error| {
-                    let help = "give the draft model a timing of its own: draft_timing: Roofline()";
+                    let help = "give the draft model its own timing: draft_timing: Roofline()";
                     Box::new((*complain("timing", &error)).help(help))
                 })?,
             };

@@ -4,14 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Scenario;
 use super::document::{Document, Kind};
 use super::scenario::source_of;
+use super::{LoadContext, Scenario};
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::paths::{folded_file_name, reserved_name};
 use crate::base::{Diagnostic, Source};
-use crate::registry::Registry;
-use crate::timing::SharedTables;
 
 /// More combinations than this are a slip of the pen.
 const MOST_POINTS: usize = 10_000;
@@ -73,7 +71,7 @@ impl Point {
 pub fn load(
     path: &Path,
     settings: &[String],
-    shared: (&Registry, &SharedTables),
+    shared: LoadContext<'_>,
 ) -> Result<Sweep, Box<Diagnostic>> {
     let (source, name, base_dir) = source_of(path)?;
     let read = |settings: &[String]| {
@@ -118,7 +116,7 @@ pub fn load(
         }
         if let Some(file) = reserved_name(&label) {
             return Err(Box::new(Diagnostic::error(format!(
-                "--set sweeps {label}, whose folder would stand where {file} does"
+                "--set sweeps {label}, whose folder would take the place of {file}"
             ))));
         }
         match read {
@@ -245,6 +243,8 @@ pub fn short_names(paths: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::Registry;
+    use crate::timing::SharedTables;
 
     const SCENARIO: &str = r#"(
     model: "Llama-2-7B",
@@ -260,9 +260,13 @@ mod tests {
         let path = folder.path().join("s.ron");
         std::fs::write(&path, SCENARIO).expect("written");
         let settings: Vec<String> = settings.iter().map(|&s| s.to_owned()).collect();
-        load(&path, &settings, (&Registry::with(&[]), &SharedTables::default()))
-            .map(|sweep| sweep.points.iter().map(Point::label).collect())
-            .map_err(|error| error.render(false))
+        load(
+            &path,
+            &settings,
+            LoadContext { registry: &Registry::with(&[]), tables: &SharedTables::default() },
+        )
+        .map(|sweep| sweep.points.iter().map(Point::label).collect())
+        .map_err(|error| error.render(false))
     }
 
     #[test]
@@ -303,7 +307,11 @@ mod tests {
         let path = folder.path().join("s.ron");
         std::fs::write(&path, SCENARIO).expect("written");
         let load = |setting: &str| {
-            load(&path, &[setting.to_owned()], (&Registry::with(&[]), &SharedTables::default()))
+            load(
+                &path,
+                &[setting.to_owned()],
+                LoadContext { registry: &Registry::with(&[]), tables: &SharedTables::default() },
+            )
         };
         let sweep = load("model=[Llama-2-70B,Llama-2-7B,CodeLlama-34B]")
             .unwrap_or_else(|error| panic!("{}", error.render(false)));

@@ -342,7 +342,7 @@ max_num_seqs: "128": 2 s.ron:7:38 `"128"` expected a whole number, found the tex
 watermark: 1.5: 2 s.ron:7:35 `1.5` `engine.policy.watermark` is 1.5, expected at least 0 and below 1
 max_num_batched_tokens: 0: 2 s.ron:7:67 `0` `engine.policy.max_num_batched_tokens` is 0, expected at least 1
 : 2 s.ron:6:13 `(` field `policy` is missing | known here: VllmV0, VllmV1, SgLang, Sarathi, Orca, FasterTransformer, LightLlm
-max_model_len: 8192: 2 s.ron:8:24 `8192` `engine.max_model_len` is 8192, expected at most 4096, the limit of Llama-2-7B | to go beyond it all the same: allow_long_max_model_len: true
+max_model_len: 8192: 2 s.ron:8:24 `8192` `engine.max_model_len` is 8192, expected at most 4096, the limit of Llama-2-7B | to exceed it anyway, set allow_long_max_model_len: true
 max_model_len: 0: 2 s.ron:8:24 `0` `engine.max_model_len` is 0, expected at least 1
 max_model_len: 100: 2 s.ron:12:69 `Fixed(prompt: 128, output: 16)` 100 of 100 requests are longer than max_model_len 100 (the longest has 144 tokens) | raise engine.max_model_len, or shorten the requests (max_total)
 gpu_memory_utilization: 90: 2 s.ron:9:33 `90` `engine.gpu_memory_utilization` is 90, expected above 0 and at most 1
@@ -369,7 +369,7 @@ time_limit_s: 0.0: 2 s.ron:14:19 `0.0` `time_limit_s` is 0, expected seconds abo
 slo: (ttft_ms: -1): 2 s.ron:15:20 `-1` `slo.ttft_ms` is -1, expected milliseconds above 0
 slo: (attain: 0.9): 2 s.ron:15:10 `(attain: 0.9)` `slo` is without a limit, expected at least one of `ttft_ms`, `tpot_ms`, `e2e_ms`, `itl_p99_ms`
 "max": (): 2 s.ron:18:9 `"max"` two variants are called `max`
-paged: (): 2 s.ron:17:9 `paged` a variant's name stands in quotes, `paged` does not
+paged: (): 2 s.ron:17:9 `paged` a variant's name needs quotes, `paged` has none
 "paged": 3: 2 s.ron:17:18 `3` variant `paged` is not a group of fields
 "paged": (seeds: 4): 2 s.ron:17:19 `seeds` a variant cannot change `seeds` | move it out of `variants`
 "paged": (engin: ()): 2 s.ron:17:19 `engin` unknown field `engin` | did you mean `engine`?
@@ -381,7 +381,7 @@ at_most_m: 300: 2 s.ron:21:31 `at_most_m` unknown field `at_most_m` | did you me
 : 2 s.ron:21:9 `(metric: "ttft.mean")` `expect[0]` is without a bound, expected one of `at_least`, `at_most`, `equals`, `between`, `within`, `order`, `ratio_order`
 ["max", "pagd"]: 2 s.ron:22:49 `"pagd"` `expect[1].order[1]` is `pagd`, expected the name of a variant of this scenario | there are `paged`, `max`
 seeds: 3: 2 s.ron:15:5 `` a comma or a closing bracket is missing | fields are written `name: value`, with commas between them
-title: "A\ntest": 2 s.ron:2:12 `"A\ntest"` `title` is of several lines or has control characters, expected one line of text
+title: "A\ntest": 2 s.ron:2:12 `"A\ntest"` `title` is several lines long or has control characters, expected one line of text
 --set engine.polcy.max=3: 2 --set:1:8 `polcy` unknown field `polcy` | did you mean `policy`?
 --set engine.policy.chunk=3: 2 --set:1:15 `chunk` unknown field `chunk` | known here: max_num_seqs, max_num_batched_tokens, watermark, vidur_spare_block, vidur_idle
 --set seeds=no: 2 --set:1:7 `no` expected a whole number, found the name `no`

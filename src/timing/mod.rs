@@ -23,14 +23,15 @@ pub use any::AnyTiming;
 pub use formula::FormulaSettings;
 #[doc(hidden)]
 pub use full::{FullSettings, RooflineSettings};
-pub(crate) use full::{attention_surfaces, data_sheet};
-pub(crate) use full::{coverage, transfer_errors};
+#[cfg(feature = "cli")]
+pub(crate) use full::{attention_surfaces, coverage, data_sheet, transfer_errors};
 #[doc(hidden)]
 pub use layerwise::{LayerwiseSettings, StragglerSetting};
 #[doc(hidden)]
 pub use measured::{Composition, MeasuredSettings};
 pub(crate) use partition::Partition;
 pub(crate) use run::Run;
+pub(crate) use run_pricing::RunBounds;
 #[doc(hidden)]
 pub use run_pricing::RunPricing;
 pub(crate) use settings::check_network;

@@ -22,15 +22,26 @@ pub struct RunPricing<'a> {
     limit: Nanos,
 }
 
+/// Which iterations of a run are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunBounds {
+    /// How many at most.
+    pub left: u32,
+    /// None that begins then or later.
+    pub stop: Nanos,
+    /// None that ends after this.
+    pub limit: Nanos,
+}
+
 impl<'a> RunPricing<'a> {
-    /// Prices the iterations after the last one of `run`, which ends at `end`: at most `left`, none
-    /// that begins at `stop` or later or ends after `limit`.
+    /// Prices the iterations after the last one of `run`, which ends at `end`, within these bounds.
     pub(crate) fn new(
         run: &'a mut Run,
         stage: StagePosition,
-        (end, stop, limit): (Instant, Nanos, Nanos),
-        left: u32,
+        end: Instant,
+        bounds: RunBounds,
     ) -> RunPricing<'a> {
+        let RunBounds { left, stop, limit } = bounds;
         RunPricing { run, stage, end, left, stop, limit }
     }
 
@@ -194,8 +205,8 @@ mod tests {
             for predictor in PREDICTORS.iter() {
                 let (mut run, mut end) = begun(&**predictor, &shape, start);
                 for _ in 0..pieces {
-                    let ends = (end, Nanos(stop), Nanos(limit));
-                    let mut pricing = RunPricing::new(&mut run, STAGE, ends, left);
+                    let bounds = RunBounds { left, stop: Nanos(stop), limit: Nanos(limit) };
+                    let mut pricing = RunPricing::new(&mut run, STAGE, end, bounds);
                     predictor.price_run(&mut pricing);
                     end = pricing.end();
                 }

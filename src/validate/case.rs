@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::engine::{Engine, EngineParallel};
 use crate::base::{Diagnostic, input};
@@ -163,6 +164,22 @@ fn field<T: std::fmt::Display>(f: &mut String, name: &str, value: Option<T>) -> 
     }
 }
 
+/// The rows of a CSV file of measured or simulated requests, which must not be endless.
+///
+/// # Errors
+/// It cannot be opened. A row that cannot be read is an error of its own.
+pub(super) fn rows_of<T: DeserializeOwned>(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<T, CaseError>>, CaseError> {
+    let rows = input::open_rows(path).map_err(|error| CaseError::read(path, error))?;
+    let failed = |error: csv::Error| match error.is_io_error() {
+        true => CaseError::read(path, error.into()),
+        false => CaseError::content(path, error),
+    };
+    let rows = csv::Reader::from_reader(rows).into_deserialize();
+    Ok(rows.map(move |row| row.map_err(failed)))
+}
+
 fn read_measured(path: &Path) -> Result<BTreeMap<u64, Measured>, CaseError> {
     #[derive(Deserialize)]
     struct Row {
@@ -172,15 +189,9 @@ fn read_measured(path: &Path) -> Result<BTreeMap<u64, Measured>, CaseError> {
         tpot_ms: Option<f64>,
         e2e_from_arrival_ms: f64,
     }
-    let rows = input::open_rows(path).map_err(|error| CaseError::read(path, error))?;
-    let failed = |error: csv::Error| match error.is_io_error() {
-        true => CaseError::read(path, error.into()),
-        false => CaseError::content(path, error),
-    };
-    let mut reader = csv::Reader::from_reader(rows);
     let mut measured = BTreeMap::new();
-    for row in reader.deserialize() {
-        let row: Row = row.map_err(failed)?;
+    for row in rows_of::<Row>(path)? {
+        let row = row?;
         let times = Measured {
             ttft: row.ttft_from_arrival_ms,
             tpot: row.tpot_ms.unwrap_or(0.0),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::base::{Diagnostic, JsonDocument};
+use crate::engine::policy::VllmVersion;
 use crate::hardware::{device_names, find_device, model};
 
 /// `engine.json`. What is absent keeps the simulator's default. A key that is neither a setting nor
@@ -147,7 +148,7 @@ pub struct Scheduler {
     pub async_scheduling: Option<bool>,
     /// Whether a request's whole prompt must fit to be admitted.
     pub scheduler_reserve_full_isl: Option<bool>,
-    /// Share of the blocks that admission leaves free: 0, as no other is simulated.
+    /// Share of the blocks that admission leaves free.
     pub watermark: Option<f64>,
     #[serde(rename = "preemption")]
     _preemption: IgnoredAny,
@@ -231,10 +232,6 @@ impl Engine {
             let message = format!("is {gpus}, but tp x pp x dp are {used} GPUs");
             return Err((&["hardware", "num_gpus"], message));
         }
-        if let Some(watermark) = self.scheduler.watermark.filter(|watermark| *watermark != 0.0) {
-            let message = format!("is {watermark}: only 0 is simulated");
-            return Err((&["scheduler", "watermark"], message));
-        }
         if let Some(policy) =
             self.scheduler.policy.as_deref().filter(|p| !["fcfs", "priority"].contains(p))
         {
@@ -293,11 +290,24 @@ impl Engine {
     /// Whether scheduling is asynchronous: as it says, or as its version has it.
     fn async_scheduling(&self) -> Option<bool> {
         self.scheduler.async_scheduling.or_else(|| {
-            let version = self.engine_version.as_deref()?.trim_start_matches(['v', 'V']);
-            let mut parts = version.split(|c: char| !c.is_ascii_digit());
-            let mut number = || parts.next()?.parse::<u32>().ok();
             // Pipelines are synchronous; the combination is not simulated.
-            Some((number()?, number()?) >= ASYNC_BY_DEFAULT && self.parallel.pp == 1)
+            Some(self.version()? >= ASYNC_BY_DEFAULT && self.parallel.pp == 1)
+        })
+    }
+
+    /// Its version: major and minor number.
+    fn version(&self) -> Option<(u32, u32)> {
+        let version = self.engine_version.as_deref()?.trim_start_matches(['v', 'V']);
+        let mut parts = version.split(|c: char| !c.is_ascii_digit());
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        Some((number()?, number()?))
+    }
+
+    /// The version whose rules of scheduling are nearest to its own.
+    fn nearest_version(&self) -> Option<VllmVersion> {
+        self.version().map(|version| match version {
+            (0, minor) => VllmVersion::minor(minor).clamp(VllmVersion::OLDEST, VllmVersion::NEWEST),
+            _ => VllmVersion::NEWEST,
         })
     }
 
@@ -310,7 +320,9 @@ impl Engine {
             Some("priority") => Some("Priority".to_owned()),
             _ => None,
         };
+        let version = self.nearest_version().map(|version| format!("\"{version}\""));
         let settings = [
+            ("version", version),
             ("max_num_seqs", number(scheduler.max_num_seqs)),
             ("max_num_batched_tokens", number(scheduler.max_num_batched_tokens)),
             ("enable_chunked_prefill", flag(scheduler.enable_chunked_prefill)),
@@ -318,6 +330,7 @@ impl Engine {
             ("async_scheduling", flag(self.async_scheduling())),
             ("scheduler_reserve_full_isl", flag(scheduler.scheduler_reserve_full_isl)),
             ("scheduling_policy", policy),
+            ("watermark", scheduler.watermark.filter(|w| *w != 0.0).map(|w| format!("{w:?}"))),
         ];
         let settings: Vec<String> = settings
             .into_iter()
@@ -362,13 +375,31 @@ mod tests {
     }
 
     #[test]
+    fn the_rules_of_scheduling_are_those_of_the_nearest_version() {
+        for (version, expected) in [
+            ("0.9.2", Some("0.10")),
+            ("v0.11.0 (V1)", Some("0.11")),
+            ("0.19.1", Some("0.19")),
+            ("0.33.0", Some("0.33")),
+            ("0.40", Some("0.33")),
+            ("1.0", Some("0.33")),
+            ("main", None),
+        ] {
+            let engine = read(&format!("\"engine_version\": \"{version}\",")).unwrap();
+            let nearest = engine.nearest_version().map(|version| version.to_string());
+            assert_eq!(nearest.as_deref(), expected, "{version}");
+            let setting = expected.map(|version| format!("version: \"{version}\""));
+            assert!(setting.is_none_or(|text| engine.policy().contains(&text)), "{version}");
+        }
+    }
+
+    #[test]
     fn what_is_not_simulated_is_refused_by_name() {
         for (more, message) in [
             ("\"speculative_config\": {},", "unknown key `speculative_config`"),
             ("\"quantization\": \"fp8\",", "unknown key `quantization`"),
             ("\"block-size\": 64,", "unknown key `block-size`"),
             ("\"scheduler\": {\"max_num_seq\": 4},", "did you mean `max_num_seqs`?"),
-            ("\"scheduler\": {\"watermark\": 0.1},", "`scheduler.watermark` is 0.1"),
             ("\"scheduler\": {\"policy\": \"lifo\"},", "expected fcfs or priority"),
             ("\"parallel\": {\"ep\": 8},", "`parallel.ep` is 8"),
             ("\"parallel\": {\"enable_expert_parallel\": true},", "unknown key"),

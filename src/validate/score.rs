@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::case::{CaseError, Measured};
+use super::case::{CaseError, Measured, rows_of};
 
 /// What was simulated of a request, in milliseconds; `None` for what it did not come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -32,11 +32,9 @@ pub fn read_simulated(path: &Path) -> Result<BTreeMap<u64, Simulated>, CaseError
         tpot: Option<f64>,
         request_e2e_time: Option<f64>,
     }
-    let mut reader =
-        csv::Reader::from_path(path).map_err(|error| CaseError::content(path, error))?;
     let mut simulated = BTreeMap::new();
-    for row in reader.deserialize() {
-        let row: Row = row.map_err(|error| CaseError::content(path, error))?;
+    for row in rows_of::<Row>(path)? {
+        let row = row?;
         let ms = |seconds: Option<f64>| seconds.map(|seconds| seconds * 1e3);
         let times =
             Simulated { ttft: ms(row.ttft), tpot: ms(row.tpot), e2e: ms(row.request_e2e_time) };
@@ -198,7 +196,7 @@ impl fmt::Display for ErrorTable {
             let more = if requests.len() > 5 { ", ..." } else { "" };
             writeln!(
                 f,
-                "  {} measured {metric} values are no times (0, negative, infinite or NaN)\n  \
+                "  {} measured {metric} values are not times (0, negative, infinite or NaN)\n  \
                  and do not count: requests {}{more}",
                 requests.len(),
                 some.join(", ")
@@ -275,7 +273,7 @@ mod tests {
         assert_eq!(requests("E2E"), [2]);
         let text = table.to_string();
         assert!(
-            text.contains("2 measured TTFT values are no times") && text.contains("requests 1, 2")
+            text.contains("2 measured TTFT values are not times") && text.contains("requests 1, 2")
         );
         assert!(table.largest_mean_error().is_some());
     }

@@ -13,6 +13,7 @@ mod checks;
 mod classes;
 mod content;
 pub(crate) mod conversations;
+#[cfg(feature = "cli")]
 mod fit;
 pub(crate) mod lengths;
 mod plan;
@@ -35,6 +36,7 @@ pub(crate) use arrivals::Arrivals;
 pub(crate) use classes::ClassSpec;
 pub use content::{Content, TokenSpan};
 pub(crate) use conversations::Conversations;
+#[cfg(feature = "cli")]
 pub(crate) use fit::FitArgs;
 #[doc(hidden)]
 pub use lengths::LengthPair;

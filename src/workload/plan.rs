@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::arrivals::{AllAtOnce, ArrivalProcess};
 use super::classes::Classes;
-use super::conversations::{Chained, Chats};
+use super::conversations::{Chained, ChatLimits, Chats};
 use super::lengths::LengthDistribution;
 use super::prefix::SharedPrefix;
 use super::replayed::Replayed;
@@ -153,14 +153,14 @@ impl Workload {
         let (limit, duration) = (self.plan.limit, self.plan.duration);
         let source: Box<dyn RequestSource> = match &self.plan.requests {
             Requests::Generated { arrivals, lengths } => {
-                let draws = (arrivals.times(seed), lengths.pairs(seed));
+                let (times, pairs) = (arrivals.times(seed), lengths.pairs(seed));
                 if let Some(conversations) = &self.plan.conversations {
                     let prefix = self.plan.prefix.as_ref();
-                    let limits = (limit, duration);
-                    let chats = Chats::new(conversations, draws, prefix, limits, seed);
+                    let limits = ChatLimits { requests: limit, duration };
+                    let chats = Chats::new(conversations, times, pairs, prefix, limits, seed);
                     return self.watch(self.deal(Box::new(chats), seed));
                 }
-                Box::new(Generated::new(draws.0, draws.1, limit, duration))
+                Box::new(Generated::new(times, pairs, limit, duration))
             }
             Requests::Replay(replayed) => match replayed.chains() {
                 None => Box::new(Replay::new(replayed.requests(), duration)),
@@ -272,9 +272,9 @@ impl Workload {
     fn turns_mean(&self) -> f64 {
         let Some(conversations) = &self.plan.conversations else { return 1.0 };
         let Requests::Generated { arrivals, lengths } = &self.plan.requests else { return 1.0 };
-        let draws = (arrivals.times(0), lengths.pairs(0));
+        let (times, pairs) = (arrivals.times(0), lengths.pairs(0));
         let prefix = self.plan.prefix.as_ref();
-        let mut chats = Chats::new(conversations, draws, prefix, (None, None), 0);
+        let mut chats = Chats::new(conversations, times, pairs, prefix, ChatLimits::default(), 0);
         let mut turns = 0_u32;
         let mut begun = 0_u32;
         while begun < 1000

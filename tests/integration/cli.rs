@@ -224,7 +224,7 @@ fn a_crate_for_a_policy_is_begun() {
     assert!(!read("src/main.rs").contains("MyPolicy"));
     let again = room.run("plugin new shortest-first");
     assert_eq!(again.code, 2);
-    assert!(again.err.contains("is there already"), "{}", again.err);
+    assert!(again.err.contains("already exists"), "{}", again.err);
     let bad = room.run("plugin new 2nd");
     assert_eq!(bad.code, 2);
     assert!(bad.err.contains("cannot be the name of a crate"), "{}", bad.err);
@@ -257,6 +257,7 @@ fn profiles_fit_a_narrow_terminal() {
     for line in [
         &["profile", "list"][..],
         &["profile", "show", "h100-sxm-80g/llama-2-7b"],
+        &["profile", "show", "h100-sxm-80g/llama-2-7b", "--table", "operators"],
         &["profile", "check", "h100-sxm-80g/llama-2-7b"],
         &["profile", "check", "rtx-pro-6000/layers-qwen3-30b-a3b"],
         &["profile", "check", "h100-sxm-80g/operators", "--model", "Llama-3.1-8B"],

@@ -46,7 +46,7 @@ fn each_side_has_its_own_and_the_resolved_scenario_is_the_same() {
     assert_eq!((decode.device.name, decode.parallel.tensor), ("H100-SXM-80G", 2));
     assert_eq!(
         split.what(),
-        "Llama-2-7B | 2 x A100-SXM-80G + 2 x H100-SXM-80G | disaggregated VllmV1"
+        "Llama-2-7B | 2 x A100-SXM-80G + 2 x H100-SXM-80G | disaggregated VllmV1 0.33"
     );
     let again = load(scenario.resolved_text(), &[])
         .unwrap_or_else(|error| panic!("{}\n{}", error.render(false), scenario.resolved_text()));

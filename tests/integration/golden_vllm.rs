@@ -41,6 +41,9 @@ fn simulate(folder: &Path) -> Room {
         "scheduler_reserve_full_isl",
         "async_scheduling",
     ]);
+    let version = case["version"].as_str().expect("a version");
+    let extra = case["extra"].as_object().into_iter().flatten();
+    let extra: String = extra.map(|(name, value)| format!("{name}: {value}, ")).collect();
     let order = if case["policy"] == "fcfs" { "Fcfs" } else { "Priority" };
     let engine =
         same_name(&["max_model_len", "num_gpu_blocks", "block_size", "enable_prefix_caching"]);
@@ -49,7 +52,8 @@ fn simulate(folder: &Path) -> Room {
         "case.ron",
         format!(
             "(model: \"Llama-2-7B\", device: \"A100\",
-              engine: (policy: VllmV1({policy} scheduling_policy: {order}), {engine}),
+              engine: (policy: VllmV1(version: \"{version}\", {policy} {extra}
+                  scheduling_policy: {order}), {engine}),
               workload: (trace: (file: \"requests.csv\", format: Vidur{prefixes})),
               timing: Formula({timing}), output: (batch_metrics: true))"
         ),
@@ -112,17 +116,35 @@ fn compare(folder: &Path) -> Vec<String> {
     found
 }
 
+/// What differs in the cases of a folder whose names begin with one of `kinds`, and how many there
+/// are.
+fn compare_all(golden: &Path, kinds: &[&str]) -> (usize, Vec<String>) {
+    let cases = names(golden);
+    let cases: Vec<&String> = cases
+        .iter()
+        .filter(|name| kinds.iter().any(|kind| name.starts_with(kind)))
+        .filter(|name| golden.join(name).is_dir())
+        .collect();
+    let wrong = cases.iter().flat_map(|name| {
+        let found = compare(&golden.join(name));
+        found.into_iter().map(move |what| format!("{name}: {what}"))
+    });
+    (cases.len(), wrong.collect())
+}
+
+/// All options at random, hundreds of requests with usual settings, settings of 0.33, and 0.19.
+#[test]
+fn every_recorded_schedule_of_a_model_with_one_kv_cache_group_is_reproduced() {
+    let Some(golden) = crate::recorded::shared("data/golden/vllm") else { return };
+    let (count, wrong) = compare_all(&golden, &["base-", "large-", "new-", "v019-"]);
+    assert!(count >= 64, "{count} cases");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn vllms_schedules_are_reproduced_to_the_microsecond() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/vllm");
-    let cases = names(&golden);
-    assert_eq!(cases.len(), 4, "{} is not whole", golden.display());
-    let wrong: Vec<String> = cases
-        .iter()
-        .flat_map(|name| {
-            let found = compare(&golden.join(name));
-            found.into_iter().map(move |what| format!("{name}: {what}"))
-        })
-        .collect();
+    let (count, wrong) = compare_all(&golden, &[""]);
+    assert_eq!(count, 4, "{} is not whole", golden.display());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -103,8 +103,8 @@ fn what_does_not_go_together_is_refused_where_it_is_written() {
         (&["engine.policy=SgLang()"], "--set", "SgLang with swapping"),
         (&["cluster.pipeline_parallel=2", "engine.policy=VllmV0()"], "--set", "pipeline_parallel"),
         (&["engine.vidur_lengths=true", only_swap], "--set", "vidur_lengths"),
-        (&[only_swap, "engine.kv_offload.reload=Always"], "--set", "without prefix caching"),
-        (&[only_swap, "engine.preemption_mode=Recompute"], "host.ron:9", "without use"),
+        (&[only_swap, "engine.kv_offload.reload=Always"], "--set", "as prefix caching is off"),
+        (&[only_swap, "engine.preemption_mode=Recompute"], "host.ron:9", "unused"),
         (&["engine.kv_offload.host_gib=0.002"], "--set", "room for a KV block of 8388608 bytes"),
         (&["engine.kv_offload.pcie_gb_per_s=0"], "--set", "GB/s from 0.001"),
         (&["engine.kv_offload.latency_us=-1"], "--set", "microseconds from 0"),
@@ -116,7 +116,7 @@ fn what_does_not_go_together_is_refused_where_it_is_written() {
     let without =
         TEXT.replace("kv_offload: (host_gib: 8.0, pcie_gb_per_s: 25.0, latency_us: 20.0),", "");
     let error = load(&without, &[]).map(|_| ()).expect_err("nowhere to swap to").render(false);
-    assert!(error.contains("host.ron:8") && error.contains("say where to"), "{error}");
+    assert!(error.contains("host.ron:8") && error.contains("to swap, add kv_offload"), "{error}");
     let sides = "disaggregated=(prefill: (), decode: (), link: (gb_per_s: 50.0))";
     let scenario = load(TEXT, &[sides]).unwrap_or_else(|error| panic!("{}", error.render(false)));
     let decode =

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use vidur_ecs::base::{Nanos, RandomStream};
 use vidur_ecs::engine::policy::{
     AnyPolicy, FasterTransformer, LightLlm, Orca, Queueing, Reserve, Sarathi, VllmV0, VllmV1,
+    VllmVersion,
 };
 use vidur_ecs::engine::routing::AnyRouter;
 use vidur_ecs::engine::{SimSpec, Simulation, routing};
@@ -124,8 +125,10 @@ fn vllm_v1(dice: &mut Dice, scenario: &mut RandomScenario) -> (Box<dyn AnyPolicy
     if async_scheduling {
         limits.stages = 1;
     }
-    let policy = VllmV1 {
-        max_num_seqs: dice.between(1, 12),
+    let max_num_seqs = dice.between(1, 12);
+    let mut policy = VllmV1 {
+        version: VllmVersion::minor(dice.pick(&[10, 22, 23, 29, 30, 32, 33, 33, 33, 33])),
+        max_num_seqs,
         max_num_batched_tokens: match enable_chunked_prefill {
             true => dice.between(12, 120),
             false => limits.max_model_len.max(12) + dice.between(0, 100),
@@ -138,7 +141,18 @@ fn vllm_v1(dice: &mut Dice, scenario: &mut RandomScenario) -> (Box<dyn AnyPolicy
         scheduler_reserve_full_isl: dice.one_in(2),
         async_scheduling,
         scheduling_policy: dice.pick(&[Queueing::Fcfs, Queueing::Priority]),
+        ..VllmV1::default()
     };
+    // What the newest version has.
+    if policy.version >= VllmVersion::minor(33) {
+        policy.watermark = dice.pick(&[0.0, 0.01, 0.1, 0.3]);
+        policy.long_prefill_token_threshold_adaptive =
+            policy.long_prefill_token_threshold > 0 && dice.one_in(2);
+        policy.max_num_active_seqs = dice.one_in(3).then(|| dice.between(1, policy.max_num_seqs));
+        if scenario.limits.stages == 1 {
+            policy.prefill_schedule_interval = dice.pick(&[1, 1, 2, 3, 8]);
+        }
+    }
     (Box::new(policy.clone()), Policy::VllmV1(policy))
 }
 

@@ -42,7 +42,7 @@ fn force_replaces_only_what_the_program_wrote() {
     std::fs::create_dir(room.path("out/notes")).expect("created");
     room.write("out/notes/a.md", "mine");
     let said = refused(&room, "s.ron --out out --force");
-    assert!(said.contains("did not write and would be lost: notes/a.md"), "{said}");
+    assert!(said.contains("did not write and that would be lost: notes/a.md"), "{said}");
     assert_eq!(room.read("out/notes/a.md"), "mine");
     std::fs::remove_dir_all(room.path("out/notes")).expect("removed");
     room.must("s.ron -q --out out --force");
@@ -113,9 +113,9 @@ fn what_would_fail_at_the_end_is_found_before_the_run() {
     let long = format!("s.ron --out {}", "x".repeat(250));
     assert!(refused(&room, &long).contains("250 bytes"));
     for (variants, words) in [
-        (&["summary.json", "b"][..], "its folder would stand where summary.json does"),
-        (&["Manifest.JSON", "b"], "where manifest.json does"),
-        (&["A", "a"], "would write into the folder of another one"),
+        (&["summary.json", "b"][..], "its folder would take the place of summary.json"),
+        (&["Manifest.JSON", "b"], "its folder would take the place of manifest.json"),
+        (&["A", "a"], "would write into another variant's folder"),
     ] {
         room.write("v.ron", with_variants(variants));
         let said = refused(&room, "v.ron");
@@ -325,8 +325,14 @@ fn what_fits_of_several_files_and_of_variants_runs() {
     assert!(room.read("v/variants.csv").contains("large,0,,,does not fit,"));
     assert!(room.read("v/summary.json").contains("\"does_not_fit\": {\n    \"large\""));
     let resolved = room.read("v/scenario.ron");
-    assert!(resolved.starts_with("// variant \"large\" is left out: "), "{resolved}");
+    assert!(resolved.starts_with("// variant `large` is left out: "), "{resolved}");
     room.must("v/scenario.ron --out again");
+    // A name of two lines is a comment of two lines.
+    room.write("n.ron", room.read("v.ron").replace("\"large\"", "\"two\\nlines\""));
+    assert_eq!(room.run("n.ron -q --out n").code, 3);
+    let resolved = room.read("n/scenario.ron");
+    assert!(resolved.starts_with("// variant `two\n// lines` is left out: "), "{resolved}");
+    room.must("n/scenario.ron -q --out n2");
     // Whoever wants to read errors alone still learns why the code is 3.
     for line in ["check v.ron -q", "v.ron -q --out quiet", "compare v.ron v.ron"] {
         let ran = room.run(line);

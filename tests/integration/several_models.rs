@@ -114,6 +114,19 @@ fn memory_is_split_and_adds_up() {
     assert_eq!(code, DOES_NOT_FIT);
     assert!(message.contains("do not fit on A100-SXM-80G together"), "{message}");
     assert!(message.contains("`code` takes 0.7") && message.contains("24.24 weights"), "{message}");
+    // Both can be lowered until they fit.
+    assert!(message.contains("the sum may be at most 1"), "{message}");
+    assert!(!message.contains("tensor_parallel"), "{message}");
+    // No shares let these two fit on a single GPU, but on two.
+    let large = [
+        "models.chat.model=CodeLlama-34B",
+        "models.code.model=CodeLlama-34B",
+        "models.chat.engine.gpu_memory_utilization=0.95",
+        "models.code.engine.gpu_memory_utilization=0.95",
+    ];
+    let (code, message) = refused(&text("gpus: TimeSliced"), &large);
+    assert_eq!(code, DOES_NOT_FIT);
+    assert!(message.contains("the smallest tensor_parallel that fits is 2"), "{message}");
     // On GPUs of their own it is no matter.
     assert!(load(&text(""), &["models.code.engine.gpu_memory_utilization=0.7"]).is_ok());
 }
@@ -140,7 +153,7 @@ fn what_makes_no_sense_is_refused() {
         ("gpus: Spatial({\"chat\": (compute: 0.5), \"cide\": (compute: 0.5)})", "`cide`"),
         (
             "gpus: Spatial({\"chat\": (compute: 0.7), \"code\": (compute: 0.7)})",
-            "1.4 of the compute in all",
+            "1.4 of the compute in total",
         ),
         (
             "gpus: Spatial({\"chat\": (compute: 0.5), \"code\": (compute: 0.0)})",

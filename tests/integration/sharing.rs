@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::{Deserialize, Serialize};
 use vidur_ecs::base::{Nanos, SettingError};
 use vidur_ecs::registry::{Plugin, Registry, SimBuilder};
-use vidur_ecs::scenario::sweep;
+use vidur_ecs::scenario::{LoadContext, sweep};
 use vidur_ecs::timing::{
     BatchShape, Predictor, SharedTables, StagePosition, StageTime, TimingContext, TimingNote,
     TimingSettings,
@@ -74,8 +74,12 @@ fn variants_points_and_files_share_one_build() {
     let load = |file: &str, settings: &[&str]| {
         let settings: Vec<String> = settings.iter().map(|&s| s.to_owned()).collect();
         let before = BUILDS.load(Ordering::Relaxed);
-        let sweep = sweep::load(&room.path(file), &settings, (&registry, &tables))
-            .unwrap_or_else(|error| panic!("{}", error.render(false)));
+        let sweep = sweep::load(
+            &room.path(file),
+            &settings,
+            LoadContext { registry: &registry, tables: &tables },
+        )
+        .unwrap_or_else(|error| panic!("{}", error.render(false)));
         let runs = sweep.points.iter();
         let runs = runs.map(|point| point.scenario.configurations.len()).sum::<usize>();
         (runs, BUILDS.load(Ordering::Relaxed) - before)

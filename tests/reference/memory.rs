@@ -19,16 +19,20 @@ pub struct Memory {
     /// Blocks that nobody holds: those that were never used, then the least recently used.
     free: VecDeque<usize>,
     caching: bool,
-    by_name: BTreeMap<Name, usize>,
+    /// Whether freed blocks without a name are reused first.
+    unnamed_first: bool,
+    /// The blocks with a name, in the order in which they got it.
+    by_name: BTreeMap<Name, Vec<usize>>,
 }
 
 impl Memory {
-    pub fn new(blocks: u32, caching: bool) -> Memory {
+    pub fn new(blocks: u32, caching: bool, unnamed_first: bool) -> Memory {
         let blocks = blocks as usize;
         Memory {
             blocks: vec![Block::default(); blocks],
             free: (0..blocks).collect(),
             caching,
+            unnamed_first,
             by_name: BTreeMap::new(),
         }
     }
@@ -53,9 +57,10 @@ impl Memory {
         self.caching
     }
 
-    /// The blocks with these names, up to the first that is not there.
+    /// The blocks with these names, up to the first that is not there. Of several with the same
+    /// name the one that has had it longest.
     pub fn look_up(&self, names: &[Name]) -> Vec<usize> {
-        names.iter().map_while(|name| self.by_name.get(name).copied()).collect()
+        names.iter().map_while(|name| self.by_name.get(name).map(|blocks| blocks[0])).collect()
     }
 
     /// Hands out free blocks, of which there are enough. What was in them is gone.
@@ -78,23 +83,32 @@ impl Memory {
     pub fn give_back(&mut self, table: Vec<usize>) {
         for block in table.into_iter().rev() {
             self.blocks[block].holders -= 1;
-            if self.blocks[block].holders == 0 {
-                self.free.push_back(block);
+            if self.blocks[block].holders > 0 {
+                continue;
+            }
+            match self.unnamed_first && self.blocks[block].name.is_none() {
+                true => self.free.push_front(block),
+                false => self.free.push_back(block),
             }
         }
     }
 
-    /// A block is full now. Where another one has the same name already, that one is found.
+    /// A block is full now.
     pub fn give_name(&mut self, block: usize, name: Name) {
-        if self.caching && *self.by_name.entry(name).or_insert(block) == block {
+        if self.caching && self.blocks[block].name.is_none() {
             self.blocks[block].name = Some(name);
+            self.by_name.entry(name).or_default().push(block);
         }
     }
 
     /// A block is not found by its name any more.
-    pub fn lose_name(&mut self, block: usize) {
-        if let Some(name) = self.blocks[block].name.take() {
-            self.by_name.remove(&name);
+    fn lose_name(&mut self, block: usize) {
+        let Some(name) = self.blocks[block].name.take() else { return };
+        if let Some(blocks) = self.by_name.get_mut(&name) {
+            blocks.retain(|&other| other != block);
+            if blocks.is_empty() {
+                self.by_name.remove(&name);
+            }
         }
     }
 }

@@ -105,7 +105,9 @@ impl World<'_> {
             routing: Routing::new(setup.router.clone(), setup.seed),
             names: Names::default(),
             jobs: Vec::new(),
-            replicas: (0..count).map(|_| Replica::new(&limits, setup.prefix_caching)).collect(),
+            replicas: (0..count)
+                .map(|_| Replica::new(&limits, setup.prefix_caching, &setup.policy))
+                .collect(),
             planned: 0,
             ended: Vec::new(),
             touched: vec![false; count],
@@ -203,7 +205,7 @@ impl World<'_> {
             }
             self.ended.push((job, RequestStatus::Finished));
             match asynchronous {
-                true => replica.lingering.push(job),
+                true => replica.scheduler.lingering.push(job),
                 false => replica.leave(&mut self.jobs, job),
             }
         }
@@ -269,6 +271,7 @@ impl World<'_> {
                 batch: Vec::new(),
                 tokens: 0,
                 preempted: 0,
+                asynchronous: policy.is_asynchronous(),
                 rejected: Vec::new(),
             };
             policy.plan(&mut planner);
@@ -284,6 +287,7 @@ impl World<'_> {
                 let batch = Batch::new(self.planned, batch, &self.jobs, self.now, ready);
                 self.planned += 1;
                 replica.scheduler.in_flight += 1;
+                replica.scheduler.steps += 1;
                 replica.stages[0].queue.push_back(batch);
                 replica.peak_blocks = replica.peak_blocks.max(replica.scheduler.memory.held());
             }
@@ -291,7 +295,19 @@ impl World<'_> {
             // gives back slot and blocks only now; if nothing was planned, the engine looks again.
             let was_early = replica.scheduler.horizon != Nanos::MAX;
             replica.scheduler.horizon = Nanos::MAX;
-            for job in std::mem::take(&mut replica.lingering) {
+            let lingering = std::mem::take(&mut replica.scheduler.lingering);
+            if policy.is_asynchronous() {
+                // The tokens of the last batch are known now.
+                let decoding = replica.scheduler.running.iter().chain(&lingering);
+                for job in decoding.map(|&job| &self.jobs[job]).filter(|job| job.prefilled) {
+                    for full in 0..(job.cached_context() / self.limits.block_size) as usize {
+                        if let Some(&name) = job.names.get(full) {
+                            replica.scheduler.memory.give_name(job.table[full], name);
+                        }
+                    }
+                }
+            }
+            for job in lingering {
                 replica.leave(&mut self.jobs, job);
             }
             // Whoever was preempted may be admitted again at once.
@@ -350,7 +366,7 @@ impl World<'_> {
         let present = self.replicas.iter().flat_map(|replica| {
             // Those that linger have ended.
             let holders = replica.scheduler.holders.iter();
-            let holders = holders.filter(|job| !replica.lingering.contains(job));
+            let holders = holders.filter(|job| !replica.scheduler.lingering.contains(job));
             replica.scheduler.waiting.iter().chain(holders)
         });
         let mut present: Vec<usize> = present.copied().collect();

@@ -27,6 +27,13 @@ pub struct Scheduler {
     pub in_flight: usize,
     /// Asynchronous scheduling: requests that arrived later are not seen.
     pub horizon: Nanos,
+    /// Asynchronous scheduling: requests that ended but are still there.
+    pub lingering: Vec<usize>,
+    /// Steps planned so far; the last of them that processed prompts; whether requests were left
+    /// waiting when prompts were last let in (vLLM V1).
+    pub steps: u32,
+    pub last_prefill: Option<u32>,
+    pub short_of_room: bool,
 }
 
 /// When a decoding request may go on.
@@ -49,6 +56,9 @@ pub struct Planner<'a> {
     pub batch: Vec<usize>,
     pub tokens: u32,
     pub preempted: u32,
+    /// Whether the last token of a decoding request is not known yet, so that the block that it
+    /// fills is named with the next one.
+    pub asynchronous: bool,
     pub rejected: Vec<usize>,
 }
 
@@ -108,7 +118,11 @@ impl Planner<'_> {
         let before = it.cached_context();
         it.planned = tokens;
         if it.group.is_none() && self.s.memory.caching() {
-            for full in before / block_size..(before + tokens) / block_size {
+            let known = match self.asynchronous && it.prefilled {
+                true => before,
+                false => before + tokens,
+            };
+            for full in before.saturating_sub(1) / block_size..known / block_size {
                 self.s.memory.give_name(it.table[full as usize], it.names[full as usize]);
             }
         }
@@ -116,14 +130,9 @@ impl Planner<'_> {
         self.batch.push(job);
     }
 
-    /// Takes a request out of the batch again.
+    /// Takes a request out of the batch again. Blocks that it would have filled keep their names.
     pub fn take_back(&mut self, job: usize) {
-        let block_size = self.limits.block_size;
         let it = &mut self.jobs[job];
-        let before = it.cached_context();
-        for full in before / block_size..(before + it.planned) / block_size {
-            self.s.memory.lose_name(it.table[full as usize]);
-        }
         self.tokens -= it.planned;
         it.planned = 0;
         self.batch.retain(|&other| other != job);
@@ -172,6 +181,16 @@ impl Planner<'_> {
         it.restart(forget_rest_of_prompt);
         self.s.holders.retain(|&holder| holder != job);
         self.s.waiting.push_front(job);
+        self.preempted += 1;
+    }
+
+    /// Preemption of a request that has its last token, though the scheduler does not know: it
+    /// leaves at once.
+    pub fn preempt_lingering(&mut self, job: usize) {
+        self.s.lingering.retain(|&other| other != job);
+        self.s.holders.retain(|&holder| holder != job);
+        self.s.memory.give_back(std::mem::take(&mut self.jobs[job].table));
+        self.jobs[job].restarts += 1;
         self.preempted += 1;
     }
 

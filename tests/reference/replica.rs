@@ -10,6 +10,7 @@ use super::clock::Moment;
 use super::job::Job;
 use super::memory::Memory;
 use super::planner::Scheduler;
+use super::policies::Policy;
 use super::routing::Load;
 
 /// One iteration of some requests.
@@ -55,29 +56,34 @@ pub struct Replica {
     pub stages: Vec<Stage>,
     /// When its last iteration ended.
     pub last_end: Moment,
-    /// Asynchronous scheduling: requests that ended but are still there.
-    pub lingering: Vec<usize>,
     pub peak_blocks: usize,
 }
 
 impl Replica {
-    pub fn new(limits: &EngineLimits, prefix_caching: bool) -> Replica {
+    pub fn new(limits: &EngineLimits, prefix_caching: bool, policy: &Policy) -> Replica {
         Replica {
             scheduler: Scheduler {
                 waiting: VecDeque::new(),
                 running: Vec::new(),
                 holders: Vec::new(),
-                memory: Memory::new(limits.num_blocks, prefix_caching),
+                memory: Memory::new(
+                    limits.num_blocks,
+                    prefix_caching,
+                    policy.reuses_unnamed_first(),
+                ),
                 admissions: 0,
                 parked: Vec::new(),
                 groups: 0,
                 waited: 0,
                 in_flight: 0,
                 horizon: Nanos::MAX,
+                lingering: Vec::new(),
+                steps: 0,
+                last_prefill: None,
+                short_of_room: false,
             },
             stages: (0..limits.stages).map(|_| Stage::default()).collect(),
             last_end: Moment::default(),
-            lingering: Vec::new(),
             peak_blocks: 0,
         }
     }

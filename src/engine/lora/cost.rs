@@ -35,14 +35,28 @@ pub struct AdapterCost {
     bytes_per_s: f64,
 }
 
+/// Adapters, and how their kernels do on a device.
+#[derive(Clone, Copy, Debug)]
+pub struct AdapterKernels<'a> {
+    /// Rank of both matrices.
+    pub rank: u32,
+    /// What has adapters in each block.
+    pub modules: &'a [Module],
+    /// Share of the device's FLOPs and bandwidth that is reached.
+    pub efficiency: f64,
+    /// Microseconds for each kernel beside its work.
+    pub kernel_us: f64,
+}
+
 impl AdapterCost {
-    /// The cost of adapters of these modules on this device.
+    /// The cost of these adapters on this device.
     pub fn new(
-        (model, parallel): (&ModelSpec, Parallelism),
+        adapters: &AdapterKernels<'_>,
+        model: &ModelSpec,
+        parallel: Parallelism,
         device: &DeviceSpec,
-        (rank, modules): (u32, &[Module]),
-        (efficiency, kernel_us): (f64, f64),
     ) -> AdapterCost {
+        let &AdapterKernels { rank, modules, efficiency, kernel_us } = adapters;
         let layers = f64::from(model.layers);
         let widths = modules.iter().map(|module| module.widths(model, parallel));
         let width: u64 = widths.map(|(input, output)| input + output).sum();
@@ -88,8 +102,10 @@ mod tests {
     fn the_formula_by_hand() {
         let llama = model::find("Llama-2-7B").unwrap();
         let device = find_device("A100-SXM-80G").unwrap();
-        let whole = (llama, Parallelism { tensor: 1, pipeline: 1 });
-        let cost = AdapterCost::new(whole, device, (16, &[Module::Q, Module::V]), (0.5, 5.0));
+        let whole = Parallelism { tensor: 1, pipeline: 1 };
+        let modules = &[Module::Q, Module::V];
+        let adapters = AdapterKernels { rank: 16, modules, efficiency: 0.5, kernel_us: 5.0 };
+        let cost = AdapterCost::new(&adapters, llama, whole, device);
         assert_eq!(cost.time(0, 0), Nanos::ZERO);
         // 32 x 2 modules x 2 kernels of 5 us; 4 adapters of 16 MiB; 2 x 8192 + 2 x 32 elements of
         // two bytes in each of 32 blocks for a token.
@@ -101,7 +117,9 @@ mod tests {
         let want = 640e-6 + 2.0 * bytes / (0.5 * device.hbm_gbps * 1e9);
         assert_eq!(part.time(10, 4), Nanos::from_secs_f64(want));
         // Of rank 512 the products of a long prompt take longer than its bytes.
-        let cost = AdapterCost::new(whole, device, (512, &[Module::Q]), (0.5, 0.0));
+        let modules = &[Module::Q];
+        let adapters = AdapterKernels { rank: 512, modules, efficiency: 0.5, kernel_us: 0.0 };
+        let cost = AdapterCost::new(&adapters, llama, whole, device);
         let flops = 8_000.0 * 32.0 * 2.0 * 512.0 * 8192.0;
         let want = flops / (0.5 * device.fp16_tflops * 1e12);
         assert_eq!(cost.time(8_000, 1), Nanos::from_secs_f64(want));

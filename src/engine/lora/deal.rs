@@ -27,13 +27,14 @@ impl Popularity {
     }
 }
 
-/// `source`, its requests dealt out to the adapters under `seed`; what follows a request has its
-/// adapter. A share of the requests wants the model itself.
+/// `source`, its requests dealt out to the adapters under `seed`. What follows a request has its
+/// adapter; `follows` says whether anything does. A share of the requests wants the model itself.
 pub(super) fn deal(
     source: Box<dyn RequestSource>,
     ranks: Ranks,
     base_share: f64,
-    (seed, follows): (u64, bool),
+    seed: u64,
+    follows: bool,
 ) -> Box<dyn RequestSource> {
     let mut stream = RandomStream::new(seed, "lora adapters");
     let draw = move || {

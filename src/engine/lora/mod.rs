@@ -11,7 +11,7 @@ mod settings;
 mod size;
 mod slots;
 
-pub(crate) use cost::AdapterCost;
+pub(crate) use cost::{AdapterCost, AdapterKernels};
 pub(crate) use deal::Popularity;
 pub(crate) use settings::Lora;
 pub use settings::LoraSettings;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AdapterCost, Module, Popularity, adapter_bytes, deal};
+use super::{AdapterCost, AdapterKernels, Module, Popularity, adapter_bytes, deal};
 use crate::base::{Nanos, SettingError};
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
@@ -150,18 +150,18 @@ impl LoraSettings {
         let modules = &self.target_modules;
         let bytes = |parallel| adapter_bytes(model, parallel, self.rank, modules) as f64;
         let alone = Parallelism { tensor: 1, pipeline: 1 };
-        let adapter = (self.rank, modules.as_slice());
+        let adapters = AdapterKernels {
+            rank: self.rank,
+            modules,
+            efficiency: self.efficiency,
+            kernel_us: self.kernel_us,
+        };
         Lora {
             max_loras: self.max_loras,
             max_cpu_loras: self.host(),
             load: Nanos::from_secs_f64(bytes(parallel) / (self.load_gb_per_s * 1e9)),
             fetch: Nanos::from_secs_f64(bytes(alone) / (self.disk_gb_per_s * 1e9)),
-            cost: AdapterCost::new(
-                (model, parallel),
-                device,
-                adapter,
-                (self.efficiency, self.kernel_us),
-            ),
+            cost: AdapterCost::new(&adapters, model, parallel, device),
         }
     }
 
@@ -174,7 +174,7 @@ impl LoraSettings {
         follows: bool,
     ) -> Box<dyn RequestSource> {
         let ranks = Ranks::new(self.adapters, self.popularity.theta());
-        deal::deal(source, ranks, self.base_share, (seed, follows))
+        deal::deal(source, ranks, self.base_share, seed, follows)
     }
 
     fn host(&self) -> u32 {

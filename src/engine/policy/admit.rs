@@ -40,13 +40,19 @@ impl PlanView<'_> {
         let hashes = usable(hashes, &sequence, self.limits.block_size);
         let (pool, block_size) = (&self.replica.kv, self.limits.block_size);
         let (found, _) = pool.find(hashes, &mut self.blocks);
-        (found + reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size)))
+        (found + reloaded(pool, self.predictor, sequence.prompt, hashes, found, block_size))
             * block_size
     }
 
     /// Whether blocks for the first `tokens` tokens of the waiting request at `index` are free,
     /// those that the prefix cache has put aside.
     pub fn fits(&mut self, index: usize, tokens: u32) -> bool {
+        self.fits_beside(index, tokens, 0)
+    }
+
+    /// Whether blocks for the first `tokens` tokens of the waiting request at `index` are free, as
+    /// [`PlanView::fits`] tells, and `spare` blocks beside them.
+    pub fn fits_beside(&mut self, index: usize, tokens: u32, spare: u32) -> bool {
         let Some(&sequence) = self.replica.waiting.get(index) else { return false };
         let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else {
             self.lost(&sequence);
@@ -55,7 +61,7 @@ impl PlanView<'_> {
         let hashes = usable(hashes, &sequence, self.limits.block_size);
         let (found, unheld) = self.replica.kv.find(hashes, &mut self.blocks);
         let new = self.limits.blocks_for(tokens).saturating_sub(found);
-        new + unheld <= self.replica.kv.free()
+        u64::from(new) + u64::from(unheld) + u64::from(spare) <= u64::from(self.replica.kv.free())
     }
 
     /// Moves the waiting request at `index` (0 is the head) into the batch and allocates its
@@ -76,7 +82,7 @@ impl PlanView<'_> {
             Some(_) => &[],
         };
         let (found, unheld) = pool.find(hashes, &mut self.blocks);
-        let copied = reloaded(pool, self.predictor, sequence.prompt, hashes, (found, block_size));
+        let copied = reloaded(pool, self.predictor, sequence.prompt, hashes, found, block_size);
         let cached = (found + copied) * block_size;
         let tokens = admission.tokens.min(sequence.prompt - cached);
         let total = cached + tokens;
@@ -152,7 +158,8 @@ impl PlanView<'_> {
         true
     }
 
-    /// Makes the blocks that this batch fills findable by their prefix.
+    /// Makes the blocks that this batch fills findable by their prefix; under asynchronous
+    /// scheduling, of a request that decodes, the one that the batch before filled.
     pub(super) fn cache_filled(&mut self, sequence: &Sequence) {
         if !self.replica.kv.caches_prefixes() || sequence.group != 0 {
             return;
@@ -170,14 +177,24 @@ impl PlanView<'_> {
         }
     }
 
-    /// Which of its blocks a request is sure to fill in this batch: drafts may be refused.
-    pub(super) fn filled(&self, sequence: &Sequence) -> Range<usize> {
+    /// Which of its blocks a request is sure to fill in this batch (drafts may be refused), or has
+    /// filled with the token that was not known when the last one was planned.
+    fn filled(&self, sequence: &Sequence) -> Range<usize> {
         if sequence.prefilled && sequence.tokens > 1 {
             return 0..0;
         }
         let (held, size) = (sequence.kv_tokens(), self.limits.block_size);
+        if sequence.prefilled && self.replica.kv.caches_decoded_late() {
+            return last_filled(sequence, size);
+        }
         (held / size) as usize..((held + sequence.tokens) / size) as usize
     }
+}
+
+/// The block that the last token in the KV cache of a decoding request filled.
+pub(super) fn last_filled(sequence: &Sequence, block_size: u32) -> Range<usize> {
+    let held = sequence.kv_tokens();
+    (held.saturating_sub(1) / block_size) as usize..(held / block_size) as usize
 }
 
 /// The hashes of the blocks that a waiting request may take from the cache.

@@ -25,6 +25,15 @@ pub trait AnyPolicy: Send + Sync {
     fn reserved_blocks(&self) -> u32;
     /// Whether it does as in [`Policy::caches_prefixes`].
     fn caches_prefixes(&self) -> bool;
+    /// Whether it does as in [`Policy::reuses_unhashed_first`].
+    fn reuses_unhashed_first(&self) -> bool;
+    /// The version as in [`Policy::version`].
+    fn version(&self) -> Option<String>;
+    /// Its name, with the version that it follows.
+    fn title(&self) -> String {
+        let version = self.version().map(|version| format!(" {version}"));
+        format!("{}{}", self.name(), version.unwrap_or_default())
+    }
     /// Whether it does as in [`Policy::disaggregates`].
     fn disaggregates(&self) -> bool;
     /// Whether it does as in [`Policy::serves_adapters`].
@@ -71,6 +80,12 @@ impl<P: Policy> AnyPolicy for P {
     }
     fn caches_prefixes(&self) -> bool {
         Policy::caches_prefixes(self)
+    }
+    fn reuses_unhashed_first(&self) -> bool {
+        Policy::reuses_unhashed_first(self)
+    }
+    fn version(&self) -> Option<String> {
+        Policy::version(self)
     }
     fn disaggregates(&self) -> bool {
         Policy::disaggregates(self)

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::draft::PlanDraft;
+use super::preempt::Chosen;
 use super::{PlanView, Victim};
 use crate::engine::state::batch::DecodeGroup;
 
@@ -27,6 +28,19 @@ pub struct DecodeRule {
     /// Whether a victim with an incomplete prefill forgets the rest of its prompt, which is then
     /// generated as output: Vidur's bug, for parity only.
     pub vidur_partial_restart: bool,
+}
+
+/// How [`PlanView::advance`] works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdvanceRule {
+    /// Most tokens in this batch.
+    pub budget: u32,
+    /// Most tokens of one prompt; with 0, prompts are held back.
+    pub chunk: u32,
+    /// Who gives way when blocks run out.
+    pub victim: Victim,
+    /// Whether the walk goes on after a request that had to preempt itself.
+    pub past_itself: bool,
 }
 
 impl Default for DecodeRule {
@@ -117,13 +131,14 @@ impl PlanView<'_> {
         self.ledger.hold(self.replica.pool_index, count, 0);
     }
 
-    /// Lets the running requests go on, in order, until `budget` tokens are planned: a decoding one
-    /// with its token (and its drafts), one with an incomplete prefill with as much of its prompt
-    /// as is left of the budget, at most `chunk`. Each gets the blocks that it needs for this
-    /// batch; if they are not free, requests are preempted as `victim` says. When it comes to the
-    /// request itself, the walk ends; it is preempted then unless other batches of a pipeline are
-    /// under way. This is how vLLM V1 schedules its running list.
-    pub fn advance(&mut self, budget: u32, chunk: u32, victim: Victim) {
+    /// Lets the running requests go on, in order, until the budget is used up: a decoding one with
+    /// its token (and its drafts), one with an incomplete prefill with as much of its prompt as is
+    /// left of the budget, at most a chunk. Each gets the blocks that it needs for this batch; if
+    /// they are not free, requests are preempted as the rule says. It may come to the request
+    /// itself, unless other batches of a pipeline are under way: then the walk ends. This is how
+    /// vLLM V1 schedules its running list.
+    pub fn advance(&mut self, rule: AdvanceRule) {
+        let AdvanceRule { budget, chunk, victim, past_itself } = rule;
         self.draft.fit = Fit::Needed;
         if self.group_is_idle() && !self.plan_group_within(budget, chunk) {
             self.dissolve();
@@ -140,14 +155,25 @@ impl PlanView<'_> {
                 false => left.min(chunk).min(sequence.prompt - sequence.processed),
             });
             if tokens == 0 {
-                break;
+                if left == 0 {
+                    break;
+                }
+                // A chunk that is held back.
+                index += 1;
+                continue;
             }
             let held = self.limits.blocks_for(sequence.kv_tokens() + tokens);
             let missing = held.saturating_sub(sequence.blocks);
             if missing > self.replica.kv.free() {
-                let chosen = victim.choose(&self.replica.running);
-                let in_flight = self.replica.free_slots.len() < self.limits.stages as usize;
-                if chosen == index && in_flight {
+                let chosen = match victim.choose(&self.replica.running, self.finished()) {
+                    Chosen::Running(chosen) => chosen,
+                    Chosen::Finished(chosen) => {
+                        self.preempt_finished(chosen);
+                        asked = Some(tokens);
+                        continue;
+                    }
+                };
+                if chosen == index && self.batches_under_way() > 0 {
                     // Others hold the blocks and come back: giving up now could go on for ever.
                     break;
                 }
@@ -157,6 +183,7 @@ impl PlanView<'_> {
                 self.preempt_at(chosen, false);
                 match chosen.cmp(&index) {
                     Ordering::Less => index -= 1,
+                    Ordering::Equal if past_itself => continue,
                     Ordering::Equal => break,
                     Ordering::Greater => {}
                 }
@@ -173,9 +200,20 @@ impl PlanView<'_> {
             self.count_tokens(tokens);
             index += 1;
         }
-        match index == self.replica.running.len() && self.draft.planned.is_empty() {
-            true => std::mem::swap(&mut self.replica.running, &mut self.draft.planned),
-            false => self.draft.planned.extend(self.replica.running.drain(..index)),
+        self.put_advanced(index);
+    }
+
+    /// Puts the first `count` running requests into the batch, but for those that got no tokens.
+    fn put_advanced(&mut self, count: usize) {
+        let running = &mut self.replica.running;
+        let all = running[..count].iter().all(|sequence| sequence.tokens > 0);
+        if all && count == running.len() && self.draft.planned.is_empty() {
+            std::mem::swap(running, &mut self.draft.planned);
+            return;
+        }
+        for sequence in running.drain(..count) {
+            let PlanDraft { planned, chunks, .. } = &mut *self.draft;
+            if sequence.tokens > 0 { planned } else { chunks }.push(sequence);
         }
     }
 
@@ -230,7 +268,9 @@ impl PlanView<'_> {
 
     /// Puts the incomplete prefills that get nothing in this batch in front of the running list.
     pub(super) fn return_chunks(&mut self) {
-        self.replica.running.splice(0..0, self.draft.chunks.drain(..));
+        if !self.draft.chunks.is_empty() {
+            self.replica.running.splice(0..0, self.draft.chunks.drain(..));
+        }
     }
 
     /// Sorts the running requests that are not in the batch by arrival (stable).

@@ -24,8 +24,10 @@ mod sarathi;
 mod sg_lang;
 mod swap;
 mod view;
+mod vllm_cadence;
 mod vllm_v0;
 mod vllm_v1;
+mod vllm_version;
 mod waiting;
 
 use bevy_ecs::component::{Component, Mutable};
@@ -36,7 +38,7 @@ pub use admit::AdmissionTerms;
 pub use any::AnyPolicy;
 pub(crate) use draft::PlanDraft;
 pub use faster_transformer::FasterTransformer;
-pub use go_on::{DecodeRule, Fit};
+pub use go_on::{AdvanceRule, DecodeRule, Fit};
 pub use light_llm::LightLlm;
 pub use orca::Orca;
 #[doc(hidden)]
@@ -49,10 +51,15 @@ pub use sg_lang::SchedulePolicy;
 pub use sg_lang::SgLang;
 pub use swap::ResumeRule;
 pub use view::PlanView;
+#[doc(hidden)]
+pub use vllm_cadence::Cadence;
 pub use vllm_v0::VllmV0;
 #[doc(hidden)]
 pub use vllm_v1::Queueing;
 pub use vllm_v1::VllmV1;
+#[doc(hidden)]
+pub use vllm_version::VllmRules;
+pub use vllm_version::VllmVersion;
 pub use waiting::{RunningRequest, WaitingRequest};
 
 use crate::base::SettingError;
@@ -131,6 +138,17 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
     /// Whether prefix caching is on where the scenario does not say.
     fn caches_prefixes(&self) -> bool {
         false
+    }
+
+    /// Whether freed blocks that hold no cached prefix are reused before all others, as vLLM does
+    /// since 0.23, and not last.
+    fn reuses_unhashed_first(&self) -> bool {
+        false
+    }
+
+    /// The engine's version whose rules it follows, if it knows several.
+    fn version(&self) -> Option<String> {
+        None
     }
 
     /// Whether it serves more urgent requests first: for estimates of who waits for whom.

@@ -3,18 +3,20 @@
 use bevy_ecs::prelude::*;
 use bevy_ecs::system::SystemParam;
 
+use super::admit::last_filled;
 use super::draft::{Planning, Refused};
 use super::receive::{Receiver, receive};
 use super::{Fit, PlanView};
 use crate::base::Instant;
-use crate::engine::SimState;
 use crate::engine::commit::{Departing, depart};
-use crate::engine::lists::EndedRequest;
+use crate::engine::hot_state::HotState;
+use crate::engine::lists::{EndedRequest, Worklists};
 use crate::engine::queries::EngineQueries;
+use crate::engine::state::ReplicaParts;
 use crate::engine::state::kv::{BlockQuery, BlockStore};
-use crate::engine::state::request::RequestQuery;
-use crate::engine::state::{Replica, ReplicaParts, Techniques};
+use crate::engine::state::request::{RequestQuery, Sequence};
 use crate::engine::transition::At;
+use crate::engine::{Ledger, SimState};
 use crate::records::RequestStatus;
 
 /// The plans of a step, for a system in [`crate::engine::StepSet::Scheduling`].
@@ -44,7 +46,7 @@ use crate::records::RequestStatus;
 /// into its batch.
 #[derive(SystemParam)]
 pub struct Plans<'w, 's> {
-    state: ResMut<'w, SimState>,
+    state: HotState<'w>,
     queries: EngineQueries<'w, 's>,
 }
 
@@ -101,7 +103,9 @@ impl Plans<'_, '_> {
         let pool = engine.pool(replica.pool_index);
         let now = queue.now();
         // Incomplete prefills that got nothing in this batch stay in front.
-        replica.running.splice(0..0, draft.chunks.drain(..));
+        if !draft.chunks.is_empty() {
+            replica.running.splice(0..0, draft.chunks.drain(..));
+        }
         let again = draft.preempted > 0 && !draft.stay_idle;
         for Refused { sequence, reason } in draft.refused.drain(..) {
             lists.ended.push(EndedRequest { sequence, status: RequestStatus::Rejected(reason) });
@@ -148,7 +152,24 @@ impl Plans<'_, '_> {
             // with that batch gives back its place only now. If the plan is empty, the engine
             // plans again with what it sees now.
             planning.cutoff = None;
-            for mut member in std::mem::take(&mut planning.finished) {
+            let size = pool.limits.block_size;
+            let finished = std::mem::take(&mut planning.finished);
+            if replica.kv.caches_prefixes() {
+                // What the batch decoded is known now, of those too that are not in the next one.
+                let known = replica.running.iter().filter(|member| member.prefilled);
+                let known: Vec<Sequence> = known.chain(&finished).copied().collect();
+                let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
+                for member in known {
+                    let full = last_filled(&member, size);
+                    let (table, _, hashes) = requests.get(member.entity)?;
+                    if let Some(hashes) = hashes.filter(|_| member.group == 0 && !full.is_empty()) {
+                        for (&id, &hash) in table.0[full.clone()].iter().zip(&hashes.0[full]) {
+                            replica.kv.cache_block(id, hash, &mut blocks);
+                        }
+                    }
+                }
+            }
+            for mut member in finished {
                 let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
                 let (mut table, mut request, _) = requests.get_mut(member.entity)?;
                 let held = Departing { table: &mut table, block_size: pool.limits.block_size };
@@ -209,12 +230,14 @@ fn open<'a>(
     } else {
         state.draft.committed = 0;
     }
-    if techniques.transfers.as_ref().is_some_and(|transfers| transfers.is_to_receive())
-        && let Err(error) =
-            take_over(state, (requests, blocks), (entity, &mut *replica, &mut techniques))
-    {
-        fail(state, &error);
-        return None;
+    if techniques.transfers.as_ref().is_some_and(|transfers| transfers.is_to_receive()) {
+        let SimState { engine, lists, ledger, .. } = state;
+        let pool = engine.pool(replica.pool_index);
+        let to = Receiver { entity, replica, techniques: &mut techniques, pool };
+        if let Err(error) = take_over(to, requests, blocks, lists, ledger) {
+            fail(state, &error);
+            return None;
+        }
     }
     let &slot = replica.free_slots.last()?;
     let SimState { engine, queue, lists, ledger, draft, failure, .. } = state;
@@ -244,13 +267,12 @@ fn open<'a>(
 
 /// Takes over requests that another pool hands over to this replica, as far as there are blocks.
 fn take_over(
-    state: &mut SimState,
-    (requests, blocks): (&mut RequestQuery<'_, '_>, &mut BlockQuery<'_, '_>),
-    (entity, replica, techniques): (Entity, &mut Replica, &mut Techniques<'_>),
+    to: Receiver<'_, '_>,
+    requests: &mut RequestQuery<'_, '_>,
+    blocks: &mut BlockQuery<'_, '_>,
+    lists: &mut Worklists,
+    ledger: &mut Ledger,
 ) -> Result {
-    let SimState { engine, lists, ledger, .. } = state;
-    let pool = engine.pool(replica.pool_index);
     let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
-    let to = Receiver { entity, replica, techniques, pool };
     receive(to, requests, ledger, &mut blocks, &mut lists.transfers)
 }

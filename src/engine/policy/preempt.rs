@@ -1,6 +1,9 @@
 //! Preempting running requests when KV blocks run out.
 
+use std::cmp::Reverse;
+
 use super::PlanView;
+use crate::engine::commit::{Departing, depart};
 use crate::engine::state::request::{Request, Sequence};
 use crate::engine::transition::{At, Standing};
 
@@ -9,39 +12,88 @@ use crate::engine::transition::{At, Standing};
 pub enum Victim {
     /// The last of the running list.
     Tail,
-    /// The least urgent, the latest arrival among equals, even if it is in the batch already.
+    /// The least urgent, the latest arrival among equals, even if it is in the batch already. Of
+    /// simultaneous arrivals, the one with the larger id counts as later.
     LeastUrgent,
 }
 
+/// A request that gives way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// The running request at this index.
+    Running(usize),
+    /// The one at this index of those that ended with the last batch, which the engine does not
+    /// know yet (asynchronous scheduling).
+    Finished(usize),
+}
+
 impl Victim {
-    /// Index of the victim. `running` is not empty.
-    pub(super) fn choose(self, running: &[Sequence]) -> usize {
-        let last = running.len() - 1;
+    /// Who gives way, of the running requests, of which there is one at least, and of those that
+    /// ended without the engine knowing.
+    pub(super) fn choose(self, running: &[Sequence], finished: &[Sequence]) -> Chosen {
+        let others = finished.iter().enumerate();
         match self {
-            Victim::Tail => last,
-            Victim::LeastUrgent => (0..running.len())
-                .max_by_key(|&i| (running[i].priority, running[i].arrived_at))
-                .unwrap_or(last),
+            Victim::Tail => {
+                let last = running.last().map(|s| s.admission);
+                let later = others.filter(|(_, s)| Some(s.admission) > last);
+                later
+                    .max_by_key(|(_, s)| s.admission)
+                    .map_or(Chosen::Running(running.len() - 1), |(index, _)| {
+                        Chosen::Finished(index)
+                    })
+            }
+            Victim::LeastUrgent => {
+                let running = running.iter().enumerate();
+                let running = running.map(|(index, s)| (s, Chosen::Running(index)));
+                let others = others.map(|(index, s)| (s, Chosen::Finished(index)));
+                let key = |s: &Sequence| (s.priority, s.arrived_at, s.id);
+                running
+                    .chain(others)
+                    .max_by_key(|(s, _)| (key(s), Reverse(s.admission)))
+                    .map_or(Chosen::Running(0), |(_, chosen)| chosen)
+            }
         }
     }
 }
 
 impl PlanView<'_> {
-    /// Takes a running request that was planned already out of the batch again.
+    /// Takes a running request that was planned already out of the batch again. As in vLLM, the
+    /// blocks that it would have filled stay findable, although nobody computes them.
     pub(super) fn take_back(&mut self, index: usize) {
-        let sequence = self.replica.running[index];
-        let full = self.filled(&sequence);
-        let Ok((table, ..)) = self.requests.get(sequence.entity) else {
-            return self.lost(&sequence);
-        };
-        // They will not be computed after all.
-        for &id in &table.0[full] {
-            self.replica.kv.uncache_block(id, &mut self.blocks);
-        }
         let sequence = &mut self.replica.running[index];
         self.draft.planned_tokens -= sequence.tokens;
         self.ledger.let_go(self.replica.pool_index, 0, sequence.tokens);
         sequence.tokens = 0;
+    }
+
+    /// Requests that ended with the last batch, which the engine does not know yet.
+    pub(super) fn finished(&self) -> &[Sequence] {
+        self.techniques.planning.as_ref().map_or(&[], |planning| &planning.finished)
+    }
+
+    /// Preempts a request that ended with the last batch, although the plan that preempts it is
+    /// made before: its place and blocks are free now. Its last token comes all the same.
+    pub(super) fn preempt_finished(&mut self, index: usize) {
+        let Some(planning) = &mut self.techniques.planning else { return };
+        let mut member = planning.finished.remove(index);
+        let Ok((mut table, mut request, _)) = self.requests.get_mut(member.entity) else {
+            return self.lost(&member);
+        };
+        request.restarts += 1;
+        let restarts = request.restarts;
+        let held = Departing { table: &mut table, block_size: self.limits.block_size };
+        let adapters = self.techniques.adapters.as_deref_mut();
+        let at = At { replica: self.replica, adapters };
+        depart(&mut member, Some(&mut request), at, held, &mut self.blocks, self.ledger);
+        self.count_preemption(restarts);
+        self.draft.preempted += 1;
+    }
+
+    /// Counts a preemption by recomputation of a request that has had `restarts` of them.
+    fn count_preemption(&mut self, restarts: u32) {
+        let totals = self.ledger.totals(self.replica.pool_index);
+        totals.preemptions_max = totals.preemptions_max.max(restarts);
+        totals.preemptions += 1;
     }
 
     /// Requests that this plan has preempted so far.
@@ -94,10 +146,7 @@ impl PlanView<'_> {
             request.restarts += 1;
             restarts = request.restarts;
         });
-        let pool = self.pool();
-        let totals = self.ledger.totals(pool);
-        totals.preemptions_max = totals.preemptions_max.max(restarts);
-        totals.preemptions += 1;
+        self.count_preemption(restarts);
         sequence.restart(vidur_partial_restart);
         self.replica.waiting.push_front(sequence);
     }

@@ -13,7 +13,8 @@ pub(super) fn reloaded(
     predictor: &dyn Predictor,
     prompt: u32,
     hashes: &[PrefixHash],
-    (found, block_size): (u32, u32),
+    found: u32,
+    block_size: u32,
 ) -> u32 {
     let Some(host) = pool.host() else { return 0 };
     let there = host.find(&hashes[found as usize..]);
@@ -21,7 +22,7 @@ pub(super) fn reloaded(
     match host.memory.reload {
         Reload::Always => there,
         Reload::WhenFaster
-            if there > 0 && is_faster(host, predictor, prompt, (first, there, block_size)) =>
+            if there > 0 && is_faster(host, predictor, prompt, first, there, block_size) =>
         {
             there
         }
@@ -35,7 +36,9 @@ fn is_faster(
     host: &HostTier,
     predictor: &dyn Predictor,
     prompt: u32,
-    (context, blocks, block_size): (u32, u32, u32),
+    context: u32,
+    blocks: u32,
+    block_size: u32,
 ) -> bool {
     let prefill = |context: u32| {
         let mut shape = BatchShape::default();

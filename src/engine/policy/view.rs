@@ -123,6 +123,22 @@ impl PlanView<'_> {
         self.draft.committed
     }
 
+    /// Batches of this replica that are under way, on its stages or before them.
+    pub fn batches_under_way(&self) -> u32 {
+        self.limits.stages.saturating_sub(self.replica.free_slots.len() as u32)
+    }
+
+    /// Whether a prompt goes on or begins in the batch so far.
+    pub fn plans_prefill(&self) -> bool {
+        self.draft.planned.iter().any(|sequence| !sequence.prefilled)
+    }
+
+    /// Whether some admitted request decodes that is in no batch, or has ended with the last batch
+    /// without the engine knowing (asynchronous scheduling).
+    pub fn any_decodes(&self) -> bool {
+        !self.finished().is_empty() || self.running().any(|request| request.is_decoding())
+    }
+
     /// Asks to be called again at `time` even if nothing happens on the replica.
     pub fn wake_at(&mut self, time: Nanos) {
         self.draft.wake_at = Some(self.draft.wake_at.map_or(time, |t| t.min(time)));
@@ -152,10 +168,5 @@ impl PlanView<'_> {
     pub(super) fn count_tokens(&mut self, tokens: u32) {
         self.draft.planned_tokens += tokens;
         self.ledger.hold(self.replica.pool_index, 0, tokens);
-    }
-
-    /// The index of the replica's pool.
-    pub(super) fn pool(&self) -> u32 {
-        self.replica.pool_index
     }
 }

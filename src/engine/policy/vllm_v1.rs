@@ -4,9 +4,11 @@
 use bevy_ecs::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::vllm_cadence::Cadence;
 use super::vllm_v0::reject_if_never_fits;
 use super::{
-    AdmissionTerms, BatchLimits, EngineLimits, PlanView, Policy, ResumeRule, Victim, at_least_one,
+    AdmissionTerms, AdvanceRule, BatchLimits, EngineLimits, PlanView, Policy, ResumeRule, Victim,
+    VllmVersion, at_least_one, share_below_one,
 };
 use crate::base::SettingError;
 
@@ -23,13 +25,16 @@ pub enum Queueing {
 
 /// Running requests first, in order, each with its next token or the next chunk of its prompt
 /// within `max_num_batched_tokens`; then waiting ones while budget, slots and blocks last. Blocks
-/// are allocated as tokens need them, without a watermark; if they run out the tail of the
-/// running list is preempted by recomputation, and the step admits nobody.
+/// are allocated as tokens need them; if they run out the tail of the running list is preempted by
+/// recomputation, and the step admits nobody.
 ///
-/// One block of the pool is kept by the engine (vLLM's null block).
+/// One block of the pool is kept by the engine (vLLM's null block). The version selects the rules
+/// ([`VllmRules`](super::VllmRules)).
 #[derive(Component, Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VllmV1 {
+    /// The version whose rules it follows.
+    pub version: VllmVersion,
     /// Most requests running at once.
     pub max_num_seqs: u32,
     /// Token budget of a step.
@@ -38,24 +43,44 @@ pub struct VllmV1 {
     pub enable_chunked_prefill: bool,
     /// Most tokens of one prompt in a step; 0 for no such limit.
     pub long_prefill_token_threshold: u32,
+    /// Whether that limit rises to an equal share of the budget for each running and waiting
+    /// request, where this is more.
+    pub long_prefill_token_threshold_adaptive: bool,
     /// Whether a request is only admitted if its whole prompt fits, not just its first chunk.
     pub scheduler_reserve_full_isl: bool,
     /// Whether a step is planned when the one before it starts.
     pub async_scheduling: bool,
     /// Order of service.
     pub scheduling_policy: Queueing,
+    /// Share of the KV blocks that an admission must leave free, unless nothing runs.
+    pub watermark: f64,
+    /// Steps from one that processes prompts to the next, while something decodes; 1 for prompts in
+    /// each step. While requests cannot be admitted for lack of room, it does not apply.
+    pub prefill_schedule_interval: u32,
+    /// Most requests running at once beyond which none is admitted; `max_num_seqs` if it is `None`.
+    pub max_num_active_seqs: Option<u32>,
+    /// Where it is in the cadence of prompts.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub cadence: Cadence,
 }
 
 impl Default for VllmV1 {
     fn default() -> VllmV1 {
         VllmV1 {
+            version: VllmVersion::NEWEST,
             max_num_seqs: 256,
             max_num_batched_tokens: 2048,
             enable_chunked_prefill: true,
             long_prefill_token_threshold: 0,
+            long_prefill_token_threshold_adaptive: false,
             scheduler_reserve_full_isl: true,
             async_scheduling: true,
             scheduling_policy: Queueing::Fcfs,
+            watermark: 0.0,
+            prefill_schedule_interval: 1,
+            max_num_active_seqs: None,
+            cadence: Cadence::default(),
         }
     }
 }
@@ -106,6 +131,32 @@ impl Policy for VllmV1 {
                 "a longer prompt would never be scheduled: without chunks it must go in one step",
             ));
         }
+        share_below_one("watermark", self.watermark)?;
+        at_least_one("prefill_schedule_interval", self.prefill_schedule_interval)?;
+        if let Some(most) = self.max_num_active_seqs
+            && !(1..=self.max_num_seqs).contains(&most)
+        {
+            let expected = format!("1 to max_num_seqs, {}", self.max_num_seqs);
+            return Err(SettingError::new("max_num_active_seqs", most, expected));
+        }
+        if self.long_prefill_token_threshold_adaptive && self.long_prefill_token_threshold == 0 {
+            return Err(SettingError::new(
+                "long_prefill_token_threshold_adaptive",
+                true,
+                "false without a threshold",
+            )
+            .help("set long_prefill_token_threshold, from which it rises"));
+        }
+        self.check_version()?;
+        if self.prefill_schedule_interval > 1 && limits.stages > 1 {
+            let found = self.prefill_schedule_interval;
+            return Err(SettingError::new(
+                "prefill_schedule_interval",
+                found,
+                "1 with pipeline stages",
+            )
+            .help("the combination is not modelled"));
+        }
         if self.async_scheduling && limits.stages > 1 {
             return Err(SettingError::new("async_scheduling", true, "false with pipeline stages")
                 .help("set async_scheduling: false; the combination is not modelled"));
@@ -140,6 +191,14 @@ impl Policy for VllmV1 {
         1
     }
 
+    fn reuses_unhashed_first(&self) -> bool {
+        self.version.rules().unhashed_blocks_first
+    }
+
+    fn version(&self) -> Option<String> {
+        Some(self.version.to_string())
+    }
+
     fn caches_prefixes(&self) -> bool {
         true
     }
@@ -154,15 +213,19 @@ impl Policy for VllmV1 {
 
     fn plan(&mut self, view: &mut PlanView<'_>) {
         view.sort_running_by_admission();
-        let victim = match self.scheduling_policy {
-            Queueing::Fcfs => Victim::Tail,
-            Queueing::Priority => Victim::LeastUrgent,
-        };
-        let chunk = match self.long_prefill_token_threshold {
-            0 => u32::MAX,
-            threshold => threshold,
-        };
-        view.advance(self.max_num_batched_tokens, chunk, victim);
+        let interval = self.prefill_schedule_interval;
+        let held = self.cadence.begin(interval, view);
+        let chunk = self.threshold(view);
+        view.advance(AdvanceRule {
+            budget: self.max_num_batched_tokens,
+            chunk: if held { 0 } else { chunk },
+            victim: match self.scheduling_policy {
+                Queueing::Fcfs => Victim::Tail,
+                Queueing::Priority => Victim::LeastUrgent,
+            },
+            past_itself: self.version.rules().goes_on_past_itself,
+        });
+        self.cadence.chunks(interval, view);
         if view.preempted() == 0 {
             view.resume(ResumeRule {
                 max_num_seqs: self.max_num_seqs as usize,
@@ -171,39 +234,116 @@ impl Policy for VllmV1 {
                 by_priority: self.scheduling_policy == Queueing::Priority,
                 ..ResumeRule::default()
             });
-            if view.num_swapped() == 0 {
-                self.admit(view, chunk);
+            let still_wait = view.num_swapped() > 0 || self.admit(view, chunk, held);
+            if !held {
+                self.cadence.capacity_bound = still_wait;
             }
         }
-        view.hold_until_change();
+        // While requests wait, the cadence changes what the next plans do.
+        if interval == 1 || view.waiting().len() == 0 {
+            view.hold_until_change();
+        }
     }
 }
 
 impl VllmV1 {
-    fn admit(&self, view: &mut PlanView<'_>, chunk: u32) {
-        while view.num_running() < self.max_num_seqs as usize
-            && let Some((index, prompt)) = self.next(view)
-        {
-            let budget = self.max_num_batched_tokens.saturating_sub(view.planned_tokens());
-            if budget == 0 {
-                break;
+    /// Refuses settings that the version does not have.
+    fn check_version(&self) -> Result<(), SettingError> {
+        let settings = [
+            ("watermark", self.watermark != 0.0, 25, self.watermark.to_string()),
+            (
+                "prefill_schedule_interval",
+                self.prefill_schedule_interval != 1,
+                33,
+                self.prefill_schedule_interval.to_string(),
+            ),
+            (
+                "max_num_active_seqs",
+                self.max_num_active_seqs.is_some(),
+                31,
+                self.max_num_active_seqs.map_or(String::new(), |most| most.to_string()),
+            ),
+            (
+                "long_prefill_token_threshold_adaptive",
+                self.long_prefill_token_threshold_adaptive,
+                31,
+                "true".to_owned(),
+            ),
+        ];
+        for (name, is_set, minor, found) in settings {
+            let since = VllmVersion::minor(minor);
+            if is_set && self.version < since {
+                let expected = format!("nothing: vLLM {} does not have it", self.version);
+                return Err(SettingError::new(name, found, expected)
+                    .help(format!("leave it out, or set version: \"{since}\" or later")));
             }
+        }
+        Ok(())
+    }
+
+    /// Most tokens of one prompt in this step.
+    fn threshold(&self, view: &PlanView<'_>) -> u32 {
+        let threshold = self.long_prefill_token_threshold;
+        if threshold == 0 {
+            return u32::MAX;
+        }
+        let requests = (view.num_running() + view.num_swapped() + view.waiting().len()) as u32;
+        if requests <= 1 && self.version.rules().lone_request_is_exempt {
+            return u32::MAX;
+        }
+        match self.long_prefill_token_threshold_adaptive {
+            true => threshold.max(self.max_num_batched_tokens / requests.max(1)),
+            false => threshold,
+        }
+    }
+
+    /// Blocks that an admission must leave free now.
+    fn spare(&self, view: &PlanView<'_>) -> u32 {
+        match view.num_running() {
+            0 => 0,
+            _ => {
+                let blocks = view.limits().num_blocks + self.reserved_blocks();
+                (self.watermark * f64::from(blocks)) as u32
+            }
+        }
+    }
+
+    /// Admits waiting requests; while prompts are `held` back, only those with a single token to
+    /// compute. Whether some still wait that could not be admitted.
+    fn admit(&mut self, view: &mut PlanView<'_>, chunk: u32, held: bool) -> bool {
+        let most = self.max_num_active_seqs.unwrap_or(self.max_num_seqs);
+        loop {
+            let budget = self.max_num_batched_tokens.saturating_sub(view.planned_tokens());
+            if budget == 0 || view.num_running() >= most as usize {
+                return view.waiting().len() > 0;
+            }
+            let Some((index, prompt)) = self.next(view) else { return false };
             if reject_if_never_fits(view, index, prompt, 0) {
                 continue;
             }
             let cached = view.cached_tokens(index);
             let left = prompt - cached;
-            let tokens = left.min(budget).min(chunk);
-            if tokens < left && !self.enable_chunked_prefill {
-                break;
+            if held && left > 1 {
+                return true;
             }
-            if self.scheduler_reserve_full_isl && !view.fits(index, prompt) {
-                break;
+            let tokens = left.min(chunk);
+            if tokens > budget && !self.enable_chunked_prefill {
+                return true;
             }
-            let blocks = view.limits().blocks_for(cached + tokens);
+            let tokens = tokens.min(budget);
+            let spare = self.spare(view);
+            if self.scheduler_reserve_full_isl && !view.fits_beside(index, prompt, spare) {
+                return true;
+            }
+            let total = cached + tokens;
+            if spare > 0 && !view.fits_beside(index, total, spare) {
+                return true;
+            }
+            let blocks = view.limits().blocks_for(total);
             if !view.admit(index, AdmissionTerms { tokens, blocks, group: None }) {
-                break;
+                return true;
             }
+            self.cadence.admitted(tokens);
         }
     }
 
@@ -215,7 +355,7 @@ impl VllmV1 {
                 .waiting()
                 .enumerate()
                 .filter(|(index, _)| view.adapter_fits(*index))
-                .min_by_key(|(index, r)| (r.priority(), r.arrived_at(), *index))
+                .min_by_key(|(_, r)| (r.priority(), r.arrived_at(), r.id()))
                 .map(|(index, r)| (index, r.prompt_tokens())),
         }
     }

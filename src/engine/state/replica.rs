@@ -73,7 +73,7 @@ impl Replica {
             is_plain: true,
             waiting: VecDeque::new(),
             running: Vec::new(),
-            decoding: DecodeGroup::new(block_size, kv.caches_prefixes()),
+            decoding: DecodeGroup::new(block_size, kv.caches_prefixes(), kv.caches_decoded_late()),
             form,
             first_place: 0,
             last_place: 0,

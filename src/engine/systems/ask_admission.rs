@@ -4,6 +4,7 @@ use bevy_ecs::prelude::*;
 
 use crate::engine::SimState;
 use crate::engine::admission::{AdmissionRequest, Gate, PoolState};
+use crate::engine::hot_state::HotState;
 use crate::engine::lists::{EndedRequest, Incoming};
 use crate::engine::state::batch::Batch;
 use crate::engine::state::request::{Request, Sequence};
@@ -17,7 +18,7 @@ pub(crate) struct Gates(pub Vec<Option<Gate>>);
 /// Asks the pool's admission control about each request that arrived, in their order. The system
 /// only exists where a pool has admission control.
 pub(crate) fn ask_admission(
-    mut state: ResMut<SimState>,
+    mut state: HotState,
     mut gates: ResMut<Gates>,
     requests: Query<&Request>,
     replicas: Query<(&Replica, &Batches)>,

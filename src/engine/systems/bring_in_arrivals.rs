@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use crate::base::memory::{self, OutOfMemory};
 use crate::engine::arrivals::Arrival;
 use crate::engine::events::Lifecycle;
+use crate::engine::hot_state::StatePlace;
 use crate::engine::lists::{EndedRequest, Incoming};
 use crate::engine::policy::EngineLimits;
 use crate::engine::speculation::Drafting;
@@ -25,22 +26,26 @@ const MANY_BLOCKS: u32 = 1 << 16;
 
 /// Spawns the requests that arrive now, in the order of the workload; refuses those that no replica
 /// could ever serve. Exclusive, so that they are there at once.
-pub(crate) fn bring_in_arrivals(world: &mut World) {
-    let mut arrived: Vec<Arriving> = Vec::new();
+pub(crate) fn bring_in_arrivals(
+    world: &mut World,
+    place: Local<StatePlace>,
+    mut arrived: Local<Vec<Arriving>>,
+) {
     loop {
-        let mut state = world.resource_mut::<SimState>();
-        for new in arrived.drain(..) {
+        let state = place.of(world);
+        for new in arrived.iter_mut() {
             state.hand_on(new);
         }
+        arrived.clear();
         let lists = &mut state.lists;
         lists.routed = lists.arrivals_due || !lists.incoming.is_empty();
         if !lists.arrivals_due || state.has_failed() {
             return;
         }
         while arrived.len() < AT_ONCE {
-            match next_arrival(&mut state) {
-                Ok(None) => break,
-                Ok(Some(new)) => arrived.push(new),
+            match next_arrival(state, &mut arrived) {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
                     // The driver takes the error; the systems after this one do nothing.
                     state.fail(error.to_string());
@@ -52,14 +57,14 @@ pub(crate) fn bring_in_arrivals(world: &mut World) {
         if arrived.is_empty() {
             return;
         }
-        for new in &mut arrived {
+        for new in arrived.iter_mut() {
             spawn(world, new);
         }
     }
 }
 
 /// A request that arrives, before and after it has an entity.
-struct Arriving {
+pub(crate) struct Arriving {
     pool: u32,
     request: Option<Request>,
     sequence: Sequence,
@@ -67,10 +72,11 @@ struct Arriving {
     refused: Option<String>,
 }
 
-/// Takes the next request that arrives now, if there is memory for it.
-fn next_arrival(state: &mut SimState) -> Result<Option<Arriving>, OutOfMemory> {
+/// Takes the next request that arrives now, if there is memory for it. Returns whether there is
+/// one.
+fn next_arrival(state: &mut SimState, arrived: &mut Vec<Arriving>) -> Result<bool, OutOfMemory> {
     let SimState { engine, queue, arrivals, ledger, .. } = state;
-    let Some(arrival) = arrivals.pop(queue.now()) else { return Ok(None) };
+    let Some(arrival) = arrivals.pop(queue.now()) else { return Ok(false) };
     if arrivals.count().is_multiple_of(LOOK_EVERY) {
         memory::check()?;
     }
@@ -91,7 +97,8 @@ fn next_arrival(state: &mut SimState) -> Result<Option<Arriving>, OutOfMemory> {
         false => None,
     };
     let request = Some(request);
-    Ok(Some(Arriving { pool: arrival.pool, request, sequence, hashes, refused }))
+    arrived.push(Arriving { pool: arrival.pool, request, sequence, hashes, refused });
+    Ok(true)
 }
 
 /// Gives a request its entity.
@@ -106,10 +113,10 @@ fn spawn(world: &mut World, new: &mut Arriving) {
 
 impl SimState {
     /// Hands a request that has its entity on to admission and routing, or to those that ended.
-    fn hand_on(&mut self, new: Arriving) {
-        let Arriving { pool, sequence, refused, .. } = new;
+    fn hand_on(&mut self, new: &mut Arriving) {
+        let (pool, sequence) = (new.pool, new.sequence);
         self.ledger.note(Lifecycle::Arrived, &sequence, None);
-        match refused {
+        match new.refused.take() {
             None => self.lists.incoming.push(Incoming { pool, sequence }),
             Some(reason) => {
                 let status = RequestStatus::Rejected(reason);

@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use super::price_run::price_run;
 use crate::base::Nanos;
 use crate::engine::commit::{CommitContext, Committed, TokenGap};
+use crate::engine::hot_state::HotState;
 use crate::engine::lists::Incoming;
 use crate::engine::queries::EngineQueries;
 use crate::engine::state::kv::BlockStore;
@@ -14,7 +15,7 @@ use crate::engine::{Event, SimState};
 
 /// Takes what is due off the event queue. A stage that ends hands its batch to the next stage; the
 /// last stage's batch is committed: tokens, first tokens, completions, freed blocks.
-pub(crate) fn complete_batches(mut state: ResMut<SimState>, mut queries: EngineQueries) {
+pub(crate) fn complete_batches(mut state: HotState, mut queries: EngineQueries) {
     let state = &mut *state;
     if state.queue.is_due() {
         state.attempt("complete_batches", |state| complete_due(state, &mut queries));

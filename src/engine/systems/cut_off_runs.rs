@@ -4,11 +4,12 @@ use bevy_ecs::prelude::*;
 
 use super::complete_batches::complete_due;
 use crate::engine::SimState;
+use crate::engine::hot_state::HotState;
 use crate::engine::queries::EngineQueries;
 
 /// An arrival at a replica cuts its run off at the first iteration boundary, where the policy may
 /// plan anew; one that is now is committed. Replicas without a free slot need no plan now.
-pub(crate) fn cut_off_runs(mut state: ResMut<SimState>, mut queries: EngineQueries) {
+pub(crate) fn cut_off_runs(mut state: HotState, mut queries: EngineQueries) {
     let state = &mut *state;
     if !state.lists.routed {
         return;

@@ -2,11 +2,15 @@
 
 use bevy_ecs::prelude::*;
 
-use crate::engine::SimState;
+use crate::engine::hot_state::StatePlace;
 
 /// Despawns the requests that ended in this step.
-pub(crate) fn despawn_ended(world: &mut World, mut leaving: Local<Vec<Entity>>) {
-    let mut state = world.resource_mut::<SimState>();
+pub(crate) fn despawn_ended(
+    world: &mut World,
+    place: Local<StatePlace>,
+    mut leaving: Local<Vec<Entity>>,
+) {
+    let state = place.of(world);
     if state.has_failed() {
         return;
     }

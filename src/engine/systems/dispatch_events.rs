@@ -2,12 +2,12 @@
 
 use bevy_ecs::prelude::*;
 
-use crate::engine::SimState;
+use crate::engine::hot_state::StatePlace;
 
 /// Triggers what happened to requests in this step, in its order, before those that ended are
 /// despawned. The system only exists where someone observes.
-pub(crate) fn dispatch_events(world: &mut World) {
-    let mut state = world.resource_mut::<SimState>();
+pub(crate) fn dispatch_events(world: &mut World, place: Local<StatePlace>) {
+    let state = place.of(world);
     if state.ledger.log.is_empty() || state.has_failed() {
         return;
     }

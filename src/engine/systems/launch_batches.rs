@@ -6,6 +6,7 @@ use super::price_run::price_run;
 use crate::base::{Instant, Nanos};
 use crate::engine::arrivals::Arrivals;
 use crate::engine::hot_query::HotQuery;
+use crate::engine::hot_state::HotState;
 use crate::engine::queries::StageQuery;
 use crate::engine::state::SharedGpus;
 use crate::engine::state::batch::Batch;
@@ -14,7 +15,7 @@ use crate::timing::{StagePosition, StageTime};
 
 /// Prices the next batch of each stage that can start one, and pushes its end.
 pub(crate) fn launch_batches(
-    mut state: ResMut<SimState>,
+    mut state: HotState,
     mut stages: StageQuery,
     mut shared: HotQuery<&mut SharedGpus>,
     mut batches: HotQuery<&mut Batch>,

@@ -4,7 +4,7 @@ use crate::base::{Instant, Nanos};
 use crate::engine::Engine;
 use crate::engine::state::Stage;
 use crate::engine::state::batch::Batch;
-use crate::timing::{RunPricing, StagePosition};
+use crate::timing::{RunBounds, RunPricing, StagePosition};
 
 /// Iterations that are priced at once while an arrival that nobody knows yet may cut the run off:
 /// those beyond it are priced in vain, and each further piece of a run is an event.
@@ -28,7 +28,7 @@ pub(super) fn price_run(
     let left = goal.saturating_sub(run.iterations());
     let position = StagePosition { index: stage.index, count: stage.count };
     let limit = engine.time_limit.unwrap_or(Nanos::MAX);
-    let mut pricing = RunPricing::new(run, position, (end, stop, limit), left);
+    let mut pricing = RunPricing::new(run, position, end, RunBounds { left, stop, limit });
     engine.pool(stage.pool).predictor.price_run(&mut pricing);
     end = pricing.end();
     if run.iterations() < goal || end.tick >= stop {

@@ -7,12 +7,13 @@ use crate::engine::SimState;
 use crate::engine::arrivals::Ended;
 use crate::engine::events::Lifecycle;
 use crate::engine::hot_query::HotQuery;
+use crate::engine::hot_state::HotState;
 use crate::engine::state::request::{Request, Sequence};
 use crate::records::{RequestRecord, RequestStatus};
 
 /// Makes one record for each request that ended, by id; in a closed loop each lets another one
 /// start, and a turn of a conversation is followed by the next.
-pub(crate) fn record_ended(mut state: ResMut<SimState>, requests: HotQuery<&Request>) {
+pub(crate) fn record_ended(mut state: HotState, requests: HotQuery<&Request>) {
     let state = &mut *state;
     if !state.lists.ended.is_empty() {
         state.attempt("record_ended", |state| record_all(state, &requests));

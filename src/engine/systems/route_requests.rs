@@ -5,6 +5,7 @@ use bevy_ecs::prelude::*;
 use crate::base::RandomStream;
 use crate::engine::SimState;
 use crate::engine::hot_query::HotQuery;
+use crate::engine::hot_state::HotState;
 use crate::engine::lists::Incoming;
 use crate::engine::routing::{RouteRequest, Router};
 use crate::engine::state::Replica;
@@ -39,7 +40,7 @@ type TargetParts = (&'static mut Replica, Option<&'static mut Transfers>);
 
 /// Puts each new request of the pools with this router into a replica's waiting queue.
 pub(crate) fn route_requests<R: Router>(
-    mut state: ResMut<SimState>,
+    mut state: HotState,
     mut routers: ResMut<Routers<R>>,
     mut replicas: HotQuery<TargetParts>,
     mut requests: HotQuery<RoutedParts>,

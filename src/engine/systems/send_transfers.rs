@@ -2,16 +2,14 @@
 
 use bevy_ecs::prelude::*;
 
+use crate::engine::hot_state::HotState;
 use crate::engine::state::transfers::{Ready, Transfers};
 use crate::engine::state::{Link, Load, Replica};
 use crate::engine::{Delivery, Engine, EventQueue, SimState};
 
 /// Puts the content whose blocks were found in this step on the links of both replicas, behind what
 /// is there already. The system only exists where a pool hands over.
-pub(crate) fn send_transfers(
-    mut state: ResMut<SimState>,
-    mut replicas: Query<(&Replica, &mut Transfers)>,
-) {
+pub(crate) fn send_transfers(mut state: HotState, mut replicas: Query<(&Replica, &mut Transfers)>) {
     let state = &mut *state;
     if state.lists.transfers.is_empty() {
         return;

@@ -2,12 +2,12 @@
 
 use bevy_ecs::prelude::*;
 
-use crate::engine::SimState;
+use crate::engine::hot_state::StatePlace;
 
 /// Gives the blocks that this step handed out for the first time their entities. Exclusive, so that
 /// they are there at once, without a command queue.
-pub(crate) fn spawn_blocks(world: &mut World) {
-    let mut state = world.resource_mut::<SimState>();
+pub(crate) fn spawn_blocks(world: &mut World, place: Local<StatePlace>) {
+    let state = place.of(world);
     if state.has_failed() {
         return;
     }

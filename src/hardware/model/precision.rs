@@ -125,6 +125,7 @@ impl KvCache {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::GIB;
     use crate::hardware::Parallelism;
     use crate::hardware::model::{ModelSpec, find};
 
@@ -159,8 +160,7 @@ mod tests {
             let found = llama(weights).weight_bytes(Parallelism::default());
             assert_eq!(found, quantised + sixteen, "{}", weights.label());
         }
-        let gib = llama(int4(Some(128), false)).weight_bytes(Parallelism::default()) as f64
-            / f64::from(1 << 30);
+        let gib = llama(int4(Some(128), false)).weight_bytes(Parallelism::default()) as f64 / GIB;
         assert!((gib - 33.85).abs() < 0.01, "{gib}");
     }
 

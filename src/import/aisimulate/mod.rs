@@ -28,24 +28,23 @@ use archive::Archive;
 use system::System;
 
 /// What to import; the arguments of `vidur-ecs profile import aisimulate`.
-#[derive(Clone, Debug)]
-#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[derive(Clone, Debug, clap::Args)]
 pub struct ImportAisimulateOptions {
     /// The wheel of the Python package, or its unpacked folder `systems`
     pub path: PathBuf,
     /// Device, by our name (H100-SXM-80G)
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub device: String,
     /// The system in the source [default: the device's]
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub system: Option<String>,
     /// The newest version of vLLM to take
-    #[cfg_attr(feature = "cli", arg(long, default_value = "0.24.0"))]
+    #[arg(long, default_value = "0.24.0")]
     pub engine_version: String,
-    /// Against what simulated times were checked; written into the profile
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
+    /// What simulated times were checked against; written into the profile
+    #[arg(long, value_name = "TEXT", default_value = "")]
     pub checked_against: String,
-    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
+    /// A model and its GPUs that they were checked for (Llama-2-7B:1); can be given several times
     #[arg(long, value_name = "MODEL:TP", requires = "checked_against")]
     pub checked_with: Vec<CheckedWith>,
 }

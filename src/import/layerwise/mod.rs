@@ -23,19 +23,18 @@ use crate::profile::{CheckedWith, ProfileError};
 use meta::Meta;
 
 /// What to import; the arguments of `vidur-ecs profile import layerwise`.
-#[derive(Clone, Debug)]
-#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[derive(Clone, Debug, clap::Args)]
 pub struct ImportLayerwiseOptions {
     /// A bundle: the folder with meta.yaml
     pub path: PathBuf,
     /// Device [default: the bundle's]
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub device: Option<String>,
     /// Model, if the bundle's is not known by that name
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub model: Option<String>,
     /// HuggingFace config.json of the model, if it is not known at all
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE", conflicts_with = "model"))]
+    #[arg(long, value_name = "FILE", conflicts_with = "model")]
     pub config: Option<PathBuf>,
     /// Tensor-parallel degrees to import [default: all of the bundle]
     #[cfg_attr(
@@ -43,9 +42,9 @@ pub struct ImportLayerwiseOptions {
         arg(long = "tensor-parallel", value_name = "N", value_delimiter = ',')
     )]
     pub tensor_parallel: Vec<u32>,
-    /// The bound that the longest sequence sets to attention, which a bundle does not hold:
-    /// requests x KV heads from which on it holds, microseconds, microseconds per token
-    #[cfg_attr(feature = "cli", arg(long, value_name = "HEADS,US,US_PER_TOKEN", value_parser = straggler))]
+    /// The bound that the longest sequence sets on attention, which is not in a bundle:
+    /// requests x KV heads from which it applies, microseconds, microseconds per token
+    #[arg(long, value_name = "HEADS,US,US_PER_TOKEN", value_parser = straggler)]
     pub straggler: Option<Straggler>,
     /// Where that bound comes from
     #[cfg_attr(
@@ -55,19 +54,19 @@ pub struct ImportLayerwiseOptions {
     pub straggler_source: String,
     /// Operators of the device, for any model (Measured(composition: Full)), instead of the model's
     /// layers
-    #[cfg_attr(feature = "cli", arg(long, conflicts_with = "straggler"))]
+    #[arg(long, conflicts_with = "straggler")]
     pub operators: bool,
     /// Who measured; written into the profile
-    #[cfg_attr(feature = "cli", arg(long, default_value = "LLMServingSim 2.0"))]
+    #[arg(long, default_value = "LLMServingSim 2.0")]
     pub source: String,
-    /// Against what simulated times were checked; written into the profile
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
+    /// What simulated times were checked against; written into the profile
+    #[arg(long, value_name = "TEXT", default_value = "")]
     pub checked_against: String,
-    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
-    #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL:TP", requires = "checked_against"))]
+    /// A model and its GPUs that they were checked for (Llama-2-7B:1); can be given several times
+    #[arg(long, value_name = "MODEL:TP", requires = "checked_against")]
     pub checked_with: Vec<CheckedWith>,
     /// Licence of the measurements
-    #[cfg_attr(feature = "cli", arg(long, default_value = "MIT"))]
+    #[arg(long, default_value = "MIT")]
     pub licence: String,
 }
 

@@ -4,7 +4,7 @@ use super::Writer;
 use super::config::Config;
 use crate::base::diagnostic::{DOES_NOT_FIT, Diagnostic};
 use crate::base::suggest;
-use crate::hardware::memory::{smallest_help, vidur_plan};
+use crate::hardware::memory::{VidurDevice, smallest_help, vidur_plan};
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device, model};
 use crate::profile::shipped_network;
@@ -67,8 +67,8 @@ impl Engine {
         let block_size = config.at_least_one(&format!("{SCHEDULER}.block_size"))?;
         let max_model_len = max_tokens(config)?;
         let memory = config.number(&at("device_config.total_memory_gb"))?;
-        let plan =
-            vidur_plan(model, (&vidur_device, memory), parallel, margin, block_size, max_model_len);
+        let device_of_vidur = VidurDevice { name: &vidur_device, total_memory_gb: memory };
+        let plan = vidur_plan(model, device_of_vidur, parallel, margin, block_size, max_model_len);
         let given = config.optional_count(&format!("{SCHEDULER}.num_blocks"))?.filter(|&n| n > 0);
         let (num_blocks, blocks_remark) = match (given, &plan) {
             (Some(blocks), _) => (blocks, "as configured".to_owned()),
@@ -81,8 +81,8 @@ impl Engine {
             ),
             (None, Err(error)) => {
                 let fits = |parallel| {
-                    let device = (vidur_device.as_str(), memory);
-                    vidur_plan(model, device, parallel, margin, block_size, max_model_len).is_ok()
+                    vidur_plan(model, device_of_vidur, parallel, margin, block_size, max_model_len)
+                        .is_ok()
                 };
                 let diagnostic = Diagnostic::error(error.to_string());
                 let help = smallest_help(model, parallel, fits);

@@ -19,62 +19,61 @@ use crate::profile::operators::OperatorTables;
 use crate::profile::{CheckedWith, ProfileError, file, shipped};
 
 /// What to import; the arguments of `vidur-ecs profile import vidur`.
-#[derive(Clone, Debug)]
-#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[derive(Clone, Debug, clap::Args)]
 pub struct ImportVidurOptions {
     /// Folder in Vidur's layout: compute/DEVICE/MODEL/{mlp,attention}.csv and
     /// network/NETWORK/{all_reduce,send_recv}.csv
     pub path: PathBuf,
     /// Device, by Vidur's name (a100) or ours (A100-SXM-80G)
-    #[cfg_attr(feature = "cli", arg(long, default_value = "a100"))]
+    #[arg(long, default_value = "a100")]
     pub device: String,
     /// Model whose operators to import
-    #[cfg_attr(feature = "cli", arg(long, required_unless_present = "network"))]
+    #[arg(long, required_unless_present = "network")]
     pub model: Option<String>,
     /// Network whose collectives to import: the name of its folder
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub network: Option<String>,
     /// Tokens per KV block of the attention measurements
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = 16))]
+    #[arg(long, default_value_t = 16)]
     pub block_size: u32,
     /// Vocabulary size in mlp.csv [default: the model's; 32768 for models of 32000]
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub vocab_size: Option<u32>,
     /// GEMM measurements, instead of those in the folder
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    #[arg(long, value_name = "FILE")]
     pub mlp_file: Option<PathBuf>,
     /// Attention measurements, instead of those in the folder
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    #[arg(long, value_name = "FILE")]
     pub attention_file: Option<PathBuf>,
     /// Attention from a device's operator tables, instead of the folder: the name of a shipped
     /// profile (h100-sxm-80g/operators) or a file. For devices whose attention nobody measured in
     /// Vidur's format
-    #[cfg_attr(feature = "cli", arg(long, value_name = "PROFILE", conflicts_with_all = ["attention_file", "attention_source",
-        "attention_device"]))]
+    #[arg(long, value_name = "PROFILE", conflicts_with_all = ["attention_file", "attention_source",
+        "attention_device"])]
     pub attention_operators: Option<String>,
     /// All-reduce measurements, instead of those in the folder
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    #[arg(long, value_name = "FILE")]
     pub all_reduce_file: Option<PathBuf>,
     /// Send/receive measurements, instead of those in the folder
-    #[cfg_attr(feature = "cli", arg(long, value_name = "FILE"))]
+    #[arg(long, value_name = "FILE")]
     pub send_recv_file: Option<PathBuf>,
     /// Who measured; written into the profile
-    #[cfg_attr(feature = "cli", arg(long, default_value = "Vidur"))]
+    #[arg(long, default_value = "Vidur")]
     pub source: String,
     /// Who measured attention, if someone else
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub attention_source: Option<String>,
-    /// Device that attention was measured on, if another
-    #[cfg_attr(feature = "cli", arg(long))]
+    /// Device that attention was measured on, if a different one
+    #[arg(long)]
     pub attention_device: Option<String>,
-    /// Against what simulated times were checked; written into the profile
-    #[cfg_attr(feature = "cli", arg(long, value_name = "TEXT", default_value = ""))]
+    /// What simulated times were checked against; written into the profile
+    #[arg(long, value_name = "TEXT", default_value = "")]
     pub checked_against: String,
-    /// A model and its GPUs with which they were (Llama-2-7B:1); may be given several times
-    #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL:TP", requires = "checked_against"))]
+    /// A model and its GPUs that they were checked for (Llama-2-7B:1); can be given several times
+    #[arg(long, value_name = "MODEL:TP", requires = "checked_against")]
     pub checked_with: Vec<CheckedWith>,
     /// Licence of the measurements
-    #[cfg_attr(feature = "cli", arg(long, default_value = "MIT"))]
+    #[arg(long, default_value = "MIT")]
     pub licence: String,
 }
 

@@ -20,40 +20,39 @@ const CONFIG: &str = "config.json";
 const SIDECAR: &str = "hf_quant_config.json";
 
 /// What the benchmark's client does not know of the engine.
-#[derive(Clone, Debug, Default)]
-#[cfg_attr(feature = "cli", derive(clap::Args))]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct BenchEngine {
     /// GPU, by our name or the driver's: H100, "NVIDIA L40S"
-    #[cfg_attr(feature = "cli", arg(long, value_name = "GPU"))]
+    #[arg(long, value_name = "GPU")]
     pub device: String,
     /// Model: its name, its HuggingFace id, its config.json or the folder that holds one
     /// [default: what the benchmark calls it]
-    #[cfg_attr(feature = "cli", arg(long, value_name = "MODEL"))]
+    #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
-    /// Keys of the model's config that may be left out although they mean something, with commas
-    /// between them
-    #[cfg_attr(feature = "cli", arg(long, value_name = "KEYS", value_delimiter = ','))]
+    /// Keys of the model's config that may be left out although they mean something, separated by
+    /// commas
+    #[arg(long, value_name = "KEYS", value_delimiter = ',')]
     pub allow_unmodelled: Vec<String>,
-    /// Which result, of a file that has one a line, from 1
-    #[cfg_attr(feature = "cli", arg(long, value_name = "N"))]
+    /// Which result of a file with one result per line, counted from 1
+    #[arg(long, value_name = "N")]
     pub line: Option<usize>,
     /// Tensor parallelism
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = 1))]
+    #[arg(long, default_value_t = 1)]
     pub tensor_parallel: u32,
     /// Data parallelism
-    #[cfg_attr(feature = "cli", arg(long, default_value_t = 1))]
+    #[arg(long, default_value_t = 1)]
     pub data_parallel: u32,
     /// The engine's max_num_seqs
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub max_num_seqs: Option<u32>,
     /// The engine's max_num_batched_tokens
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub max_num_batched_tokens: Option<u32>,
     /// The engine's max_model_len
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub max_model_len: Option<u32>,
     /// KV blocks, as the engine logs them at its start ("GPU KV cache size" / block size)
-    #[cfg_attr(feature = "cli", arg(long))]
+    #[arg(long)]
     pub num_gpu_blocks: Option<u32>,
 }
 

@@ -118,7 +118,8 @@ impl Bench {
         let document = document(&file, text, line)?;
         for key in DETAILS {
             if document.value().get(key).is_none_or(Value::is_null) {
-                let title = format!("{file} has no `{key}`: nothing of single requests");
+                let title =
+                    format!("{file} has no `{key}`, so it says nothing about single requests");
                 return Err(Box::new(Diagnostic::error(title).help(
                     "run `vllm bench serve` with --save-result --save-detailed, or SGLang's \
                      bench_serving with --output-details",

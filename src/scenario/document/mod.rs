@@ -7,9 +7,11 @@
 mod errors;
 mod merge;
 mod set;
+#[cfg(feature = "cli")]
 mod source_map;
 mod tree;
 
+#[cfg(feature = "cli")]
 pub(crate) use source_map::SourceMap;
 pub(crate) use tree::{Field, Kind, Node};
 

@@ -4,6 +4,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::base::Source;
+use crate::scenario::Document;
+
 /// A time in nanoseconds.
 pub(super) type Time = i64;
 
@@ -90,22 +93,17 @@ impl Files {
         let summary = text("summary.json").ok_or("there is no summary.json")?;
         let summary =
             serde_json::from_str(&summary).map_err(|error| format!("summary.json: {error}"))?;
-        let scenario = text("scenario.ron").unwrap_or_default();
-        let setting = |name: &str| {
-            let (_, rest) = scenario.split_once(&format!("{name}: "))?;
-            let number: String =
-                rest.chars().take_while(|c| c.is_ascii_digit() || "+-.e".contains(*c)).collect();
-            number.parse::<f64>().ok()
-        };
+        let scenario = Settings::read(text("scenario.ron").unwrap_or_default())?;
         let rows = |name: &str| text(name).map(|text| Table::read(name, &text)).transpose();
         Ok(Files {
             requests: rows("request_metrics.csv")?.map(|t| t.each(request)).transpose()?,
             batches: rows("batch_metrics.csv")?.map(|t| t.each(batch)).transpose()?,
             series: rows("time_series.csv")?.map(|t| t.each(interval)).transpose()?,
-            api_overhead: (setting("api_overhead_ms").unwrap_or(0.0) * 1e6).round() as Time,
-            time_limit: setting("time_limit_s"),
-            asked: requests_of(&scenario),
-            stages: setting("pipeline_parallel").unwrap_or(1.0),
+            api_overhead: (scenario.of_pool("engine.api_overhead_ms").unwrap_or(0.0) * 1e6).round()
+                as Time,
+            time_limit: scenario.number("time_limit_s"),
+            asked: scenario.requests(),
+            stages: scenario.of_pool("cluster.pipeline_parallel").unwrap_or(1.0),
             summary,
         })
     }
@@ -153,17 +151,45 @@ impl Files {
     }
 }
 
-/// The requests of a resolved scenario.
-fn requests_of(scenario: &str) -> Option<u64> {
-    let mut sum = None;
-    for (place, field) in scenario.match_indices("requests: ") {
-        if !scenario[..place].ends_with(['(', ' ', '\n']) {
-            continue;
-        }
-        let digits = scenario[place + field.len()..].split(|c: char| !c.is_ascii_digit()).next();
-        sum = Some(sum.unwrap_or(0) + digits?.parse::<u64>().ok()?);
+/// The settings of a resolved scenario.
+struct Settings(Document);
+
+impl Settings {
+    /// Reads `scenario.ron`; nothing is set in an empty one.
+    fn read(text: String) -> Result<Settings, String> {
+        let text = if text.is_empty() { "()".to_owned() } else { text };
+        let document = Document::parse(&Source::new("scenario.ron", text));
+        document.map(Settings).map_err(|error| error.to_string())
     }
-    sum
+
+    /// The number at a path.
+    fn number(&self, path: &str) -> Option<f64> {
+        let node = self.0.node(path)?;
+        let text = self.0.slice(&node.span);
+        text.trim_start_matches("Some(").trim_end_matches(')').parse().ok()
+    }
+
+    /// The names of its models, where there are several.
+    fn models(&self) -> impl Iterator<Item = &str> {
+        let models = self.0.node("models").map(|node| node.fields()).unwrap_or_default();
+        models.iter().map(|model| self.0.slice(&model.key).trim_matches('"'))
+    }
+
+    /// The number at a path of the first pool that has one.
+    fn of_pool(&self, path: &str) -> Option<f64> {
+        let of_models = self.models().map(|name| format!("models.{name}.{path}"));
+        let paths =
+            [path.to_owned(), format!("disaggregated.prefill.{path}")].into_iter().chain(of_models);
+        paths.into_iter().find_map(|path| self.number(&path))
+    }
+
+    /// The requests of all its models together.
+    fn requests(&self) -> Option<u64> {
+        let of_models = self.models().map(|name| format!("models.{name}.workload.requests"));
+        let paths = std::iter::once("workload.requests".to_owned()).chain(of_models);
+        let counts = paths.filter_map(|path| self.number(&path));
+        counts.map(|count| count as u64).reduce(|sum, count| sum + count)
+    }
 }
 
 struct Table {
@@ -298,4 +324,33 @@ fn interval(row: &Row<'_>) -> Result<Interval, String> {
         finished: row.count("finished")?,
         throughput: share("output_throughput")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_requests_of_the_workload_are_asked_for() {
+        let settings = |text: &str| Settings::read(text.to_owned()).unwrap();
+        let one = settings(
+            "(name: \"requests: 7\", workload: (arrivals: Poisson(qps: 1.0), requests: 20), \
+             admission: MaxQueue(requests: 3), time_limit_s: 2.5, engine: (api_overhead_ms: 1.5))",
+        );
+        assert_eq!((one.requests(), one.number("time_limit_s")), (Some(20), Some(2.5)));
+        assert_eq!(one.of_pool("engine.api_overhead_ms"), Some(1.5));
+        let two = settings(
+            "(models: {\"a\": (workload: (requests: 5)), \"b\": (workload: (requests: 6), \
+             cluster: (pipeline_parallel: 2), admission: MaxQueue(requests: 3))})",
+        );
+        assert_eq!(
+            (two.requests(), two.of_pool("cluster.pipeline_parallel")),
+            (Some(11), Some(2.0))
+        );
+        let sides = settings("(disaggregated: (prefill: (cluster: (pipeline_parallel: 4))))");
+        assert_eq!(sides.of_pool("cluster.pipeline_parallel"), Some(4.0));
+        let unbounded = settings("(workload: (duration_s: 3.0), admission: MaxQueue(requests: 3))");
+        assert_eq!(unbounded.requests(), None);
+        assert_eq!(settings("").requests(), None);
+    }
 }

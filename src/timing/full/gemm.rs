@@ -98,6 +98,7 @@ impl Gemms {
     }
 
     /// Relative errors when each larger matrix is transferred from its neighbours.
+    #[cfg(feature = "cli")]
     pub(super) fn transfer_errors(&self) -> Vec<f64> {
         let large = self.sites.iter().filter(|site| site.n >= 1024.0 && site.k >= 1024.0);
         large

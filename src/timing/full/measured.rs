@@ -70,11 +70,13 @@ impl<'a> MeasuredOperators<'a> {
     }
 
     /// Which tables are used.
+    #[cfg(feature = "cli")]
     pub(super) fn used(&self) -> &[String] {
         &self.used
     }
 
     /// What was measured on other layouts or shapes.
+    #[cfg(feature = "cli")]
     pub(super) fn warnings(&self) -> &[String] {
         &self.warnings
     }

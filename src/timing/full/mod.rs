@@ -12,6 +12,7 @@ mod calibrate;
 #[cfg(test)]
 mod capacity_tests;
 mod collective;
+#[cfg(feature = "cli")]
 mod coverage;
 mod experts;
 mod gemm;
@@ -23,6 +24,7 @@ mod quantized_tests;
 mod roofline;
 mod samples;
 mod speed;
+#[cfg(feature = "cli")]
 mod surfaces;
 #[cfg(test)]
 mod tests;
@@ -31,12 +33,15 @@ mod weight_only;
 
 #[cfg(test)]
 pub use calibrate::calibrate;
+#[cfg(feature = "cli")]
 pub use coverage::{coverage, transfer_errors};
 pub use measured::FullSettings;
 pub use roofline::{Efficiencies, RooflineSettings};
 
 pub(super) use measured::build_full;
+#[cfg(feature = "cli")]
 pub(crate) use roofline::peak as data_sheet;
+#[cfg(feature = "cli")]
 pub(crate) use surfaces::attention_surfaces;
 
 use pass::{OperatorSource, Pass};

@@ -44,12 +44,22 @@ struct Turn {
     think: Nanos,
 }
 
+/// Where conversations end that would go on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChatLimits {
+    /// Turns of all of them.
+    pub requests: Option<u64>,
+    /// When the last one begins.
+    pub duration: Option<Nanos>,
+}
+
 impl Chats {
     pub fn new(
         settings: &Conversations,
-        (times, pairs): (ArrivalTimes, LengthPairs),
+        times: ArrivalTimes,
+        pairs: LengthPairs,
         prefix: Option<&SharedPrefix>,
-        (limit, duration): (Option<u64>, Option<Nanos>),
+        limits: ChatLimits,
         seed: u64,
     ) -> Chats {
         let stream = |purpose| RandomStream::new(seed, purpose);
@@ -62,8 +72,8 @@ impl Chats {
             prefix: prefix.map(|prefix| (prefix.clone(), stream("prefix"))),
             rest: BTreeMap::new(),
             next_id: 0,
-            limit: limit.unwrap_or(u64::MAX),
-            end: duration.unwrap_or(Nanos::MAX),
+            limit: limits.requests.unwrap_or(u64::MAX),
+            end: limits.duration.unwrap_or(Nanos::MAX),
         }
     }
 

@@ -5,7 +5,7 @@ mod chats;
 mod draws;
 
 pub(super) use chains::{Chained, Chains, Linked};
-pub(super) use chats::Chats;
+pub(super) use chats::{ChatLimits, Chats};
 pub(crate) use draws::{Think, Turns};
 
 use serde::{Deserialize, Serialize};

@@ -2,6 +2,8 @@
 //! [`LengthDistribution`], a variant of [`Lengths`], and its line in [`Lengths::check`].
 
 mod empirical;
+#[cfg(feature = "cli")]
+mod fitted;
 mod fixed;
 mod lognormal;
 mod shipped;
@@ -14,8 +16,12 @@ mod zipf;
 pub(crate) use empirical::Empirical;
 pub(crate) use fixed::Fixed;
 pub(crate) use lognormal::{LogNormal, LogNormalPart};
-pub(crate) use shipped::{SHIPPED, shipped};
-pub(crate) use table::{EmpiricalTable, TableSource};
+#[cfg(feature = "cli")]
+pub(crate) use shipped::SHIPPED;
+pub(crate) use shipped::shipped;
+pub(crate) use table::EmpiricalTable;
+#[cfg(feature = "cli")]
+pub(crate) use table::TableSource;
 pub(crate) use trace::OnEnd;
 pub(crate) use uniform::{UniformRanges, UniformTotal};
 pub(crate) use zipf::Zipf;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::recorded::shared;
-use crate::workload::fit::FitArgs;
-use crate::workload::traces::{TraceFormat, TraceSettings};
+use crate::workload::fit::{FitArgs, lengths_of};
+use crate::workload::traces::TraceFormat;
 
 /// Name, file it was fitted from, name and licence of the data.
 const SOURCES: [(&str, &str, &str, &str); 3] = [
@@ -105,7 +105,7 @@ fn closeness(expected: f64) -> f64 {
 fn draws_have_the_statistics_of_their_traces() {
     for (name, file, ..) in SOURCES {
         let Some(file) = trace(file) else { continue };
-        let measured = TraceSettings::new(&file, &TraceFormat::Auto).lengths().unwrap();
+        let measured = lengths_of(&file, &TraceFormat::Auto).unwrap();
         let drawn = drawn(name);
         let prompt = |pair: &LengthPair| pair.prompt;
         let output = |pair: &LengthPair| pair.output;

@@ -1,7 +1,6 @@
 //! A measured joint distribution of prompt and output lengths in compact form: quantiles of the
 //! prompt, and quantiles of the output for each of several bands of prompts.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -9,15 +8,6 @@ use serde::{Deserialize, Serialize};
 use super::LengthPair;
 use crate::base::SettingError;
 use crate::workload::checks::MAX_TOKENS;
-
-/// Levels at which a fit keeps quantiles, in 1/1000: evenly spaced (median and P90 are among
-/// them), and closer together at the upper end, where lengths have their long tail.
-const PROMPT_STEP: usize = 10;
-const OUTPUT_STEP: usize = 25;
-const TAIL: [u32; 10] = [950, 960, 970, 980, 985, 990, 995, 998, 999, 1000];
-
-/// Bands of prompts, each with the same number of pairs.
-const BANDS: usize = 16;
 
 /// Where the pairs of a table came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,30 +42,7 @@ pub struct EmpiricalTable {
 }
 
 impl EmpiricalTable {
-    /// The table of measured pairs, which must not be empty; `source.pairs` is filled in.
-    pub fn fit(mut pairs: Vec<LengthPair>, mut source: TableSource) -> EmpiricalTable {
-        source.pairs = pairs.len() as u64;
-        pairs.sort_unstable();
-        let prompts: Vec<u32> = pairs.iter().map(|pair| pair.prompt).collect();
-        let prompt_levels = levels(PROMPT_STEP);
-        let output_levels = levels(OUTPUT_STEP);
-        let bands = BANDS.min(pairs.len()).max(1);
-        let output = (0..bands).map(|band| {
-            let range = band * pairs.len() / bands..(band + 1) * pairs.len() / bands;
-            let mut outputs: Vec<u32> = pairs[range].iter().map(|pair| pair.output).collect();
-            outputs.sort_unstable();
-            quantiles(&outputs, &output_levels)
-        });
-        EmpiricalTable {
-            output: output.collect(),
-            prompt: quantiles(&prompts, &prompt_levels),
-            source,
-            prompt_levels,
-            output_levels,
-        }
-    }
-
-    /// Reads a table that [`EmpiricalTable::to_ron`] wrote.
+    /// Reads a table that `vidur-ecs workload fit` wrote.
     ///
     /// # Errors
     /// The file cannot be read or is no such table.
@@ -154,39 +121,6 @@ impl EmpiricalTable {
         };
         self.output.iter().enumerate().map(longest).max().unwrap_or(0)
     }
-
-    /// The table as text: a line for each list.
-    pub fn to_ron(&self) -> String {
-        let mut text = String::from("// Joint distribution of prompt and output lengths.\n(\n");
-        let TableSource { name, licence, pairs } = &self.source;
-        // A string's debug form is RON's; writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "    source: (name: {name:?}, licence: {licence:?}, pairs: {pairs}),\n    \
-             prompt_levels: {:?},\n    prompt: {:?},\n    output_levels: {:?},\n    output: [",
-            self.prompt_levels, self.prompt, self.output_levels,
-        );
-        for band in &self.output {
-            let _ = writeln!(text, "        {band:?},");
-        }
-        text.push_str("    ],\n)\n");
-        text
-    }
-}
-
-fn levels(step: usize) -> Vec<u32> {
-    (0..TAIL[0]).step_by(step).chain(TAIL).collect()
-}
-
-/// The value at each level of a sorted, non-empty list: the smallest that has at least that share
-/// of the list at or below it.
-fn quantiles(sorted: &[u32], levels: &[u32]) -> Vec<u32> {
-    let whole = u64::from(levels[levels.len() - 1]);
-    let at = |level: &u32| {
-        let rank = (u64::from(*level) * sorted.len() as u64).div_ceil(whole);
-        sorted[rank.saturating_sub(1) as usize]
-    };
-    levels.iter().map(at).collect()
 }
 
 /// The value at `level` in `[0, 1]`, to the nearest whole number.
@@ -199,7 +133,7 @@ fn interpolate(levels: &[u32], values: &[u32], level: f64) -> u32 {
     (low + (high - low) * (level - from) / (to - from)).round_ties_even() as u32
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use super::*;
 

@@ -11,7 +11,6 @@ use super::text::Text;
 use super::{ClassName, Need, TimeUnit, TraceFormat};
 use crate::base::SettingError;
 use crate::base::memory;
-use crate::workload::LengthPair;
 
 /// What a scenario says about a trace file.
 #[derive(Clone, Debug)]
@@ -35,19 +34,6 @@ impl TraceSettings {
             tokens_per_hash: None,
             time_unit: None,
         }
-    }
-
-    /// The lengths of all rows of a file that is not relative to any folder.
-    ///
-    /// # Errors
-    /// The first thing wrong with it, with its place in `found`.
-    pub fn lengths(self) -> Result<Vec<LengthPair>, SettingError> {
-        let mut rows = self.find(Path::new(""), Need::LENGTHS)?.open()?;
-        let mut lengths = Vec::new();
-        while let Some(row) = rows.next()? {
-            lengths.push(row.lengths);
-        }
-        Ok(lengths)
     }
 
     /// The file, of which only its being there has been checked.

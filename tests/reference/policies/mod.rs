@@ -6,7 +6,9 @@ mod sarathi;
 mod vllm_v0;
 mod vllm_v1;
 
-use vidur_ecs::engine::policy::{FasterTransformer, LightLlm, Orca, Sarathi, VllmV0, VllmV1};
+use vidur_ecs::engine::policy::{
+    FasterTransformer, LightLlm, Orca, Sarathi, VllmV0, VllmV1, VllmVersion,
+};
 
 use super::planner::Planner;
 
@@ -43,6 +45,11 @@ impl Policy {
     /// Whether a replica whose requests were all preempted waits for its next event.
     pub fn idles(&self) -> bool {
         matches!(self, Policy::VllmV0(policy) if policy.vidur_idle)
+    }
+
+    /// Whether freed blocks without a name are reused first.
+    pub fn reuses_unnamed_first(&self) -> bool {
+        matches!(self, Policy::VllmV1(policy) if policy.version >= VllmVersion::minor(23))
     }
 
     /// vLLM's null block.

@@ -1,101 +1,159 @@
 //! vLLM V1: running requests first, then waiting ones, within a budget of tokens.
 
-use vidur_ecs::engine::policy::{Queueing, VllmV1};
+use std::cmp::Reverse;
+
+use vidur_ecs::engine::policy::{Queueing, VllmV1, VllmVersion};
 
 use super::super::job::Job;
 use super::super::planner::Planner;
 
 pub fn plan(policy: &VllmV1, p: &mut Planner<'_>) {
-    run(policy, p);
+    let threshold = threshold(policy, p);
+    let held = holds_prompts(policy, p);
+    run(policy, p, if held { 0 } else { threshold });
+    let step = p.s.steps + 1;
+    if p.batch.iter().any(|&job| !p.jobs[job].prefilled) {
+        p.s.last_prefill = Some(step);
+    }
     if p.preempted == 0 {
-        admit(policy, p);
+        let left = admit(policy, p, threshold, held);
+        if !held {
+            p.s.short_of_room = left;
+        }
     }
 }
 
-/// Tokens of a prompt of which `left` are left, as far as budget and threshold allow.
-fn chunk(policy: &VllmV1, p: &Planner<'_>, left: u32) -> u32 {
-    let most = match policy.long_prefill_token_threshold {
-        0 => left,
-        threshold => left.min(threshold),
-    };
-    most.min(policy.max_num_batched_tokens - p.tokens)
+/// Most tokens of a prompt in this step.
+fn threshold(policy: &VllmV1, p: &Planner<'_>) -> u32 {
+    let threshold = policy.long_prefill_token_threshold;
+    let requests = p.num_running() + p.visible().count() as u32;
+    let alone = requests <= 1 && policy.version >= VllmVersion::minor(30);
+    if threshold == 0 || alone {
+        return u32::MAX;
+    }
+    match policy.long_prefill_token_threshold_adaptive {
+        true => threshold.max(policy.max_num_batched_tokens / requests),
+        false => threshold,
+    }
+}
+
+/// Whether the cadence of prompts lets none be processed in this step.
+fn holds_prompts(policy: &VllmV1, p: &Planner<'_>) -> bool {
+    let decodes = p.s.running.iter().any(|&job| p.jobs[job].prefilled);
+    let step = p.s.steps + 1;
+    decodes | !p.s.lingering.is_empty()
+        && !p.s.short_of_room
+        && p.s.last_prefill.is_some_and(|last| step - last < policy.prefill_schedule_interval)
 }
 
 /// The running list, in order of admission.
-fn run(policy: &VllmV1, p: &mut Planner<'_>) {
+fn run(policy: &VllmV1, p: &mut Planner<'_>, threshold: u32) {
     let mut list = std::mem::take(&mut p.s.running);
     list.sort_by_key(|&job| p.jobs[job].admission);
+    let mut held_back = Vec::new();
     let mut next = 0;
-    'walk: while next < list.len() {
+    'walk: while next < list.len() && p.tokens < policy.max_num_batched_tokens {
         let job = list[next];
-        let left = match p.jobs[job].prefilled {
+        let tokens = match p.jobs[job].prefilled {
             true => 1,
-            false => p.jobs[job].prompt - p.jobs[job].done,
+            false => {
+                let left = p.jobs[job].prompt - p.jobs[job].done;
+                left.min(threshold).min(policy.max_num_batched_tokens - p.tokens)
+            }
         };
-        let tokens = chunk(policy, p, left);
         if tokens == 0 {
-            break;
+            held_back.push(job);
+            next += 1;
+            continue;
         }
         while p.missing(job, tokens) > p.s.memory.free() {
-            let victim = match policy.scheduling_policy {
-                Queueing::Fcfs => list.len() - 1,
-                Queueing::Priority => least_urgent(&list, p.jobs),
-            };
+            let out = victim(policy, &list, p);
+            if p.s.lingering.contains(&out) {
+                p.preempt_lingering(out);
+                continue;
+            }
             // With others of a pipeline under way, which hold blocks and come back, a request that
             // would have to preempt itself waits for them.
-            if victim == next && p.s.in_flight > 0 {
+            if out == job && p.s.in_flight > 0 {
                 break 'walk;
             }
-            let out = list.remove(victim);
-            if victim < next {
+            let place = list.iter().position(|&other| other == out).expect("a running request");
+            list.remove(place);
+            held_back.retain(|&other| other != out);
+            if place < next {
                 p.take_back(out);
                 next -= 1;
             }
             p.preempt(out, false);
             if out == job {
-                break 'walk;
+                match policy.version >= VllmVersion::minor(33) {
+                    true => continue 'walk,
+                    false => break 'walk,
+                }
             }
         }
         p.extend(job, tokens);
         next += 1;
     }
     p.s.running = list.split_off(next);
+    p.s.running.extend(held_back);
 }
 
-/// The largest priority value, of these the latest arrival, of these the last admitted.
-fn least_urgent(list: &[usize], jobs: &[Job]) -> usize {
-    let key = |index: &usize| {
-        let job = &jobs[list[*index]];
-        (job.new.priority, job.arrived_at, *index)
+/// Who gives way: the last of the running list, or the largest priority value, of these the latest
+/// arrival. A request that has its last token is one of them as long as the scheduler does not
+/// know.
+fn victim(policy: &VllmV1, list: &[usize], p: &Planner<'_>) -> usize {
+    let all = || list.iter().chain(&p.s.lingering).copied();
+    let out = match policy.scheduling_policy {
+        Queueing::Fcfs => all().max_by_key(|&job| p.jobs[job].admission),
+        Queueing::Priority => all().max_by_key(|&job| {
+            let it = &p.jobs[job];
+            (it.new.priority, it.arrived_at, it.new.id, Reverse(it.admission))
+        }),
     };
-    (0..list.len()).max_by_key(key).unwrap_or(0)
+    out.expect("somebody runs")
 }
 
-fn admit(policy: &VllmV1, p: &mut Planner<'_>) {
-    while p.tokens < policy.max_num_batched_tokens && p.num_running() < policy.max_num_seqs {
+/// Whether requests are left waiting that could not be admitted.
+fn admit(policy: &VllmV1, p: &mut Planner<'_>, threshold: u32, held: bool) -> bool {
+    let most = policy.max_num_active_seqs.unwrap_or(policy.max_num_seqs);
+    while p.tokens < policy.max_num_batched_tokens && p.num_running() < most {
+        let key = |job: &Job| (job.new.priority, job.arrived_at, job.new.id);
         let next = match policy.scheduling_policy {
             Queueing::Fcfs => p.visible().next(),
-            Queueing::Priority => {
-                p.visible().min_by_key(|&(place, job)| (job.new.priority, job.arrived_at, place))
-            }
+            Queueing::Priority => p.visible().min_by_key(|&(_, job)| key(job)),
         };
-        let Some((place, prompt)) = next.map(|(place, job)| (place, job.prompt)) else { break };
+        let Some((place, prompt)) = next.map(|(place, job)| (place, job.prompt)) else {
+            return false;
+        };
         if p.blocks_for(prompt) > p.limits.num_blocks as usize {
             p.reject(place);
             continue;
         }
         let found = p.look_up(place);
         let cached = found.len() as u32 * p.limits.block_size;
-        let tokens = chunk(policy, p, prompt - cached);
-        if tokens < prompt - cached && !policy.enable_chunked_prefill {
-            break;
+        let left = prompt - cached;
+        let budget = policy.max_num_batched_tokens - p.tokens;
+        let tokens = left.min(threshold);
+        if held && left > 1 || tokens > budget && !policy.enable_chunked_prefill {
+            return true;
         }
-        let whole = p.takes(p.blocks_for(prompt), &found);
-        if policy.scheduler_reserve_full_isl && whole > p.s.memory.free() {
-            break;
+        let tokens = tokens.min(budget);
+        let all_blocks = p.limits.num_blocks + 1;
+        let spare = match p.num_running() {
+            0 => 0,
+            _ => (policy.watermark * f64::from(all_blocks)) as usize,
+        };
+        let room = |tokens| p.takes(p.blocks_for(tokens), &found) + spare <= p.s.memory.free();
+        if policy.scheduler_reserve_full_isl && !room(prompt) || !room(cached + tokens) {
+            return true;
         }
         if !p.admit(place, tokens, p.blocks_for(cached + tokens), None) {
-            break;
+            return true;
+        }
+        if tokens > 1 {
+            p.s.last_prefill = Some(p.s.steps + 1);
         }
     }
+    p.visible().next().is_some()
 }

@@ -52,6 +52,8 @@ pub(crate) struct DecodeGroup {
     due: Vec<u32>,
     /// With prefix caching, which members these are, in list order, and some who left.
     due_members: Option<Vec<Vec<Handle>>>,
+    /// Whether a block becomes findable in the iteration after the one that fills it.
+    cached_late: bool,
     /// For so many iterations members have their blocks.
     grown: u64,
     /// Blocks that members got here; none with prefix caching.
@@ -132,11 +134,13 @@ impl BlockChange {
 }
 
 impl DecodeGroup {
-    /// A group for blocks of `block_size` tokens, of a pool with or without prefix caching.
-    pub fn new(block_size: u32, prefix_caching: bool) -> DecodeGroup {
+    /// A group for blocks of `block_size` tokens, of a pool with or without prefix caching, which
+    /// caches what is decoded late or not.
+    pub fn new(block_size: u32, prefix_caching: bool, cached_late: bool) -> DecodeGroup {
         DecodeGroup {
             due: vec![0; block_size as usize],
             due_members: prefix_caching.then(|| vec![Vec::new(); block_size as usize]),
+            cached_late,
             by_arrival: true,
             by_admission: true,
             one_block_group: true,
@@ -458,8 +462,8 @@ impl DecodeGroup {
     }
 
     /// What the iteration `ahead` of the next one does to blocks in a pool that caches prefixes:
-    /// which get full, and if they `grow`, a new one for every member that needs one. In list
-    /// order.
+    /// which get full (or got full in the one before, if that is when they are cached), and if they
+    /// `grow`, a new one for every member that needs one. In list order.
     pub fn block_changes(&mut self, ahead: u32, grow: bool, changes: &mut Vec<BlockChange>) {
         changes.clear();
         let iteration = (self.iteration as u32).wrapping_add(ahead);
@@ -469,10 +473,11 @@ impl DecodeGroup {
         } else {
             self.ungrown = true;
         }
-        // One iteration before the token that is the first of a block.
         let (new, size) = (changes.len(), self.block_size());
-        self.visit(ahead + 1, |member| {
-            let context = member.processed.wrapping_add(iteration);
+        // One iteration before the token that is the first of a block, or with it.
+        let (at, since) = if self.cached_late { (ahead, 1) } else { (ahead + 1, 0) };
+        self.visit(at, |member| {
+            let context = member.processed.wrapping_add(iteration) - since;
             changes.push(BlockChange::new(member, Some(context / size - 1)));
         });
         if new > 0 && changes.len() > new {

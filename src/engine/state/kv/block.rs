@@ -36,6 +36,10 @@ pub struct CachedBlock {
     /// Neighbours in the free list, least recently used first; only meaningful when free.
     pub(crate) previous: BlockId,
     pub(crate) next: BlockId,
+    /// The blocks with the same hash that became full before and after it; only meaningful with a
+    /// hash.
+    pub(crate) older: BlockId,
+    pub(crate) newer: BlockId,
 }
 
 /// Identity of a block's tokens and of everything before them: equal hashes, equal prefixes.
@@ -44,7 +48,13 @@ pub struct PrefixHash(pub std::num::NonZeroU64);
 
 impl Default for CachedBlock {
     fn default() -> CachedBlock {
-        CachedBlock { hash: None, previous: BlockId::NONE, next: BlockId::NONE }
+        CachedBlock {
+            hash: None,
+            previous: BlockId::NONE,
+            next: BlockId::NONE,
+            older: BlockId::NONE,
+            newer: BlockId::NONE,
+        }
     }
 }
 
@@ -63,6 +73,8 @@ pub(crate) struct StagedBlocks {
     /// The prefix of each of them, if a pool of the cluster caches prefixes.
     cached: Vec<CachedBlock>,
     caching: bool,
+    /// Whether holders are marked only when somebody can look: see [`StagedBlocks::mark_late`].
+    late: bool,
     /// Blocks that have their entities.
     spawned: u32,
 }
@@ -74,6 +86,17 @@ impl StagedBlocks {
 
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
+    }
+
+    /// From now on blocks do not learn who holds them until [`mark_holders`] tells them:
+    /// where no prefixes are cached, nothing else depends on it.
+    pub fn mark_late(&mut self) {
+        self.late = !self.caching;
+    }
+
+    /// From now on blocks learn at once who holds them. Returns whether they did not until now.
+    pub fn mark_at_once(&mut self) -> bool {
+        std::mem::take(&mut self.late)
     }
 
     /// Takes them out, to be spawned.
@@ -88,9 +111,23 @@ impl StagedBlocks {
     }
 }
 
+/// Marks which of a world's blocks have a holder, in a cluster that caches no prefixes: all but
+/// those that are `free`.
+pub(crate) fn mark_holders(world: &mut World, free: &[BlockId]) {
+    let mut blocks = world.query::<&mut KvBlock>();
+    let mut references = vec![1; blocks.iter(world).len()];
+    for &BlockId(id) in free {
+        references[id as usize] = 0;
+    }
+    // A block's id is its row.
+    for (mut block, references) in blocks.iter_mut(world).zip(references) {
+        block.references = references;
+    }
+}
+
 /// The block entities' components, by row.
 enum BlockRows<'a> {
-    /// There are none yet.
+    /// There are none yet, or nobody looks at them.
     None,
     /// The blocks of the world.
     World(ContiguousMut<'a, KvBlock>, Option<ContiguousMut<'a, CachedBlock>>),
@@ -134,6 +171,9 @@ impl<'a> BlockStore<'a> {
         query: &'a mut BlockQuery<'_, '_>,
         staged: &'a mut StagedBlocks,
     ) -> Result<BlockStore<'a>> {
+        if staged.late {
+            return Ok(BlockStore { rows: BlockRows::None, staged });
+        }
         let rows = query.contiguous_iter_mut().map_err(|e| e.to_string())?.next();
         let mut rows = match rows {
             None => BlockRows::None,
@@ -171,6 +211,9 @@ impl<'a> BlockStore<'a> {
 
     /// Gives blocks of a pool that caches no prefixes a holder, or none.
     pub fn mark(&mut self, ids: &[BlockId], held: bool) {
+        if self.staged.late {
+            return;
+        }
         let references = u32::from(held);
         let rows = self.rows.blocks();
         for id in ids {
@@ -200,5 +243,55 @@ impl<'a> BlockStore<'a> {
             self.staged.cached.push(CachedBlock::default());
         }
         BlockId(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Nanos;
+    use crate::engine::policy::VllmV0;
+    use crate::engine::{SimSpec, Simulation};
+    use crate::records::{BatchRecord, RequestRecord, RunSink};
+    use crate::testing::RandomScenario;
+
+    struct Nobody;
+
+    impl RunSink for Nobody {
+        fn request(&mut self, _: &RequestRecord) {}
+        fn batch(&mut self, _: &BatchRecord) {}
+    }
+
+    fn blocks(simulation: &mut Simulation) -> Vec<KvBlock> {
+        let mut blocks = simulation.world.query::<&KvBlock>();
+        blocks.iter(&simulation.world).copied().collect()
+    }
+
+    /// After a run, whose blocks nobody could look at, they say who holds them as they do after
+    /// every step, also where a time limit ended it, and where it goes on after steps.
+    #[test]
+    fn blocks_have_the_same_holders_after_a_run_as_after_its_last_step() {
+        let (mut held, mut free) = (0, 0);
+        for seed in 0..120 {
+            let scenario = RandomScenario::new(seed);
+            let spec = |time_limit| {
+                let spec = scenario.spec(Box::new(VllmV0::default()));
+                SimSpec { time_limit, ..spec }
+            };
+            let end = Simulation::new(spec(None)).unwrap().run(&mut Nobody).unwrap().end;
+            let limit = Some(Nanos(end.0 / 2));
+            let mut stepped = Simulation::new(spec(limit)).unwrap();
+            while stepped.step(&mut Nobody).unwrap().is_some() {}
+            let expected = blocks(&mut stepped);
+            let mut run = Simulation::new(spec(limit)).unwrap();
+            for _ in 0..seed % 3 {
+                run.step(&mut Nobody).unwrap();
+            }
+            run.run(&mut Nobody).unwrap();
+            assert_eq!(blocks(&mut run), expected, "seed {seed}");
+            held += expected.iter().filter(|block| block.references > 0).count();
+            free += expected.iter().filter(|block| block.references == 0).count();
+        }
+        assert!(held > 100 && free > 100, "{held} and {free}");
     }
 }

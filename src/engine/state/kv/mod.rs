@@ -2,17 +2,18 @@
 //! prefixes that blocks hold.
 
 mod block;
+mod by_prefix;
 mod content;
 mod host;
 mod pool;
 
 #[doc(hidden)]
 pub use block::{BlockId, PrefixHash};
-pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks};
+pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks, mark_holders};
 pub use block::{BlockTable, CachedBlock, KvBlock};
+pub(crate) use by_prefix::{ByPrefix, PrefixIndex};
 pub(crate) use content::PrefixHashes;
 pub use host::HostMemory;
 pub use host::Reload;
 pub(crate) use host::{Copies, HostTier};
-pub(crate) use pool::BlockPool;
-pub(crate) use pool::{ByPrefix, Moved};
+pub(crate) use pool::{BlockPool, CachingRules, Moved};

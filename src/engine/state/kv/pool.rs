@@ -1,16 +1,14 @@
 //! A replica's pool of blocks: how many there are, which are free, which prefixes they hold.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
-use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash};
+use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash, PrefixIndex};
 
 /// The blocks of one replica.
 ///
 /// Without prefix caching the free blocks lie on stacks, and one of them is reused before a new one
 /// is created. With it they form a list from the least to the most recently used, linked through
 /// the blocks themselves: blocks that were never used come first and the least recently used one
-/// next, so that cached prefixes live as long as they can.
+/// next, so that cached prefixes live as long as they can. Where the list begins with a block that
+/// holds no prefix, that one is used before a new one, which makes no difference to prefixes.
 #[derive(Debug)]
 pub struct BlockPool {
     total: u32,
@@ -24,16 +22,23 @@ pub struct BlockPool {
     /// Ends of the list of free blocks that were used before, with prefix caching.
     least_recent: BlockId,
     most_recent: BlockId,
-    /// Full blocks by prefix, if prefix caching is on. Only looked up, never iterated, so that its
-    /// order decides nothing.
-    prefixes: Option<ByPrefix<BlockId>>,
+    /// Full blocks by prefix, if prefix caching is on.
+    prefixes: Option<PrefixIndex>,
+    /// How it caches prefixes.
+    rules: CachingRules,
     /// Host memory behind it, if the engine uses it.
     host: Option<Box<HostTier>>,
 }
 
-/// A map by prefix. Prefixes are hashes already; a map is only looked up, never iterated, so that
-/// its order decides nothing.
-pub(crate) type ByPrefix<V> = HashMap<PrefixHash, V, BuildHasherDefault<AlreadyHashed>>;
+/// How engines differ in caching prefixes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CachingRules {
+    /// Whether freed blocks without a prefix are reused before all others, and not last.
+    pub unhashed_first: bool,
+    /// Whether the block that a decoding request fills becomes findable one iteration later, as
+    /// under asynchronous scheduling, where its last token is not known before.
+    pub decoded_late: bool,
+}
 
 /// A table is made with room for so many blocks beyond the first ones.
 const FOR_ANSWER: usize = 16;
@@ -58,9 +63,21 @@ impl BlockPool {
             spare_tables: Vec::new(),
             least_recent: BlockId::NONE,
             most_recent: BlockId::NONE,
-            prefixes: prefix_caching.then(ByPrefix::default),
+            prefixes: prefix_caching.then(PrefixIndex::default),
+            rules: CachingRules::default(),
             host: None,
         }
+    }
+
+    /// The pool with these rules of caching.
+    pub(crate) fn with_rules(mut self, rules: CachingRules) -> BlockPool {
+        self.rules = rules;
+        self
+    }
+
+    /// Whether the block that a decoding request fills becomes findable one iteration later.
+    pub(crate) fn caches_decoded_late(&self) -> bool {
+        self.rules.decoded_late
     }
 
     /// The pool with host memory behind it.
@@ -116,19 +133,22 @@ impl BlockPool {
             table.0.reserve(count as usize + FOR_ANSWER);
         }
         for _ in 0..count {
-            let id = if self.created < self.total {
+            let first = self.least_recent;
+            let is_empty = first != BlockId::NONE && blocks.cached_mut(first).hash.is_none();
+            let id = if !is_empty && self.created < self.total {
                 self.created += 1;
                 blocks.new_block()
             } else {
-                let id = self.least_recent;
-                self.unlink(id, blocks);
-                id
+                self.unlink(first, blocks);
+                first
             };
-            if let Some(hash) = hand_out(id, table, blocks) {
-                self.forget(hash, id);
-                if let Some(host) = &mut self.host {
-                    host.store(hash);
-                }
+            let block = blocks.get_mut(id);
+            debug_assert_eq!(block.references, 0, "a free block has no holder");
+            block.references = 1;
+            table.0.push(id);
+            let evicted = self.prefixes.as_mut().and_then(|prefixes| prefixes.remove(id, blocks));
+            if let (Some(hash), Some(host)) = (evicted, &mut self.host) {
+                host.store(hash);
             }
         }
     }
@@ -187,7 +207,7 @@ impl BlockPool {
             if block.references == 0 {
                 moved.blocks += 1;
                 moved.tokens += tokens.saturating_sub(index * block_size).min(block_size);
-                self.link_most_recent(id, blocks);
+                self.link_free(id, blocks);
             }
         }
         self.allocated -= moved.blocks;
@@ -214,7 +234,7 @@ impl BlockPool {
                     debug_assert_eq!(blocks.get_mut(id).references, 1, "not a shared block");
                     debug_assert_eq!(blocks.cached_mut(id).hash, None, "not a cached block");
                     blocks.get_mut(id).references = 0;
-                    self.link_most_recent(id, blocks);
+                    self.link_free(id, blocks);
                 }
             }
         }
@@ -226,9 +246,9 @@ impl BlockPool {
     pub(crate) fn find(&self, hashes: &[PrefixHash], blocks: &mut BlockStore<'_>) -> (u32, u32) {
         let Some(prefixes) = &self.prefixes else { return (0, 0) };
         let (mut found, mut free) = (0, 0);
-        for id in hashes.iter().map_while(|hash| prefixes.get(hash)) {
+        for id in hashes.iter().map_while(|&hash| prefixes.get(hash)) {
             found += 1;
-            free += u32::from(blocks.get_mut(*id).references == 0);
+            free += u32::from(blocks.get_mut(id).references == 0);
         }
         (found, free)
     }
@@ -242,8 +262,8 @@ impl BlockPool {
         blocks: &mut BlockStore<'_>,
     ) -> Moved {
         let mut moved = Moved::default();
-        for hash in hashes {
-            let Some(&id) = self.prefixes.as_ref().and_then(|prefixes| prefixes.get(hash)) else {
+        for &hash in hashes {
+            let Some(id) = self.prefixes.as_ref().and_then(|prefixes| prefixes.get(hash)) else {
                 debug_assert!(false, "only what was found is shared");
                 break;
             };
@@ -259,33 +279,34 @@ impl BlockPool {
         moved
     }
 
-    /// Makes a full block findable by its prefix. The first block with a prefix keeps it.
+    /// Makes a full block findable by its prefix, after those that hold the same.
     pub(crate) fn cache_block(
         &mut self,
         id: BlockId,
         hash: PrefixHash,
         blocks: &mut BlockStore<'_>,
     ) {
-        let Some(prefixes) = &mut self.prefixes else { return };
-        if *prefixes.entry(hash).or_insert(id) == id {
-            blocks.cached_mut(id).hash = Some(hash);
+        if let Some(prefixes) = &mut self.prefixes {
+            prefixes.insert(id, hash, blocks);
         }
     }
 
-    /// Makes a block that will not be filled after all unfindable again.
-    pub(crate) fn uncache_block(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
-        if self.caches_prefixes()
-            && let Some(hash) = blocks.cached_mut(id).hash.take()
-        {
-            self.forget(hash, id);
+    /// Puts a block that is free now into the list.
+    fn link_free(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+        match self.rules.unhashed_first && blocks.cached_mut(id).hash.is_none() {
+            true => self.link_least_recent(id, blocks),
+            false => self.link_most_recent(id, blocks),
         }
     }
 
-    fn forget(&mut self, hash: PrefixHash, id: BlockId) {
-        if let Some(prefixes) = &mut self.prefixes
-            && prefixes.get(&hash) == Some(&id)
-        {
-            prefixes.remove(&hash);
+    fn link_least_recent(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) {
+        let first = std::mem::replace(&mut self.least_recent, id);
+        let block = blocks.cached_mut(id);
+        block.previous = BlockId::NONE;
+        block.next = first;
+        match first {
+            BlockId::NONE => self.most_recent = id,
+            first => blocks.cached_mut(first).previous = id,
         }
     }
 
@@ -332,37 +353,6 @@ impl BlockPool {
     }
 }
 
-/// Appends a free block of a pool that caches to `table`. Returns the prefix that it held.
-fn hand_out(
-    id: BlockId,
-    table: &mut BlockTable,
-    blocks: &mut BlockStore<'_>,
-) -> Option<PrefixHash> {
-    let block = blocks.get_mut(id);
-    debug_assert_eq!(block.references, 0, "a free block has no holder");
-    block.references = 1;
-    table.0.push(id);
-    blocks.cached_mut(id).hash.take()
-}
-
-/// Prefix hashes are uniform already.
-#[derive(Debug, Default)]
-pub(crate) struct AlreadyHashed(u64);
-
-impl Hasher for AlreadyHashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -402,16 +392,56 @@ mod tests {
             pool.free_list(|id| blocks.cached_mut(id).next),
             [BlockId(2), BlockId(1), BlockId(0)]
         );
-        // New blocks come first from those never used, then from the list; the prefix shrinks
-        // from its end.
+        // Blocks without a prefix come first, used or not, then the list; the prefix shrinks from
+        // its end.
         pool.allocate(2, &mut a, &mut blocks);
-        assert_eq!(ids(&a), [3, 2]);
+        assert_eq!(ids(&a), [2, 3]);
         assert_eq!(pool.find(&hashes, &mut blocks), (2, 2));
         pool.allocate(1, &mut a, &mut blocks);
         assert_eq!(pool.find(&hashes, &mut blocks), (1, 1));
         let moved = pool.share(&hashes[..1], &mut b, 16, &mut blocks);
         assert_eq!(moved, Moved { blocks: 1, tokens: 16 });
         assert_eq!(pool.free(), 0);
+    }
+
+    #[test]
+    fn of_blocks_with_the_same_prefix_the_oldest_is_found_and_the_next_takes_over() {
+        let mut staged = StagedBlocks::new(true);
+        let mut blocks = BlockStore::over(&mut [], &mut [], &mut staged);
+        let mut pool = BlockPool::new(3, true);
+        let mut tables: [BlockTable; 4] = Default::default();
+        for table in &mut tables[..3] {
+            pool.allocate(1, table, &mut blocks);
+            pool.cache_block(table.0[0], hash(7), &mut blocks);
+        }
+        let oldest = |pool: &BlockPool| pool.prefixes.as_ref().unwrap().get(hash(7));
+        assert_eq!(oldest(&pool), Some(BlockId(0)));
+        // The second is reused first, then the first: the third is left.
+        for (index, found) in [(1, Some(BlockId(0))), (0, Some(BlockId(2))), (2, None)] {
+            pool.release(&mut tables[index], 16, 16, &mut blocks);
+            pool.allocate(1, &mut tables[3], &mut blocks);
+            assert_eq!(oldest(&pool), found);
+        }
+    }
+
+    #[test]
+    fn blocks_without_a_prefix_are_reused_first_or_last() {
+        for (unhashed_first, order) in [(true, [2, 1, 0]), (false, [1, 0, 2])] {
+            let mut staged = StagedBlocks::new(true);
+            let mut blocks = BlockStore::over(&mut [], &mut [], &mut staged);
+            let rules = CachingRules { unhashed_first, ..CachingRules::default() };
+            let mut pool = BlockPool::new(3, true).with_rules(rules);
+            let (mut a, mut b) = (BlockTable::default(), BlockTable::default());
+            pool.allocate(2, &mut a, &mut blocks);
+            pool.allocate(1, &mut b, &mut blocks);
+            for (&id, value) in a.0.iter().zip(1..) {
+                pool.cache_block(id, hash(value), &mut blocks);
+            }
+            pool.release(&mut a, 32, 16, &mut blocks);
+            pool.release(&mut b, 3, 16, &mut blocks);
+            pool.allocate(3, &mut a, &mut blocks);
+            assert_eq!(ids(&a), order);
+        }
     }
 
     proptest! {
