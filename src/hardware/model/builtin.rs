@@ -19,6 +19,7 @@ const fn llama(
 ) -> ModelSpec {
     ModelSpec {
         name: Cow::Borrowed(name),
+        family: "llama",
         layers,
         hidden,
         q_heads,
@@ -39,6 +40,8 @@ const fn llama(
         weights: Weights::Half,
         weight_block: None,
         kv_cache: KvCache::Fp16,
+        head_weights: Weights::Half,
+        stack: Vec::new(),
         unmodelled: Vec::new(),
     }
 }
@@ -47,6 +50,7 @@ const fn llama(
 const fn qwen2(name: &'static str, shape: [u32; 5]) -> ModelSpec {
     let mut spec = llama(name, shape, 152_064, 32768);
     spec.qkv_bias = true;
+    spec.family = "qwen2";
     spec
 }
 
@@ -55,6 +59,13 @@ const fn qwen3(name: &'static str, shape: [u32; 5]) -> ModelSpec {
     let mut spec = llama(name, shape, 151_936, 40960);
     spec.head_dim = 128;
     spec.qk_norm = true;
+    spec.family = "qwen3";
+    spec
+}
+
+/// The same blocks under another family's name.
+const fn of_family(family: &'static str, mut spec: ModelSpec) -> ModelSpec {
+    spec.family = family;
     spec
 }
 
@@ -185,10 +196,10 @@ static BUILT_IN: &[BuiltIn] = &[
     BuiltIn { spec: qwen3("Qwen3-14B", [40, 5120, 40, 8, 17408]), aliases: &["Qwen/Qwen3-14B"] },
     BuiltIn { spec: qwen3("Qwen3-32B", [64, 5120, 64, 8, 25600]), aliases: &["Qwen/Qwen3-32B"] },
     BuiltIn {
-        spec: with_experts(
+        spec: of_family("qwen3_moe", with_experts(
             qwen3("Qwen3-235B-A22B", [94, 4096, 64, 4, 12288]),
             Moe { experts: 128, experts_per_token: 8, moe_intermediate: 1536 },
-        ),
+        )),
         aliases: &["Qwen/Qwen3-235B-A22B"],
     },
     BuiltIn {
@@ -209,36 +220,36 @@ static BUILT_IN: &[BuiltIn] = &[
         ],
     },
     BuiltIn {
-        spec: with_experts(
+        spec: of_family("qwen3_moe", with_experts(
             qwen3("Qwen3-30B-A3B", [48, 2048, 32, 4, 6144]),
             Moe { experts: 128, experts_per_token: 8, moe_intermediate: 768 },
-        ),
+        )),
         aliases: &["Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-30B-A3B-Instruct-2507"],
     },
     BuiltIn {
-        spec: llama("Mistral-7B", [32, 4096, 32, 8, 14336], 32000, 32768),
+        spec: of_family("mistral", llama("Mistral-7B", [32, 4096, 32, 8, 14336], 32000, 32768)),
         aliases: &["mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-Instruct-v0.2"],
     },
     BuiltIn {
-        spec: llama("Mistral-7B-v0.3", [32, 4096, 32, 8, 14336], 32768, 32768),
+        spec: of_family("mistral", llama("Mistral-7B-v0.3", [32, 4096, 32, 8, 14336], 32768, 32768)),
         aliases: &["mistralai/Mistral-7B-v0.3", "mistralai/Mistral-7B-Instruct-v0.3"],
     },
     BuiltIn {
-        spec: with_heads(
+        spec: of_family("mistral", with_heads(
             llama("Mistral-Nemo-12B", [40, 5120, 32, 8, 14336], 131_072, 131_072),
             128,
-        ),
+        )),
         aliases: &["mistralai/Mistral-Nemo-Base-2407", "mistralai/Mistral-Nemo-Instruct-2407"],
     },
     BuiltIn {
-        spec: with_heads(llama("Mistral-Small-24B", [40, 5120, 32, 8, 32768], 131_072, 32768), 128),
+        spec: of_family("mistral", with_heads(llama("Mistral-Small-24B", [40, 5120, 32, 8, 32768], 131_072, 32768), 128)),
         aliases: &[
             "mistralai/Mistral-Small-24B-Base-2501",
             "mistralai/Mistral-Small-24B-Instruct-2501",
         ],
     },
     BuiltIn {
-        spec: llama("Phi-4", [40, 5120, 40, 10, 17920], 100_352, 16384),
+        spec: of_family("phi3", llama("Phi-4", [40, 5120, 40, 10, 17920], 100_352, 16384)),
         aliases: &["microsoft/phi-4"],
     },
     BuiltIn {
@@ -250,17 +261,17 @@ static BUILT_IN: &[BuiltIn] = &[
         aliases: &["TinyLlama/TinyLlama-1.1B-Chat-v1.0"],
     },
     BuiltIn {
-        spec: with_experts(
+        spec: of_family("mixtral", with_experts(
             llama("Mixtral-8x7B", [32, 4096, 32, 8, 14336], 32000, 32768),
             Moe { experts: 8, experts_per_token: 2, moe_intermediate: 14336 },
-        ),
+        )),
         aliases: &["mistralai/Mixtral-8x7B-v0.1", "mistralai/Mixtral-8x7B-Instruct-v0.1"],
     },
     BuiltIn {
-        spec: with_experts(
+        spec: of_family("mixtral", with_experts(
             llama("Mixtral-8x22B", [56, 6144, 48, 8, 16384], 32000, 65536),
             Moe { experts: 8, experts_per_token: 2, moe_intermediate: 16384 },
-        ),
+        )),
         aliases: &["mistralai/Mixtral-8x22B-v0.1"],
     },
 ];

@@ -3,8 +3,11 @@
 mod builtin;
 mod config;
 mod families;
+#[doc(hidden)]
+pub mod layers;
 mod precision;
 mod size;
+mod stacked;
 
 use std::borrow::Cow;
 
@@ -13,11 +16,15 @@ pub use builtin::{find, names};
 #[doc(hidden)]
 pub use precision::{Groups, KvCache, Weights};
 
+use layers::LayerRun;
+
 /// The shape of a decoder-only transformer, in the terms of a HuggingFace `config.json`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
     /// The name users write: `Llama-2-7B`.
     pub name: Cow<'static, str>,
+    /// The family that its layers are built like, HuggingFace's `model_type`: `llama`.
+    pub family: &'static str,
     /// Transformer blocks (`num_hidden_layers`).
     pub layers: u32,
     /// Width of the residual stream (`hidden_size`).
@@ -59,6 +66,11 @@ pub struct ModelSpec {
     pub weight_block: Option<(u32, u32)>,
     /// How keys and values are stored.
     pub kv_cache: KvCache,
+    /// How the LM head is stored.
+    pub head_weights: Weights,
+    /// The layers in order, where they are not all alike: then the fields above describe what the
+    /// config has for most of them. Empty where they describe each.
+    pub stack: Vec<LayerRun>,
     /// Keys of the model's config that are left out, because a scenario allowed it.
     pub unmodelled: Vec<String>,
 }

@@ -19,8 +19,16 @@ pub enum Weights {
     Int8(Groups),
     /// 4-bit integers; products are of 16 bits.
     Int4(Groups),
+    /// 8-bit integers multiplied with 8-bit integers (W8A8); one scale per output channel.
+    W8A8,
     /// 4-bit floats with an 8-bit scale for every 32 (OCP MX).
     Mxfp4,
+    /// 8-bit floats with an 8-bit scale for every 32 (OCP MX).
+    Mxfp8,
+    /// 4-bit floats with an 8-bit scale for every 16 (NVIDIA).
+    Nvfp4,
+    /// 4-bit normal floats of bitsandbytes, with a doubly quantised scale for every 64.
+    Nf4,
 }
 
 /// Integer weights that share a scale.
@@ -59,7 +67,12 @@ impl Weights {
             Weights::Fp8 => 1.0,
             Weights::Int8(groups) => groups.bytes(8.0),
             Weights::Int4(groups) => groups.bytes(4.0),
+            Weights::W8A8 => 1.0,
             Weights::Mxfp4 => (4.0 + 8.0 / 32.0) / 8.0,
+            Weights::Mxfp8 => (8.0 + 8.0 / 32.0) / 8.0,
+            Weights::Nvfp4 => (4.0 + 8.0 / 16.0) / 8.0,
+            // 8 bits of scale for 64 weights, 32 bits for 256 of those (QLoRA, arXiv:2305.14314).
+            Weights::Nf4 => (4.0 + 8.0 / 64.0 + 32.0 / (64.0 * 256.0)) / 8.0,
         }
     }
 
@@ -80,7 +93,11 @@ impl Weights {
             Weights::Fp8 => "fp8".to_owned(),
             Weights::Int8(groups) => grouped("int8", groups),
             Weights::Int4(groups) => grouped("int4", groups),
+            Weights::W8A8 => "int8 W8A8".to_owned(),
             Weights::Mxfp4 => "mxfp4".to_owned(),
+            Weights::Mxfp8 => "mxfp8".to_owned(),
+            Weights::Nvfp4 => "nvfp4".to_owned(),
+            Weights::Nf4 => "nf4".to_owned(),
         }
     }
 }

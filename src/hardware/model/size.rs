@@ -1,11 +1,25 @@
 //! Parameters, bytes and FLOPs of a model.
 
 use super::ModelSpec;
+use super::layers::{Layer, LayerRun, Mixer};
 use crate::hardware::Parallelism;
 
 impl ModelSpec {
     /// Name and size in a few words: `Llama-2-7B: 6.7 B parameters, 32 layers, ...`.
     pub fn about(&self) -> String {
+        if !self.stack.is_empty() {
+            let kinds = self.layer_kinds().into_iter();
+            let kinds: Vec<String> = kinds.map(|(kind, n)| format!("{n} {kind}")).collect();
+            return format!(
+                "{}: {:.1} B parameters, {:.1} B active, {} layers ({}), {} tokens",
+                self.label(),
+                self.params() as f64 / 1e9,
+                self.active_params() as f64 / 1e9,
+                self.layers,
+                kinds.join(", "),
+                self.max_position
+            );
+        }
         format!(
             "{}: {:.1} B parameters, {} layers, {} query and {} KV heads, {} tokens",
             self.label(),
@@ -21,12 +35,18 @@ impl ModelSpec {
     pub fn params(&self) -> u64 {
         let one_gpu = Parallelism::default();
         let head = if self.tie_word_embeddings { 0 } else { self.vocab_params(one_gpu) };
-        let layers = u64::from(self.layers) * self.layer_params(one_gpu);
+        let layers = match self.stack.as_slice() {
+            [] => u64::from(self.layers) * self.layer_params(one_gpu),
+            stack => sum(stack, Layer::params),
+        };
         layers + self.vocab_params(one_gpu) + head + u64::from(self.hidden) + self.other_params
     }
 
     /// Parameters that a token meets: all, less the experts that it is not routed to.
     pub fn active_params(&self) -> u64 {
+        if !self.stack.is_empty() {
+            return self.params() - sum(&self.stack, |layer| layer.params() - layer.active_params());
+        }
         let one_gpu = Parallelism::default();
         let met = self.experts.map_or(0, |moe| moe.experts_per_token);
         let all = self.experts.map_or(0, |moe| moe.experts);
@@ -37,6 +57,9 @@ impl ModelSpec {
     /// Bytes of weights on the GPU that holds most: under pipeline parallelism that is the first
     /// stage (with the embedding) or the last (with the final norm and the LM head).
     pub fn weight_bytes(&self, parallel: Parallelism) -> u64 {
+        if !self.stack.is_empty() {
+            return self.stacked_bytes(parallel);
+        }
         let stage = u64::from(self.layers_per_stage(parallel));
         let matrices = stage * self.quantizable_params(parallel);
         let others = stage * self.layer_params(parallel) - matrices;
@@ -56,6 +79,9 @@ impl ModelSpec {
     /// Bytes of KV cache that one token takes on each GPU: keys and values of this GPU's heads and
     /// layers. Heads that cannot be divided are replicated, as vLLM does.
     pub fn kv_bytes_per_token(&self, parallel: Parallelism) -> u64 {
+        if !self.stack.is_empty() {
+            return self.stacked_kv_bytes(parallel);
+        }
         let heads = u64::from(self.kv_heads.div_ceil(parallel.tensor));
         let elements =
             2 * heads * u64::from(self.head_dim) * u64::from(self.layers_per_stage(parallel));
@@ -72,6 +98,9 @@ impl ModelSpec {
     /// ([`ModelSpec::lm_head_flops`]), since it sees only sampled tokens. (Forward part of the
     /// count in appendix B of the PaLM paper, arXiv:2204.02311.)
     pub fn matmul_flops_per_token(&self) -> f64 {
+        if !self.stack.is_empty() {
+            return 2.0 * sum(&self.stack, Layer::multiplied_params) as f64;
+        }
         let met = self.experts.map_or(0, |moe| moe.experts_per_token);
         2.0 * f64::from(self.layers) * self.layer_matmul_params(Parallelism::default(), met) as f64
     }
@@ -85,6 +114,10 @@ impl ModelSpec {
     /// AV, 2 each per element of all query heads (= 4 x hidden x layers where heads fill the hidden
     /// width). Same source as [`ModelSpec::matmul_flops_per_token`].
     pub fn attention_flops_per_pair(&self) -> f64 {
+        if !self.stack.is_empty() {
+            let flops = |layer: &Layer| layer.mixers.iter().map(Mixer::flops_per_pair).sum::<u64>();
+            return sum(&self.stack, flops) as f64;
+        }
         4.0 * f64::from(self.layers) * f64::from(self.q_heads) * f64::from(self.head_dim)
     }
 
@@ -133,6 +166,11 @@ impl ModelSpec {
     fn vocab_params(&self, parallel: Parallelism) -> u64 {
         u64::from(self.vocab.div_ceil(parallel.tensor)) * u64::from(self.hidden)
     }
+}
+
+/// The sum over all layers.
+pub(super) fn sum(stack: &[LayerRun], of: impl Fn(&Layer) -> u64) -> u64 {
+    stack.iter().map(|run| u64::from(run.count) * of(&run.layer)).sum()
 }
 
 #[cfg(test)]

@@ -27,7 +27,8 @@ impl Product {
     pub(super) fn of(weights: Weights, fp8: bool) -> Product {
         match weights {
             Weights::Half => Product::Native(Dtype::Bf16),
-            Weights::Fp8 if fp8 => Product::Native(Dtype::Fp8),
+            // Products of 8-bit integers run at the rate of 8-bit floats.
+            Weights::Fp8 | Weights::Mxfp8 | Weights::W8A8 if fp8 => Product::Native(Dtype::Fp8),
             packed => Product::WeightOnly(packed.bytes()),
         }
     }

@@ -2,7 +2,9 @@
 
 mod context;
 mod keys;
+mod layerwise;
 mod leftover;
+mod modules;
 mod quantization;
 
 use std::borrow::Cow;
@@ -10,10 +12,11 @@ use std::path::Path;
 
 use keys::Unmodelled;
 pub(super) use keys::{Keys, WHOLE};
+pub(super) use quantization::Scheme;
 use serde_json::Value;
 
-use super::families::{self, Experts, Family, HeadNorms};
-use super::{ModelSpec, Moe};
+use super::families::{self, Experts, Family, HeadNorms, assemble};
+use super::{ModelSpec, Moe, layers};
 use crate::base::{Diagnostic, JsonDocument, suggest};
 
 /// What families call the number of experts.
@@ -27,7 +30,6 @@ const Q_HEADS: [&str; 3] = ["num_attention_heads", "n_head", "n_heads"];
 const KV_HEADS: [&str; 3] = ["num_key_value_heads", "num_kv_heads", "n_head_kv"];
 const INTERMEDIATE: [&str; 4] = ["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"];
 const VOCAB: [&str; 2] = ["vocab_size", "padded_vocab_size"];
-const WINDOWS: [&str; 3] = ["sliding_window", "sliding_window_size", "attention_window_size"];
 
 /// What is more than this is no model: ten times the largest ones, and no product overflows.
 const MOST_LAYERS: u64 = 1 << 10;
@@ -55,7 +57,13 @@ impl ModelSpec {
             keys.understands(&EXPERTS);
         }
         let read = read(&keys, family).and_then(|mut spec| {
-            quantization::read(&keys, path, &mut spec)?;
+            // Numbers that are no model's would be multiplied.
+            plausible(&keys, &spec)?;
+            let mut scheme = quantization::read(&keys, path)?;
+            let mut listed = assemble::layers(&keys, family, &spec)?;
+            (family.storage)(&keys, &mut scheme);
+            layers::store(&mut listed, &mut spec, &scheme);
+            layers::settle(listed, &mut spec);
             Ok(spec)
         });
         leftover::check(&keys, family.harmless, read.is_ok());
@@ -70,7 +78,6 @@ impl ModelSpec {
                 return Err(Box::new(refusal(refused, path).note(format!("and {}", error.title))));
             }
         };
-        plausible(&keys, &spec)?;
         spec.name = Cow::Owned(name(&keys, path));
         spec.unmodelled = allowed.into_iter().map(|one| one.key).collect();
         Ok(spec)
@@ -144,6 +151,7 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
     let vectors = &family.vectors;
     let mut spec = ModelSpec {
         name: Cow::Borrowed(""),
+        family: family.model_types[0],
         layers: keys.required(&LAYERS)?,
         hidden,
         q_heads,
@@ -164,11 +172,12 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
         weights: super::Weights::Half,
         weight_block: None,
         kv_cache: super::KvCache::Fp16,
+        head_weights: super::Weights::Half,
+        stack: Vec::new(),
         unmodelled: Vec::new(),
     };
     add_vectors(keys, family, &mut spec);
     (family.adjust)(keys, &mut spec)?;
-    windows(keys, family, &spec);
     Ok(spec)
 }
 
@@ -201,26 +210,6 @@ fn add_vectors(keys: &Keys, family: &Family, spec: &mut ModelSpec) {
         spec.other_params += (u64::from(spec.max_position) + u64::from(more)) * hidden;
     }
     spec.other_layer_params = block;
-}
-
-/// Notes windows that hide something, and what the family has without a key of its own.
-fn windows(keys: &Keys, family: &Family, spec: &ModelSpec) {
-    for (key, why) in family.unmodelled {
-        keys.not_modelled(key, *why);
-    }
-    let on = keys.flag("use_sliding_window").unwrap_or(!family.window_is_off);
-    let hides = |window: u64| on && window < u64::from(spec.max_position);
-    for key in WINDOWS {
-        let window = match (keys.outer(key), keys.get(key)) {
-            (_, Some(_)) => context::window(keys, key),
-            // A null says that there is none, an absent key leaves it to the class.
-            (None, None) if key == WINDOWS[0] => family.window.map(u64::from),
-            _ => None,
-        };
-        if let Some(window) = window.filter(|window| hides(*window)) {
-            keys.not_modelled(key, format!("attention within the last {window} tokens"));
-        }
-    }
 }
 
 /// Whether numbers are those of a model, and small enough to be multiplied with one another.

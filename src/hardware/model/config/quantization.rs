@@ -5,24 +5,36 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::keys::Keys;
+use super::modules::Modules;
 use crate::base::{Diagnostic, JsonDocument, Place, shortened};
-use crate::hardware::model::{Groups, KvCache, ModelSpec, Weights};
+use crate::hardware::model::{Groups, KvCache, Weights};
 
 /// What is said where no other message fits.
-const EXPECTED: &str = "weights of 4 or 8 bits, fp8 or mxfp4 are modelled";
+const EXPECTED: &str = "weights of 4 or 8 bits are modelled: integers, fp8, mxfp8, mxfp4, nvfp4, nf4";
 /// The key in a config.
 const KEY: &str = "quantization_config";
 /// Files beside a config that hold what it leaves out: ModelOpt's, AutoAWQ's and AutoGPTQ's.
 const SIDECARS: [&str; 3] = ["hf_quant_config.json", "quant_config.json", "quantize_config.json"];
+/// Keys with modules that stay in 16 bits.
+const EXCEPTIONS: [&str; 6] = [
+    "modules_to_not_convert",
+    "ignored_layers",
+    "exclude_modules",
+    "ignore",
+    "llm_int8_skip_modules",
+    "modules_in_block_to_quantize_except",
+];
 
 /// Keys of a quantisation that change no number of bits.
-const HARMLESS: [&str; 30] = [
+const HARMLESS: [&str; 36] = [
     "_load_in_4bit",
     "_load_in_8bit",
     "activation_scheme",
     "activation_scale_ub",
     "actorder",
     "backend",
+    "bnb_4bit_compute_dtype",
+    "bnb_4bit_quant_storage",
     "checkpoint_format",
     "damp_percent",
     "damp_auto_increment",
@@ -33,6 +45,10 @@ const HARMLESS: [&str; 30] = [
     "fuse_max_seq_len",
     "global_compression_ratio",
     "is_marlin_format",
+    "llm_int8_enable_fp32_cpu_offload",
+    "llm_int8_has_fp16_weight",
+    "llm_int8_threshold",
+    "lm_head",
     "meta",
     "model_file_base_name",
     "model_name_or_path",
@@ -49,6 +65,58 @@ const HARMLESS: [&str; 30] = [
     "do_fuse",
 ];
 
+/// How a checkpoint stores each of its matrices.
+#[derive(Debug, Default)]
+pub(in crate::hardware::model) struct Scheme {
+    /// Matrices that are stored in a way of their own; the first that fits holds.
+    rules: Vec<(Modules, Weights)>,
+    /// Matrices that stay in 16 bits, unless a rule names them.
+    exceptions: Modules,
+    /// All other matrices of layers.
+    default: Weights,
+    /// Only experts are stored in that way.
+    experts_only: bool,
+    /// Blocks of 8-bit floats.
+    pub block: Option<(u32, u32)>,
+    /// Keys and values.
+    pub kv_cache: KvCache,
+}
+
+impl Scheme {
+    /// How the matrix of this module is stored; `name` starts with `layers.` within a layer.
+    pub fn of(&self, name: &str, expert: bool) -> Weights {
+        if let Some((_, weights)) = self.rules.iter().find(|(modules, _)| contain(modules, name)) {
+            return *weights;
+        }
+        let plain = !name.starts_with("layers.") || (self.experts_only && !expert);
+        if plain || contain(&self.exceptions, name) { Weights::Half } else { self.default }
+    }
+
+    /// Experts are stored as 4-bit floats, whatever is said of the rest (DeepSeek-V4).
+    pub fn set_experts(&mut self, module: &str, weights: Weights) {
+        if let Ok(modules) = Modules::new([module]) {
+            self.rules.push((modules, weights));
+        }
+    }
+}
+
+/// Whether modules contain this one, or the matrix that it is a part of.
+fn contain(modules: &Modules, name: &str) -> bool {
+    const JOINED: [(&str, &str); 5] = [
+        ("q_proj", "qkv_proj"),
+        ("k_proj", "qkv_proj"),
+        ("v_proj", "qkv_proj"),
+        ("gate_proj", "gate_up_proj"),
+        ("up_proj", "gate_up_proj"),
+    ];
+    modules.contain(name)
+        || JOINED.iter().any(|(part, whole)| {
+            name.strip_suffix(part).is_some_and(|rest| {
+                rest.ends_with('.') && modules.contain(&format!("{rest}{whole}"))
+            })
+        })
+}
+
 /// A quantisation as it is written, and where.
 struct Written<'a> {
     keys: &'a Keys<'a>,
@@ -59,121 +127,208 @@ struct Written<'a> {
     file: Option<&'a JsonDocument>,
 }
 
-/// Reads it into `spec`. What is not modelled is noted, and weights stay in 16 bits then.
+/// The scheme of a config. What is not modelled is noted, and weights stay in 16 bits then.
 ///
 /// # Errors
 /// A file beside the config cannot be read.
-pub(super) fn read(keys: &Keys, path: &Path, spec: &mut ModelSpec) -> Result<(), Box<Diagnostic>> {
+pub(in crate::hardware::model) fn read(
+    keys: &Keys,
+    path: &Path,
+) -> Result<Scheme, Box<Diagnostic>> {
     // What is quantised is the whole model, vision and all; some configs say it of their text.
     if let Some(config) = keys.get(KEY) {
-        Written { keys, config, path: KEY, file: None }.read(spec);
-        return Ok(());
-    }
-    for name in SIDECARS {
-        let file = path.with_file_name(name);
-        if file.is_file() {
-            let document = JsonDocument::read(&file)?;
-            Written { keys, config: document.value(), path: name, file: Some(&document) }
-                .read(spec);
-            return Ok(());
+        let written = Written { keys, config, path: KEY, file: None };
+        let mut scheme = written.read();
+        // Some configs leave what they say of the cache to the file beside.
+        if scheme.kv_cache == KvCache::Fp16
+            && let Some(beside) = beside(keys, path)?
+        {
+            scheme.kv_cache = beside.kv_cache;
         }
+        return Ok(scheme);
     }
-    Ok(())
+    Ok(beside(keys, path)?.unwrap_or_default())
+}
+
+/// The scheme of the file beside the config, if there is one.
+fn beside(keys: &Keys, path: &Path) -> Result<Option<Scheme>, Box<Diagnostic>> {
+    let Some(name) = SIDECARS.into_iter().find(|name| path.with_file_name(name).is_file()) else {
+        return Ok(None);
+    };
+    let document = JsonDocument::read(&path.with_file_name(name))?;
+    let config = document.value();
+    Ok(Some(Written { keys, config, path: name, file: Some(&document) }.read()))
 }
 
 impl Written<'_> {
-    fn read(&self, spec: &mut ModelSpec) {
+    fn read(&self) -> Scheme {
         // ModelOpt's own file has a section.
         if let Some(inner) = self.config.get("quantization").filter(|inner| inner.is_object()) {
             let path = format!("{}.quantization", self.path);
-            return Written { config: inner, path: &path, ..*self }.read(spec);
+            return Written { config: inner, path: &path, ..*self }.read();
         }
+        match self.scheme() {
+            Ok(scheme) => {
+                self.leftover();
+                scheme
+            }
+            Err((key, why)) => {
+                self.not_modelled(key, &why);
+                Scheme::default()
+            }
+        }
+    }
+
+    fn scheme(&self) -> Result<Scheme, Refused> {
         let method = self.text("quant_method");
-        let read = match method {
-            _ if self.config.get("quant_algo").is_some() => self.modelopt(),
-            Some("modelopt" | "modelopt_fp4") => self.compressed_tensors(),
-            Some("compressed-tensors") => self.compressed_tensors(),
-            Some("fp8" | "fbgemm_fp8") => Ok((Weights::Fp8, KvCache::Fp16)),
-            Some("mxfp4") => Ok((Weights::Mxfp4, KvCache::Fp16)),
+        let mut scheme = Scheme { block: self.block(), ..Scheme::default() };
+        scheme.exceptions = self.exceptions()?;
+        scheme.kv_cache = self.kv_cache()?;
+        match method {
+            _ if self.config.get("quant_algo").is_some() => self.modelopt(&mut scheme)?,
+            Some("modelopt" | "modelopt_fp4" | "compressed-tensors") => {
+                self.compressed_tensors(&mut scheme)?;
+            }
+            Some("fp8" | "fbgemm_fp8") => scheme.default = Weights::Fp8,
+            // Experts alone, as the only model that was published in it has it.
+            Some("mxfp4") => (scheme.default, scheme.experts_only) = (Weights::Mxfp4, true),
+            Some("bitsandbytes") => scheme.default = self.bitsandbytes()?,
             Some(
                 "awq" | "gptq" | "gptq_marlin" | "awq_marlin" | "auto-round" | "intel/auto-round",
             )
-            | None => self.integers_by_bits().map(|weights| (weights, KvCache::Fp16)),
-            Some(_) => self
-                .integers_by_bits()
-                .map(|weights| (weights, KvCache::Fp16))
-                .map_err(|_| ("quant_method", EXPECTED.to_owned())),
-        };
-        match read {
-            Ok((weights, kv_cache)) => {
-                spec.weights = weights;
-                spec.kv_cache = kv_cache;
-                spec.weight_block = self.block();
-                self.exceptions();
-                self.leftover();
+            | None => scheme.default = self.integers_by_bits()?,
+            Some(_) => {
+                scheme.default = self
+                    .integers_by_bits()
+                    .map_err(|_| ("quant_method", EXPECTED.to_owned()))?;
             }
-            Err((key, why)) => self.not_modelled(key, &why),
+        }
+        Ok(scheme)
+    }
+
+    /// ModelOpt: one algorithm for all layers, or one for each module of a list.
+    fn modelopt(&self, scheme: &mut Scheme) -> Result<(), Refused> {
+        const LIST: &str = "quantized_layers";
+        let Some(algorithm) = self.text("quant_algo") else { return Ok(()) };
+        if algorithm != "MIXED_PRECISION" {
+            scheme.default = self.algorithm(algorithm, self.config, "quant_algo")?;
+            return Ok(());
+        }
+        let layers = self.config.get(LIST).and_then(Value::as_object);
+        let Some(layers) = layers.filter(|layers| !layers.is_empty()) else {
+            return Err((LIST, "the list of modules and their algorithms is missing".to_owned()));
+        };
+        let mut by_weights: Vec<(Vec<&str>, Weights)> = Vec::new();
+        for (module, own) in layers {
+            let algorithm = own.get("quant_algo").and_then(Value::as_str).unwrap_or_default();
+            let weights = self.algorithm(algorithm, own, LIST)?;
+            match by_weights.iter_mut().find(|(_, known)| *known == weights) {
+                Some((modules, _)) => modules.push(module),
+                None => by_weights.push((vec![module], weights)),
+            }
+        }
+        for (modules, weights) in by_weights {
+            scheme.rules.push((self.modules(LIST, modules)?, weights));
+        }
+        // What is on no list is as another method has it, exceptions included.
+        if self.text("quant_method") == Some("fp8") {
+            (scheme.default, scheme.exceptions) = (Weights::Fp8, Modules::default());
+        }
+        Ok(())
+    }
+
+    /// The weights of one of ModelOpt's algorithms.
+    fn algorithm(
+        &self,
+        name: &str,
+        config: &Value,
+        key: &'static str,
+    ) -> Result<Weights, Refused> {
+        let groups = Written { config, ..*self }.groups(false);
+        match name {
+            "FP8" | "FP8_PER_CHANNEL_PER_TOKEN" | "FP8_PB_WO" | "FP8_PER_BLOCK" => {
+                Ok(Weights::Fp8)
+            }
+            "NVFP4" | "NVFP4_AWQ" | "W4A16_NVFP4" | "W4A8_NVFP4_FP8" => Ok(Weights::Nvfp4),
+            "MXFP8" => Ok(Weights::Mxfp8),
+            "MXFP4" | "W4A8_MXFP4_FP8" => Ok(Weights::Mxfp4),
+            "W4A16_AWQ" | "W4A16" => Ok(Weights::Int4(groups?)),
+            "W8A16" | "W8A16_AWQ" => Ok(Weights::Int8(groups?)),
+            "W8A8_SQ_PER_CHANNEL" | "INT8_SQ" => Ok(Weights::W8A8),
+            _ => Err((key, format!("`{name}` is none of what is known; {EXPECTED}"))),
         }
     }
 
-    /// ModelOpt: one algorithm for all layers, by its name.
-    fn modelopt(&self) -> Read {
-        let kv_cache = match self.text("kv_cache_quant_algo") {
-            None => self.kv_cache_scheme()?,
-            Some("FP8") => KvCache::Fp8,
-            Some("INT8") => KvCache::Int8,
-            Some(_) => return Err(("kv_cache_quant_algo", "a KV cache of 8 bits is".to_owned())),
-        };
-        let group = self.groups(false)?;
-        let weights = match self.text("quant_algo") {
-            None => Weights::Half,
-            Some("FP8" | "FP8_PER_CHANNEL_PER_TOKEN") => Weights::Fp8,
-            Some("W4A16_AWQ" | "W4A16") => Weights::Int4(group),
-            Some("W8A16" | "W8A16_AWQ") => Weights::Int8(group),
-            Some(_) => return Err(("quant_algo", EXPECTED.to_owned())),
-        };
-        Ok((weights, kv_cache))
-    }
-
-    /// `config_groups` of which one is used, as llm-compressor writes them.
-    fn compressed_tensors(&self) -> Read {
+    /// `config_groups`, each with what it holds for, as llm-compressor writes them.
+    fn compressed_tensors(&self, scheme: &mut Scheme) -> Result<(), Refused> {
         const GROUPS: &str = "config_groups";
         let groups = self.config.get(GROUPS).and_then(Value::as_object);
-        let Some(group) = groups.and_then(|groups| groups.values().next()) else {
+        let Some(groups) = groups.filter(|groups| !groups.is_empty()) else {
             return Err((GROUPS, "a group of weights is missing".to_owned()));
         };
-        if groups.is_some_and(|groups| groups.len() > 1) {
-            return Err((GROUPS, "several groups of weights in different formats".to_owned()));
+        for group in groups.values() {
+            let weights = self.group(group)?;
+            let targets = group.get("targets").and_then(Value::as_array);
+            let targets: Vec<&str> =
+                targets.into_iter().flatten().filter_map(Value::as_str).collect();
+            if targets.is_empty() || targets.contains(&"Linear") {
+                scheme.default = weights;
+            } else {
+                scheme.rules.push((self.modules(GROUPS, targets)?, weights));
+            }
         }
-        let everything = |targets: &Value| {
-            targets.as_array().is_some_and(|targets| targets.iter().all(|one| one == "Linear"))
-        };
-        if group.get("targets").is_some_and(|targets| !everything(targets)) {
-            return Err((GROUPS, "weights that are quantised in part".to_owned()));
-        }
-        let Some(scheme) = group.get("weights") else {
+        Ok(())
+    }
+
+    /// The weights of a group.
+    fn group(&self, group: &Value) -> Result<Weights, Refused> {
+        const GROUPS: &str = "config_groups";
+        let Some(scheme) = group.get("weights").filter(|scheme| !scheme.is_null()) else {
             return Err((GROUPS, "`weights` are missing in its group".to_owned()));
         };
         let bits = scheme.get("num_bits").and_then(Value::as_u64);
-        let activations = group.get("input_activations").is_some_and(|inputs| !inputs.is_null());
-        let weights = match (bits, is_float(scheme), activations) {
-            (Some(8), true, _) => Weights::Fp8,
-            (_, true, _) => return Err((GROUPS, EXPECTED.to_owned())),
-            (_, false, true) => {
-                let why = "products of integers; activations of 16 bits are modelled".to_owned();
-                return Err((GROUPS, why));
+        let size = scheme.get("group_size").and_then(Value::as_u64);
+        let activations = group.get("input_activations").filter(|inputs| !inputs.is_null());
+        match (bits, is_float(scheme), activations) {
+            (Some(8), true, _) if size == Some(32) => Ok(Weights::Mxfp8),
+            (Some(8), true, _) => Ok(Weights::Fp8),
+            (Some(4), true, _) if size == Some(16) => Ok(Weights::Nvfp4),
+            (Some(4), true, _) if size == Some(32) => Ok(Weights::Mxfp4),
+            (_, true, _) => Err((GROUPS, EXPECTED.to_owned())),
+            (Some(8), false, Some(inputs)) if !is_float(inputs) => Ok(Weights::W8A8),
+            (_, false, Some(_)) => {
+                let why = "products of integers other than 8 bits with 8; activations of 16 bits \
+                           are modelled";
+                Err((GROUPS, why.to_owned()))
             }
-            (bits, false, false) => {
+            (bits, false, None) => {
                 let symmetric = scheme.get("symmetric").and_then(Value::as_bool) != Some(false);
                 let inner = Written { config: scheme, ..*self };
-                integers(bits, inner.groups(!symmetric)?).ok_or((GROUPS, EXPECTED.to_owned()))?
+                integers(bits, inner.groups(!symmetric)?).ok_or((GROUPS, EXPECTED.to_owned()))
             }
-        };
-        Ok((weights, self.kv_cache_scheme()?))
+        }
     }
 
-    fn kv_cache_scheme(&self) -> Result<KvCache, Refused> {
+    /// bitsandbytes' 4 and 8 bits.
+    fn bitsandbytes(&self) -> Result<Weights, Refused> {
+        let flag = |key: &str| self.config.get(key).and_then(Value::as_bool) == Some(true);
+        let kind = self.text("bnb_4bit_quant_type").unwrap_or("fp4");
+        match (flag("load_in_4bit"), flag("load_in_8bit")) {
+            (true, _) if matches!(kind, "nf4" | "fp4") => Ok(Weights::Nf4),
+            (false, true) => Ok(Weights::Int8(Groups { size: None, zero_points: false })),
+            _ => Err(("quant_method", EXPECTED.to_owned())),
+        }
+    }
+
+    fn kv_cache(&self) -> Result<KvCache, Refused> {
+        const ALGORITHM: &str = "kv_cache_quant_algo";
         const SCHEME: &str = "kv_cache_scheme";
+        match self.text(ALGORITHM) {
+            Some("FP8") => return Ok(KvCache::Fp8),
+            Some("INT8") => return Ok(KvCache::Int8),
+            Some(_) => return Err((ALGORITHM, "a KV cache of 8 bits is".to_owned())),
+            None => {}
+        }
         match self.config.get(SCHEME).filter(|scheme| !scheme.is_null()) {
             None => Ok(KvCache::Fp16),
             Some(scheme) => {
@@ -223,23 +378,30 @@ impl Written<'_> {
         Some((size(0)?, size(1)?))
     }
 
-    /// Notes matrices that stay in 16 bits although they are counted as quantised.
-    fn exceptions(&self) {
-        for key in ["modules_to_not_convert", "ignored_layers", "exclude_modules", "ignore"] {
-            let modules = self.config.get(key).and_then(Value::as_array).into_iter().flatten();
-            let names = modules.filter_map(Value::as_str);
-            if let Some(name) = names.into_iter().find(|name| matters(name)) {
-                let name = shortened(&Value::String(name.to_owned()));
-                self.not_modelled(key, &format!("matrices such as {name} in 16 bits"));
+    /// Modules that stay in 16 bits.
+    fn exceptions(&self) -> Result<Modules, Refused> {
+        for key in EXCEPTIONS {
+            let names = self.config.get(key).and_then(Value::as_array);
+            let names: Vec<&str> =
+                names.into_iter().flatten().filter_map(Value::as_str).collect();
+            if !names.is_empty() {
+                return self.modules(key, names);
             }
         }
+        Ok(Modules::default())
+    }
+
+    fn modules(&self, key: &'static str, names: Vec<&str>) -> Result<Modules, Refused> {
+        Modules::new(names).map_err(|name| (key, format!("{name} is no regular expression")))
     }
 
     /// Notes keys that are not understood.
     fn leftover(&self) {
-        const READ: [&str; 22] = [
+        const READ: [&str; 26] = [
             "quant_method",
             "quant_algo",
+            "quantized_layers",
+            "moe_quant_algo",
             "kv_cache_quant_algo",
             "bits",
             "weight_bits",
@@ -251,15 +413,17 @@ impl Written<'_> {
             "weight_block_size",
             "config_groups",
             "kv_cache_scheme",
-            "modules_to_not_convert",
-            "ignored_layers",
-            "exclude_modules",
-            "ignore",
             "targets",
             "weights",
             "strategy",
             "quantization",
             "has_zero_point",
+            "expert_dtype",
+            "load_in_4bit",
+            "load_in_8bit",
+            "bnb_4bit_quant_type",
+            "bnb_4bit_use_double_quant",
+            "sparsity_config",
         ];
         for (key, value) in self.config.as_object().into_iter().flatten() {
             let empty = match value {
@@ -268,7 +432,10 @@ impl Written<'_> {
                 Value::Array(values) => values.is_empty(),
                 _ => false,
             };
-            if !empty && !READ.contains(&key.as_str()) && !HARMLESS.contains(&key.as_str()) {
+            let key = key.as_str();
+            let known =
+                READ.contains(&key) || HARMLESS.contains(&key) || EXCEPTIONS.contains(&key);
+            if !empty && !known {
                 self.not_modelled(key, "a key that is not understood and may change weights");
             }
         }
@@ -303,7 +470,6 @@ impl Written<'_> {
 
 /// A key, and why it is not modelled.
 type Refused = (&'static str, String);
-type Read = Result<(Weights, KvCache), Refused>;
 
 fn integers(bits: Option<u64>, groups: Groups) -> Option<Weights> {
     match bits {
@@ -318,23 +484,6 @@ fn is_float(scheme: &Value) -> bool {
     scheme.get("type").and_then(Value::as_str) == Some("float")
 }
 
-/// Whether a module that is left out of a quantisation is a matrix of a block: embedding, LM head,
-/// norms, biases and routers stay in 16 bits anyway, and what is no part of the language model is
-/// not counted.
-fn matters(module: &str) -> bool {
-    const NOT_COUNTED: [&str; 7] =
-        ["visual", "vision", "audio", "multi_modal_projector", "mtp", "image", "patch_merge_mlp"];
-    const IN_16_BITS: [&str; 9] =
-        ["lm_head", "embed_tokens", "embed", "wte", "head", "gate", "router", "bias", "norm"];
-    let plain = module.trim_start_matches("re:").replace("\\.", ".");
-    let mut parts = plain.split(['.', '*', '$', '^', '/']).filter(|part| !part.is_empty());
-    if plain.split('.').any(|part| NOT_COUNTED.iter().any(|name| part.contains(name))) {
-        return false;
-    }
-    let last = parts.next_back().unwrap_or_default();
-    !(IN_16_BITS.contains(&last) || last.ends_with("norm") || last.ends_with("bias"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -345,10 +494,9 @@ mod tests {
         let text = format!("{{\"quantization_config\": {json}}}");
         let document = JsonDocument::parse(Source::new("c", text)).unwrap();
         let keys = Keys::new(&document);
-        let mut spec = crate::hardware::model::find("Llama-2-7B").unwrap().clone();
-        read(&keys, Path::new("/nowhere/config.json"), &mut spec).unwrap();
+        let scheme = read(&keys, Path::new("/nowhere/config.json")).unwrap();
         match keys.take_unmodelled().first() {
-            None => Ok((spec.weights, spec.kv_cache)),
+            None => Ok((scheme.of("layers.0.mlp.experts.0.up_proj", true), scheme.kv_cache)),
             Some(one) => Err(format!("{}: {}", one.key, one.why)),
         }
     }
@@ -400,28 +548,24 @@ mod tests {
         let channel = r#"{"num_bits": 8, "type": "int", "strategy": "channel"}"#;
         let whole = Groups { size: None, zero_points: false };
         assert_eq!(config(channel, "null", "null"), Ok((Weights::Int8(whole), KvCache::Fp16)));
-        assert!(config(channel, channel, "null").unwrap_err().contains("16 bits"));
+        assert_eq!(config(channel, channel, "null"), Ok((Weights::W8A8, KvCache::Fp16)));
+        let fp4 = r#"{"num_bits": 4, "type": "float", "group_size": 16}"#;
+        assert_eq!(config(fp4, fp4, "null"), Ok((Weights::Nvfp4, KvCache::Fp16)));
+        assert!(config(grouped, channel, "null").unwrap_err().contains("16 bits"));
     }
 
     #[test]
     fn what_is_not_modelled_is_noted() {
         for (json, key) in [
             (r#"{"quant_method": "gptq", "bits": 3}"#, "bits"),
-            (r#"{"quant_method": "bitsandbytes", "load_in_4bit": true}"#, "quant_method"),
+            (r#"{"quant_method": "hqq", "load_in_4bit": true}"#, "quant_method"),
             (r#"{"bits": 4, "group_size": 0}"#, "group_size"),
             (r#"{"bits": 1e300}"#, "bits"),
             (r#"{"quant_method": "compressed-tensors"}"#, "config_groups"),
-            (r#"{"quant_method": "modelopt", "quant_algo": "NVFP4"}"#, "quant_algo"),
-            (
-                r#"{"quant_method": "mxfp4", "modules_to_not_convert": ["model.layers.*.self_attn"]}"#,
-                "modules_to_not_convert",
-            ),
+            (r#"{"quant_method": "modelopt", "quant_algo": "NVFP2"}"#, "quant_algo"),
+            (r#"{"quant_method": "fp8", "ignored_layers": ["re:("]}"#, "ignored_layers"),
             (r#"{"quant_method": "fp8", "mystery": 3}"#, "mystery"),
-            (
-                r#"{"quant_method": "compressed-tensors", "config_groups": {"a": {"targets":
-                ["re:.*mlp.*"], "weights": {"num_bits": 8, "type": "float"}}}}"#,
-                "config_groups",
-            ),
+            (r#"{"quant_algo": "MIXED_PRECISION"}"#, "quantized_layers"),
             ("3", "bits"),
         ] {
             let refused = of(json).unwrap_err();
@@ -429,22 +573,51 @@ mod tests {
         }
     }
 
+    /// What is read of these modules.
+    fn of_each<const N: usize>(json: &str, modules: [&str; N]) -> [Weights; N] {
+        let text = format!("{{\"quantization_config\": {json}}}");
+        let document = JsonDocument::parse(Source::new("c", text)).unwrap();
+        let keys = Keys::new(&document);
+        let scheme = read(&keys, Path::new("/nowhere/config.json")).unwrap();
+        assert!(keys.take_unmodelled().is_empty(), "{json}");
+        modules.map(|module| scheme.of(module, module.contains("experts")))
+    }
+
     #[test]
-    fn modules_in_16_bits_anyway_are_no_exceptions() {
-        for name in [
-            "model.embed_tokens",
-            "re:.*lm_head",
-            "model.layers.0.mlp.gate",
-            "re:.*mlp.gate$",
-            "model.layers.3.input_layernorm",
-            "e_score_correction_bias",
-            "visual.blocks.0.attn.qkv",
-            "mtp.fc",
+    fn each_module_is_stored_as_its_list_says() {
+        let modules = [
+            "layers.0.self_attn.q_proj",
+            "layers.0.mlp.up_proj",
+            "layers.1.mlp.experts.0.up_proj",
+            "lm_head",
+        ];
+        let (half, fp8, nvfp4) = (Weights::Half, Weights::Fp8, Weights::Nvfp4);
+        for (json, expected) in [
+            (r#"{"quant_method": "fp8"}"#, [fp8, fp8, fp8, half]),
+            (
+                r#"{"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}"#,
+                [half, half, Weights::Mxfp4, half],
+            ),
+            (
+                r#"{"quant_algo": "NVFP4", "ignore": ["model.layers.0.self_attn*", "lm_head"]}"#,
+                [half, nvfp4, nvfp4, half],
+            ),
+            (
+                r#"{"quant_algo": "MIXED_PRECISION", "quantized_layers": {
+                    "model.layers.0.self_attn.qkv_proj": {"quant_algo": "FP8"},
+                    "model.layers.1.mlp.experts": {"quant_algo": "NVFP4"},
+                    "lm_head": {"quant_algo": "NVFP4"}}}"#,
+                [fp8, half, nvfp4, nvfp4],
+            ),
+            (
+                r#"{"quant_method": "compressed-tensors", "config_groups": {
+                    "a": {"targets": ["re:.*self_attn.*"],
+                        "weights": {"num_bits": 8, "type": "float"}},
+                    "b": {"targets": ["re:.*mlp.*"], "weights": {"num_bits": 4, "type": "int"}}}}"#,
+                [fp8, int4(Some(128), false), int4(Some(128), false), half],
+            ),
         ] {
-            assert!(!matters(name), "{name}");
-        }
-        for name in ["model.layers.*.self_attn", "model.layers.0*", "re:.*down_proj", "gate_proj"] {
-            assert!(matters(name), "{name}");
+            assert_eq!(of_each(json, modules), expected, "{json}");
         }
     }
 }

@@ -25,7 +25,8 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         model_types: &["cohere2"],
         vectors: Vectors { head_norms: HeadNorms::None, ..COHERE.vectors },
-        unmodelled: &[("sliding_window", "layers that see a window")],
+        window: Some(4096),
+        full_every: Some(4),
         ..COHERE
     },
 ];

@@ -11,15 +11,13 @@ const GEMMA: Family = Family {
     ..LLAMA
 };
 
-/// Every second layer, or five of six, see a window.
-const WINDOWS: &[(&str, &str)] = &[("sliding_window", "layers that see a window")];
-
 pub(super) const FAMILIES: &[Family] = &[
     GEMMA,
     Family {
         model_types: &["gemma2"],
         vectors: Vectors { block_norms: 4, ..LLAMA.vectors },
-        unmodelled: WINDOWS,
+        window: Some(4096),
+        full_every: Some(2),
         ..GEMMA
     },
     Family {
@@ -34,7 +32,8 @@ pub(super) const FAMILIES: &[Family] = &[
             ("num_key_value_heads", 4),
         ],
         vectors: Vectors { block_norms: 4, head_norms: HeadNorms::PerHead, ..LLAMA.vectors },
-        unmodelled: WINDOWS,
+        window: Some(4096),
+        full_every: Some(6),
         ..GEMMA
     },
 ];

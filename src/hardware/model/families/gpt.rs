@@ -133,6 +133,7 @@ pub(super) const FAMILIES: &[Family] = &[
             mlp_bias: Flag::Key("use_bias", true),
             ..GPT2.vectors
         },
+        windowed: true,
         harmless: &["mlp_type", "norm_type"],
         ..GPT2
     },

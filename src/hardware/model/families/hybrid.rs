@@ -54,3 +54,33 @@ fn by_period(keys: &Keys, _: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box
     let offset = keys.count(&["attn_layer_offset"])?.unwrap_or(0);
     Ok(kinds::every(spec.layers, |index| index % period == offset % period))
 }
+
+/// Qwen3-Next.
+const QWEN3_NEXT: Family = Family {
+    model_types: &["qwen3_next"],
+    head_dim: Some(256),
+    experts: Experts::ByKey,
+    kinds: by_interval,
+    mixer: gated_delta_net,
+    shared_module: "shared_expert",
+    shared_gate: true,
+    vectors: Vectors {
+        head_norms: HeadNorms::PerHead,
+        qkv_bias: Flag::Key("attention_bias", false),
+        output_bias: Flag::Never,
+        mlp_bias: Flag::Never,
+        ..LLAMA.vectors
+    },
+    defaults: &[("full_attention_interval", 4)],
+    ..LLAMA
+};
+
+pub(super) const FAMILIES: &[Family] = &[
+    QWEN3_NEXT,
+    Family {
+        model_types: &["qwen3_5", "qwen3_5_text"],
+        experts: Experts::Never,
+        ..QWEN3_NEXT
+    },
+    Family { model_types: &["qwen3_5_moe", "qwen3_5_moe_text"], ..QWEN3_NEXT },
+];

@@ -26,6 +26,9 @@ pub(in crate::hardware::model) const FULL: Kind = Kind::Attention(Reach::All);
 
 /// Keys with the kinds of layers, one word for each.
 const WORDS: [&str; 2] = ["layer_types", "layers_block_type"];
+/// Keys of the pattern.
+const PATTERNS: [&str; 3] =
+    ["sliding_window_pattern", "global_attn_every_n_layers", "layer_switch"];
 /// Keys of the window.
 pub(in crate::hardware::model) const WINDOWS: [&str; 3] =
     ["sliding_window", "sliding_window_size", "attention_window_size"];
@@ -39,32 +42,104 @@ pub(in crate::hardware::model) fn by_keys(
     family: &Family,
     spec: &ModelSpec,
 ) -> Result<Vec<Kind>, Box<Diagnostic>> {
-    let sliding = window(keys, family, spec).map_or(Reach::All, Reach::Window);
-    let chunked = chunk(keys, spec)?;
-    if let Some(words) = keys.words(&WORDS, spec.layers)? {
-        let kinds = words.iter().take(spec.layers as usize).map(|word| match *word {
-            "full_attention" | "attention" | "global" | "deepseek_sparse_attention" => FULL,
-            "sliding_attention" | "local_attention" | "sliding_window" => Kind::Attention(sliding),
-            "chunked_attention" => Kind::Attention(chunked),
-            "linear_attention" | "mamba" | "mamba2" | "conv" | "recurrent" | "kda"
-            | "linear" => Kind::Linear,
-            "mlp" => Kind::Mlp,
-            "moe" => Kind::Moe,
-            other => {
-                keys.not_modelled(keys.written(&WORDS), format!("layers called `{other}`"));
-                FULL
-            }
-        });
-        keys.understands(&["sliding_window_pattern", "global_attn_every_n_layers"]);
-        return Ok(kinds.collect());
+    match by_words(keys, family, spec)? {
+        Some(kinds) => Ok(kinds),
+        None => by_pattern(keys, family, spec),
     }
-    let every = ["sliding_window_pattern", "global_attn_every_n_layers", "layer_switch"];
-    let every = keys.optional(&every)?.or(family.full_every);
-    let kind = |index: u32| match every {
-        Some(every) if (index + 1).is_multiple_of(every) => FULL,
-        _ => Kind::Attention(sliding),
+}
+
+/// The kinds by `layer_types`, if it is there.
+///
+/// # Errors
+/// As [`by_keys`].
+pub(in crate::hardware::model) fn by_words(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Option<Vec<Kind>>, Box<Diagnostic>> {
+    let Some(words) = keys.words(&WORDS, spec.layers)? else { return Ok(None) };
+    let sliding = window(keys, family, spec).map_or(Reach::All, Reach::Window);
+    let kinds = words.iter().take(spec.layers as usize).map(|word| match *word {
+        "full_attention" | "attention" | "global" | "global_attention"
+        | "deepseek_sparse_attention" => FULL,
+        "sliding_attention" | "local_attention" | "sliding_window" => Kind::Attention(sliding),
+        "chunked_attention" => match chunk(keys, spec) {
+            Ok(chunk) => Kind::Attention(chunk),
+            Err(_) => FULL,
+        },
+        "linear_attention" | "mamba" | "mamba2" | "conv" | "recurrent" | "kda" | "linear" => {
+            Kind::Linear
+        }
+        "mlp" => Kind::Mlp,
+        "moe" => Kind::Moe,
+        other => {
+            keys.not_modelled(keys.written(&WORDS), format!("layers called `{other}`"));
+            FULL
+        }
+    });
+    let kinds = kinds.collect();
+    keys.understands(&PATTERNS);
+    keys.understands(&["max_window_layers"]);
+    Ok(Some(kinds))
+}
+
+/// The kinds where no key gives each layer its own.
+fn by_pattern(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    let all = |kind| Ok(vec![kind; spec.layers as usize]);
+    let Some(window) = window(keys, family, spec) else {
+        if family.full_every.is_some() {
+            keys.understands(&PATTERNS);
+        }
+        return all(FULL);
     };
-    Ok((0..spec.layers).map(kind).collect())
+    let sliding = Kind::Attention(Reach::Window(window));
+    if let Some(every) = family.full_every {
+        if let Some(letters) = keys.text(PATTERNS[0]) {
+            let global: Vec<bool> = letters.chars().map(|letter| letter == 'G').collect();
+            let known = letters.chars().all(|letter| matches!(letter, 'L' | 'G'));
+            if !known || global.is_empty() {
+                return Err(keys.wrong(PATTERNS[0], "a number, or letters L and G"));
+            }
+            let kind = |index| if global[index % global.len()] { FULL } else { sliding };
+            return Ok((0..spec.layers as usize).map(kind).collect());
+        }
+        let every = keys.optional(&PATTERNS)?.unwrap_or(every);
+        keys.understands(&PATTERNS);
+        let full = |index: u32| (index + 1).is_multiple_of(every);
+        return Ok((0..spec.layers).map(|i| if full(i) { FULL } else { sliding }).collect());
+    }
+    if family.windowed {
+        // Qwen2's class: the first ones see everything.
+        let first = keys.count(&["max_window_layers"])?.unwrap_or(0);
+        let first = if family.window_is_off { first } else { 0 };
+        let full = |index: u32| index < first;
+        return Ok((0..spec.layers).map(|i| if full(i) { FULL } else { sliding }).collect());
+    }
+    let key = keys.written(&WINDOWS);
+    keys.not_modelled(key, format!("attention within the last {window} tokens in this family"));
+    all(FULL)
+}
+
+/// Every so many layers one that sees everything, the first one first; the others see a window.
+///
+/// # Errors
+/// As [`by_keys`].
+pub(in crate::hardware::model) fn full_first(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    if let Some(kinds) = by_words(keys, family, spec)? {
+        return Ok(kinds);
+    }
+    let every = family.full_every.unwrap_or(1);
+    let sliding = window(keys, family, spec).map_or(FULL, |w| Kind::Attention(Reach::Window(w)));
+    let full = |index: u32| index.is_multiple_of(every);
+    Ok((0..spec.layers).map(|i| if full(i) { FULL } else { sliding }).collect())
 }
 
 /// The window, if it is on and hides anything.
@@ -88,13 +163,16 @@ pub(in crate::hardware::model) fn window(
 }
 
 /// What layers of chunked attention see.
-fn chunk(keys: &Keys, spec: &ModelSpec) -> Result<Reach, Box<Diagnostic>> {
+///
+/// # Errors
+/// The key makes no sense.
+pub(in crate::hardware::model) fn chunk(keys: &Keys, spec: &ModelSpec) -> Result<Reach, Box<Diagnostic>> {
     let chunk = keys.count(&["attention_chunk_size"])?.filter(|chunk| *chunk > 0);
     let chunk = chunk.filter(|chunk| *chunk < spec.max_position);
     Ok(chunk.map_or(Reach::All, Reach::Chunk))
 }
 
-/// The first `first` kinds, and `rest` for every other layer.
+/// Layers of full attention among recurrences.
 pub(in crate::hardware::model) fn every(layers: u32, full: impl Fn(u32) -> bool) -> Vec<Kind> {
     (0..layers).map(|index| if full(index) { FULL } else { Kind::Linear }).collect()
 }

@@ -3,7 +3,7 @@
 use super::{Experts, Family, LLAMA};
 
 pub(super) const FAMILIES: &[Family] = &[
-    Family { model_types: &["mistral"], window: Some(4096), ..LLAMA },
+    Family { model_types: &["mistral"], window: Some(4096), windowed: true, ..LLAMA },
     Family {
         model_types: &["ministral3"],
         head_dim: Some(128),

@@ -4,13 +4,18 @@
 //! keys stand for; class defaults are those of HuggingFace transformers 5.24 (Apache-2.0), read
 //! from its configuration classes.
 
+pub(super) mod assemble;
 mod cohere;
 mod dbrx;
+mod deepseek;
 mod falcon;
 mod gemma;
 mod glm;
 mod gpt;
 mod granite;
+mod hybrid;
+pub(super) mod kinds;
+mod latent;
 mod llama;
 mod minimax;
 mod mistral;
@@ -18,10 +23,15 @@ mod nemotron;
 mod olmo;
 mod phi;
 mod qwen;
+mod recurrent;
+pub(super) mod sparsity;
 
 use super::ModelSpec;
-use super::config::Keys;
+use super::config::{Keys, Scheme};
+use super::layers::Layer;
 use crate::base::Diagnostic;
+use assemble::{AddMixer, Context};
+use kinds::Kind;
 
 /// Where a bias is.
 #[derive(Clone, Copy, Debug)]
@@ -106,11 +116,29 @@ pub(super) struct Family {
     pub position_rows: Option<u32>,
     /// Class default of `sliding_window`.
     pub window: Option<u32>,
+    /// Whether all layers see the window, where no key gives each layer its kind.
+    pub windowed: bool,
     /// Whether `sliding_window` holds only under `use_sliding_window`, which is off by default.
     pub window_is_off: bool,
-    /// What the class has although no key says so, and is not simulated: the key it goes by, and
-    /// why.
-    pub unmodelled: &'static [(&'static str, &'static str)],
+    /// Where no key gives each layer its kind: every so many layers one that sees everything, the
+    /// others a window.
+    pub full_every: Option<u32>,
+    /// The kind of each layer.
+    pub kinds: fn(&Keys, &Family, &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>>,
+    /// Adds what mixes tokens to a layer.
+    pub mixer: AddMixer,
+    /// Whether a layer is either a mixer or an MLP.
+    pub alone: bool,
+    /// Adds what else is in a layer.
+    pub finish: fn(&Context, u32, &mut Layer) -> Result<(), Box<Diagnostic>>,
+    /// What checkpoints call the MLP, or the router with its experts, in a layer.
+    pub mlp_module: &'static str,
+    /// What they call the experts that every token meets, within that.
+    pub shared_module: &'static str,
+    /// Whether those have a gate of their own.
+    pub shared_gate: bool,
+    /// Adds what a config says of storage outside of its quantisation.
+    pub storage: fn(&Keys, &mut Scheme),
     /// Keys that change nothing here, although they might elsewhere.
     pub harmless: &'static [&'static str],
     /// What is particular to the family.
@@ -137,8 +165,17 @@ pub(super) const LLAMA: Family = Family {
     experts: Experts::Never,
     position_rows: None,
     window: None,
+    windowed: false,
     window_is_off: false,
-    unmodelled: &[],
+    full_every: None,
+    kinds: kinds::by_keys,
+    mixer: assemble::attention,
+    alone: false,
+    finish: |_, _, _| Ok(()),
+    mlp_module: "mlp",
+    shared_module: "shared_experts",
+    shared_gate: false,
+    storage: |_, _| {},
     harmless: &[],
     adjust: |_, _| Ok(()),
 };
@@ -162,6 +199,8 @@ const ALL: &[&[Family]] = &[
     gpt::FAMILIES,
     falcon::FAMILIES,
     dbrx::FAMILIES,
+    deepseek::FAMILIES,
+    hybrid::FAMILIES,
 ];
 
 /// The family of the models with this `model_type`.

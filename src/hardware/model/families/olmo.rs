@@ -13,7 +13,8 @@ pub(super) const FAMILIES: &[Family] = &[
     Family { model_types: &["olmoe"], experts: Experts::ByKey, ..OLMO2 },
     Family {
         model_types: &["olmo3"],
-        unmodelled: &[("sliding_window", "layers that see a window")],
+        window: Some(4096),
+        full_every: Some(4),
         ..OLMO2
     },
 ];

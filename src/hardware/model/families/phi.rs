@@ -20,6 +20,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         model_types: &["phi3"],
+        windowed: true,
         vectors: Vectors {
             qkv_bias: Flag::Never,
             output_bias: Flag::Never,
@@ -31,6 +32,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         model_types: &["phimoe"],
+        windowed: true,
         experts: Experts::ByKey,
         vectors: Vectors {
             norm_bias: true,

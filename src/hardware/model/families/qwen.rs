@@ -5,6 +5,8 @@ use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors};
 /// Llama's blocks with a bias on QKV.
 const QWEN2: Family = Family {
     model_types: &["qwen2", "qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"],
+    window: Some(4096),
+    windowed: true,
     window_is_off: true,
     vectors: Vectors { qkv_bias: Flag::Always, output_bias: Flag::Never, ..LLAMA.vectors },
     ..LLAMA
@@ -14,6 +16,8 @@ const QWEN2: Family = Family {
 const QWEN3: Family = Family {
     model_types: &["qwen3", "qwen3_vl", "qwen3_vl_text"],
     head_dim: Some(128),
+    window: Some(4096),
+    windowed: true,
     window_is_off: true,
     vectors: Vectors { head_norms: HeadNorms::PerHead, ..LLAMA.vectors },
     ..LLAMA
@@ -26,7 +30,8 @@ pub(super) const FAMILIES: &[Family] = &[
         model_types: &["qwen2_moe"],
         experts: Experts::ByKey,
         vectors: Vectors { qkv_bias: Flag::Key("qkv_bias", true), ..QWEN2.vectors },
-        unmodelled: &[("shared_expert_intermediate_size", "an expert that every token meets")],
+        shared_module: "shared_expert",
+        shared_gate: true,
         ..QWEN2
     },
     Family {

@@ -29,7 +29,8 @@ const SHARED_WIDTHS: [&str; 4] = [
 const SHARED_COUNTS: [&str; 4] =
     ["n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"];
 /// Widths of the MLP in layers without experts, where other layers have some.
-const DENSE_WIDTHS: [&str; 2] = ["intermediate_size_mlp", "dense_intermediate_size"];
+const DENSE_WIDTHS: [&str; 3] =
+    ["intermediate_size_mlp", "dense_intermediate_size", "prefix_dense_intermediate_size"];
 /// Numbers of first layers without experts.
 const FIRST_DENSE: [&str; 3] =
     ["first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"];
@@ -44,10 +45,12 @@ pub(in crate::hardware::model) fn by_keys(
     keys: &Keys,
     spec: &ModelSpec,
 ) -> Result<Vec<Mlp>, Box<Diagnostic>> {
+    let Some(moe) = spec.experts else {
+        return Ok(vec![Mlp::Dense(spec.intermediate); spec.layers as usize]);
+    };
     let width = keys.count(&DENSE_WIDTHS)?.filter(|width| *width > 0);
     let dense = Mlp::Dense(width.unwrap_or(spec.intermediate));
     let sparse = with_experts(keys, spec.layers)?;
-    let Some(moe) = spec.experts else { return Ok(vec![Mlp::Dense(spec.intermediate); sparse.len()]) };
     let experts = Mlp::Experts(moe, shared_width(keys, moe)?);
     Ok(sparse.into_iter().map(|sparse| if sparse { experts } else { dense }).collect())
 }

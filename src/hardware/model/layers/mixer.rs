@@ -155,6 +155,19 @@ impl Mixer {
         }
     }
 
+    /// FLOPs of one pair of query and key over all heads, of what attention does in training and on
+    /// prompts: 2 per element of keys and of values.
+    pub fn flops_per_pair(&self) -> u64 {
+        let of = |heads: u32, dims: u32| 2 * u64::from(heads) * u64::from(dims);
+        match self {
+            Mixer::Attention { q_heads, key_dim, value_dim, .. } => of(*q_heads, key_dim + value_dim),
+            Mixer::Latent { q_heads, rope, nope, value_dim, .. } => {
+                of(*q_heads, rope + nope + value_dim)
+            }
+            Mixer::Compressed { .. } | Mixer::Linear(_) | Mixer::Cross => 0,
+        }
+    }
+
     /// Bytes of indexer keys of a token, on each GPU.
     pub fn indexer_bytes(&self) -> u64 {
         match self {

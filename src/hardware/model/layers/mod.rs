@@ -16,7 +16,8 @@ pub use state::LinearState;
 
 pub(in crate::hardware::model) use uniform::uniform;
 
-use super::Moe;
+use super::config::Scheme;
+use super::{ModelSpec, Moe, Weights};
 use crate::hardware::Parallelism;
 
 /// One layer.
@@ -77,6 +78,53 @@ impl Layer {
         let matrices = self.matrices.iter();
         let matrices: f64 = matrices.map(|m| m.params_per_gpu(parallel) as f64 * m.bytes()).sum();
         matrices + self.vectors as f64 * dtype_bytes
+    }
+}
+
+/// Stores each matrix, and the LM head, as the scheme says.
+pub(in crate::hardware::model) fn store(
+    layers: &mut [Layer],
+    spec: &mut ModelSpec,
+    scheme: &Scheme,
+) {
+    for (index, layer) in layers.iter_mut().enumerate() {
+        for matrix in layer.matrices.iter_mut().filter(|matrix| matrix.quantizable) {
+            let expert = matrix.split == Split::Copies;
+            matrix.weights = scheme.of(&format!("layers.{index}.{}", matrix.module), expert);
+        }
+    }
+    spec.kv_cache = scheme.kv_cache;
+    spec.weight_block = scheme.block;
+    spec.head_weights = scheme.of("lm_head", false);
+    spec.weights = most_common(layers);
+}
+
+/// How most parameters of quantised matrices are stored; 16 bits if none is quantised.
+fn most_common(layers: &[Layer]) -> Weights {
+    let mut by_weights: Vec<(Weights, u64)> = Vec::new();
+    let matrices = layers.iter().flat_map(|layer| &layer.matrices);
+    for matrix in matrices.filter(|matrix| matrix.weights.quantized()) {
+        match by_weights.iter_mut().find(|(weights, _)| *weights == matrix.weights) {
+            Some((_, params)) => *params += matrix.params(),
+            None => by_weights.push((matrix.weights, matrix.params())),
+        }
+    }
+    by_weights.into_iter().max_by_key(|(_, params)| *params).map_or(Weights::Half, |(w, _)| w)
+}
+
+/// Gives `spec` its layers, unless its fields describe each of them.
+pub(in crate::hardware::model) fn settle(layers: Vec<Layer>, spec: &mut ModelSpec) {
+    let nameless = |layer: &Layer| {
+        let mut layer = layer.clone();
+        for matrix in &mut layer.matrices {
+            matrix.module = "".into();
+        }
+        layer
+    };
+    let alike = nameless(&uniform(spec));
+    let layers: Vec<Layer> = layers.iter().map(nameless).collect();
+    if layers.iter().any(|layer| *layer != alike) {
+        spec.stack = runs(layers);
     }
 }
 
