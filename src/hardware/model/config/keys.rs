@@ -75,6 +75,13 @@ impl<'a> Keys<'a> {
         inner.or_else(|| root.get(key)).filter(|value| !value.is_null())
     }
 
+    /// Whether the key is there, with a value or with null.
+    pub fn is_written(&self, key: &str) -> bool {
+        let root = self.document.value();
+        let inner = self.section.and_then(|section| root.get(section)?.get(key));
+        inner.or_else(|| root.get(key)).is_some()
+    }
+
     /// The value of the outermost section.
     pub fn outer(&self, key: &str) -> Option<&'a Value> {
         self.document.value().get(key)
@@ -105,6 +112,9 @@ impl<'a> Keys<'a> {
     pub fn optional(&self, keys: &[&str]) -> Result<Option<u32>, Box<Diagnostic>> {
         for key in keys {
             if let Some(value) = self.get(key) {
+                // A number for each layer, the same for all.
+                let alike = value.as_array().filter(|all| all.iter().all(|one| one == &all[0]));
+                let value = alike.and_then(|all| all.first()).unwrap_or(value);
                 let number = value.as_u64().and_then(|number| u32::try_from(number).ok());
                 return match number.filter(|number| *number > 0) {
                     Some(number) => Ok(Some(number)),

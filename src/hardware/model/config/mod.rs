@@ -23,12 +23,22 @@ use crate::base::{Diagnostic, JsonDocument, suggest};
 const EXPERTS: [&str; 4] =
     ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"];
 /// What families call the number of experts of a token.
-const EXPERTS_PER_TOKEN: [&str; 3] = ["num_experts_per_tok", "experts_per_token", "moe_topk"];
+const EXPERTS_PER_TOKEN: [&str; 5] =
+    ["num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "moe_top_k"];
+/// What families call the width of an expert.
+const EXPERT_WIDTHS: [&str; 4] = [
+    "moe_intermediate_size",
+    "expert_ffn_hidden_size",
+    "expert_hidden_dim",
+    "intermediate_size",
+];
 const LAYERS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
 const HIDDEN: [&str; 4] = ["hidden_size", "n_embd", "n_embed", "d_model"];
 const Q_HEADS: [&str; 3] = ["num_attention_heads", "n_head", "n_heads"];
-const KV_HEADS: [&str; 3] = ["num_key_value_heads", "num_kv_heads", "n_head_kv"];
-const INTERMEDIATE: [&str; 4] = ["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size"];
+const KV_HEADS: [&str; 4] =
+    ["num_key_value_heads", "num_kv_heads", "n_head_kv", "num_attention_groups"];
+const INTERMEDIATE: [&str; 5] =
+    ["intermediate_size", "n_inner", "ffn_dim", "ffn_hidden_size", "block_ff_dim"];
 const VOCAB: [&str; 2] = ["vocab_size", "padded_vocab_size"];
 
 /// What is more than this is no model: ten times the largest ones, and no product overflows.
@@ -133,7 +143,9 @@ fn family(keys: &Keys) -> &'static Family {
 fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
     let hidden = keys.required(&HIDDEN)?;
     let q_heads = keys.required(&Q_HEADS)?;
-    let head_dim = match keys.optional(&["head_dim", "attention_head_dim"])?.or(family.head_dim) {
+    keys.understands(&["attention_head_dim"]);
+    let head_dim = keys.count(&["head_dim", "attention_head_dim"])?.filter(|dim| *dim > 0);
+    let head_dim = match head_dim.or(family.head_dim) {
         Some(head_dim) => head_dim,
         None if hidden.is_multiple_of(q_heads) => hidden / q_heads,
         None => {
@@ -163,7 +175,7 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
         tie_word_embeddings: keys.flag("tie_word_embeddings").unwrap_or(family.tied),
         max_position,
         post_attn_norm: vectors.block_norms > 1,
-        qk_norm: vectors.head_norms != HeadNorms::None,
+        qk_norm: vectors.head_norms.read(keys) != HeadNorms::None,
         qkv_bias: vectors.qkv_bias.read(keys),
         experts,
         other_layer_params: 0,
@@ -192,7 +204,7 @@ fn add_vectors(keys: &Keys, family: &Family, spec: &mut ModelSpec) {
         block += norms * hidden;
         spec.other_params += hidden;
     }
-    if vectors.head_norms == HeadNorms::Whole {
+    if vectors.head_norms.read(keys) == HeadNorms::Whole {
         let width = head_dim * (u64::from(spec.q_heads) + u64::from(spec.kv_heads));
         block += width - 2 * head_dim;
     }
@@ -239,7 +251,7 @@ fn plausible(keys: &Keys, spec: &ModelSpec) -> Result<(), Box<Diagnostic>> {
     }
     if u64::from(moe.moe_intermediate) > MOST_WIDTH {
         let expected = format!("at most {MOST_WIDTH}");
-        return Err(keys.wrong(keys.written(&["moe_intermediate_size"]), &expected));
+        return Err(keys.wrong(keys.written(&EXPERT_WIDTHS), &expected));
     }
     if moe.experts_per_token > moe.experts {
         let expected = format!("at most the {} experts", moe.experts);
@@ -252,13 +264,14 @@ fn experts(keys: &Keys, family: &Family) -> Result<Option<Moe>, Box<Diagnostic>>
     if family.experts == Experts::Never {
         return Ok(None);
     }
-    let Some(experts) = keys.optional(&EXPERTS)?.filter(|experts| *experts > 1) else {
+    keys.understands(&EXPERTS_PER_TOKEN);
+    let Some(experts) = keys.count(&EXPERTS)?.filter(|experts| *experts > 1) else {
         return Ok(None);
     };
     Ok(Some(Moe {
         experts,
         experts_per_token: keys.required(&EXPERTS_PER_TOKEN)?,
-        moe_intermediate: keys.required(&["moe_intermediate_size", "intermediate_size"])?,
+        moe_intermediate: keys.required(&EXPERT_WIDTHS)?,
     }))
 }
 

@@ -2,12 +2,12 @@
 
 use super::kinds::Kind;
 use super::sparsity::{self, Mlp};
-use super::{Family, kinds};
+use super::{Family, HeadNorms, kinds};
 use crate::base::Diagnostic;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::model::config::Keys;
 use crate::hardware::model::layers::parts::Heads;
-use crate::hardware::model::layers::{Layer, Reach, uniform};
+use crate::hardware::model::layers::{Layer, Matrix, Reach, Split, uniform};
 
 /// What a layer is made from.
 pub(in crate::hardware::model) struct Context<'a> {
@@ -40,6 +40,21 @@ impl Context<'_> {
 /// The mixer of a layer: adds it to the layer, whose norms and biases are counted already.
 pub(in crate::hardware::model) type AddMixer =
     fn(&Context, u32, Kind, &mut Layer) -> Result<(), Box<Diagnostic>>;
+
+/// Attention whose output is gated before it is projected: by a matrix of as many rows as queries
+/// have elements, or heads.
+pub(in crate::hardware::model) fn gated_attention(
+    context: &Context,
+    per_head: bool,
+    heads: Heads,
+    layer: &mut Layer,
+) {
+    let (q, dim) = (heads.q, heads.value_dim);
+    layer.add_attention("self_attn", heads);
+    let (rows, unit) = if per_head { (q, 1) } else { (q.saturating_mul(dim), dim) };
+    let gate = Matrix::new("self_attn.gate_proj", rows.into(), context.hidden());
+    layer.add(gate.split(Split::Rows(unit)));
+}
 
 /// Attention, where the family has nothing else.
 pub(in crate::hardware::model) fn attention(
@@ -74,6 +89,9 @@ pub(in crate::hardware::model) fn layers(
     let mut layers = Vec::with_capacity(kinds.len());
     for ((index, kind), mlp) in (0_u32..).zip(&kinds).zip(&mlps) {
         let mut layer = Layer { vectors: alike.vectors, ..Layer::default() };
+        if !matches!(kind, Kind::Attention(_)) {
+            layer.vectors -= attention_vectors(&context);
+        }
         if !matches!(kind, Kind::Mlp | Kind::Moe) {
             (family.mixer)(&context, index, *kind, &mut layer)?;
         }
@@ -92,6 +110,21 @@ pub(in crate::hardware::model) fn layers(
         layers.push(layer);
     }
     Ok(layers)
+}
+
+/// Biases of attention, and norms of its queries and keys.
+fn attention_vectors(context: &Context) -> u64 {
+    let Context { keys, family, spec } = context;
+    let dim = u64::from(spec.head_dim);
+    let heads = u64::from(spec.q_heads) + u64::from(spec.kv_heads);
+    let norms = match family.vectors.head_norms.read(keys) {
+        HeadNorms::Whole => heads * dim,
+        _ if spec.qk_norm => 2 * dim,
+        _ => 0,
+    };
+    let inputs = if spec.qkv_bias { (heads + u64::from(spec.kv_heads)) * dim } else { 0 };
+    let output = family.vectors.output_bias.read(keys);
+    norms + inputs + if output { context.hidden() } else { 0 }
 }
 
 /// All layers are as a mixer of its own has it, whatever the keys say.

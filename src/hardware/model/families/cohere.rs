@@ -1,6 +1,6 @@
 //! Cohere's Command and Aya.
 
-use super::{Family, HeadNorms, LLAMA, Vectors};
+use super::{Experts, Family, HeadNorms, LLAMA, Vectors};
 
 /// Attention and MLP side by side, behind one norm.
 const COHERE: Family = Family {
@@ -27,6 +27,22 @@ pub(super) const FAMILIES: &[Family] = &[
         vectors: Vectors { head_norms: HeadNorms::None, ..COHERE.vectors },
         window: Some(4096),
         full_every: Some(4),
+        ..COHERE
+    },
+    Family {
+        model_types: &["cohere2_moe"],
+        head_dim: Some(128),
+        experts: Experts::ByKey,
+        window: Some(4096),
+        full_every: Some(4),
+        harmless: &[
+            "expert_selection_fn",
+            "shared_expert_combination_strategy",
+            "prefix_dense_sliding_window_pattern",
+            "use_gated_activation",
+            "use_parallel_block",
+            "use_embedding_sharing",
+        ],
         ..COHERE
     },
 ];

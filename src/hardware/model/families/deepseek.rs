@@ -16,6 +16,7 @@ const DEEPSEEK: Family = Family {
         mlp_bias: Flag::Never,
         ..LLAMA.vectors
     },
+    harmless: &["indexer_rope_interleave"],
     ..LLAMA
 };
 

@@ -21,6 +21,12 @@ pub(super) const FAMILIES: &[Family] = &[
         ..GEMMA
     },
     Family {
+        model_types: &["vaultgemma"],
+        window: Some(4096),
+        full_every: Some(2),
+        ..GEMMA
+    },
+    Family {
         model_types: &["gemma3", "gemma3_text"],
         defaults: &[
             ("vocab_size", 262_208),
@@ -34,6 +40,7 @@ pub(super) const FAMILIES: &[Family] = &[
         vectors: Vectors { block_norms: 4, head_norms: HeadNorms::PerHead, ..LLAMA.vectors },
         window: Some(4096),
         full_every: Some(6),
+        harmless: &["rope_local_base_freq"],
         ..GEMMA
     },
 ];

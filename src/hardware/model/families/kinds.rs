@@ -24,6 +24,9 @@ pub(in crate::hardware::model) enum Kind {
 /// Everything is seen.
 pub(in crate::hardware::model) const FULL: Kind = Kind::Attention(Reach::All);
 
+/// What attention sees that sees everything.
+pub(in crate::hardware::model) const REACH: Reach = Reach::All;
+
 /// Keys with the kinds of layers, one word for each.
 const WORDS: [&str; 2] = ["layer_types", "layers_block_type"];
 /// Keys of the pattern.
@@ -113,15 +116,42 @@ fn by_pattern(
         return Ok((0..spec.layers).map(|i| if full(i) { FULL } else { sliding }).collect());
     }
     if family.windowed {
-        // Qwen2's class: the first ones see everything.
-        let first = keys.count(&["max_window_layers"])?.unwrap_or(0);
-        let first = if family.window_is_off { first } else { 0 };
-        let full = |index: u32| index < first;
-        return Ok((0..spec.layers).map(|i| if full(i) { FULL } else { sliding }).collect());
+        return all(sliding);
     }
     let key = keys.written(&WINDOWS);
     keys.not_modelled(key, format!("attention within the last {window} tokens in this family"));
     all(FULL)
+}
+
+/// All layers see everything where no key gives each layer its kind, whatever the window.
+///
+/// # Errors
+/// As [`by_keys`].
+pub(in crate::hardware::model) fn full_unless_said(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    let kinds = by_words(keys, family, spec)?;
+    window(keys, family, spec);
+    Ok(kinds.unwrap_or_else(|| vec![FULL; spec.layers as usize]))
+}
+
+/// The first layers see everything, those behind `max_window_layers` a window.
+///
+/// # Errors
+/// As [`by_keys`].
+pub(in crate::hardware::model) fn full_before(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    if let Some(kinds) = by_words(keys, family, spec)? {
+        return Ok(kinds);
+    }
+    let first = keys.count(&["max_window_layers"])?.unwrap_or(0);
+    let sliding = window(keys, family, spec).map_or(FULL, |w| Kind::Attention(Reach::Window(w)));
+    Ok((0..spec.layers).map(|i| if i < first { FULL } else { sliding }).collect())
 }
 
 /// Every so many layers one that sees everything, the first one first; the others see a window.
@@ -151,15 +181,20 @@ pub(in crate::hardware::model) fn window(
     let on = keys.flag("use_sliding_window").unwrap_or(!family.window_is_off);
     let mut found = None;
     for key in WINDOWS {
-        let window = match (keys.outer(key), keys.get(key)) {
-            (_, Some(value)) => value.as_u64().and_then(|window| u32::try_from(window).ok()),
+        let window = match keys.get(key) {
+            Some(value) => value.as_u64().and_then(|window| u32::try_from(window).ok()),
             // A null says that there is none, an absent key leaves it to the class.
-            (None, None) if key == WINDOWS[0] => family.window,
-            _ => None,
+            None if key == WINDOWS[0] && !keys.is_written(key) => family.window,
+            None => None,
         };
         found = found.or(window.filter(|window| *window > 0));
     }
     found.filter(|window| on && *window < spec.max_position)
+}
+
+/// Attention to the window, or to everything where there is none.
+pub(in crate::hardware::model) fn sliding(keys: &Keys, family: &Family, spec: &ModelSpec) -> Kind {
+    window(keys, family, spec).map_or(FULL, |window| Kind::Attention(Reach::Window(window)))
 }
 
 /// What layers of chunked attention see.

@@ -1,6 +1,6 @@
 //! Llama, and families that differ from it in a flag or two.
 
-use super::{Family, Flag, HeadNorms, LLAMA, Vectors};
+use super::{Family, Flag, HeadNorms, LLAMA, Vectors, kinds};
 
 pub(super) const FAMILIES: &[Family] = &[
     LLAMA,
@@ -20,6 +20,14 @@ pub(super) const FAMILIES: &[Family] = &[
             output_bias: Flag::Key("attention_out_bias", false),
             ..LLAMA.vectors
         },
+        ..LLAMA
+    },
+    Family {
+        model_types: &["cwm"],
+        head_dim: Some(128),
+        window: Some(8192),
+        full_every: Some(4),
+        kinds: kinds::full_first,
         ..LLAMA
     },
     // MLPs without a gate (relu2).

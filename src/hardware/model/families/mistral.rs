@@ -3,7 +3,7 @@
 use super::{Experts, Family, LLAMA};
 
 pub(super) const FAMILIES: &[Family] = &[
-    Family { model_types: &["mistral"], window: Some(4096), windowed: true, ..LLAMA },
+    Family { model_types: &["mistral"], window: Some(4096), windowed: true, harmless: &["attention_sink_size"], ..LLAMA },
     Family {
         model_types: &["ministral3"],
         head_dim: Some(128),
@@ -13,6 +13,7 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         model_types: &["mistral3"],
         head_dim: Some(128),
+        windowed: false,
         // The text part of Mistral-Small-3.1, whose wrapper leaves out what its class knows.
         defaults: &[("vocab_size", 131_072), ("max_position_embeddings", 131_072)],
         ..LLAMA

@@ -5,6 +5,25 @@
 //! from its configuration classes.
 
 pub(super) mod assemble;
+mod nas;
+mod mllama;
+mod lfm;
+mod recurrent_gemma;
+mod nemotron_h;
+mod falcon_h1;
+mod granite_hybrid;
+mod mamba;
+mod jamba;
+mod sarvam;
+mod muse;
+mod mimo;
+mod llama4;
+mod laguna;
+mod hunyuan;
+mod gpt_oss;
+mod exaone;
+mod dots;
+mod afmoe;
 mod cohere;
 mod dbrx;
 mod deepseek;
@@ -13,7 +32,7 @@ mod gemma;
 mod glm;
 mod gpt;
 mod granite;
-mod hybrid;
+mod qwen_next;
 pub(super) mod kinds;
 mod latent;
 mod llama;
@@ -61,8 +80,23 @@ pub(super) enum HeadNorms {
     None,
     /// One weight for each element of a head, shared by all heads.
     PerHead,
+    /// The same, if the config says so, by this key and with this class default.
+    PerHeadIf(&'static str, bool),
     /// One weight for each element of all heads.
     Whole,
+}
+
+impl HeadNorms {
+    /// With the config's say.
+    pub fn read(self, keys: &Keys) -> HeadNorms {
+        match self {
+            HeadNorms::PerHeadIf(key, default) => match keys.flag(key).unwrap_or(default) {
+                true => HeadNorms::PerHead,
+                false => HeadNorms::None,
+            },
+            known => known,
+        }
+    }
 }
 
 /// Which layers have experts.
@@ -200,7 +234,26 @@ const ALL: &[&[Family]] = &[
     falcon::FAMILIES,
     dbrx::FAMILIES,
     deepseek::FAMILIES,
-    hybrid::FAMILIES,
+    qwen_next::FAMILIES,
+    nas::FAMILIES,
+    mllama::FAMILIES,
+    lfm::FAMILIES,
+    recurrent_gemma::FAMILIES,
+    nemotron_h::FAMILIES,
+    falcon_h1::FAMILIES,
+    granite_hybrid::FAMILIES,
+    mamba::FAMILIES,
+    jamba::FAMILIES,
+    sarvam::FAMILIES,
+    muse::FAMILIES,
+    mimo::FAMILIES,
+    llama4::FAMILIES,
+    laguna::FAMILIES,
+    hunyuan::FAMILIES,
+    gpt_oss::FAMILIES,
+    exaone::FAMILIES,
+    dots::FAMILIES,
+    afmoe::FAMILIES,
 ];
 
 /// The family of the models with this `model_type`.

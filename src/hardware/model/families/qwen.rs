@@ -1,13 +1,13 @@
 //! Qwen2 and Qwen3, with and without experts and eyes.
 
-use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors};
+use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors, kinds};
 
 /// Llama's blocks with a bias on QKV.
 const QWEN2: Family = Family {
     model_types: &["qwen2", "qwen2_vl", "qwen2_vl_text", "qwen2_5_vl", "qwen2_5_vl_text"],
     window: Some(4096),
-    windowed: true,
     window_is_off: true,
+    kinds: kinds::full_before,
     vectors: Vectors { qkv_bias: Flag::Always, output_bias: Flag::Never, ..LLAMA.vectors },
     ..LLAMA
 };
@@ -17,8 +17,8 @@ const QWEN3: Family = Family {
     model_types: &["qwen3", "qwen3_vl", "qwen3_vl_text"],
     head_dim: Some(128),
     window: Some(4096),
-    windowed: true,
     window_is_off: true,
+    kinds: kinds::full_before,
     vectors: Vectors { head_norms: HeadNorms::PerHead, ..LLAMA.vectors },
     ..LLAMA
 };

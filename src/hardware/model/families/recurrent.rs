@@ -114,6 +114,34 @@ pub(super) struct Mamba2 {
     pub normed: bool,
 }
 
+impl Mamba2 {
+    /// What these keys say: heads, their width, groups, state and kernel. A width that is not a
+    /// number is that of `inner` divided among the heads.
+    ///
+    /// # Errors
+    /// A key makes no sense.
+    pub fn read(
+        context: &Context,
+        [heads, head_dim, groups, state, kernel]: [&str; 5],
+        inner: u32,
+    ) -> Result<Mamba2, Box<Diagnostic>> {
+        let keys = context.keys;
+        let heads = keys.required(&[heads])?;
+        let head_dim = match keys.get(head_dim).filter(|width| !width.is_string()) {
+            Some(_) => keys.required(&[head_dim])?,
+            None => inner / heads,
+        };
+        Ok(Mamba2 {
+            heads,
+            head_dim,
+            groups: keys.required(&[groups])?,
+            state: keys.required(&[state])?,
+            kernel: keys.required(&[kernel])?,
+            normed: true,
+        })
+    }
+}
+
 /// A Mamba 2 mixer under `module`.
 pub(super) fn mamba2(
     context: &Context,
@@ -129,6 +157,10 @@ pub(super) fn mamba2(
     layer.add(input.split(Split::Rows(1)));
     let output = Matrix::new(format!("{module}.out_proj"), hidden, inner);
     layer.add(output.split(Split::Columns(head_dim)));
+    let projected = ["mamba_proj_bias", "use_bias"].iter();
+    if projected.filter_map(|key| context.keys.flag(key)).any(|bias| bias) {
+        layer.vectors += inner + channels + u64::from(heads) + hidden;
+    }
     let bias = if context.keys.flag("mamba_conv_bias") == Some(false)
         || context.keys.flag("use_conv_bias") == Some(false)
     {
@@ -185,6 +217,17 @@ pub(super) fn mamba(context: &Context, module: &str, shape: Mamba, layer: &mut L
         head_elements: state,
         element_bytes: 2,
     });
+}
+
+/// Jamba's and Mamba's `time_step_rank`: a number, or a sixteenth of the width for `auto`.
+///
+/// # Errors
+/// The key makes no sense.
+pub(super) fn step_rank(context: &Context, key: &str) -> Result<u32, Box<Diagnostic>> {
+    match context.keys.get(key).filter(|rank| !rank.is_string()) {
+        Some(_) => context.keys.required(&[key]),
+        None => Ok(context.spec.hidden.div_ceil(16)),
+    }
 }
 
 /// A gated short convolution over the last `kernel` tokens (LFM2).

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Family;
 use crate::base::Diagnostic;
 use crate::hardware::model::config::Keys;
-use crate::hardware::model::layers::{Layer, Matrix, parts};
+use crate::hardware::model::layers::{Layer, Matrix, Split, parts};
 use crate::hardware::model::{ModelSpec, Moe};
 
 /// What follows attention in a layer.
@@ -101,6 +101,25 @@ fn with_experts(keys: &Keys, layers: u32) -> Result<Vec<bool>, Box<Diagnostic>> 
         index >= first && at && step && !dense.contains(&index)
     };
     Ok((0..layers).map(sparse).collect())
+}
+
+/// Puts the experts of a layer behind a projection to `width`, and another one back.
+pub(in crate::hardware::model) fn behind_projection(
+    layer: &mut Layer,
+    hidden: u64,
+    width: u32,
+    [to, from]: [&'static str; 2],
+) {
+    let width = u64::from(width);
+    for matrix in layer.matrices.iter_mut().filter(|matrix| matrix.split == Split::Copies) {
+        if matrix.columns == hidden && matrix.rows != hidden {
+            matrix.columns = width;
+        } else {
+            matrix.rows = width;
+        }
+    }
+    layer.add(Matrix::new(to, width, hidden));
+    layer.add(Matrix::new(from, hidden, width));
 }
 
 /// Adds what follows attention.

@@ -1,10 +1,8 @@
-//! Families in which most layers are recurrences: Qwen3-Next and Qwen3.5, Kimi-Linear, LFM2,
-//! Jamba, Falcon-Mamba, Mamba 2.
+//! Qwen3-Next, Qwen3.5 and Qwen3.6: Gated DeltaNet with attention every few layers.
 
-use super::assemble::{Context, attention};
-use super::kinds::{self, FULL, Kind};
-use super::recurrent::{self, Kda, Mamba, Mamba2};
-use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors, latent};
+use super::assemble::Context;
+use super::kinds::{self, Kind};
+use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors, recurrent};
 use crate::base::Diagnostic;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::model::config::Keys;
@@ -41,18 +39,9 @@ fn gated_delta_net(
             Ok(())
         }
         _ => {
-            // Its heads have norms of their own, counted with the mixer.
-            layer.vectors -= 2 * u64::from(context.spec.head_dim);
             recurrent::gated_delta_net(context, next, layer)
         }
     }
-}
-
-/// Jamba: Mamba layers with one of attention in each period.
-fn by_period(keys: &Keys, _: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
-    let period = keys.required(&["attn_layer_period"])?;
-    let offset = keys.count(&["attn_layer_offset"])?.unwrap_or(0);
-    Ok(kinds::every(spec.layers, |index| index % period == offset % period))
 }
 
 /// Qwen3-Next.
@@ -72,6 +61,7 @@ const QWEN3_NEXT: Family = Family {
         ..LLAMA.vectors
     },
     defaults: &[("full_attention_interval", 4)],
+    harmless: &["output_gate_type"],
     ..LLAMA
 };
 
