@@ -92,29 +92,37 @@ impl Scheme {
         if plain || contain(&self.exceptions, name) { Weights::Half } else { self.default }
     }
 
-    /// Experts are stored as 4-bit floats, whatever is said of the rest (DeepSeek-V4).
-    pub fn set_experts(&mut self, module: &str, weights: Weights) {
-        if let Ok(modules) = Modules::new([module]) {
+    /// Modules are stored in this way if others are not in 16 bits either (DeepSeek-V4).
+    pub fn set_modules(&mut self, module: &str, weights: Weights) {
+        if let (true, Ok(modules)) = (self.default.quantized(), Modules::new([module])) {
             self.rules.push((modules, weights));
         }
     }
 }
 
-/// Whether modules contain this one, or the matrix that it is a part of.
+/// Whether modules contain this one, under whatever name, or the matrix that it is a part of.
 fn contain(modules: &Modules, name: &str) -> bool {
-    const JOINED: [(&str, &str); 5] = [
+    const OTHER_NAMES: [(&str, &str); 8] = [
         ("q_proj", "qkv_proj"),
         ("k_proj", "qkv_proj"),
         ("v_proj", "qkv_proj"),
         ("gate_proj", "gate_up_proj"),
         ("up_proj", "gate_up_proj"),
+        ("gate_proj", "w1"),
+        ("up_proj", "w3"),
+        ("down_proj", "w2"),
     ];
-    modules.contain(name)
-        || JOINED.iter().any(|(part, whole)| {
-            name.strip_suffix(part).is_some_and(|rest| {
-                rest.ends_with('.') && modules.contain(&format!("{rest}{whole}"))
+    let listed = |name: &str| {
+        modules.contain(name)
+            || OTHER_NAMES.iter().any(|(part, whole)| {
+                name.strip_suffix(part).is_some_and(|rest| {
+                    rest.ends_with('.') && modules.contain(&format!("{rest}{whole}"))
+                })
             })
-        })
+    };
+    // An MLP beside experts may have the name of all MLPs.
+    let mlp = name.replace(".block_sparse_moe.", ".mlp.");
+    listed(name) || (mlp != name && listed(&mlp))
 }
 
 /// A quantisation as it is written, and where.

@@ -33,7 +33,7 @@ pub(super) fn add(
     let Context { keys, spec, .. } = context;
     let hidden = context.hidden();
     let latent = keys.required(&["kv_lora_rank"])?;
-    let rope = keys.required(&["qk_rope_head_dim"])?;
+    let rope = keys.count(&["qk_rope_head_dim"])?.unwrap_or(0);
     let nope = keys.required(&["qk_nope_head_dim"])?;
     let value_dim = keys.required(&["v_head_dim"])?;
     keys.understands(&["qk_head_dim", "mla_use_nope", "mla_scale_q_lora", "mla_scale_kv_lora"]);

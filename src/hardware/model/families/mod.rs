@@ -5,6 +5,11 @@
 //! from its configuration classes.
 
 pub(super) mod assemble;
+mod deepseek_v4;
+mod gemma3n;
+mod longcat;
+mod glm5;
+mod kimi;
 mod nas;
 mod mllama;
 mod lfm;
@@ -235,6 +240,11 @@ const ALL: &[&[Family]] = &[
     dbrx::FAMILIES,
     deepseek::FAMILIES,
     qwen_next::FAMILIES,
+    deepseek_v4::FAMILIES,
+    gemma3n::FAMILIES,
+    longcat::FAMILIES,
+    glm5::FAMILIES,
+    kimi::FAMILIES,
     nas::FAMILIES,
     mllama::FAMILIES,
     lfm::FAMILIES,

@@ -39,6 +39,8 @@ pub struct Matrix {
     pub quantizable: bool,
     /// Whether it is computed in one product with the matrix before it, like keys with queries.
     pub joined: bool,
+    /// Whether its copies are rows of a table that are read, rather than multiplied with.
+    pub table: bool,
     /// How it is stored.
     pub weights: Weights,
 }
@@ -55,6 +57,7 @@ impl Matrix {
             split: Split::Whole,
             quantizable: true,
             joined: false,
+            table: false,
             weights: Weights::Half,
         }
     }
@@ -85,6 +88,11 @@ impl Matrix {
     pub fn experts(mut self, copies: u32, active: u32) -> Matrix {
         (self.copies, self.active, self.split) = (copies, active, Split::Copies);
         self
+    }
+
+    /// A table of so many rows of `width`, of which a token reads some.
+    pub fn table(module: impl Into<Cow<'static, str>>, rows: u32, width: u64, read: u32) -> Matrix {
+        Matrix { table: true, ..Matrix::new(module, 1, width).experts(rows, read) }
     }
 
     /// Parameters of all copies.

@@ -56,12 +56,16 @@ pub enum Mixer {
     },
     /// DeepSeek-V4's attention to compressed tokens, beside a window.
     Compressed {
+        /// Query heads.
+        q_heads: u32,
         /// Elements of a compressed token.
         latent: u32,
         /// Tokens that are compressed into one.
         ratio: u32,
         /// Elements of the indexer's key of a compressed token; 0 without indexer.
         indexer: u32,
+        /// Compressed tokens that attention sees at most; 0 for all.
+        topk: u32,
         /// Whether it keeps compressed tokens of its own; else it reads an earlier layer's.
         own_cache: bool,
     },
@@ -135,7 +139,7 @@ impl Mixer {
             Mixer::Latent { latent, rope, caches, .. } => {
                 u64::from(*caches) * (u64::from(*latent) + u64::from(*rope))
             }
-            Mixer::Compressed { latent, ratio, indexer, own_cache: true } => {
+            Mixer::Compressed { latent, ratio, indexer, own_cache: true, .. } => {
                 let ratio = u64::from(*ratio).max(1);
                 (u64::from(*latent) + u64::from(*indexer)) / ratio
             }

@@ -64,7 +64,8 @@ impl Layer {
 
     /// Weights of its matrices that a token is multiplied with.
     pub fn multiplied_params(&self) -> u64 {
-        self.matrices.iter().map(Matrix::active_params).sum()
+        let multiplied = self.matrices.iter().filter(|matrix| !matrix.table);
+        multiplied.map(Matrix::active_params).sum()
     }
 
     /// Bytes of its weights in a checkpoint, scales included; `dtype_bytes` for what is in 16 bits.
