@@ -77,6 +77,7 @@ fn by_lists(keys: &Keys, family: &Family, spec: &ModelSpec) -> Result<Vec<Kind>,
 /// The delta attention that the config describes.
 pub(super) fn delta(context: &Context, layer: &mut Layer) -> Result<(), Box<Diagnostic>> {
     let keys = context.keys;
+    keys.understands(&["linear_num_heads", "linear_head_dim", "linear_conv_kernel_dim"]);
     let flag = |key: &str| keys.get(SECTION).and_then(|s| s.get(key)).and_then(Value::as_bool);
     let shape = Kda {
         heads: number(keys, "num_heads", "linear_num_heads")?,
