@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::SettingError;
-use crate::hardware::model::ModelSpec;
+use crate::hardware::model::layers::{Mixer, Split};
+use crate::hardware::model::{ModelSpec, Weights};
 
 /// GPUs of one replica: `tensor` x `pipeline`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,18 +37,26 @@ impl Parallelism {
     pub fn check(self, model: &ModelSpec) -> Result<(), SettingError> {
         let Parallelism { tensor, pipeline } = self;
         let tensor_error = |expected: String| {
-            Err(SettingError::new("cluster.tensor_parallel", tensor, expected)
-                .help(format!("{} has {} query heads", model.name, model.q_heads)))
+            let attends = model.q_heads;
+            let help = format!("{} has {attends} query heads", model.name);
+            Err(SettingError::new("cluster.tensor_parallel", tensor, expected).help(help))
         };
-        if tensor == 0 || !model.q_heads.is_multiple_of(tensor) {
+        if tensor == 0 {
             return tensor_error(format!("a divisor of the {} query heads", model.q_heads));
         }
-        // As in vLLM: KV heads are divided evenly or replicated evenly.
-        if !model.kv_heads.is_multiple_of(tensor) && !tensor.is_multiple_of(model.kv_heads) {
-            return tensor_error(format!(
-                "a divisor or multiple of the {} KV heads",
-                model.kv_heads
-            ));
+        for run in model.layer_runs().iter() {
+            for (what, heads, replicated) in run.layer.mixers.iter().flat_map(Mixer::heads) {
+                // As in vLLM: KV heads are divided evenly or replicated evenly.
+                let divided = heads.is_multiple_of(tensor);
+                match replicated && tensor.is_multiple_of(heads) {
+                    _ if divided => {}
+                    true => {}
+                    false if replicated => {
+                        return tensor_error(format!("a divisor or multiple of the {heads} {what}"));
+                    }
+                    false => return tensor_error(format!("a divisor of the {heads} {what}")),
+                }
+            }
         }
         if pipeline == 0 || !model.layers.is_multiple_of(pipeline) {
             return Err(SettingError::new(
@@ -63,6 +72,9 @@ impl Parallelism {
     /// block: vLLM and SGLang refuse to load anything else.
     fn check_blocks(self, model: &ModelSpec) -> Result<(), SettingError> {
         let Some((rows, columns)) = model.weight_block else { return Ok(()) };
+        if !model.stack.is_empty() {
+            return self.check_stack(model, (rows.into(), columns.into()));
+        }
         let heads = |heads: u32| heads.div_ceil(self.tensor) * model.head_dim;
         let (what, mlp) = match model.experts {
             Some(moe) => ("an expert's", moe.moe_intermediate),
@@ -81,6 +93,39 @@ impl Parallelism {
                      engines do"
                 );
                 let found = format!("{}, which cuts {what} {whole} rows into {slice}", self.tensor);
+                return Err(SettingError::new("cluster.tensor_parallel", found, expected)
+                    .help("use fewer GPUs for a replica, or weights without blocks"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Parallelism {
+    /// The same for a model with a list of layers, matrix by matrix.
+    fn check_stack(self, model: &ModelSpec, (rows, columns): (u64, u64)) -> Result<(), SettingError> {
+        let gpus = u64::from(self.tensor);
+        for matrix in model.stack.iter().flat_map(|run| &run.layer.matrices) {
+            if self.tensor == 1 || matrix.weights != Weights::Fp8 {
+                continue;
+            }
+            let (whole, slice, block) = match matrix.split {
+                Split::Whole => continue,
+                Split::Rows(_) => (matrix.rows, matrix.shape_per_gpu(self).0, rows),
+                Split::Columns(_) => (matrix.columns, matrix.shape_per_gpu(self).1, columns),
+                // Whole experts, or slices of their width.
+                Split::Copies => {
+                    let width = matrix.rows.min(matrix.columns);
+                    (width, width / gpus, rows.max(columns))
+                }
+            };
+            if slice != whole && !slice.is_multiple_of(block) {
+                let expected = format!(
+                    "slices of whole blocks of {rows} x {columns} weights (weight_block_size), as \
+                     engines do"
+                );
+                let found =
+                    format!("{}, which cuts {} of {whole} into {slice}", self.tensor, matrix.module);
                 return Err(SettingError::new("cluster.tensor_parallel", found, expected)
                     .help("use fewer GPUs for a replica, or weights without blocks"));
             }

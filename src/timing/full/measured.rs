@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::attention::{Attention, Kind};
 use super::basis::TimeBasis;
 use super::collective::{AllReduce, Transfer};
+use super::estimate::Sheet;
 use super::experts::ExpertsCost;
 use super::gemm::{Gemm, Gemms};
 use super::predictor::{ComposedPredictor, Seen};
@@ -253,6 +254,14 @@ impl OperatorSource for MeasuredOperators<'_> {
     fn transfer(&mut self, gpus: u32) -> Result<Transfer, String> {
         let measured = self.network.and_then(|network| Transfer::of_network(network, gpus));
         Ok(measured.unwrap_or_else(|| Transfer::link(&self.tables.peak, gpus)))
+    }
+
+    fn sheet(&self) -> Sheet {
+        Sheet { speed: self.speed, efficiencies: Efficiencies::CALIBRATED }
+    }
+
+    fn note_estimate(&mut self, operator: &str) {
+        self.note_guess(operator);
     }
 
     fn memory(&self) -> f64 {

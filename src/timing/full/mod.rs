@@ -14,13 +14,16 @@ mod capacity_tests;
 mod collective;
 #[cfg(feature = "cli")]
 mod coverage;
+mod estimate;
 mod experts;
 mod gemm;
+mod layer_pass;
 mod measured;
 mod pass;
 mod predictor;
 #[cfg(test)]
 mod quantized_tests;
+mod reach;
 mod roofline;
 mod samples;
 mod speed;

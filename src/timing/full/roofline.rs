@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::attention::Kind;
 use super::basis::Cost;
 use super::collective::Transfer;
+use super::estimate::Sheet;
 use super::measured::FullSettings;
 use super::pass::{PerBatch, PerCount};
 use super::predictor::{ComposedPredictor, Seen};
@@ -243,6 +244,14 @@ impl OperatorSource for RooflineOperators {
 
     fn transfer(&mut self, gpus: u32) -> Result<Transfer, String> {
         Ok(Transfer::link(&self.peak, gpus))
+    }
+
+    fn sheet(&self) -> Sheet {
+        Sheet { speed: self.speed, efficiencies: self.efficiencies }
+    }
+
+    fn note_estimate(&mut self, _: &str) {
+        // All of it is.
     }
 
     fn memory(&self) -> f64 {

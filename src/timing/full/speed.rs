@@ -21,6 +21,11 @@ impl Speed {
         Speed { bf16, fp8, memory: peak.memory_gbps * 1e3 }
     }
 
+    /// FLOP per microsecond in 16 bits.
+    pub(super) fn half_flops(&self) -> f64 {
+        self.bf16
+    }
+
     pub(super) fn flops(&self, dtype: Dtype) -> f64 {
         match dtype {
             Dtype::Bf16 | Dtype::Int8 => self.bf16,

@@ -1,7 +1,5 @@
 //! How long sequences may be: positions, and what extends them.
 
-use serde_json::Value;
-
 use super::keys::{Keys, WHOLE};
 use crate::base::Diagnostic;
 
@@ -63,9 +61,4 @@ pub(super) fn read(keys: &Keys, scaled: bool) -> Result<u32, Box<Diagnostic>> {
     };
     // The cast saturates, and what is too much is refused with the other numbers.
     Ok((f64::from(trained) * factor) as u32)
-}
-
-/// Whether a window of `tokens` at `key` hides anything.
-pub(super) fn window(keys: &Keys, key: &str) -> Option<u64> {
-    keys.get(key).and_then(Value::as_u64).filter(|window| *window > 0)
 }

@@ -174,6 +174,7 @@ fn v4(context: &Context, index: u32, _: Kind, layer: &mut Layer) -> Result<(), B
         latent: dim,
         ratio,
         indexer,
+        index_heads: if ratio == INDEXED { index_heads } else { 0 },
         topk: if ratio == INDEXED { topk } else { 0 },
         own_cache: true,
     });
@@ -224,6 +225,7 @@ fn v41(context: &Context, index: u32, _: Kind, layer: &mut Layer) -> Result<(), 
         latent: dim,
         ratio,
         indexer: index_dim,
+        index_heads: if indexers.contains(&index) { index_heads } else { 0 },
         topk,
         own_cache,
     });

@@ -3,8 +3,7 @@
 use super::assemble::Context;
 use super::kinds::Kind;
 use crate::base::Diagnostic;
-use crate::hardware::model::layers::mixer::Indexer;
-use crate::hardware::model::layers::{Layer, Matrix, Mixer, Reach, Split};
+use crate::hardware::model::layers::{Indexer, Layer, Matrix, Mixer, Reach, Split};
 
 /// Class defaults of numbers that configs leave out.
 pub(super) const DEFAULTS: &[(&str, u32)] = &[("qk_rope_head_dim", 64)];

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::assemble::Context;
-use super::kinds::{FULL, Kind};
+use super::kinds::FULL;
 use super::{Family, LLAMA};
 use crate::base::Diagnostic;
 use crate::hardware::model::config::Keys;

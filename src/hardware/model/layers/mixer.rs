@@ -64,6 +64,8 @@ pub enum Mixer {
         ratio: u32,
         /// Elements of the indexer's key of a compressed token; 0 without indexer.
         indexer: u32,
+        /// Heads of the indexer of this layer; 0 where it takes an earlier layer's picks.
+        index_heads: u32,
         /// Compressed tokens that attention sees at most; 0 for all.
         topk: u32,
         /// Whether it keeps compressed tokens of its own; else it reads an earlier layer's.
@@ -117,6 +119,27 @@ impl Mixer {
             Mixer::Compressed { .. } => "csa",
             Mixer::Linear(_) => "linear",
             Mixer::Cross => "cross",
+        }
+    }
+
+    /// What the operator is called in texts: `latent attention (MLA)`.
+    pub fn operator(&self) -> &'static str {
+        match self {
+            Mixer::Attention { .. } => "attention",
+            Mixer::Latent { indexer: Some(_), .. } => "sparse latent attention (DSA)",
+            Mixer::Latent { .. } => "latent attention (MLA)",
+            Mixer::Compressed { .. } => "compressed attention (CSA)",
+            Mixer::Linear(state) => state.name,
+            Mixer::Cross => "cross attention",
+        }
+    }
+
+    /// Products that bring what it mixed back to the width of the model, each summed over GPUs.
+    pub fn outputs(&self) -> u32 {
+        match self {
+            Mixer::Latent { caches, .. } => *caches,
+            Mixer::Cross => 0,
+            _ => 1,
         }
     }
 
@@ -194,9 +217,9 @@ impl Mixer {
     pub fn heads(&self) -> Vec<(&'static str, u32, bool)> {
         match self {
             Mixer::Attention { q_heads, kv_heads, .. } => {
-                vec![("query", *q_heads, false), ("KV", *kv_heads, true)]
+                vec![("query heads", *q_heads, false), ("KV heads", *kv_heads, true)]
             }
-            Mixer::Latent { q_heads, .. } => vec![("query", *q_heads, false)],
+            Mixer::Latent { q_heads, .. } => vec![("query heads", *q_heads, false)],
             Mixer::Linear(state) => state.heads(),
             Mixer::Compressed { .. } | Mixer::Cross => Vec::new(),
         }

@@ -5,13 +5,13 @@
 //! listed by [`uniform`]; any other model carries its list in `ModelSpec::stack`.
 
 mod matrix;
-pub(in crate::hardware::model) mod mixer;
+mod mixer;
 pub(in crate::hardware::model) mod parts;
 mod state;
 mod uniform;
 
 pub use matrix::{Matrix, Split};
-pub use mixer::{Mixer, Reach};
+pub use mixer::{Indexer, Mixer, Reach};
 pub use state::LinearState;
 
 pub(in crate::hardware::model) use uniform::uniform;
@@ -123,8 +123,7 @@ pub(in crate::hardware::model) fn settle(layers: Vec<Layer>, spec: &mut ModelSpe
         layer
     };
     let alike = nameless(&uniform(spec));
-    let layers: Vec<Layer> = layers.iter().map(nameless).collect();
-    if layers.iter().any(|layer| *layer != alike) {
+    if layers.iter().any(|layer| nameless(layer) != alike) {
         spec.stack = runs(layers);
     }
 }

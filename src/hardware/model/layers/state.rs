@@ -49,7 +49,7 @@ impl LinearState {
         match self.name {
             // Channels, not heads: any division will do.
             "ShortConv" | "Mamba" | "RG-LRU" => Vec::new(),
-            _ => vec![("recurrent", self.heads, false)],
+            _ => vec![("recurrent heads", self.heads, false)],
         }
     }
 }
