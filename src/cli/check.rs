@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use serde_json::Value;
+
 use super::failure::{self, Failure};
+use super::json;
 use crate::base::GIB;
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::hardware::memory::DraftMemory;
@@ -26,10 +29,16 @@ pub(super) struct CheckArgs {
     /// Prints nothing but errors
     #[arg(short, long)]
     quiet: bool,
+    /// Prints sizes, memory and defaults as JSON: an object, or a list with several files
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
 }
 
 impl CheckArgs {
     pub fn run(&self, registry: &Registry) -> Result<ExitCode, Failure> {
+        if self.json {
+            return self.print_json(registry);
+        }
         let mut fits = true;
         for file in &self.files {
             let scenario = Scenario::load(file, &self.settings, registry)?;
@@ -42,6 +51,30 @@ impl CheckArgs {
             }
             fits &= scenario.misfits.is_empty();
         }
+        Ok(ExitCode::from(if fits { 0 } else { DOES_NOT_FIT }))
+    }
+}
+
+impl CheckArgs {
+    /// The scenarios for programs, those that do not fit included.
+    fn print_json(&self, registry: &Registry) -> Result<ExitCode, Failure> {
+        let mut all = Vec::new();
+        let mut fits = true;
+        for file in &self.files {
+            match Scenario::load(file, &self.settings, registry) {
+                Ok(scenario) => {
+                    fits &= scenario.misfits.is_empty();
+                    all.push(Value::Object(json::scenario(&scenario)));
+                }
+                Err(error) if error.exit_code == DOES_NOT_FIT => {
+                    fits = false;
+                    all.push(json::misfit(&error));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let value = if all.len() == 1 { all.swap_remove(0) } else { Value::Array(all) };
+        failure::say(&serde_json::to_string_pretty(&value).unwrap_or_default());
         Ok(ExitCode::from(if fits { 0 } else { DOES_NOT_FIT }))
     }
 }

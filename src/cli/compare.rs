@@ -65,8 +65,8 @@ pub(super) struct CompareArgs {
     /// Writes every metric as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
-    /// Writes every metric as JSON
-    #[arg(long, value_name = "FILE")]
+    /// Writes every metric as JSON; without FILE, as the last option, prints it
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     json: Option<PathBuf>,
     /// Replaces these files if they already exist
     #[arg(long)]
@@ -79,7 +79,9 @@ impl CompareArgs {
         let claim = |path: &Option<PathBuf>| {
             path.as_ref().map(|path| NewFile::claim(path, self.force)).transpose()
         };
-        let files = (claim(&self.csv)?, claim(&self.json)?);
+        let print = self.json.as_deref() == Some(Path::new("-"));
+        let json_file = self.json.clone().filter(|_| !print);
+        let files = (claim(&self.csv)?, claim(&json_file)?);
         let mut settings = self.settings.clone();
         settings.extend(self.seed.map(|seed| format!("seed={seed}")));
         settings.extend(self.seeds.map(|seeds| format!("seeds={seeds}")));
@@ -127,12 +129,23 @@ impl CompareArgs {
         if let Some(file) = files.1 {
             file.commit(json(&baseline.label, &comparisons))?;
         }
-        failure::say(&text(&baseline.label, &comparisons, &metrics, width()));
+        match print {
+            true => failure::say(&json(&baseline.label, &comparisons)),
+            false => failure::say(&text(&baseline.label, &comparisons, &metrics, width())),
+        }
         Ok(ExitCode::from(if fits { 0 } else { DOES_NOT_FIT }))
     }
 
     /// Checks what needs no file to be read.
     fn check(&self) -> Result<(), Failure> {
+        if let Some(path) = self.json.as_ref().filter(|path| *path != Path::new("-"))
+            && path.extension().is_none_or(|extension| extension != "json")
+        {
+            return Err(Failure::bad_argument(format!(
+                "--json takes a file that ends in .json, or nothing as the last option; found {}",
+                path.display()
+            )));
+        }
         for name in &self.metrics {
             if names::find(name).is_none() {
                 let hint = names::closest(name)

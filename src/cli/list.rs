@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
+use serde_json::{Map, Value, json};
+
 use super::failure::{self, Failure};
+use super::json::SCHEMA_VERSION;
 use crate::base::Source;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{device_names, find_device, model};
@@ -22,6 +25,9 @@ pub(super) struct ListArgs {
     /// What to list [default: everything]
     #[arg(value_name = "TOPIC")]
     topics: Vec<Topic>,
+    /// Prints names and what they stand for as JSON, by topic
+    #[arg(long)]
+    json: bool,
 }
 
 /// What can be listed.
@@ -55,6 +61,10 @@ impl ListArgs {
             [] => Topic::value_variants(),
             chosen => chosen,
         };
+        if self.json {
+            failure::say(&self::json(registry, topics, Path::new("scenarios")));
+            return Ok(ExitCode::SUCCESS);
+        }
         failure::say(text(registry, topics, Path::new("scenarios"), width()).trim_end());
         Ok(ExitCode::SUCCESS)
     }
@@ -74,49 +84,77 @@ fn text(registry: &Registry, topics: &[Topic], scenarios: &Path, width: usize) -
 type Row = (String, String);
 
 fn section(registry: &Registry, topic: Topic, scenarios: &Path, width: usize) -> String {
+    match topic {
+        Topic::Metrics => metrics(width),
+        Topic::Profiles => format!("profiles\n{}\n\n", profiles(width)),
+        topic => {
+            let heading = match topic {
+                Topic::Lengths => "lengths (Empirical)".to_owned(),
+                Topic::Scenarios => format!("scenarios in {}", scenarios.display()),
+                other => name_of(other),
+            };
+            let mut rows = rows(registry, topic, scenarios);
+            if topic == Topic::Models {
+                let about = "any other model, from its config.json";
+                rows.push(("HuggingFace(\"FILE\")".to_owned(), about.to_owned()));
+            }
+            table(&heading, rows, width)
+        }
+    }
+}
+
+/// A topic as it is written: `policies`.
+fn name_of(topic: Topic) -> String {
+    topic.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// The names of a topic, and what they stand for.
+fn rows(registry: &Registry, topic: Topic, scenarios: &Path) -> Vec<Row> {
     let owned = |(name, about): (&str, &str)| (name.to_owned(), about.to_owned());
     match topic {
         Topic::Policies => {
-            let rows = registry.policies().iter().map(|e| owned((e.name, e.about)));
-            table("policies", rows.collect(), width)
+            registry.policies().iter().map(|e| owned((e.name, e.about))).collect()
         }
-        Topic::Routers => {
-            let rows = registry.routers().iter().map(|e| owned((e.name, e.about)));
-            table("routers", rows.collect(), width)
-        }
+        Topic::Routers => registry.routers().iter().map(|e| owned((e.name, e.about))).collect(),
         Topic::Admission => {
-            let rows = registry.admissions().iter().map(|e| owned((e.name, e.about)));
-            table("admission", rows.collect(), width)
+            registry.admissions().iter().map(|e| owned((e.name, e.about))).collect()
         }
-        Topic::Timings => {
-            let rows = registry.timings().iter().map(|e| owned((e.name, e.about)));
-            table("timings", rows.collect(), width)
-        }
+        Topic::Timings => registry.timings().iter().map(|e| owned((e.name, e.about))).collect(),
         Topic::Models => {
-            let mut rows: Vec<Row> = model::names()
-                .into_iter()
-                .map(|name| (name.to_owned(), about_model(name)))
-                .collect();
-            rows.push(owned(("HuggingFace(\"FILE\")", "any other model, from its config.json")));
-            table("models", rows, width)
+            let names = model::names().into_iter();
+            names.map(|name| (name.to_owned(), about_model(name))).collect()
         }
         Topic::Devices => {
             let names = device_names().into_iter();
-            let rows = names.map(|name| (name.to_owned(), about_device(name)));
-            table("devices", rows.collect(), width)
+            names.map(|name| (name.to_owned(), about_device(name))).collect()
         }
-        Topic::Profiles => format!("profiles\n{}\n\n", profiles(width)),
+        Topic::Profiles => {
+            let rows = super::profile::shipped();
+            rows.map(|(name, about)| (name.to_owned(), about)).collect()
+        }
         Topic::Lengths => {
             let rows = super::workload::shipped();
-            let rows = rows.map(|(name, about)| (name.to_owned(), about));
-            table("lengths (Empirical)", rows.collect(), width)
+            rows.map(|(name, about)| (name.to_owned(), about)).collect()
         }
-        Topic::Metrics => metrics(width),
-        Topic::Scenarios => {
-            let heading = format!("scenarios in {}", scenarios.display());
-            table(&heading, titles(scenarios), width)
+        Topic::Metrics => {
+            let all = names::all().map(|metric| (metric.name.clone(), metric.about.clone()));
+            all.collect()
         }
+        Topic::Scenarios => titles(scenarios),
     }
+}
+
+/// The same for programs.
+fn json(registry: &Registry, topics: &[Topic], scenarios: &Path) -> String {
+    let mut out = Map::new();
+    out.insert("schema_version".to_owned(), json!(SCHEMA_VERSION));
+    for &topic in topics {
+        let rows = rows(registry, topic, scenarios).into_iter();
+        let rows: Vec<Value> =
+            rows.map(|(name, about)| json!({ "name": name, "about": about })).collect();
+        out.insert(name_of(topic), rows.into());
+    }
+    serde_json::to_string_pretty(&out).unwrap_or_default()
 }
 
 fn metrics(width: usize) -> String {

@@ -4,6 +4,7 @@ mod check;
 mod compare;
 mod failure;
 mod import;
+mod json;
 mod list;
 mod plugin;
 mod profile;

@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use serde_json::Value;
+
 use super::failure::{self, Failure};
+use super::json;
 use super::run_many::{self, FileDone, FileRuns};
 use super::{progress, subcommands, threads};
 use crate::base::Diagnostic;
@@ -14,6 +17,7 @@ use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::paths::file_name;
 use crate::base::suggest;
 use crate::metrics::{ExperimentResult, Verdict};
+use crate::output::summary_json::summary;
 use crate::output::{Claim, Collection, Replace, ResultFolder};
 use crate::registry::Registry;
 use crate::report::{ReportInput, report, use_colour, width};
@@ -69,6 +73,10 @@ pub(super) struct RunArgs {
     /// Prints nothing but errors
     #[arg(short, long)]
     quiet: bool,
+    /// Prints sizes, memory and the numbers of summary.json as JSON instead of the report: an
+    /// object, or a list with several runs
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
     /// Exits with code 1 if an expectation of the scenario is not met
     #[arg(long)]
     strict: bool,
@@ -133,7 +141,19 @@ impl RunArgs {
             let text = run_many::csv(&finished, &planned.misfits);
             table.commit(&text, run_many::folders(&finished))?;
         }
-        if !self.quiet {
+        if self.json {
+            let all = finished.iter().flat_map(|one| &one.points);
+            let mut all: Vec<Value> = all
+                .map(|(point, done)| {
+                    let mut one = json::scenario(&point.scenario);
+                    one.insert("results".to_owned(), summary(&done.result));
+                    Value::Object(one)
+                })
+                .chain(planned.misfits.iter().map(|(_, error)| json::misfit(error)))
+                .collect();
+            let value = if all.len() == 1 { all.swap_remove(0) } else { Value::Array(all) };
+            failure::say(&serde_json::to_string_pretty(&value).unwrap_or_default());
+        } else if !self.quiet {
             self.show(&finished, &planned.misfits, folder.as_deref());
         }
         // What fits has run, and its results are there; the code says that it is not all.

@@ -1,6 +1,7 @@
 //! How many KV blocks a GPU holds beside the weights.
 
 use crate::base::GIB;
+use crate::hardware::kv_layout::KvLayout;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
 
@@ -46,8 +47,14 @@ pub struct DraftMemory {
 /// The memory of one GPU, divided up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MemoryPlan {
-    /// KV blocks of the replica (each spread over its GPUs).
+    /// KV blocks of the replica (each spread over its GPUs). Of layers that keep windows or states,
+    /// as many as hold the tokens that vLLM says the cache has: each sequence whole in every group.
     pub num_blocks: u32,
+    /// Blocks of the pool that the groups of layers share; `num_blocks` where all layers keep every
+    /// token.
+    pub pool_blocks: u32,
+    /// Tokens that the cache holds.
+    pub tokens: u64,
     /// Weights on the fullest GPU.
     pub weight_gib: f64,
     /// Peak of activations and logits, estimated.
@@ -138,8 +145,12 @@ pub fn plan(
     let draft = settings.draft;
     let weights = (model.weight_bytes(parallel) + draft.weight_bytes) as f64;
     let activations = activation_bytes(model, parallel, settings);
-    let kv_bytes_per_token = model.kv_bytes_per_token(parallel) + draft.kv_bytes_per_token;
-    let kv_bytes_per_block = kv_bytes_per_token.saturating_mul(u64::from(block_size));
+    let layout = KvLayout::of(model, parallel, block_size);
+    let kv_bytes_per_token = match layout.is_plain() {
+        true => model.kv_bytes_per_token(parallel) + draft.kv_bytes_per_token,
+        false => layout.bytes_per_token(settings.max_model_len) + draft.kv_bytes_per_token,
+    };
+    let kv_bytes_per_block = kv_bytes_per_token.saturating_mul(u64::from(block_size)).max(1);
     let left = available - weights - activations;
     if left <= 0.0 {
         return Err(MemoryError::Weights {
@@ -166,8 +177,15 @@ pub fn plan(
             available_gib: available / GIB,
         });
     }
+    // The cast saturates, too.
+    let pool_blocks = match layout.is_plain() {
+        true => num_blocks,
+        false => (left / layout.bytes_per_block.max(1) as f64).floor() as u32,
+    };
     Ok(MemoryPlan {
         num_blocks,
+        pool_blocks,
+        tokens: u64::from(num_blocks) * u64::from(block_size),
         weight_gib: weights / GIB,
         activation_gib: activations / GIB,
         available_gib: available / GIB,

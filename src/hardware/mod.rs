@@ -2,6 +2,8 @@
 
 mod device;
 #[doc(hidden)]
+pub mod kv_layout;
+#[doc(hidden)]
 pub mod memory;
 pub mod model;
 mod parallelism;

@@ -9,6 +9,7 @@ mod admission;
 mod cluster;
 #[doc(hidden)]
 pub mod combinations;
+mod defaults;
 mod disaggregated;
 pub(crate) mod document;
 mod engine;

@@ -406,10 +406,10 @@ mod tests {
     #[test]
     fn what_is_not_modelled_is_refused_unless_it_is_allowed() {
         let more =
-            ",\n\"layer_types\": [\"full_attention\", \"sliding_attention\"],\n\"widgets\": 3";
+            ",\n\"layer_types\": [\"full_attention\", \"odd_attention\"],\n\"widgets\": 3";
         let text = read(&with(more)).unwrap_err().to_string();
         for part in [
-            "`layer_types` is not modelled: layers of different kinds",
+            "`layer_types` is not modelled: layers called `odd_attention`",
             "config.json:4:1",
             "nor is `widgets` (line 5): a key that is not understood",
             "allow_unmodelled: [\"layer_types\", \"widgets\"]",
@@ -497,10 +497,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!((spec.weights, spec.kv_cache), (Weights::Fp8, KvCache::Fp8));
-        let text = sidecar("{\"quantization\":\n {\"quant_algo\": \"NVFP4\"}}").unwrap_err();
+        let text = sidecar("{\"quantization\":\n {\"quant_algo\": \"NVFP2\"}}").unwrap_err();
         let key = "hf_quant_config.json.quantization.quant_algo";
         assert!(
-            text.title.contains(&format!("`{key}` is not modelled: it is \"NVFP4\"")),
+            text.title.contains(&format!("`{key}` is not modelled: it is \"NVFP2\"")),
             "{text}"
         );
         assert_eq!(text.place.unwrap().line_column(), (2, 3));
