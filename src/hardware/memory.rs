@@ -163,11 +163,21 @@ pub fn plan(
             available_gib: available / GIB,
         });
     }
-    // The cast saturates: more blocks than u32 holds cannot be told apart anyway.
+    // The casts saturate: more blocks than u32 holds cannot be told apart anyway.
     let num_blocks = (left / kv_bytes_per_block as f64).floor() as u32;
     let one_sequence = settings.max_model_len.div_ceil(block_size);
-    if num_blocks < one_sequence {
-        let kv = f64::from(one_sequence) * kv_bytes_per_block as f64;
+    // Of a pool that groups share, a sequence takes no more than its windows and states.
+    let (blocks, needed, block_bytes) = match layout.is_plain() {
+        true => (num_blocks, one_sequence, kv_bytes_per_block),
+        false => {
+            let bytes = layout.bytes_per_block.max(1);
+            let in_flight = settings.max_num_batched_tokens.saturating_mul(2);
+            let needed = layout.blocks_of_sequence(settings.max_model_len, in_flight);
+            ((left / bytes as f64).floor() as u32, needed, bytes)
+        }
+    };
+    if blocks < needed {
+        let kv = f64::from(needed) * block_bytes as f64;
         return Err(MemoryError::OneSequence {
             model: model.label(),
             device: device.name.to_owned(),
@@ -177,14 +187,11 @@ pub fn plan(
             available_gib: available / GIB,
         });
     }
-    // The cast saturates, too.
-    let pool_blocks = match layout.is_plain() {
-        true => num_blocks,
-        false => (left / layout.bytes_per_block.max(1) as f64).floor() as u32,
-    };
+    // One sequence fits, although it alone would take more if it were whole in every group.
+    let num_blocks = if layout.is_plain() { num_blocks } else { num_blocks.max(one_sequence) };
     Ok(MemoryPlan {
         num_blocks,
-        pool_blocks,
+        pool_blocks: blocks,
         tokens: u64::from(num_blocks) * u64::from(block_size),
         weight_gib: weights / GIB,
         activation_gib: activations / GIB,

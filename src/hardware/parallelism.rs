@@ -119,7 +119,8 @@ impl Parallelism {
                     (width, width / gpus, rows.max(columns))
                 }
             };
-            if slice != whole && !slice.is_multiple_of(block) {
+            // A matrix of less than whole blocks is not divided into them.
+            if whole.is_multiple_of(block) && slice != whole && !slice.is_multiple_of(block) {
                 let expected = format!(
                     "slices of whole blocks of {rows} x {columns} weights (weight_block_size), as \
                      engines do"

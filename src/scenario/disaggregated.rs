@@ -11,6 +11,7 @@ use super::combinations::{self, Technique};
 use super::document::Document;
 use super::plugins;
 use super::pool::PoolConfig;
+use super::resolve::only_parts;
 use super::{kv_offload, lora, speculative};
 use crate::base::{Diagnostic, Nanos, SettingError};
 use crate::engine::{HandOver, speculation};
@@ -130,6 +131,10 @@ pub(super) fn join(
 ) -> Result<Cluster, Box<Diagnostic>> {
     let documents = [("prefill", &sides.prefill), ("decode", &sides.decode)];
     for ((name, document), side) in documents.into_iter().zip([&prefill, &decode]) {
+        if !side.model.keeps_every_token() {
+            let error = only_parts("disaggregated", &side.model);
+            return Err(Box::new(plugins::setting_error(document, "", &error)));
+        }
         let mut used = vec![Technique::Disaggregation];
         used.extend(side.limits.vidur_lengths.then_some(Technique::VidurLengths));
         combinations::check(&used, |_| "true".to_owned())

@@ -6,6 +6,7 @@ use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::{Diagnostic, GIB};
 use crate::engine::policy::{AnyPolicy, EngineLimits};
 use crate::hardware::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
+use crate::hardware::kv_layout::KvLayout;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
 
@@ -104,6 +105,10 @@ impl Checker<'_> {
                     warnings.push(Diagnostic::warning(title).at(place, "changes nothing"));
                 }
             }
+            if let Some(warning) = one_pool(model, parallel, &limits) {
+                let place = self.document.place(&self.span("model"));
+                warnings.push(warning.at(place, "of this model"));
+            }
             return Ok((limits, None));
         }
         let settings = memory_settings(utilization, &limits, draft, policy);
@@ -123,8 +128,29 @@ impl Checker<'_> {
             )
         })?;
         limits.num_blocks = plan.num_blocks;
+        if let Some(warning) = one_pool(model, parallel, &limits) {
+            warnings.push(warning.at(self.document.place(&self.span("model")), "of this model"));
+        }
         Ok((limits, Some(plan)))
     }
+}
+
+/// Says how the cache of a model is simulated of which some layers keep a window or a state.
+fn one_pool(
+    model: &ModelSpec,
+    parallel: Parallelism,
+    limits: &EngineLimits,
+) -> Option<Diagnostic> {
+    let layout = KvLayout::of(model, parallel, limits.block_size);
+    (!layout.is_plain()).then(|| {
+        Diagnostic::warning(format!(
+            "{}: layers that keep windows or states are simulated as if they kept every token, of \
+             as many tokens as vLLM says its cache holds ({} groups)",
+            model.name,
+            layout.groups.len()
+        ))
+        .help("long requests leave more room than that in a real engine")
+    })
 }
 
 /// What the memory plan needs to know.

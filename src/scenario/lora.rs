@@ -22,6 +22,11 @@ pub(super) fn check(
         }
         return Ok(());
     };
+    if !model.is_uniform() {
+        let expected = "a model whose layers are all alike, with attention of heads";
+        return Err(SettingError::new("engine.lora", model.name.to_string(), expected)
+            .help("adapters of layers of different kinds are not modelled"));
+    }
     lora.check(model).map_err(|error| error.within("engine.lora"))
 }
 

@@ -18,6 +18,7 @@ use super::{
 use crate::base::{ByteSpan, Diagnostic, SettingError, suggest};
 use crate::engine::speculation;
 use crate::hardware::memory::DraftMemory;
+use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism, device_names, find_device};
 use crate::metrics::Expectation;
 use crate::registry::Registry;
@@ -302,6 +303,9 @@ impl Checker<'_> {
         let prefix_caching =
             raw.engine.enable_prefix_caching.unwrap_or_else(|| policy.caches_prefixes());
         let bytes_per_token = model.kv_bytes_per_token(parallel) + draft_memory.kv_bytes_per_token;
+        if raw.engine.kv_offload.is_some() && !model.keeps_every_token() {
+            return Err(self.settings("", &only_parts("engine.kv_offload", &model)));
+        }
         let offload =
             kv_offload::build(&raw.engine, &limits, prefix_caching, parallel, bytes_per_token)
                 .map_err(|error| self.settings("", &error))?;
@@ -346,4 +350,12 @@ impl Checker<'_> {
             )
         })
     }
+}
+
+/// The refusal of a technique that moves the cache of whole requests, for a model of which some
+/// layers keep a part only.
+pub(super) fn only_parts(path: &'static str, model: &ModelSpec) -> SettingError {
+    let expected = "a model whose layers keep every token: none with a window, a chunk or a state";
+    SettingError::new(path, model.name.to_string(), expected)
+        .help("moving windows and states is not modelled")
 }

@@ -84,7 +84,7 @@ pub(crate) fn kv_bytes_per_token(draft: &Draft, target: &ModelSpec, parallel: Pa
         Draft::NGram { .. } => 0,
         // A head is a block of the model's kind.
         Draft::Heads { layers, .. } => {
-            ModelSpec { layers: *layers, ..target.clone() }.kv_bytes_per_token(parallel)
+            target.last_layers(*layers).kv_bytes_per_token(parallel)
         }
         Draft::Model(name) => model::find(name).map_or(0, |m| m.kv_bytes_per_token(parallel)),
     }
@@ -130,8 +130,7 @@ pub(crate) fn check(
                 return Err(SettingError::new("draft.cost_ratio", ratio, "0 to 1"));
             }
             // Embedding and LM head are the model's own.
-            let with = |layers| ModelSpec { layers, ..target.clone() };
-            let (some, none) = (with(*layers), with(0));
+            let (some, none) = (target.last_layers(*layers), target.last_layers(0));
             let weights = some.weight_bytes(parallel) - none.weight_bytes(parallel);
             Ok(Checked { model: None, memory: memory(weights) })
         }

@@ -17,6 +17,32 @@ impl ModelSpec {
         }
     }
 
+    /// Whether all layers are alike, and attend with keys and values of heads.
+    pub fn is_uniform(&self) -> bool {
+        self.stack.is_empty()
+    }
+
+    /// Whether each layer keeps something of every token: none has a window, a chunk or a state.
+    pub fn keeps_every_token(&self) -> bool {
+        let mixers = self.stack.iter().flat_map(|run| &run.layer.mixers);
+        let mut kept = mixers.filter(|mixer| **mixer != Mixer::Cross);
+        kept.all(|mixer| mixer.reach() == Some(Reach::All))
+    }
+
+    /// A model of the last `layers` layers: heads that draft tokens are built like them.
+    pub fn last_layers(&self, layers: u32) -> ModelSpec {
+        let mut left = layers;
+        let mut stack = Vec::new();
+        for run in self.stack.iter().rev() {
+            let count = run.count.min(left);
+            left -= count;
+            if count > 0 {
+                stack.insert(0, LayerRun { count, layer: run.layer.clone() });
+            }
+        }
+        ModelSpec { layers, stack, ..self.clone() }
+    }
+
     /// How many layers there are of each kind, most frequent first.
     pub fn layer_kinds(&self) -> Vec<(String, u32)> {
         let mut kinds: Vec<(String, u32)> = Vec::new();

@@ -17,6 +17,10 @@ pub(super) fn profile(
     context: &TimingContext,
 ) -> Result<Arc<Profile>, SettingError> {
     let wanted = format!("layers of {} on {}", context.model.label(), context.device.name);
+    if !context.model.is_uniform() {
+        return Err(SettingError::new("", "layers of different kinds", "layers that are all alike")
+            .help("use Measured(composition: Full) or Roofline()"));
+    }
     let fits = |profile: &Profile| {
         profile.device == context.device.name
             && profile.layerwise.as_ref().is_some_and(|l| {

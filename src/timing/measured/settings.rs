@@ -119,6 +119,11 @@ impl TimingSettings for MeasuredSettings {
             return Err(SettingError::new("composition", found, "Full")
                 .help("profiles in Vidur's format are of half precision"));
         }
+        if !context.model.is_uniform() {
+            let found = "Vidur for a model with layers of different kinds";
+            return Err(SettingError::new("composition", found, "Full")
+                .help("profiles in Vidur's format are of layers that are all alike"));
+        }
         let profile = self.load_profile(context)?;
         let network = self.load_network(context, &profile)?;
         let predictor = MeasuredPredictor::new(self, context, &profile, network.as_ref())?;

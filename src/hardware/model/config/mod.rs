@@ -139,6 +139,15 @@ fn family(keys: &Keys) -> &'static Family {
     })
 }
 
+/// The `model_type` by which a family was found.
+fn family_name(keys: &Keys, family: &Family) -> &'static str {
+    let own = keys.text("model_type");
+    let wrapper = keys.outer("model_type").and_then(Value::as_str);
+    let named = |name: &str| family.model_types.iter().copied().find(|known| *known == name);
+    // A language model within another is known by the name of both.
+    [wrapper, own].into_iter().flatten().find_map(named).unwrap_or("unknown")
+}
+
 /// The shape of a model.
 fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
     let hidden = keys.required(&HIDDEN)?;
@@ -163,7 +172,7 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
     let vectors = &family.vectors;
     let mut spec = ModelSpec {
         name: Cow::Borrowed(""),
-        family: family.model_types[0],
+        family: family_name(keys, family),
         layers: keys.required(&LAYERS)?,
         hidden,
         q_heads,
