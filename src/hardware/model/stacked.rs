@@ -87,7 +87,19 @@ impl ModelSpec {
 
     /// Bytes of the checkpoint, scales included.
     pub fn checkpoint_bytes(&self) -> u64 {
-        self.weight_bytes(Parallelism::default())
+        if self.is_uniform() {
+            return self.weight_bytes(Parallelism::default());
+        }
+        let layers: f64 = self
+            .stack
+            .iter()
+            .map(|run| f64::from(run.count) * run.layer.checkpoint_bytes(self.dtype_bytes))
+            .sum();
+        let vocab = u64::from(self.vocab) * u64::from(self.hidden);
+        let head = if self.tie_word_embeddings { 0.0 } else { self.head_weights.bytes() };
+        let others = u64::from(self.hidden) + self.other_params;
+        let ends = vocab as f64 * (self.dtype_bytes + head) + others as f64 * self.dtype_bytes;
+        (layers + ends).ceil() as u64
     }
 
     /// Bytes of weights on the fullest GPU of a model with a list of layers.

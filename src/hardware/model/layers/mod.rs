@@ -74,12 +74,26 @@ impl Layer {
         matrices + self.vectors as f64 * dtype_bytes
     }
 
-    /// Bytes of its weights on one GPU.
+    /// Bytes of its weights on one GPU, as the engine holds them.
     pub fn bytes_per_gpu(&self, parallel: Parallelism, dtype_bytes: f64) -> f64 {
-        let matrices = self.matrices.iter();
-        let matrices: f64 = matrices.map(|m| m.params_per_gpu(parallel) as f64 * m.bytes()).sum();
+        let held = |matrix: &Matrix| match self.experts {
+            Some(moe) if matrix.split == Split::Copies && matrix.weights == Weights::Mxfp4 => {
+                padded_experts(matrix, moe, parallel)
+            }
+            _ => matrix.params_per_gpu(parallel),
+        };
+        let matrices: f64 = self.matrices.iter().map(|m| held(m) as f64 * m.bytes()).sum();
         matrices + self.vectors as f64 * dtype_bytes
     }
+}
+
+/// Parameters of MXFP4 experts on one GPU: kernels want their width in whole 128 and the model's
+/// in whole 256 (Marlin and TensorRT-LLM; vLLM's `mxfp4_round_up_hidden_size_and_intermediate_size`).
+fn padded_experts(matrix: &Matrix, moe: Moe, parallel: Parallelism) -> u64 {
+    let width = u64::from(moe.moe_intermediate);
+    let hidden = if matrix.rows == width { matrix.columns } else { matrix.rows };
+    let slice = width.div_ceil(parallel.tensor.into()).next_multiple_of(128);
+    slice * hidden.next_multiple_of(256) * u64::from(matrix.copies)
 }
 
 /// Stores each matrix, and the LM head, as the scheme says.
