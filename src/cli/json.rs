@@ -24,9 +24,9 @@ pub(super) fn scenario(scenario: &Scenario) -> Map<String, Value> {
         let named = one.cluster.named_pools();
         match named.is_empty() {
             true => each.push((one.name.as_str(), "", one.cluster.first())),
-            false => each.extend(named.iter().map(|(pool, config)| {
-                (one.name.as_str(), *pool, *config)
-            })),
+            false => {
+                each.extend(named.iter().map(|(pool, config)| (one.name.as_str(), *pool, *config)))
+            }
         }
     }
     if let Some((_, _, first)) = each.first() {
@@ -69,20 +69,26 @@ fn pool(c: &PoolConfig) -> Map<String, Value> {
     add("defaults", defaults(c).into());
     add("model", model(c));
     add("device", json!(c.device.name));
-    add("weights", json!({
-        "checkpoint_bytes": c.model.checkpoint_bytes(),
-        "bytes_per_gpu": c.model.weight_bytes(c.parallel),
-        "stored_as": c.model.weights.label(),
-    }));
+    add(
+        "weights",
+        json!({
+            "checkpoint_bytes": c.model.checkpoint_bytes(),
+            "bytes_per_gpu": c.model.weight_bytes(c.parallel),
+            "stored_as": c.model.weights.label(),
+        }),
+    );
     add("kv", kv(c));
     add("state", json!({ "bytes_per_sequence": c.model.state_bytes_per_sequence() }));
     let note = c.timing_note();
-    add("timing", json!({
-        "rests_on": note.rests_on,
-        "estimate": note.estimate,
-        "not_modelled": note.not_modelled,
-        "checked_against": note.checked_against,
-    }));
+    add(
+        "timing",
+        json!({
+            "rests_on": note.rests_on,
+            "estimate": note.estimate,
+            "not_modelled": note.not_modelled,
+            "checked_against": note.checked_against,
+        }),
+    );
     out
 }
 

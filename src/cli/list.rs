@@ -112,9 +112,7 @@ fn name_of(topic: Topic) -> String {
 fn rows(registry: &Registry, topic: Topic, scenarios: &Path) -> Vec<Row> {
     let owned = |(name, about): (&str, &str)| (name.to_owned(), about.to_owned());
     match topic {
-        Topic::Policies => {
-            registry.policies().iter().map(|e| owned((e.name, e.about))).collect()
-        }
+        Topic::Policies => registry.policies().iter().map(|e| owned((e.name, e.about))).collect(),
         Topic::Routers => registry.routers().iter().map(|e| owned((e.name, e.about))).collect(),
         Topic::Admission => {
             registry.admissions().iter().map(|e| owned((e.name, e.about))).collect()

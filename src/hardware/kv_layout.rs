@@ -95,10 +95,9 @@ impl KvLayout {
             .collect();
         let stages = each.chunks(per_stage).map(|stage| layout(&stage.concat(), block_size));
         // The stage that holds the fewest tokens decides for all.
-        stages.max_by_key(|layout| layout.bytes_per_block).unwrap_or(KvLayout {
-            groups: Vec::new(),
-            bytes_per_block: 0,
-        })
+        stages
+            .max_by_key(|layout| layout.bytes_per_block)
+            .unwrap_or(KvLayout { groups: Vec::new(), bytes_per_block: 0 })
     }
 
     /// Whether every layer keeps every token: one group.
@@ -191,7 +190,8 @@ fn layout(kept: &[Kept], block_size: u32) -> KvLayout {
     let counts = || kinds.iter().map(|(_, count)| *count);
     let (least, most) = (counts().min().unwrap_or(1), counts().max().unwrap_or(1));
     let size = if 2 * most < 3 * least { most } else { least };
-    let token_bytes = || kinds.iter().filter(|(k, _)| k.kind != KvKind::Mamba).map(|(k, _)| k.bytes);
+    let token_bytes =
+        || kinds.iter().filter(|(k, _)| k.kind != KvKind::Mamba).map(|(k, _)| k.bytes);
     let state = kinds.iter().filter(|(k, _)| k.kind == KvKind::Mamba).map(|(k, _)| k.bytes).max();
     // States decide how many tokens a block of attention has.
     let attended = token_bytes().max();

@@ -52,7 +52,9 @@ impl Parallelism {
                     _ if divided => {}
                     true => {}
                     false if replicated => {
-                        return tensor_error(format!("a divisor or multiple of the {heads} {what}"));
+                        return tensor_error(format!(
+                            "a divisor or multiple of the {heads} {what}"
+                        ));
                     }
                     false => return tensor_error(format!("a divisor of the {heads} {what}")),
                 }
@@ -103,7 +105,11 @@ impl Parallelism {
 
 impl Parallelism {
     /// The same for a model with a list of layers, matrix by matrix.
-    fn check_stack(self, model: &ModelSpec, (rows, columns): (u64, u64)) -> Result<(), SettingError> {
+    fn check_stack(
+        self,
+        model: &ModelSpec,
+        (rows, columns): (u64, u64),
+    ) -> Result<(), SettingError> {
         let gpus = u64::from(self.tensor);
         for matrix in model.stack.iter().flat_map(|run| &run.layer.matrices) {
             if self.tensor == 1 || matrix.weights != Weights::Fp8 {
@@ -125,8 +131,10 @@ impl Parallelism {
                     "slices of whole blocks of {rows} x {columns} weights (weight_block_size), as \
                      engines do"
                 );
-                let found =
-                    format!("{}, which cuts {} of {whole} into {slice}", self.tensor, matrix.module);
+                let found = format!(
+                    "{}, which cuts {} of {whole} into {slice}",
+                    self.tensor, matrix.module
+                );
                 return Err(SettingError::new("cluster.tensor_parallel", found, expected)
                     .help("use fewer GPUs for a replica, or weights without blocks"));
             }

@@ -5,8 +5,8 @@ use super::resolve::Checker;
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::base::{Diagnostic, GIB};
 use crate::engine::policy::{AnyPolicy, EngineLimits};
-use crate::hardware::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::hardware::kv_layout::KvLayout;
+use crate::hardware::memory::{self, DraftMemory, MemoryPlan, MemorySettings};
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
 
@@ -136,11 +136,7 @@ impl Checker<'_> {
 }
 
 /// Says how the cache of a model is simulated of which some layers keep a window or a state.
-fn one_pool(
-    model: &ModelSpec,
-    parallel: Parallelism,
-    limits: &EngineLimits,
-) -> Option<Diagnostic> {
+fn one_pool(model: &ModelSpec, parallel: Parallelism, limits: &EngineLimits) -> Option<Diagnostic> {
     let layout = KvLayout::of(model, parallel, limits.block_size);
     (!layout.is_plain()).then(|| {
         Diagnostic::warning(format!(

@@ -83,9 +83,7 @@ pub(crate) fn kv_bytes_per_token(draft: &Draft, target: &ModelSpec, parallel: Pa
     match draft {
         Draft::NGram { .. } => 0,
         // A head is a block of the model's kind.
-        Draft::Heads { layers, .. } => {
-            target.last_layers(*layers).kv_bytes_per_token(parallel)
-        }
+        Draft::Heads { layers, .. } => target.last_layers(*layers).kv_bytes_per_token(parallel),
         Draft::Model(name) => model::find(name).map_or(0, |m| m.kv_bytes_per_token(parallel)),
     }
 }

@@ -196,10 +196,13 @@ static BUILT_IN: &[BuiltIn] = &[
     BuiltIn { spec: qwen3("Qwen3-14B", [40, 5120, 40, 8, 17408]), aliases: &["Qwen/Qwen3-14B"] },
     BuiltIn { spec: qwen3("Qwen3-32B", [64, 5120, 64, 8, 25600]), aliases: &["Qwen/Qwen3-32B"] },
     BuiltIn {
-        spec: of_family("qwen3_moe", with_experts(
-            qwen3("Qwen3-235B-A22B", [94, 4096, 64, 4, 12288]),
-            Moe { experts: 128, experts_per_token: 8, moe_intermediate: 1536 },
-        )),
+        spec: of_family(
+            "qwen3_moe",
+            with_experts(
+                qwen3("Qwen3-235B-A22B", [94, 4096, 64, 4, 12288]),
+                Moe { experts: 128, experts_per_token: 8, moe_intermediate: 1536 },
+            ),
+        ),
         aliases: &["Qwen/Qwen3-235B-A22B"],
     },
     BuiltIn {
@@ -220,10 +223,13 @@ static BUILT_IN: &[BuiltIn] = &[
         ],
     },
     BuiltIn {
-        spec: of_family("qwen3_moe", with_experts(
-            qwen3("Qwen3-30B-A3B", [48, 2048, 32, 4, 6144]),
-            Moe { experts: 128, experts_per_token: 8, moe_intermediate: 768 },
-        )),
+        spec: of_family(
+            "qwen3_moe",
+            with_experts(
+                qwen3("Qwen3-30B-A3B", [48, 2048, 32, 4, 6144]),
+                Moe { experts: 128, experts_per_token: 8, moe_intermediate: 768 },
+            ),
+        ),
         aliases: &["Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-30B-A3B-Instruct-2507"],
     },
     BuiltIn {
@@ -231,18 +237,24 @@ static BUILT_IN: &[BuiltIn] = &[
         aliases: &["mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-Instruct-v0.2"],
     },
     BuiltIn {
-        spec: of_family("mistral", llama("Mistral-7B-v0.3", [32, 4096, 32, 8, 14336], 32768, 32768)),
+        spec: of_family(
+            "mistral",
+            llama("Mistral-7B-v0.3", [32, 4096, 32, 8, 14336], 32768, 32768),
+        ),
         aliases: &["mistralai/Mistral-7B-v0.3", "mistralai/Mistral-7B-Instruct-v0.3"],
     },
     BuiltIn {
-        spec: of_family("mistral", with_heads(
-            llama("Mistral-Nemo-12B", [40, 5120, 32, 8, 14336], 131_072, 131_072),
-            128,
-        )),
+        spec: of_family(
+            "mistral",
+            with_heads(llama("Mistral-Nemo-12B", [40, 5120, 32, 8, 14336], 131_072, 131_072), 128),
+        ),
         aliases: &["mistralai/Mistral-Nemo-Base-2407", "mistralai/Mistral-Nemo-Instruct-2407"],
     },
     BuiltIn {
-        spec: of_family("mistral", with_heads(llama("Mistral-Small-24B", [40, 5120, 32, 8, 32768], 131_072, 32768), 128)),
+        spec: of_family(
+            "mistral",
+            with_heads(llama("Mistral-Small-24B", [40, 5120, 32, 8, 32768], 131_072, 32768), 128),
+        ),
         aliases: &[
             "mistralai/Mistral-Small-24B-Base-2501",
             "mistralai/Mistral-Small-24B-Instruct-2501",
@@ -261,17 +273,23 @@ static BUILT_IN: &[BuiltIn] = &[
         aliases: &["TinyLlama/TinyLlama-1.1B-Chat-v1.0"],
     },
     BuiltIn {
-        spec: of_family("mixtral", with_experts(
-            llama("Mixtral-8x7B", [32, 4096, 32, 8, 14336], 32000, 32768),
-            Moe { experts: 8, experts_per_token: 2, moe_intermediate: 14336 },
-        )),
+        spec: of_family(
+            "mixtral",
+            with_experts(
+                llama("Mixtral-8x7B", [32, 4096, 32, 8, 14336], 32000, 32768),
+                Moe { experts: 8, experts_per_token: 2, moe_intermediate: 14336 },
+            ),
+        ),
         aliases: &["mistralai/Mixtral-8x7B-v0.1", "mistralai/Mixtral-8x7B-Instruct-v0.1"],
     },
     BuiltIn {
-        spec: of_family("mixtral", with_experts(
-            llama("Mixtral-8x22B", [56, 6144, 48, 8, 16384], 32000, 65536),
-            Moe { experts: 8, experts_per_token: 2, moe_intermediate: 16384 },
-        )),
+        spec: of_family(
+            "mixtral",
+            with_experts(
+                llama("Mixtral-8x22B", [56, 6144, 48, 8, 16384], 32000, 65536),
+                Moe { experts: 8, experts_per_token: 2, moe_intermediate: 16384 },
+            ),
+        ),
         aliases: &["mistralai/Mixtral-8x22B-v0.1"],
     },
 ];

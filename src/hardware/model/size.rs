@@ -45,7 +45,8 @@ impl ModelSpec {
     /// Parameters that a token meets: all, less the experts that it is not routed to.
     pub fn active_params(&self) -> u64 {
         if !self.stack.is_empty() {
-            return self.params() - sum(&self.stack, |layer| layer.params() - layer.active_params());
+            return self.params()
+                - sum(&self.stack, |layer| layer.params() - layer.active_params());
         }
         let one_gpu = Parallelism::default();
         let met = self.experts.map_or(0, |moe| moe.experts_per_token);

@@ -69,8 +69,7 @@ impl ModelSpec {
     pub fn kv_elements_sliding(&self) -> u64 {
         sum(&self.layer_runs(), |layer| {
             let near = layer.mixers.iter();
-            let near =
-                near.filter(|mixer| !matches!(mixer.reach(), None | Some(Reach::All)));
+            let near = near.filter(|mixer| !matches!(mixer.reach(), None | Some(Reach::All)));
             near.map(Mixer::kv_elements).sum()
         })
     }

@@ -121,7 +121,9 @@ impl Index {
 
     fn us(&self, pairs: f64, tokens: f64) -> f64 {
         match self.bytes > 0.0 {
-            true => self.sheet.us(self.flops * pairs / self.ratio, self.bytes * tokens / self.ratio),
+            true => {
+                self.sheet.us(self.flops * pairs / self.ratio, self.bytes * tokens / self.ratio)
+            }
             false => 0.0,
         }
     }

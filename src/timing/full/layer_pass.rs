@@ -77,7 +77,8 @@ impl LayerPass {
                     let share = |count: u32| count.div_ceil(parallel.tensor);
                     // Tables are of keys as wide as values: what both have together counts.
                     let head_dim = (key_dim + value_dim) / 2;
-                    let heads = Heads { q: share(q_heads), kv: share(kv_heads), head_dim, kv_dtype };
+                    let heads =
+                        Heads { q: share(q_heads), kv: share(kv_heads), head_dim, kv_dtype };
                     Mixing::Attention(Attention {
                         q_width: f64::from(heads.q * heads.head_dim),
                         kv_width: f64::from(heads.kv * heads.head_dim),
@@ -208,9 +209,8 @@ fn products(
 
 /// Widths of the MLPs that every token meets, and how many matrices each reads its input with.
 fn mlp_widths(matrices: &[Matrix], parallel: Parallelism) -> Vec<(f64, f64)> {
-    let dense = |matrix: &&Matrix| {
-        matrix.split != Split::Copies && matrix.module.ends_with("up_proj")
-    };
+    let dense =
+        |matrix: &&Matrix| matrix.split != Split::Copies && matrix.module.ends_with("up_proj");
     let widths = matrices.iter().filter(dense).map(|matrix| {
         let inputs = if matrix.joined { 2.0 } else { 1.0 };
         (matrix.shape_per_gpu(parallel).0 as f64, inputs)

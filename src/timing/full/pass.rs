@@ -122,9 +122,8 @@ impl Pass {
         }
         let per_stage = (model.layers_per_stage(parallel) as usize).max(1);
         let count = |stage: &[usize]| {
-            let shapes = (0..shapes.len()).map(|at| {
-                (at, stage.iter().filter(|layer| **layer == at).count() as f64)
-            });
+            let shapes = (0..shapes.len())
+                .map(|at| (at, stage.iter().filter(|layer| **layer == at).count() as f64));
             shapes.filter(|(_, count)| *count > 0.0).collect()
         };
         let many = parallel.tensor > 1;
@@ -163,9 +162,7 @@ impl Pass {
                 time.all += collective.with(layer.reduces * collective.us);
             }
             all += time.all.times(count);
-            let add = |sum: Cost, one: Cost| {
-                one.with(sum.us + one.us * count).at_best(sum.basis)
-            };
+            let add = |sum: Cost, one: Cost| one.with(sum.us + one.us * count).at_best(sum.basis);
             prefill = add(prefill, time.prefill);
             decode = add(decode, time.decode);
             communication.us += layer.reduces * collective.us * count;

@@ -128,9 +128,7 @@ mod tests {
             q_width: 1.0,
             kv_width: 1.0,
             reach,
-            prefill: Box::new(|requests, tokens| {
-                Cost::measured(requests * tokens * tokens / 2.0)
-            }),
+            prefill: Box::new(|requests, tokens| Cost::measured(requests * tokens * tokens / 2.0)),
             decode: Box::new(|requests, context| Cost::measured(requests * context)),
         }
     }

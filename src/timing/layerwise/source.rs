@@ -18,8 +18,12 @@ pub(super) fn profile(
 ) -> Result<Arc<Profile>, SettingError> {
     let wanted = format!("layers of {} on {}", context.model.label(), context.device.name);
     if !context.model.is_uniform() {
-        return Err(SettingError::new("", "layers of different kinds", "layers that are all alike")
-            .help("use Measured(composition: Full) or Roofline()"));
+        return Err(SettingError::new(
+            "",
+            "layers of different kinds",
+            "layers that are all alike",
+        )
+        .help("use Measured(composition: Full) or Roofline()"));
     }
     let fits = |profile: &Profile| {
         profile.device == context.device.name

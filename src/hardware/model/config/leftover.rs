@@ -223,8 +223,17 @@ const HARMLESS_ENDS: &[&str] = &[
 ];
 
 /// Beginnings of keys that are harmless; those that begin with `_` are notes to readers.
-const HARMLESS_STARTS: &[&str] =
-    &["_", "base_model_", "summary_", "image_token", "video_token", "audio_token", "mtp_", "vision_", "audio_"];
+const HARMLESS_STARTS: &[&str] = &[
+    "_",
+    "base_model_",
+    "summary_",
+    "image_token",
+    "video_token",
+    "audio_token",
+    "mtp_",
+    "vision_",
+    "audio_",
+];
 
 /// Why a key is refused of which nothing is known.
 pub(super) const NOT_UNDERSTOOD: &str = "a key that is not understood and may shape the model";

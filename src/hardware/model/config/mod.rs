@@ -26,12 +26,8 @@ const EXPERTS: [&str; 4] =
 const EXPERTS_PER_TOKEN: [&str; 5] =
     ["num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "moe_top_k"];
 /// What families call the width of an expert.
-const EXPERT_WIDTHS: [&str; 4] = [
-    "moe_intermediate_size",
-    "expert_ffn_hidden_size",
-    "expert_hidden_dim",
-    "intermediate_size",
-];
+const EXPERT_WIDTHS: [&str; 4] =
+    ["moe_intermediate_size", "expert_ffn_hidden_size", "expert_hidden_dim", "intermediate_size"];
 const LAYERS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
 const HIDDEN: [&str; 4] = ["hidden_size", "n_embd", "n_embed", "d_model"];
 const Q_HEADS: [&str; 3] = ["num_attention_heads", "n_head", "n_heads"];
@@ -414,8 +410,7 @@ mod tests {
 
     #[test]
     fn what_is_not_modelled_is_refused_unless_it_is_allowed() {
-        let more =
-            ",\n\"layer_types\": [\"full_attention\", \"odd_attention\"],\n\"widgets\": 3";
+        let more = ",\n\"layer_types\": [\"full_attention\", \"odd_attention\"],\n\"widgets\": 3";
         let text = read(&with(more)).unwrap_err().to_string();
         for part in [
             "`layer_types` is not modelled: layers called `odd_attention`",

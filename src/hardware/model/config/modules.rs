@@ -98,7 +98,11 @@ mod tests {
             ("re:model.layers.0.mlp", "layers.0.mlp.up_proj", "layers.1.mlp.up_proj"),
             ("re:.*mlp\\.(gate|up)_proj$", "layers.0.mlp.up_proj", "layers.0.mlp.down_proj"),
             ("language_model.lm_head", "lm_head", "layers.0.head"),
-            ("mlp.experts", "layers.4.mlp.experts.0.up_proj", "layers.4.mlp.shared_experts.up_proj"),
+            (
+                "mlp.experts",
+                "layers.4.mlp.experts.0.up_proj",
+                "layers.4.mlp.shared_experts.up_proj",
+            ),
             ("vision_tower.layers.0.mlp", "vision_tower.layers.0.mlp", "layers.0.mlp"),
         ] {
             let modules = Modules::new([entry]).unwrap();

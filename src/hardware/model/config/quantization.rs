@@ -10,7 +10,8 @@ use crate::base::{Diagnostic, JsonDocument, Place, shortened};
 use crate::hardware::model::{Groups, KvCache, Weights};
 
 /// What is said where no other message fits.
-const EXPECTED: &str = "weights of 4 or 8 bits are modelled: integers, fp8, mxfp8, mxfp4, nvfp4, nf4";
+const EXPECTED: &str =
+    "weights of 4 or 8 bits are modelled: integers, fp8, mxfp8, mxfp4, nvfp4, nf4";
 /// The key in a config.
 const KEY: &str = "quantization_config";
 /// Files beside a config that hold what it leaves out: ModelOpt's, AutoAWQ's and AutoGPTQ's.
@@ -206,9 +207,8 @@ impl Written<'_> {
             )
             | None => scheme.default = self.integers_by_bits()?,
             Some(_) => {
-                scheme.default = self
-                    .integers_by_bits()
-                    .map_err(|_| ("quant_method", EXPECTED.to_owned()))?;
+                scheme.default =
+                    self.integers_by_bits().map_err(|_| ("quant_method", EXPECTED.to_owned()))?;
             }
         }
         Ok(scheme)
@@ -246,17 +246,10 @@ impl Written<'_> {
     }
 
     /// The weights of one of ModelOpt's algorithms.
-    fn algorithm(
-        &self,
-        name: &str,
-        config: &Value,
-        key: &'static str,
-    ) -> Result<Weights, Refused> {
+    fn algorithm(&self, name: &str, config: &Value, key: &'static str) -> Result<Weights, Refused> {
         let groups = Written { config, ..*self }.groups(false);
         match name {
-            "FP8" | "FP8_PER_CHANNEL_PER_TOKEN" | "FP8_PB_WO" | "FP8_PER_BLOCK" => {
-                Ok(Weights::Fp8)
-            }
+            "FP8" | "FP8_PER_CHANNEL_PER_TOKEN" | "FP8_PB_WO" | "FP8_PER_BLOCK" => Ok(Weights::Fp8),
             "NVFP4" | "NVFP4_AWQ" | "W4A16_NVFP4" | "W4A8_NVFP4_FP8" => Ok(Weights::Nvfp4),
             "MXFP8" => Ok(Weights::Mxfp8),
             "MXFP4" | "W4A8_MXFP4_FP8" => Ok(Weights::Mxfp4),
@@ -390,8 +383,7 @@ impl Written<'_> {
     fn exceptions(&self) -> Result<Modules, Refused> {
         for key in EXCEPTIONS {
             let names = self.config.get(key).and_then(Value::as_array);
-            let names: Vec<&str> =
-                names.into_iter().flatten().filter_map(Value::as_str).collect();
+            let names: Vec<&str> = names.into_iter().flatten().filter_map(Value::as_str).collect();
             if !names.is_empty() {
                 return self.modules(key, names);
             }
@@ -441,8 +433,7 @@ impl Written<'_> {
                 _ => false,
             };
             let key = key.as_str();
-            let known =
-                READ.contains(&key) || HARMLESS.contains(&key) || EXCEPTIONS.contains(&key);
+            let known = READ.contains(&key) || HARMLESS.contains(&key) || EXCEPTIONS.contains(&key);
             if !empty && !known {
                 self.not_modelled(key, "a key that is not understood and may change weights");
             }

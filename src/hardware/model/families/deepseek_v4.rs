@@ -5,8 +5,8 @@ use super::assemble::Context;
 use super::kinds::{self, Kind};
 use super::{Experts, Family, Flag, LLAMA, Vectors};
 use crate::base::Diagnostic;
-use crate::hardware::model::layers::{Layer, Matrix, Mixer, Reach, Split};
 use crate::hardware::model::config::{Keys, Scheme};
+use crate::hardware::model::layers::{Layer, Matrix, Mixer, Reach, Split};
 use crate::hardware::model::{ModelSpec, Weights};
 
 const V4: Family = Family {
@@ -167,7 +167,11 @@ fn v4(context: &Context, index: u32, _: Kind, layer: &mut Layer) -> Result<(), B
         compressor(context, "attn.indexer.compressor", 2 * own, ratio, layer);
         layer.vectors += own;
         layer.add(Matrix::new(format!("{name}.wq_b"), u64::from(index_heads) * own, q_rank.into()));
-        layer.add(Matrix::new(format!("{name}.weights_proj"), index_heads.into(), context.hidden()));
+        layer.add(Matrix::new(
+            format!("{name}.weights_proj"),
+            index_heads.into(),
+            context.hidden(),
+        ));
     }
     layer.mixers.push(Mixer::Compressed {
         q_heads: context.spec.q_heads,

@@ -20,12 +20,7 @@ pub(super) const FAMILIES: &[Family] = &[
         full_every: Some(2),
         ..GEMMA
     },
-    Family {
-        model_types: &["vaultgemma"],
-        window: Some(4096),
-        full_every: Some(2),
-        ..GEMMA
-    },
+    Family { model_types: &["vaultgemma"], window: Some(4096), full_every: Some(2), ..GEMMA },
     Family {
         model_types: &["gemma3", "gemma3_text"],
         defaults: &[

@@ -28,7 +28,13 @@ pub(super) const FAMILIES: &[Family] = &[Family {
         mlp_bias: Flag::Never,
         ..LLAMA.vectors
     },
-    harmless: &["mhc", "hc_sinkhorn_iters", "indexer_rope_interleave", "linear_attn_config", "linear_lower_bound"],
+    harmless: &[
+        "mhc",
+        "hc_sinkhorn_iters",
+        "indexer_rope_interleave",
+        "linear_attn_config",
+        "linear_lower_bound",
+    ],
     ..LLAMA
 }];
 

@@ -46,7 +46,11 @@ pub(super) const FAMILIES: &[Family] = &[
 ];
 
 /// Attention at `attn_layer_indices`.
-fn by_indices(keys: &Keys, family: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
+fn by_indices(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
     let listed = keys.indices("attn_layer_indices")?.unwrap_or_default();
     match kinds::by_words(keys, family, spec)? {
         Some(kinds) => Ok(kinds),

@@ -63,7 +63,10 @@ pub(in crate::hardware::model) fn by_words(
     let Some(words) = keys.words(&WORDS, spec.layers)? else { return Ok(None) };
     let sliding = window(keys, family, spec).map_or(Reach::All, Reach::Window);
     let kinds = words.iter().take(spec.layers as usize).map(|word| match *word {
-        "full_attention" | "attention" | "global" | "global_attention"
+        "full_attention"
+        | "attention"
+        | "global"
+        | "global_attention"
         | "deepseek_sparse_attention" => FULL,
         "sliding_attention" | "local_attention" | "sliding_window" => Kind::Attention(sliding),
         "chunked_attention" => match chunk(keys, spec) {
@@ -201,7 +204,10 @@ pub(in crate::hardware::model) fn sliding(keys: &Keys, family: &Family, spec: &M
 ///
 /// # Errors
 /// The key makes no sense.
-pub(in crate::hardware::model) fn chunk(keys: &Keys, spec: &ModelSpec) -> Result<Reach, Box<Diagnostic>> {
+pub(in crate::hardware::model) fn chunk(
+    keys: &Keys,
+    spec: &ModelSpec,
+) -> Result<Reach, Box<Diagnostic>> {
     let chunk = keys.count(&["attention_chunk_size"])?.filter(|chunk| *chunk > 0);
     let chunk = chunk.filter(|chunk| *chunk < spec.max_position);
     Ok(chunk.map_or(Reach::All, Reach::Chunk))

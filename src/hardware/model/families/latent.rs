@@ -84,8 +84,7 @@ fn indexer(
     let Some(topk) = keys.count(&["index_topk"])?.filter(|topk| *topk > 0) else {
         return Ok(None);
     };
-    let (heads, dim) =
-        (keys.required(&["index_n_heads"])?, keys.required(&["index_head_dim"])?);
+    let (heads, dim) = (keys.required(&["index_n_heads"])?, keys.required(&["index_head_dim"])?);
     keys.understands(&["index_topk_freq", "index_skip_topk_offset"]);
     keys.understands(&["index_share_for_mtp_iteration", "index_kpool_always_select_tail"]);
     let pool = keys.count(&["index_kpool"])?.filter(|pool| *pool > 0).unwrap_or(1);

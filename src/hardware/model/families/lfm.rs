@@ -42,7 +42,9 @@ const LFM2: Family = Family {
             let factor = factor.and_then(serde_json::Value::as_f64).unwrap_or(1.0);
             let unit = keys.required(&["block_multiple_of"])?;
             // The cast saturates, and what is too much is refused with the other numbers.
-            let width = (factor * f64::from(spec.intermediate / 3 * 2 + spec.intermediate % 3 * 2 / 3)) as u32;
+            let width = (factor
+                * f64::from(spec.intermediate / 3 * 2 + spec.intermediate % 3 * 2 / 3))
+                as u32;
             spec.intermediate = width.div_ceil(unit).saturating_mul(unit);
         }
         Ok(())
@@ -76,11 +78,7 @@ pub(super) const FAMILIES: &[Family] = &[
             ("vocab_size", 128_000),
             ("max_position_embeddings", 128_000),
         ],
-        vectors: Vectors {
-            block_norms: 4,
-            head_norms: HeadNorms::PerHead,
-            ..LLAMA.vectors
-        },
+        vectors: Vectors { block_norms: 4, head_norms: HeadNorms::PerHead, ..LLAMA.vectors },
         adjust: |keys, spec| {
             if keys.flag("use_sandwich_norm") == Some(false) {
                 spec.other_layer_params -= 2 * u64::from(spec.hidden);
@@ -92,7 +90,11 @@ pub(super) const FAMILIES: &[Family] = &[
 ];
 
 /// Attention at `full_attn_idxs`.
-fn by_indices(keys: &Keys, family: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
+fn by_indices(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
     let listed = keys.indices("full_attn_idxs")?;
     match (kinds::by_words(keys, family, spec)?, listed) {
         (Some(kinds), _) => Ok(kinds),

@@ -31,12 +31,7 @@ pub(super) const FAMILIES: &[Family] = &[Family {
     ..LLAMA
 }];
 
-fn mixer(
-    context: &Context,
-    index: u32,
-    _: Kind,
-    layer: &mut Layer,
-) -> Result<(), Box<Diagnostic>> {
+fn mixer(context: &Context, index: u32, _: Kind, layer: &mut Layer) -> Result<(), Box<Diagnostic>> {
     latent::add(context, index, "self_attn.0", Reach::All, layer)?;
     latent::add(context, index, "self_attn.1", Reach::All, layer)
 }

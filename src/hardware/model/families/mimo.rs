@@ -22,7 +22,11 @@ pub(super) const FAMILIES: &[Family] = &[Family {
 }];
 
 /// By `hybrid_layer_pattern`: 1 for a window.
-fn by_pattern(keys: &Keys, family: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
+fn by_pattern(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
     // Said for kernels that work on chunks; attention sees the window.
     keys.understands(&["attention_chunk_size"]);
     const PATTERN: &str = "hybrid_layer_pattern";
@@ -50,7 +54,8 @@ fn mixer(
 ) -> Result<(), Box<Diagnostic>> {
     let Kind::Attention(reach) = kind else { return attention(context, index, kind, layer) };
     let Context { keys, spec, .. } = context;
-    let own = |key: &str, other: u32| Ok::<_, Box<Diagnostic>>(keys.optional(&[key])?.unwrap_or(other));
+    let own =
+        |key: &str, other: u32| Ok::<_, Box<Diagnostic>>(keys.optional(&[key])?.unwrap_or(other));
     let value_dim = own("v_head_dim", spec.head_dim)?;
     let near = Heads {
         q: own("swa_num_attention_heads", spec.q_heads)?,

@@ -120,9 +120,9 @@ fn with_indexer(
     let number = |key: &str| {
         let number = config.get(key).and_then(Value::as_u64);
         let number = number.and_then(|number| u32::try_from(number).ok());
-        number.filter(|number| (1..1 << 12).contains(number)).ok_or_else(|| {
-            keys.wrong(&format!("{CONFIG}.{key}"), "a whole number, 1 to 4095")
-        })
+        number
+            .filter(|number| (1..1 << 12).contains(number))
+            .ok_or_else(|| keys.wrong(&format!("{CONFIG}.{key}"), "a whole number, 1 to 4095"))
     };
     let listed = config.get("sparse_attention_freq").and_then(Value::as_array);
     let sparse = match listed.map(|list| list.get(index as usize)) {

@@ -3,7 +3,13 @@
 use super::{Experts, Family, LLAMA};
 
 pub(super) const FAMILIES: &[Family] = &[
-    Family { model_types: &["mistral"], window: Some(4096), windowed: true, harmless: &["attention_sink_size"], ..LLAMA },
+    Family {
+        model_types: &["mistral"],
+        window: Some(4096),
+        windowed: true,
+        harmless: &["attention_sink_size"],
+        ..LLAMA
+    },
     Family {
         model_types: &["ministral3"],
         head_dim: Some(128),

@@ -4,50 +4,50 @@
 //! keys stand for; class defaults are those of HuggingFace transformers 5.24 (Apache-2.0), read
 //! from its configuration classes.
 
-pub(super) mod assemble;
-mod deepseek_v4;
-mod gemma3n;
-mod longcat;
-mod glm5;
-mod kimi;
-mod nas;
-mod mllama;
-mod lfm;
-mod recurrent_gemma;
-mod nemotron_h;
-mod falcon_h1;
-mod granite_hybrid;
-mod mamba;
-mod jamba;
-mod sarvam;
-mod muse;
-mod mimo;
-mod llama4;
-mod laguna;
-mod hunyuan;
-mod gpt_oss;
-mod exaone;
-mod dots;
 mod afmoe;
+pub(super) mod assemble;
 mod cohere;
 mod dbrx;
 mod deepseek;
+mod deepseek_v4;
+mod dots;
+mod exaone;
 mod falcon;
+mod falcon_h1;
 mod gemma;
+mod gemma3n;
 mod glm;
+mod glm5;
 mod gpt;
+mod gpt_oss;
 mod granite;
-mod qwen_next;
+mod granite_hybrid;
+mod hunyuan;
+mod jamba;
+mod kimi;
 pub(super) mod kinds;
+mod laguna;
 mod latent;
+mod lfm;
 mod llama;
+mod llama4;
+mod longcat;
+mod mamba;
+mod mimo;
 mod minimax;
 mod mistral;
+mod mllama;
+mod muse;
+mod nas;
 mod nemotron;
+mod nemotron_h;
 mod olmo;
 mod phi;
 mod qwen;
+mod qwen_next;
 mod recurrent;
+mod recurrent_gemma;
+mod sarvam;
 pub(super) mod sparsity;
 
 use super::ModelSpec;
@@ -132,6 +132,9 @@ pub(super) struct Vectors {
     pub head_bias: Flag,
 }
 
+/// Gives the kind of each layer.
+type Kinds = fn(&Keys, &Family, &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>>;
+
 /// How the models of a family are built, where their configs do not say.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Family {
@@ -163,7 +166,7 @@ pub(super) struct Family {
     /// others a window.
     pub full_every: Option<u32>,
     /// The kind of each layer.
-    pub kinds: fn(&Keys, &Family, &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>>,
+    pub kinds: Kinds,
     /// Adds what mixes tokens to a layer.
     pub mixer: AddMixer,
     /// Whether a layer is either a mixer or an MLP.

@@ -68,8 +68,7 @@ fn check(keys: &Keys, layers: u32) -> Result<(), Box<Diagnostic>> {
     for (index, block) in (0..).zip(list) {
         let (attention, mlp) = (block.get("attention"), block.get("ffn"));
         let known = |part: Option<&Value>, number: bool| {
-            part.is_some()
-                && (number || says(part, "no_op") || says(part, "replace_with_linear"))
+            part.is_some() && (number || says(part, "no_op") || says(part, "replace_with_linear"))
         };
         if !known(attention, group(keys, index).is_some())
             || !known(mlp, width(keys, index, 1).is_some())

@@ -61,7 +61,11 @@ pub(super) const FAMILIES: &[Family] = &[Family {
 }];
 
 /// `M` Mamba, `*` attention, `E` experts, `-` an MLP.
-fn by_letters(keys: &Keys, family: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
+fn by_letters(
+    keys: &Keys,
+    family: &Family,
+    spec: &ModelSpec,
+) -> Result<Vec<Kind>, Box<Diagnostic>> {
     if let Some(kinds) = kinds::by_words(keys, family, spec)? {
         keys.understands(&[PATTERN]);
         return Ok(kinds);
@@ -97,8 +101,7 @@ fn mixer(
         return Ok(());
     }
     let inner = context.keys.required(&["expand"])?.saturating_mul(context.spec.hidden);
-    let names =
-        ["mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size", "conv_kernel"];
+    let names = ["mamba_num_heads", "mamba_head_dim", "n_groups", "ssm_state_size", "conv_kernel"];
     recurrent::mamba2(context, "mixer", Mamba2::read(context, names, inner)?, layer)
 }
 

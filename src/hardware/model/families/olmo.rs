@@ -11,10 +11,5 @@ const OLMO2: Family = Family {
 pub(super) const FAMILIES: &[Family] = &[
     OLMO2,
     Family { model_types: &["olmoe"], experts: Experts::ByKey, ..OLMO2 },
-    Family {
-        model_types: &["olmo3"],
-        window: Some(4096),
-        full_every: Some(4),
-        ..OLMO2
-    },
+    Family { model_types: &["olmo3"], window: Some(4096), full_every: Some(4), ..OLMO2 },
 ];

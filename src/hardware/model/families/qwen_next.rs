@@ -38,9 +38,7 @@ fn gated_delta_net(
             layer.add_attention("self_attn", heads);
             Ok(())
         }
-        _ => {
-            recurrent::gated_delta_net(context, next, layer)
-        }
+        _ => recurrent::gated_delta_net(context, next, layer),
     }
 }
 
@@ -67,10 +65,6 @@ const QWEN3_NEXT: Family = Family {
 
 pub(super) const FAMILIES: &[Family] = &[
     QWEN3_NEXT,
-    Family {
-        model_types: &["qwen3_5", "qwen3_5_text"],
-        experts: Experts::Never,
-        ..QWEN3_NEXT
-    },
+    Family { model_types: &["qwen3_5", "qwen3_5_text"], experts: Experts::Never, ..QWEN3_NEXT },
     Family { model_types: &["qwen3_5_moe", "qwen3_5_moe_text"], ..QWEN3_NEXT },
 ];

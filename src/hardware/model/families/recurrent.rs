@@ -153,7 +153,8 @@ pub(super) fn mamba2(
     let hidden = context.hidden();
     let inner = u64::from(heads) * u64::from(head_dim);
     let channels = inner + 2 * u64::from(groups) * u64::from(state);
-    let input = Matrix::new(format!("{module}.in_proj"), inner + channels + u64::from(heads), hidden);
+    let input =
+        Matrix::new(format!("{module}.in_proj"), inner + channels + u64::from(heads), hidden);
     layer.add(input.split(Split::Rows(1)));
     let output = Matrix::new(format!("{module}.out_proj"), hidden, inner);
     layer.add(output.split(Split::Columns(head_dim)));

@@ -8,10 +8,7 @@ pub(super) const FAMILIES: &[Family] = &[
         head_dim: Some(64),
         experts: Experts::ByKey,
         defaults: &[("first_k_dense_replace", 1), ("n_shared_experts", 1)],
-        vectors: Vectors {
-            head_norms: HeadNorms::PerHeadIf("use_qk_norm", true),
-            ..LLAMA.vectors
-        },
+        vectors: Vectors { head_norms: HeadNorms::PerHeadIf("use_qk_norm", true), ..LLAMA.vectors },
         ..LLAMA
     },
     Family {

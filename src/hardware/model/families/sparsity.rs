@@ -94,7 +94,7 @@ fn with_experts(keys: &Keys, layers: u32) -> Result<Vec<bool>, Box<Diagnostic>> 
         }
         let at = match (period, offset) {
             (Some(period), Some(offset)) if period > 0 => index % period == offset % period,
-            (Some(period), None) if period > 0 => index % period == 0,
+            (Some(period), None) if period > 0 => index.is_multiple_of(period),
             _ => true,
         };
         let step = step == 0 || (index + 1).is_multiple_of(step);

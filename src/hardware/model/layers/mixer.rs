@@ -187,7 +187,9 @@ impl Mixer {
     pub fn flops_per_pair(&self) -> u64 {
         let of = |heads: u32, dims: u32| 2 * u64::from(heads) * u64::from(dims);
         match self {
-            Mixer::Attention { q_heads, key_dim, value_dim, .. } => of(*q_heads, key_dim + value_dim),
+            Mixer::Attention { q_heads, key_dim, value_dim, .. } => {
+                of(*q_heads, key_dim + value_dim)
+            }
             Mixer::Latent { q_heads, rope, nope, value_dim, .. } => {
                 of(*q_heads, rope + nope + value_dim)
             }
