@@ -84,7 +84,7 @@ fn finish(context: &Context, _: u32, layer: &mut Layer) -> Result<(), Box<Diagno
     layer.add(Matrix::new("per_layer_input_gate", width, hidden));
     layer.add(Matrix::new("per_layer_projection", hidden, width));
     layer.add(Matrix::new("altup.modality_router", streams, hidden).plain());
-    // Coefficients and a scale of the streams; norms of router, of laurel, and of the own embedding.
+    // Coefficients and a scale of the streams; norms of router, laurel and the own embedding.
     layer.vectors += streams * streams + streams * streams * streams + 4 * hidden;
     Ok(())
 }

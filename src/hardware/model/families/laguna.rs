@@ -1,5 +1,5 @@
-//! poolside's Laguna, JetBrains' Mellum 2 and StepFun's Step 3.5 and 3.7: heads of their own in each
-//! layer, a gate behind attention.
+//! poolside's Laguna, JetBrains' Mellum 2 and StepFun's Step 3.5 and 3.7: heads of their own in
+//! each layer, a gate behind attention.
 
 use super::assemble::{Context, attention, gated_attention};
 use super::kinds::Kind;

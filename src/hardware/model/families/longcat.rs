@@ -1,5 +1,5 @@
-//! Meituan's LongCat-Flash: two latent attentions and two MLPs in each layer, beside experts of which
-//! some do nothing.
+//! Meituan's LongCat-Flash: two latent attentions and two MLPs in each layer, beside experts of
+//! which some do nothing.
 
 use super::assemble::Context;
 use super::kinds::Kind;

@@ -88,7 +88,8 @@ impl Layer {
 }
 
 /// Parameters of MXFP4 experts on one GPU: kernels want their width in whole 128 and the model's
-/// in whole 256 (Marlin and TensorRT-LLM; vLLM's `mxfp4_round_up_hidden_size_and_intermediate_size`).
+/// in whole 256 (Marlin and TensorRT-LLM, in vLLM's
+/// `mxfp4_round_up_hidden_size_and_intermediate_size`).
 fn padded_experts(matrix: &Matrix, moe: Moe, parallel: Parallelism) -> u64 {
     let width = u64::from(moe.moe_intermediate);
     let hidden = if matrix.rows == width { matrix.columns } else { matrix.rows };
