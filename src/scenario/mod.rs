@@ -9,6 +9,7 @@ mod admission;
 mod cluster;
 #[doc(hidden)]
 pub mod combinations;
+#[cfg(feature = "cli")]
 mod defaults;
 mod disaggregated;
 pub(crate) mod document;
