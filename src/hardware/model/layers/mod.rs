@@ -2,7 +2,7 @@
 //!
 //! Parameters, active parameters, FLOPs, KV cache and states all follow from this list. A model
 //! whose layers are all alike is described by the fields of [`ModelSpec`](super::ModelSpec) and
-//! listed by [`uniform`]; any other model carries its list in `ModelSpec::stack`.
+//! listed by `uniform`; any other model carries its list in `ModelSpec::stack`.
 
 mod matrix;
 mod mixer;
