@@ -199,7 +199,8 @@ impl Builder {
         let hands = pool.hand_over.is_some() || self.takers.contains(&index);
         // Every member of a batch may want another adapter, and a step may wait for it.
         let adapts = pool.lora.is_some();
-        let steps = speculates || hands || adapts || pool.host.is_some();
+        let steps =
+            speculates || hands || adapts || pool.host.is_some() || pool.kv_groups.is_some();
         let grouped = pool.limits.stages == 1 && !self.plain_lists && !steps;
         let form = if grouped { Form::Grouped } else { Form::AlwaysPlain };
         let first_replica = self.replicas.len() as u32;
@@ -230,6 +231,7 @@ impl Builder {
             prefix_caching: pool.prefix_caching,
             speculation: pool.speculation.clone(),
             lora: pool.lora,
+            kv_groups: pool.kv_groups.clone(),
             name: pool.name.clone(),
             seed: self.seed,
             predictor: pool.predictor.clone(),
@@ -266,6 +268,7 @@ impl Builder {
         };
         let kv = BlockPool::new(limits.num_blocks, spec.prefix_caching)
             .with_rules(rules)
+            .with_groups(spec.kv_groups.clone())
             .with_host(spec.host);
         let mut replica = Replica::new(index, kv, limits.block_size, form);
         replica.pool_index = pool;

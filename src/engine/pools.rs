@@ -10,6 +10,7 @@ use crate::engine::lora::Lora;
 use crate::engine::policy::{BatchLimits, EngineLimits};
 use crate::engine::speculation::Speculation;
 use crate::records::BatchRecords;
+use crate::engine::state::kv::GroupRules;
 use crate::timing::Predictor;
 
 /// The cluster: pools of equal replicas.
@@ -38,6 +39,8 @@ pub(crate) struct Pool {
     pub speculation: Option<Speculation>,
     /// The LoRA adapters that it serves, if any.
     pub lora: Option<Lora>,
+    /// The KV cache groups of the model's layers; `None` if all layers keep every token.
+    pub kv_groups: Option<GroupRules>,
     /// Its name, which its random streams depend on.
     pub name: String,
     /// The run's seed.

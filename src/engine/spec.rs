@@ -12,7 +12,7 @@ use crate::engine::lora::Lora;
 use crate::engine::policy::{AnyPolicy, EngineLimits};
 use crate::engine::routing::AnyRouter;
 use crate::engine::speculation::Speculation;
-use crate::engine::state::kv::HostMemory;
+use crate::engine::state::kv::{GroupRules, HostMemory};
 use crate::records::BatchRecords;
 use crate::timing::Predictor;
 use crate::workload::RequestSource;
@@ -74,6 +74,9 @@ pub struct PoolSpec {
     /// Host memory behind each replica's KV blocks, if the engine uses it. Without it every policy
     /// preempts by recomputation. The pool must have one stage.
     pub host: Option<HostMemory>,
+    /// The KV cache groups of the model's layers; `None` if all layers keep every token. The
+    /// policy must be one that plans for groups, such as `VllmV1`.
+    pub kv_groups: Option<GroupRules>,
     /// The requests that arrive at it.
     pub traffic: Traffic,
 }
@@ -101,6 +104,7 @@ impl PoolSpec {
             lora: None,
             admission: None,
             host: None,
+            kv_groups: None,
             traffic,
         }
     }

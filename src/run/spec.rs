@@ -58,6 +58,7 @@ fn engine(of: &PoolConfig, traffic: Traffic) -> PoolSpec {
         speculation: of.speculation(),
         host: of.offload.as_ref().map(|offload| offload.memory),
         lora: of.adapters(),
+        kv_groups: of.kv_groups.clone(),
         ..PoolSpec::new(of.limits, policy, router, of.predictor.clone(), traffic)
     }
 }

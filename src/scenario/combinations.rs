@@ -5,8 +5,17 @@ use std::fmt::Write as _;
 
 use super::raw::RawScenario;
 use crate::base::SettingError;
-use crate::engine::policy::AnyPolicy;
+use crate::engine::policy::{AnyPolicy, EngineLimits};
 use crate::registry::Registry;
+
+/// Of an engine that is asked what it can do.
+const SOME_LIMITS: EngineLimits = EngineLimits {
+    max_model_len: 1,
+    block_size: 1,
+    num_blocks: 1,
+    stages: 1,
+    vidur_lengths: false,
+};
 
 /// Something that a scenario may use beside its policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +28,8 @@ pub enum Technique {
     Speculation,
     /// LoRA adapters.
     Lora,
+    /// Layers that keep only a window or a state.
+    KvGroups,
     /// Host memory for KV blocks.
     KvOffload,
     /// Preempted requests are moved to host memory.
@@ -35,11 +46,12 @@ pub enum Technique {
 
 impl Technique {
     /// All of them, in the order of the documents.
-    pub const ALL: [Technique; 10] = [
+    pub const ALL: [Technique; 11] = [
         Technique::PrefixCaching,
         Technique::Pipelines,
         Technique::Speculation,
         Technique::Lora,
+        Technique::KvGroups,
         Technique::KvOffload,
         Technique::Swap,
         Technique::Disaggregation,
@@ -55,6 +67,7 @@ impl Technique {
             Technique::Pipelines => "cluster.pipeline_parallel",
             Technique::Speculation => "engine.speculative",
             Technique::Lora => "engine.lora",
+            Technique::KvGroups => "engine.kv_cache_groups",
             Technique::KvOffload => "engine.kv_offload",
             Technique::Swap => "engine.preemption_mode",
             Technique::Disaggregation => "disaggregated",
@@ -71,6 +84,7 @@ impl Technique {
             Technique::Pipelines => "pipeline parallelism",
             Technique::Speculation => "speculative decoding",
             Technique::Lora => "LoRA",
+            Technique::KvGroups => "KV cache groups",
             Technique::KvOffload => "KV offload",
             Technique::Swap => "swapping",
             Technique::Disaggregation => "disaggregation",
@@ -84,6 +98,7 @@ impl Technique {
     fn works_with(self, policy: &dyn AnyPolicy) -> bool {
         match self {
             Technique::Lora => policy.serves_adapters(),
+            Technique::KvGroups => policy.group_rules(&[], &SOME_LIMITS).is_some(),
             Technique::Swap => policy.swaps(),
             Technique::Disaggregation => policy.disaggregates(),
             _ => true,
@@ -93,6 +108,7 @@ impl Technique {
     /// Why some policies cannot do it.
     fn needs(self) -> &'static str {
         match self {
+            Technique::KvGroups => "other policies plan with one group of layers",
             Technique::Lora => "other policies do not skip requests whose adapter is one too many",
             Technique::Swap => "policies with a rule of Vidur's (`vidur_...`) do not swap either",
             Technique::Disaggregation => {
@@ -130,6 +146,12 @@ pub const REFUSED: &[Refusal] = {
             Lora,
             "loading adapters stage by stage is not modelled: use tensor_parallel",
         ),
+        pair(Pipelines, KvGroups, "groups of each stage are not modelled: use tensor_parallel"),
+        pair(KvGroups, Speculation, "drafts beside several groups are not modelled"),
+        pair(KvGroups, Lora, "adapters beside several groups are not modelled"),
+        pair(KvGroups, KvOffload, "copies of several groups are not modelled"),
+        pair(KvGroups, Swap, "copies of several groups are not modelled"),
+        pair(KvGroups, Disaggregation, "sending several groups is not modelled"),
         pair(Pipelines, KvOffload, "how copies delay stages is not modelled: use tensor_parallel"),
         pair(Pipelines, Swap, "how copies delay stages is not modelled: use tensor_parallel"),
         pair(
@@ -139,6 +161,7 @@ pub const REFUSED: &[Refusal] = {
         ),
         pair(VidurLengths, Speculation, "Vidur does not speculate"),
         pair(VidurLengths, Lora, "Vidur serves no adapters"),
+        pair(VidurLengths, KvGroups, "Vidur has one group of layers"),
         pair(VidurLengths, KvOffload, "Vidur has no host memory"),
         pair(VidurLengths, Swap, "Vidur has no host memory"),
         pair(VidurLengths, Disaggregation, "Vidur does not disaggregate"),
@@ -193,6 +216,7 @@ pub(super) fn of_pool(raw: &RawScenario, policy: &dyn AnyPolicy) -> Vec<Techniqu
         (Technique::Pipelines, raw.cluster.pipeline_parallel > 1),
         (Technique::Speculation, engine.speculative.is_some()),
         (Technique::Lora, engine.lora.is_some()),
+        (Technique::KvGroups, engine.kv_cache_groups.is_some()),
         (Technique::KvOffload, engine.kv_offload.is_some()),
         (Technique::Swap, swaps && engine.kv_offload.is_some()),
         (Technique::VidurLengths, engine.vidur_lengths),

@@ -14,6 +14,7 @@ mod defaults;
 mod disaggregated;
 pub(crate) mod document;
 mod engine;
+mod kv_groups;
 mod kv_offload;
 mod lora;
 mod model;

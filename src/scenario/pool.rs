@@ -12,6 +12,7 @@ use crate::engine::lora::LoraSettings;
 use crate::engine::policy::{AnyPolicy, EngineLimits};
 use crate::engine::routing::AnyRouter;
 use crate::engine::speculation::Speculation;
+use crate::engine::state::kv::GroupRules;
 use crate::hardware::memory::MemoryPlan;
 use crate::hardware::model::ModelSpec;
 use crate::hardware::{DeviceSpec, Parallelism};
@@ -43,6 +44,8 @@ pub struct PoolConfig {
     pub limits: EngineLimits,
     /// Whether full KV blocks are found again by their prefix.
     pub prefix_caching: bool,
+    /// The KV cache groups of the model's layers, if there are several.
+    pub kv_groups: Option<GroupRules>,
     /// Speculative decoding, if it is on.
     pub speculative: Option<Speculative>,
     /// LoRA adapters, if any are served.

@@ -9,6 +9,7 @@ use super::quantization::Quantization;
 use crate::base::Nanos;
 use crate::engine::lora::LoraSettings;
 use crate::engine::speculation::SpeculativeSettings;
+use crate::engine::state::kv::KvCacheGroup;
 use crate::metrics::Expectation;
 use crate::records::BatchRecords;
 use crate::workload::{Slo, WorkloadSpec};
@@ -117,6 +118,9 @@ pub(super) struct RawEngine {
     pub num_gpu_blocks: Option<u32>,
     /// Whether full KV blocks are found again by their prefix; as the policy has it if absent.
     pub enable_prefix_caching: Option<bool>,
+    /// What the model's layers keep of a request, if not all keep every token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kv_cache_groups: Option<Vec<KvCacheGroup>>,
     /// Speculative decoding; off if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speculative: Option<SpeculativeSettings>,

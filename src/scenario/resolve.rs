@@ -13,7 +13,7 @@ use super::raw::{OutputSettings, RawScenario};
 use super::speculative::Speculated;
 use super::timing::{self, Times};
 use super::{
-    admission, disaggregated, kv_offload, lora, model, models, plugins, sharing, speculative,
+    admission, disaggregated, kv_groups, kv_offload, lora, model, models, plugins, sharing, speculative,
 };
 use crate::base::{ByteSpan, Diagnostic, SettingError, suggest};
 use crate::engine::speculation;
@@ -306,6 +306,8 @@ impl Checker<'_> {
         if raw.engine.kv_offload.is_some() && !model.keeps_every_token() {
             return Err(self.settings("", &only_parts("engine.kv_offload", &model)));
         }
+        let kv_groups = kv_groups::build(&raw.engine, &limits, policy.as_ref())
+            .map_err(|error| self.settings("", &error))?;
         let offload =
             kv_offload::build(&raw.engine, &limits, prefix_caching, parallel, bytes_per_token)
                 .map_err(|error| self.settings("", &error))?;
@@ -320,6 +322,7 @@ impl Checker<'_> {
             policy,
             limits,
             prefix_caching,
+            kv_groups,
             speculative,
             lora: raw.engine.lora.clone(),
             offload,

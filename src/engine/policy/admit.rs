@@ -4,11 +4,14 @@ use std::ops::Range;
 
 use super::PlanView;
 use super::draft::Refused;
+use super::kv_groups::{Taken, take_from_groups};
 use super::reload::reloaded;
 use crate::engine::state::BlockGroup;
-use crate::engine::state::kv::{BlockTable, PrefixHash, PrefixHashes};
+use crate::engine::policy::EngineLimits;
+use crate::engine::state::kv::{BlockPool, BlockStore, BlockTable, PrefixHash, PrefixHashes};
 use crate::engine::state::request::Sequence;
 use crate::engine::transition::{At, Standing};
+use crate::timing::Predictor;
 
 /// How a waiting request is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +35,9 @@ impl PlanView<'_> {
         if !self.replica.kv.caches_prefixes() {
             return 0;
         }
+        if self.has_groups() {
+            return self.find_in_groups(index).map_or(0, |hit| hit.tokens);
+        }
         let Some(&sequence) = self.replica.waiting.get(index) else { return 0 };
         let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else {
             self.lost(&sequence);
@@ -53,6 +59,9 @@ impl PlanView<'_> {
     /// Whether blocks for the first `tokens` tokens of the waiting request at `index` are free, as
     /// [`PlanView::fits`] tells, and `spare` blocks beside them.
     pub fn fits_beside(&mut self, index: usize, tokens: u32, spare: u32) -> bool {
+        if self.has_groups() {
+            return self.groups_fit(index, tokens, spare, false);
+        }
         let Some(&sequence) = self.replica.waiting.get(index) else { return false };
         let Ok((_, _, hashes)) = self.requests.get(sequence.entity) else {
             self.lost(&sequence);
@@ -74,42 +83,24 @@ impl PlanView<'_> {
             self.lost(&sequence);
             return false;
         };
-        let block_size = self.limits.block_size;
         let pool = &mut self.replica.kv;
-        let hashes = match admission.group {
-            None => usable(hashes, &sequence, block_size),
-            // A group's blocks are its own.
-            Some(_) => &[],
+        let taken = if pool.grouped().is_some() {
+            let (tokens, blocks) = (admission.tokens, &mut self.blocks);
+            take_from_groups(pool, &sequence, tokens, hashes, blocks)
+        } else {
+            let from = Pool { pool, blocks: &mut self.blocks, limits: self.limits };
+            from.take(&sequence, admission, hashes, &mut table, self.predictor)
         };
-        let (found, unheld) = pool.find(hashes, &mut self.blocks);
-        let copied = reloaded(pool, self.predictor, sequence.prompt, hashes, found, block_size);
-        let cached = (found + copied) * block_size;
-        let tokens = admission.tokens.min(sequence.prompt - cached);
-        let total = cached + tokens;
-        let new = admission.blocks.saturating_sub(found);
-        if tokens == 0
-            || admission.blocks < self.limits.blocks_for(total) && !self.limits.vidur_lengths
-            || new + unheld > pool.free()
-        {
+        let Some(Taken { cached, copied, tokens, blocks, new_blocks, new_tokens }) = taken else {
             return false;
-        }
-        let (there, copied) = hashes[..(found + copied) as usize].split_at(found as usize);
-        let shared = pool.share(there, &mut table, block_size, &mut self.blocks);
-        if let Some(host) = pool.host_mut() {
-            host.load(copied, block_size);
-        }
-        pool.allocate(new, &mut table, &mut self.blocks);
-        for (&id, &hash) in table.0[there.len()..].iter().zip(copied) {
-            pool.cache_block(id, hash, &mut self.blocks);
-        }
-        let copied = copied.len() as u32 * block_size;
+        };
         self.replica.waiting.remove(index);
         if request.scheduled_at.is_none() {
             request.scheduled_at = Some(self.now);
             request.cached_tokens = cached - copied;
             request.reloaded_tokens = copied;
         }
-        sequence.blocks = admission.blocks;
+        sequence.blocks = blocks;
         sequence.processed = cached;
         sequence.tokens = tokens;
         if let Some(group) = admission.group {
@@ -124,7 +115,7 @@ impl PlanView<'_> {
             }
         }
         let pool = self.replica.pool_index;
-        self.ledger.hold(pool, new + shared.blocks, copied + tokens + shared.tokens);
+        self.ledger.hold(pool, new_blocks, new_tokens);
         let adapters = self.techniques.adapters.as_deref_mut();
         let at = At { replica: self.replica, adapters };
         let (before, after) = (Standing::Waiting, Standing::Running);
@@ -164,6 +155,9 @@ impl PlanView<'_> {
         if !self.replica.kv.caches_prefixes() || sequence.group != 0 {
             return;
         }
+        if self.has_groups() {
+            return self.cache_groups(sequence);
+        }
         let full = self.filled(sequence);
         if full.is_empty() {
             return;
@@ -188,6 +182,64 @@ impl PlanView<'_> {
             return last_filled(sequence, size);
         }
         (held / size) as usize..((held + sequence.tokens) / size) as usize
+    }
+}
+
+/// What a replica's blocks are taken from.
+struct Pool<'a, 'b> {
+    pool: &'a mut BlockPool,
+    blocks: &'a mut BlockStore<'b>,
+    limits: &'a EngineLimits,
+}
+
+impl Pool<'_, '_> {
+    /// Gives a waiting request its blocks, after what the cache has. `None` if they do not hold its
+    /// tokens or are not free.
+    fn take(
+        self,
+        sequence: &Sequence,
+        admission: AdmissionTerms,
+        hashes: Option<&PrefixHashes>,
+        table: &mut BlockTable,
+        predictor: &dyn Predictor,
+    ) -> Option<Taken> {
+        let Pool { pool, blocks, limits } = self;
+        let block_size = limits.block_size;
+        let hashes = match admission.group {
+            None => usable(hashes, sequence, block_size),
+            // A group's blocks are its own.
+            Some(_) => &[],
+        };
+        let (found, unheld) = pool.find(hashes, blocks);
+        let copied = reloaded(pool, predictor, sequence.prompt, hashes, found, block_size);
+        let cached = (found + copied) * block_size;
+        let tokens = admission.tokens.min(sequence.prompt - cached);
+        let total = cached + tokens;
+        let new = admission.blocks.saturating_sub(found);
+        if tokens == 0
+            || admission.blocks < limits.blocks_for(total) && !limits.vidur_lengths
+            || new + unheld > pool.free()
+        {
+            return None;
+        }
+        let (there, copied) = hashes[..(found + copied) as usize].split_at(found as usize);
+        let shared = pool.share(there, table, block_size, blocks);
+        if let Some(host) = pool.host_mut() {
+            host.load(copied, block_size);
+        }
+        pool.allocate(new, table, blocks);
+        for (&id, &hash) in table.0[there.len()..].iter().zip(copied) {
+            pool.cache_block(id, hash, blocks);
+        }
+        let copied = copied.len() as u32 * block_size;
+        Some(Taken {
+            cached,
+            copied,
+            tokens,
+            blocks: admission.blocks,
+            new_blocks: new + shared.blocks,
+            new_tokens: copied + tokens + shared.tokens,
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::any::TypeId;
 use bevy_ecs::prelude::*;
 
 use super::{BatchLimits, EngineLimits, Policy};
+use crate::engine::state::kv::{GroupRules, KvCacheGroup};
 use crate::base::{SettingError, write_fragment};
 use crate::engine::schedule::{StepSet, StepSystems};
 use crate::engine::systems::schedule_batches;
@@ -40,6 +41,8 @@ pub trait AnyPolicy: Send + Sync {
     fn serves_adapters(&self) -> bool;
     /// Whether it does as in [`Policy::schedules_by_priority`].
     fn schedules_by_priority(&self) -> bool;
+    /// The rules of [`Policy::group_rules`].
+    fn group_rules(&self, groups: &[KvCacheGroup], limits: &EngineLimits) -> Option<GroupRules>;
     /// Whether it does as in [`Policy::swaps`].
     fn swaps(&self) -> bool;
     /// Whether it is as in [`Policy::is_oracle`].
@@ -95,6 +98,9 @@ impl<P: Policy> AnyPolicy for P {
     }
     fn schedules_by_priority(&self) -> bool {
         Policy::schedules_by_priority(self)
+    }
+    fn group_rules(&self, groups: &[KvCacheGroup], limits: &EngineLimits) -> Option<GroupRules> {
+        Policy::group_rules(self, groups, limits)
     }
     fn swaps(&self) -> bool {
         Policy::swaps(self)

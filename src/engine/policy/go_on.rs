@@ -150,9 +150,12 @@ impl PlanView<'_> {
         while index < self.replica.running.len() {
             let left = budget.saturating_sub(self.draft.planned_tokens);
             let sequence = self.replica.running[index];
-            let tokens = asked.take().unwrap_or(match sequence.prefilled {
+            let tokens = asked.take().unwrap_or_else(|| match sequence.prefilled {
                 true => self.fed(&sequence).min(left),
-                false => left.min(chunk).min(sequence.prompt - sequence.processed),
+                false => {
+                    let tokens = left.min(chunk).min(sequence.prompt - sequence.processed);
+                    self.chunk_of_running(&sequence, tokens, budget.min(chunk))
+                }
             });
             if tokens == 0 {
                 if left == 0 {
@@ -162,8 +165,12 @@ impl PlanView<'_> {
                 index += 1;
                 continue;
             }
-            let held = self.limits.blocks_for(sequence.kv_tokens() + tokens);
-            let missing = held.saturating_sub(sequence.blocks);
+            let missing = if self.has_groups() {
+                self.missing_of_groups(&sequence, tokens)
+            } else {
+                let held = self.limits.blocks_for(sequence.kv_tokens() + tokens);
+                held.saturating_sub(sequence.blocks)
+            };
             if missing > self.replica.kv.free() {
                 let chosen = match victim.choose(&self.replica.running, self.finished()) {
                     Chosen::Running(chosen) => chosen,
@@ -190,7 +197,9 @@ impl PlanView<'_> {
                 asked = Some(tokens);
                 continue;
             }
-            if missing > 0 {
+            if self.has_groups() {
+                self.grow_groups(index, missing, tokens);
+            } else if missing > 0 {
                 self.grow(index, missing);
             }
             let sequence = &mut self.replica.running[index];

@@ -14,6 +14,7 @@ mod drafts;
 mod faster_transformer;
 mod go_on;
 mod group_plan;
+mod kv_groups;
 mod light_llm;
 mod orca;
 mod plans;
@@ -62,6 +63,7 @@ pub use vllm_version::VllmRules;
 pub use vllm_version::VllmVersion;
 pub use waiting::{RunningRequest, WaitingRequest};
 
+use crate::engine::state::kv::{GroupRules, KvCacheGroup};
 use crate::base::SettingError;
 
 /// The limits of the engine that a policy works within.
@@ -166,6 +168,11 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
     /// request's own, and a decoding one gets them as it needs them.
     fn disaggregates(&self) -> bool {
         false
+    }
+
+    /// The rules by which it manages these KV cache groups; `None` if it cannot plan for groups.
+    fn group_rules(&self, _groups: &[KvCacheGroup], _limits: &EngineLimits) -> Option<GroupRules> {
+        None
     }
 
     /// Whether it lets requests go on that were preempted by swapping ([`PlanView::resume`]),

@@ -135,6 +135,9 @@ impl Plans<'_, '_> {
             if let Some(host) = replica.kv.host_mut() {
                 batch.copies = Some(host.take_copies());
             }
+            if let Some(grouped) = replica.kv.grouped_mut() {
+                grouped.batches += 1;
+            }
             ledger.planned += 1;
             replica.free_slots.pop();
             let Some(&first) = replica_stages.entities().first() else {
@@ -160,6 +163,14 @@ impl Plans<'_, '_> {
                 let known: Vec<Sequence> = known.chain(&finished).copied().collect();
                 let mut blocks = BlockStore::of(blocks, &mut lists.staged)?;
                 for member in known {
+                    if replica.kv.grouped().is_some() {
+                        let (_, request, hashes) = requests.get(member.entity)?;
+                        let (of, ends) = (member.entity, (member.kv_tokens(), request.prompt_tokens));
+                        replica.kv.with_grouped(|grouped, kv| {
+                            hashes.map(|hashes| grouped.cache(of, ends, hashes, kv, &mut blocks))
+                        });
+                        continue;
+                    }
                     let full = last_filled(&member, size);
                     let (table, _, hashes) = requests.get(member.entity)?;
                     if let Some(hashes) = hashes.filter(|_| member.group == 0 && !full.is_empty()) {
@@ -250,6 +261,9 @@ fn open<'a>(
         }
     };
     draft.begin(Planning { replica: entity, slot });
+    if let Some(grouped) = replica.kv.grouped_mut() {
+        grouped.begin();
+    }
     Some(PlanView {
         now: queue.now(),
         limits: &pool.limits,

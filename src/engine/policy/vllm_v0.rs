@@ -155,7 +155,7 @@ pub(super) fn reject_if_never_fits(
     prompt: u32,
     watermark: u32,
 ) -> bool {
-    let (needed, total) = (view.limits().blocks_for(prompt), view.limits().num_blocks);
+    let (needed, total) = (view.blocks_of(prompt), view.limits().num_blocks);
     if needed + watermark <= total {
         return false;
     }

@@ -11,6 +11,7 @@ use super::{
     VllmVersion, at_least_one, share_below_one,
 };
 use crate::base::SettingError;
+use crate::engine::state::kv::{GroupRules, KvCacheGroup};
 
 /// In which order requests are served (vLLM's `scheduling_policy`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -207,6 +208,17 @@ impl Policy for VllmV1 {
         true
     }
 
+    fn group_rules(&self, groups: &[KvCacheGroup], limits: &EngineLimits) -> Option<GroupRules> {
+        Some(GroupRules {
+            groups: groups.to_vec(),
+            hash_block: limits.block_size,
+            retention: self.version.rules().keeps_what_prompts_need.then_some(0),
+            // The batch that runs and the one that is planned beside it.
+            in_flight: self.max_num_batched_tokens.saturating_mul(2),
+            longest: limits.max_model_len,
+        })
+    }
+
     fn swaps(&self) -> bool {
         true
     }
@@ -330,9 +342,13 @@ impl VllmV1 {
             if tokens > budget && !self.enable_chunked_prefill {
                 return true;
             }
-            let tokens = tokens.min(budget);
+            let most = self.max_num_batched_tokens.min(chunk);
+            let tokens = view.chunk_of_waiting(index, cached, (tokens.min(budget), most));
+            if tokens == 0 {
+                return true;
+            }
             let spare = self.spare(view);
-            if self.scheduler_reserve_full_isl && !view.fits_beside(index, prompt, spare) {
+            if self.scheduler_reserve_full_isl && !view.fits_whole(index, spare) {
                 return true;
             }
             let total = cached + tokens;

@@ -29,6 +29,7 @@ impl VllmVersion {
             lone_request_is_exempt: since(30),
             unhashed_blocks_first: since(23),
             goes_on_past_itself: since(33),
+            keeps_what_prompts_need: since(29),
         }
     }
 }
@@ -94,6 +95,9 @@ pub struct VllmRules {
     /// Under the priority policy, a running request that has to preempt itself does not end the
     /// walk over the running list (since 0.33).
     pub goes_on_past_itself: bool,
+    /// Of layers that keep a window or a state, only those blocks stay findable that the same
+    /// prompt needs, or one that shares a part of it (since 0.29). Before, all did.
+    pub keeps_what_prompts_need: bool,
 }
 
 #[cfg(test)]

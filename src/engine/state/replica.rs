@@ -10,7 +10,7 @@ use bevy_ecs::prelude::*;
 
 use crate::base::{Instant, Nanos};
 use crate::engine::state::batch::{DecodeGroup, Form};
-use crate::engine::state::kv::{BlockId, BlockPool, BlockStore, BlockTable, Moved};
+use crate::engine::state::kv::{BlockId, BlockPool, BlockStore, BlockTable, Grouped, Moved};
 use crate::engine::state::request::Sequence;
 
 /// A replica: one copy of the model with its queues and its KV blocks. The scheduling policy is
@@ -100,10 +100,12 @@ impl Replica {
     }
 
     /// The KV blocks that the replica holds itself and no request's table has: those that members
-    /// of its decode group got there, and those of requests whose block group is not done.
+    /// of its decode group got there, those of requests whose block group is not done, and all
+    /// where the model's layers are in several KV cache groups.
     pub fn held_blocks(&self) -> impl Iterator<Item = BlockId> + '_ {
         let ended = self.groups.iter().flat_map(|group| &group.ended.0);
-        self.decoding.shared_blocks().0.iter().chain(ended).copied()
+        let of_groups = self.kv.grouped().into_iter().flat_map(Grouped::blocks);
+        self.decoding.shared_blocks().0.iter().chain(ended).chain(of_groups).copied()
     }
 
     /// Notes how many blocks are held now.
@@ -121,6 +123,11 @@ impl Replica {
         blocks: &mut BlockStore<'_>,
     ) -> Moved {
         let tokens = sequence.kv_tokens();
+        let of = sequence.entity;
+        let moved = self.kv.with_grouped(|grouped, kv| grouped.release(of, tokens, kv, blocks));
+        if let Some(moved) = moved {
+            return moved;
+        }
         match self.groups.iter_mut().find(|group| group.id == sequence.group) {
             None => self.kv.release(table, tokens, block_size, blocks),
             Some(group) => {

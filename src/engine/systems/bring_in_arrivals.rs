@@ -9,7 +9,7 @@ use crate::engine::hot_state::StatePlace;
 use crate::engine::lists::{EndedRequest, Incoming};
 use crate::engine::policy::EngineLimits;
 use crate::engine::speculation::Drafting;
-use crate::engine::state::kv::{BlockTable, PrefixHash, PrefixHashes};
+use crate::engine::state::kv::{BlockTable, GroupRules, PrefixHash, PrefixHashes};
 use crate::engine::state::request::{Request, RequestState, Sequence};
 use crate::engine::{Engine, Ledger, Pool, SimState};
 use crate::records::RequestStatus;
@@ -187,19 +187,24 @@ fn refusal(sequence: &Sequence, pool: &Pool, engine: &Engine) -> Option<String> 
     let decodes = decodes(pool, engine);
     let drafts = decodes.speculation.as_ref().map_or(0, |speculation| speculation.k);
     match pool.hand_over {
-        None => never_fits(sequence, &pool.limits, drafts),
+        None => never_fits(sequence, &pool.limits, drafts, pool.kv_groups.as_ref()),
         Some(_) => {
             // Each side has its part of the request.
             let prefill = Sequence { target: sequence.prompt + 1, ..*sequence };
-            never_fits(&prefill, &pool.limits, 0)
-                .or_else(|| never_fits(sequence, &decodes.limits, drafts))
+            never_fits(&prefill, &pool.limits, 0, None)
+                .or_else(|| never_fits(sequence, &decodes.limits, drafts, None))
         }
     }
 }
 
 /// Why no replica could ever serve the request, if so. Its last token needs no place in the KV
 /// cache, but its last step may have `drafts` drafts.
-fn never_fits(sequence: &Sequence, limits: &EngineLimits, drafts: u32) -> Option<String> {
+fn never_fits(
+    sequence: &Sequence,
+    limits: &EngineLimits,
+    drafts: u32,
+    groups: Option<&GroupRules>,
+) -> Option<String> {
     if limits.vidur_lengths {
         return None;
     }
@@ -208,7 +213,8 @@ fn never_fits(sequence: &Sequence, limits: &EngineLimits, drafts: u32) -> Option
         let limit = limits.max_model_len;
         return Some(format!("{total} tokens in all exceed max_model_len {limit}"));
     }
-    let needed = limits.blocks_for((total - 1 + drafts).min(limits.max_model_len.max(total - 1)));
+    let tokens = (total - 1 + drafts).min(limits.max_model_len.max(total - 1));
+    let needed = groups.map_or(limits.blocks_for(tokens), |groups| groups.blocks_of(tokens));
     if needed > limits.num_blocks {
         let blocks = limits.num_blocks;
         return Some(format!("{total} tokens need {needed} KV blocks, a replica has {blocks}"));

@@ -235,6 +235,16 @@ impl<'a> BlockStore<'a> {
         }
     }
 
+    /// The prefix that a block of a pool that caches holds, if any.
+    pub fn prefix(&mut self, id: BlockId) -> Option<PrefixHash> {
+        self.cached_mut(id).hash
+    }
+
+    /// Whether nobody holds a block.
+    pub fn is_free(&mut self, id: BlockId) -> bool {
+        self.get_mut(id).references == 0
+    }
+
     /// A block that no replica has used before.
     pub fn new_block(&mut self) -> BlockId {
         let id = self.staged.spawned + self.staged.blocks.len() as u32;

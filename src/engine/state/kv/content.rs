@@ -23,6 +23,14 @@ impl PrefixHashes {
     }
 }
 
+impl PrefixHash {
+    /// The hash of the block of a KV cache group: several groups cache the same tokens.
+    pub(crate) fn of_group(self, group: usize) -> PrefixHash {
+        let hash = mix(self.0.get(), group as u64);
+        PrefixHash(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
+    }
+}
+
 impl Content {
     /// The hashes of all full blocks of a request: each over the block's tokens and the hash
     /// before it. `request` makes what is like nothing else unique.

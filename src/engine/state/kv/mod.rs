@@ -4,6 +4,8 @@
 mod block;
 mod by_prefix;
 mod content;
+mod grouped;
+mod groups;
 mod host;
 mod pool;
 
@@ -13,6 +15,8 @@ pub(crate) use block::{BlockQuery, BlockStore, StagedBlocks, mark_holders};
 pub use block::{BlockTable, CachedBlock, KvBlock};
 pub(crate) use by_prefix::{ByPrefix, PrefixIndex};
 pub(crate) use content::PrefixHashes;
+pub(crate) use grouped::{Grouped, Hit};
+pub use groups::{GroupRules, KvCacheGroup, MambaMode};
 pub use host::HostMemory;
 pub use host::Reload;
 pub(crate) use host::{Copies, HostTier};

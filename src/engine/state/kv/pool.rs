@@ -1,6 +1,9 @@
 //! A replica's pool of blocks: how many there are, which are free, which prefixes they hold.
 
-use super::{BlockId, BlockStore, BlockTable, HostMemory, HostTier, PrefixHash, PrefixIndex};
+use super::{
+    BlockId, BlockStore, BlockTable, GroupRules, Grouped, HostMemory, HostTier, PrefixHash,
+    PrefixIndex,
+};
 
 /// The blocks of one replica.
 ///
@@ -28,6 +31,8 @@ pub struct BlockPool {
     rules: CachingRules,
     /// Host memory behind it, if the engine uses it.
     host: Option<Box<HostTier>>,
+    /// What requests hold of it, if the model's layers are in several KV cache groups.
+    grouped: Option<Box<Grouped>>,
 }
 
 /// How engines differ in caching prefixes.
@@ -66,6 +71,7 @@ impl BlockPool {
             prefixes: prefix_caching.then(PrefixIndex::default),
             rules: CachingRules::default(),
             host: None,
+            grouped: None,
         }
     }
 
@@ -84,6 +90,34 @@ impl BlockPool {
     pub(crate) fn with_host(mut self, memory: Option<HostMemory>) -> BlockPool {
         self.host = memory.map(|memory| Box::new(HostTier::new(memory)));
         self
+    }
+
+    /// The pool of several KV cache groups.
+    pub(crate) fn with_groups(mut self, rules: Option<GroupRules>) -> BlockPool {
+        self.grouped = rules.map(|rules| Box::new(Grouped::new(rules)));
+        self
+    }
+
+    /// What requests hold of it, if the model's layers are in several KV cache groups.
+    pub(crate) fn grouped(&self) -> Option<&Grouped> {
+        self.grouped.as_deref()
+    }
+
+    /// What requests hold of it, if the model's layers are in several KV cache groups.
+    pub(crate) fn grouped_mut(&mut self) -> Option<&mut Grouped> {
+        self.grouped.as_deref_mut()
+    }
+
+    /// Works on what requests hold of several KV cache groups, and on the pool they take it from.
+    /// `None` if there is one group.
+    pub(crate) fn with_grouped<T>(
+        &mut self,
+        work: impl FnOnce(&mut Grouped, &mut BlockPool) -> T,
+    ) -> Option<T> {
+        let mut grouped = self.grouped.take()?;
+        let result = work(&mut grouped, self);
+        self.grouped = Some(grouped);
+        Some(result)
     }
 
     /// The host memory behind it.
@@ -277,6 +311,52 @@ impl BlockPool {
         }
         self.allocated += moved.blocks;
         moved
+    }
+
+    /// Appends `count` free blocks to the table of a group. The caller has checked that there are
+    /// as many.
+    pub(super) fn take(&mut self, count: u32, table: &mut Vec<BlockId>, blocks: &mut BlockStore<'_>) {
+        if count > 0 {
+            let mut longer = BlockTable(std::mem::take(table));
+            self.allocate(count, &mut longer, blocks);
+            *table = longer.0;
+        }
+    }
+
+    /// A holder gives these blocks back. Returns how many nobody holds any more.
+    pub(super) fn give(&mut self, ids: &[BlockId], blocks: &mut BlockStore<'_>) -> u32 {
+        let mut freed = ids.len() as u32;
+        if self.prefixes.is_none() {
+            blocks.mark(ids, false);
+            self.spare.extend_from_slice(ids);
+        } else {
+            for &id in ids {
+                let block = blocks.get_mut(id);
+                block.references -= 1;
+                match block.references {
+                    0 => self.link_free(id, blocks),
+                    _ => freed -= 1,
+                }
+            }
+        }
+        self.allocated -= freed;
+        freed
+    }
+
+    /// A cached block gets one more holder. Whether it had none.
+    pub(super) fn touch(&mut self, id: BlockId, blocks: &mut BlockStore<'_>) -> bool {
+        let is_new = blocks.is_free(id);
+        if is_new {
+            self.unlink(id, blocks);
+            self.allocated += 1;
+        }
+        blocks.get_mut(id).references += 1;
+        is_new
+    }
+
+    /// The block with this hash, if one is cached.
+    pub(super) fn findable(&self, hash: PrefixHash) -> Option<BlockId> {
+        self.prefixes.as_ref().and_then(|prefixes| prefixes.get(hash))
     }
 
     /// Makes a full block findable by its prefix, after those that hold the same.

@@ -1,0 +1,46 @@
+//! KV cache groups: what the layers of a model keep of a request, if not all keep every token.
+//!
+//! `engine: (kv_cache_groups: [Full(block_size: 16), SlidingWindow(block_size: 16, window: 128)])`.
+
+use super::raw::RawEngine;
+use crate::base::SettingError;
+use crate::engine::policy::{AnyPolicy, EngineLimits};
+use crate::engine::state::kv::{GroupRules, KvCacheGroup};
+
+/// The groups of the engine's settings, with the policy's rules; `None` if there are none.
+///
+/// # Errors
+/// A group has no tokens, or its blocks are not whole ones of `block_size`; or the longest request
+/// would not fit.
+pub(super) fn build(
+    raw: &RawEngine,
+    limits: &EngineLimits,
+    policy: &dyn AnyPolicy,
+) -> Result<Option<GroupRules>, SettingError> {
+    let Some(groups) = &raw.kv_cache_groups else { return Ok(None) };
+    if groups.is_empty() {
+        return Err(SettingError::new("engine.kv_cache_groups", "no groups", "at least one")
+            .help("leave it out if every layer keeps every token"));
+    }
+    for (index, group) in groups.iter().enumerate() {
+        let path = |name: &str| format!("engine.kv_cache_groups[{index}].{name}");
+        let (size, unit) = (group.block_size(), limits.block_size);
+        if size == 0 || !size.is_multiple_of(unit) {
+            let expected = format!("a multiple of block_size, {unit}");
+            return Err(SettingError::new(path("block_size"), size, expected));
+        }
+        match *group {
+            KvCacheGroup::SlidingWindow { window: 0, .. } => {
+                return Err(SettingError::new(path("window"), 0, "at least 1"));
+            }
+            KvCacheGroup::ChunkedLocal { chunk, block_size }
+                if chunk == 0 || !chunk.is_multiple_of(block_size) =>
+            {
+                let expected = format!("a multiple of its block_size, {block_size}");
+                return Err(SettingError::new(path("chunk"), chunk, expected));
+            }
+            _ => {}
+        }
+    }
+    Ok(policy.group_rules(groups, limits))
+}
