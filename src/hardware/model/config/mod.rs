@@ -23,8 +23,15 @@ use crate::base::{Diagnostic, JsonDocument, suggest};
 const EXPERTS: [&str; 4] =
     ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"];
 /// What families call the number of experts of a token.
-const EXPERTS_PER_TOKEN: [&str; 5] =
-    ["num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "moe_top_k"];
+const EXPERTS_PER_TOKEN: [&str; 7] = [
+    "num_experts_per_tok",
+    "experts_per_token",
+    "num_experts_per_token",
+    "moe_topk",
+    "moe_top_k",
+    "moe_k",
+    "top_k_experts",
+];
 /// What families call the width of an expert.
 const EXPERT_WIDTHS: [&str; 4] =
     ["moe_intermediate_size", "expert_ffn_hidden_size", "expert_hidden_dim", "intermediate_size"];
@@ -169,7 +176,7 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
     let mut spec = ModelSpec {
         name: Cow::Borrowed(""),
         family: family_name(keys, family),
-        layers: keys.required(&LAYERS)?,
+        layers: layers_of(keys)?,
         hidden,
         q_heads,
         kv_heads: keys.optional(&KV_HEADS)?.unwrap_or(q_heads),
@@ -177,7 +184,7 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
         intermediate,
         gated_mlp: family.gated,
         vocab: keys.required(&VOCAB)?,
-        tie_word_embeddings: keys.flag("tie_word_embeddings").unwrap_or(family.tied),
+        tie_word_embeddings: tied(keys, family),
         max_position,
         post_attn_norm: vectors.block_norms > 1,
         qk_norm: vectors.head_norms.read(keys) != HeadNorms::None,
@@ -196,6 +203,23 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
     add_vectors(keys, family, &mut spec);
     (family.adjust)(keys, &mut spec)?;
     Ok(spec)
+}
+
+/// The number of layers, or else of the entries of the list with their kinds (Nemotron-H).
+fn layers_of(keys: &Keys) -> Result<u32, Box<Diagnostic>> {
+    let listed = keys.peek("layers_block_type").and_then(Value::as_array).map(Vec::len);
+    match (keys.optional(&LAYERS)?, listed.and_then(|listed| u32::try_from(listed).ok())) {
+        (None, Some(listed)) if listed > 0 => Ok(listed),
+        _ => keys.required(&LAYERS),
+    }
+}
+
+/// Whether embedding and LM head are one matrix: a wrapper's own word counts before that of its
+/// language model.
+fn tied(keys: &Keys, family: &Family) -> bool {
+    const KEY: &str = "tie_word_embeddings";
+    let own = keys.flag(KEY);
+    keys.outer(KEY).and_then(Value::as_bool).or(own).unwrap_or(family.tied)
 }
 
 /// Counts what is no matrix and no flag of the shape.

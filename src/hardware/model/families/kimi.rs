@@ -84,6 +84,7 @@ pub(super) fn delta(context: &Context, layer: &mut Layer) -> Result<(), Box<Diag
         dim: number(keys, "head_dim", "linear_head_dim")?,
         kernel: number(keys, "short_conv_kernel_size", "linear_conv_kernel_dim")?,
         full_rank_gate: flag("use_full_rank_gate").unwrap_or(false),
+        full_rank_decay: false,
     };
     recurrent::kda(context, shape, layer);
     Ok(())

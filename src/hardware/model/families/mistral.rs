@@ -4,7 +4,7 @@ use super::{Experts, Family, LLAMA};
 
 pub(super) const FAMILIES: &[Family] = &[
     Family {
-        model_types: &["mistral"],
+        model_types: &["mistral", "ministral"],
         window: Some(4096),
         windowed: true,
         harmless: &["attention_sink_size"],

@@ -6,16 +6,19 @@
 
 mod afmoe;
 pub(super) mod assemble;
+mod bailing;
 mod cohere;
 mod dbrx;
 mod deepseek;
 mod deepseek_v4;
 mod dots;
+mod ernie;
 mod exaone;
 mod falcon;
 mod falcon_h1;
 mod gemma;
 mod gemma3n;
+mod gemma4;
 mod glm;
 mod glm5;
 mod gpt;
@@ -42,6 +45,7 @@ mod nas;
 mod nemotron;
 mod nemotron_h;
 mod olmo;
+mod olmo_hybrid;
 mod phi;
 mod qwen;
 mod qwen_next;
@@ -267,6 +271,10 @@ const ALL: &[&[Family]] = &[
     exaone::FAMILIES,
     dots::FAMILIES,
     afmoe::FAMILIES,
+    bailing::FAMILIES,
+    ernie::FAMILIES,
+    gemma4::FAMILIES,
+    olmo_hybrid::FAMILIES,
 ];
 
 /// The family of the models with this `model_type`.
