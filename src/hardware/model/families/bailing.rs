@@ -65,6 +65,7 @@ pub(super) const FAMILIES: &[Family] = &[
 
 /// The last layer of each group is of latent attention.
 fn by_group(keys: &Keys, family: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    keys.understands(latent::KEYS);
     let group = keys.required(&["layer_group_size"])?;
     let kinds = kinds::by_words(keys, family, spec)?;
     let full = |index: u32| (index + 1).is_multiple_of(group);

@@ -38,6 +38,11 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family { model_types: &["glm4_moe_lite"], defaults: FIRST_DENSE, ..DEEPSEEK },
     Family { model_types: &["sarvam_mla"], ..DEEPSEEK },
+    Family {
+        model_types: &["mistral4"],
+        defaults: &[("qk_rope_head_dim", 64), ("n_shared_experts", 1)],
+        ..DEEPSEEK
+    },
     Family { model_types: &["youtu"], tied: true, experts: Experts::Never, ..DEEPSEEK },
     Family {
         model_types: &["minicpm3"],

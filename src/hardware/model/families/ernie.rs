@@ -3,14 +3,13 @@
 use super::{Experts, Family, Flag, LLAMA, Vectors};
 
 const ERNIE: Family = Family {
-    model_types: &["ernie4_5"],
+    model_types: &["ernie4_5", "paddleocr_vl", "paddleocr_vl_text"],
     tied: true,
     head_dim: Some(128),
     vectors: Vectors {
         qkv_bias: Flag::Key("use_bias", false),
         output_bias: Flag::Key("use_bias", false),
         mlp_bias: Flag::Key("use_bias", false),
-        head_bias: Flag::Key("use_bias", false),
         ..LLAMA.vectors
     },
     ..LLAMA

@@ -64,6 +64,7 @@ fn listed(keys: &Keys, list: &str) -> Option<Vec<u64>> {
 }
 
 fn by_lists(keys: &Keys, family: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    keys.understands(latent::KEYS);
     let full = listed(keys, "full_attn_layers");
     match (kinds::by_words(keys, family, spec)?, full) {
         (Some(kinds), _) => Ok(kinds),
