@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::families::{self, Experts, Family, HeadNorms, assemble};
 use super::{ModelSpec, Moe, layers};
-use crate::base::{Diagnostic, JsonDocument, suggest};
+use crate::base::{Diagnostic, JsonDocument, Source, suggest};
 
 /// What families call the number of experts.
 const EXPERTS: [&str; 4] =
@@ -62,8 +62,28 @@ impl ModelSpec {
     /// is not modelled; each with its place in the file.
     pub fn from_hf_config(path: &Path, allowed: &[String]) -> Result<ModelSpec, Box<Diagnostic>> {
         let path = if path.is_dir() { &path.join("config.json") } else { path };
-        let document = JsonDocument::read(path)?;
-        let mut keys = Keys::new(&document);
+        ModelSpec::from_document(&JsonDocument::read(path)?, path, path, allowed)
+    }
+
+    /// The model described by the text of a `config.json`, with nothing beside it; `path` is what
+    /// complaints call it.
+    ///
+    /// # Errors
+    /// As [`ModelSpec::from_hf_config`].
+    pub(super) fn from_hf_text(text: &str, path: &Path) -> Result<ModelSpec, Box<Diagnostic>> {
+        let source = Source::new(path.display().to_string(), text);
+        ModelSpec::from_document(&JsonDocument::parse(source)?, path, Path::new(""), &[])
+    }
+
+    /// The model described by `document`, which complaints call `path`; other files may lie beside
+    /// `place`.
+    fn from_document(
+        document: &JsonDocument,
+        path: &Path,
+        place: &Path,
+        allowed: &[String],
+    ) -> Result<ModelSpec, Box<Diagnostic>> {
+        let mut keys = Keys::new(document);
         let family = family(&keys);
         keys.set_defaults(family.defaults);
         if family.experts == Experts::ByKey {
@@ -72,7 +92,7 @@ impl ModelSpec {
         let read = read(&keys, family).and_then(|mut spec| {
             // Numbers that are no model's would be multiplied.
             plausible(&keys, &spec)?;
-            let mut scheme = quantization::read(&keys, path)?;
+            let mut scheme = quantization::read(&keys, place)?;
             let mut listed = assemble::layers(&keys, family, &spec)?;
             (family.storage)(&keys, &mut scheme);
             layers::store(&mut listed, &mut spec, &scheme);
