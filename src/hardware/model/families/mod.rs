@@ -53,6 +53,8 @@ mod recurrent;
 mod recurrent_gemma;
 mod sarvam;
 pub(super) mod sparsity;
+#[cfg(test)]
+mod truth;
 
 use super::ModelSpec;
 use super::config::{Keys, Scheme};
