@@ -1,5 +1,5 @@
-//! Gemma 4: other heads in layers that see everything, an embedding for each layer, last layers that
-//! read the keys and values of earlier ones, experts beside the MLP.
+//! Gemma 4: other heads in layers that see everything, an embedding for each layer, last layers
+//! that read the keys and values of earlier ones, experts beside the MLP.
 
 use serde_json::Value;
 
