@@ -410,7 +410,7 @@ mod tests {
         let text = "(model: \"m\", mode: 1,\n engine: (bloc: 4, utilization: 1, util: 2, x: 3))";
         let notes = |text: &str| {
             let document = Document::parse(&Source::new("s", text)).expect("well formed");
-            document.read::<Top>(document.root()).err().expect("refused").notes
+            document.read::<Top>(document.root()).expect_err("refused").notes
         };
         assert_eq!(notes(text), [""; 0]);
         let text = text.replace("mode: 1,", "");
