@@ -86,6 +86,7 @@ impl ModelSpec {
         let mut keys = Keys::new(document);
         let family = family(&keys);
         keys.set_defaults(family.defaults);
+        keys.set_sizes(families::sizes(keys.text("model_type").unwrap_or_default()));
         if family.experts == Experts::ByKey {
             keys.understands(&EXPERTS);
         }

@@ -2,6 +2,16 @@
 
 use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors, kinds};
 
+/// Class defaults of sizes.
+pub(super) const SIZES: &[(&str, u32)] = &[
+    ("vocab_size", 32000),
+    ("hidden_size", 4096),
+    ("intermediate_size", 11008),
+    ("num_hidden_layers", 32),
+    ("num_attention_heads", 32),
+    ("max_position_embeddings", 2048),
+];
+
 pub(super) const FAMILIES: &[Family] = &[
     Family { model_types: &["llama", "exaone", "iquestcoder"], ..LLAMA },
     Family {

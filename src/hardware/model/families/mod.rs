@@ -284,6 +284,16 @@ pub(super) fn find(model_type: &str) -> Option<&'static Family> {
     ALL.iter().copied().flatten().find(|family| family.model_types.contains(&model_type))
 }
 
+/// Class defaults of all sizes, where configs of wrappers (LLaVA) leave out what is like them.
+pub(super) fn sizes(model_type: &str) -> &'static [(&'static str, u32)] {
+    match model_type {
+        "llama" => llama::SIZES,
+        "mistral" => mistral::SIZES,
+        "qwen2" => qwen::SIZES,
+        _ => &[],
+    }
+}
+
 /// Every `model_type` that is known.
 pub(super) fn model_types() -> Vec<&'static str> {
     ALL.iter().copied().flatten().flat_map(|family| family.model_types).copied().collect()

@@ -48,3 +48,20 @@ fn no_family_takes_a_key_that_it_does_not_understand() {
         }
     }
 }
+
+/// LLaVA's configs leave out what its language model's class has by default; a config that is no
+/// wrapper has to say it.
+#[test]
+fn a_wrapper_leaves_out_what_the_class_knows() {
+    let read = |config: &str| ModelSpec::from_hf_text(config, Path::new("config.json"));
+    let vicuna = r#"{"model_type": "llava", "text_config": {"model_type": "llama",
+        "max_position_embeddings": 4096, "vocab_size": 32064}}"#;
+    // Vicuna-7B with 64 more rows in both tables.
+    assert_eq!(read(vicuna).unwrap().params(), 6_738_415_616 + 2 * 64 * 4096);
+    let mistral = r#"{"model_type": "llava_next", "text_config": {"model_type": "mistral",
+        "sliding_window": null, "max_position_embeddings": 32768, "vocab_size": 32064}}"#;
+    let spec = read(mistral).unwrap();
+    assert_eq!((spec.params(), spec.kv_elements_full()), (7_241_732_096 + 2 * 64 * 4096, 65536));
+    let text = read(r#"{"model_type": "llama", "vocab_size": 32064}"#).unwrap_err();
+    assert!(text.title.contains("`hidden_size` is missing"), "{text}");
+}
