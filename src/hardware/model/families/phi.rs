@@ -18,7 +18,6 @@ pub(super) const FAMILIES: &[Family] = &[
             mlp_bias: Flag::Always,
             head_bias: Flag::Always,
             head_norms: HeadNorms::PerHeadIf("qk_layernorm", false),
-            ..LLAMA.vectors
         },
         adjust: head_norm_biases,
         ..LLAMA
