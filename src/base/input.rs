@@ -44,7 +44,7 @@ pub fn read_long(path: &Path) -> io::Result<String> {
 /// # Errors
 /// It cannot be opened.
 pub fn open_rows(path: &Path) -> io::Result<Rows<File>> {
-    Ok(Rows { from: File::open(path)?, left: MOST_OF_LONG, looked: 0 })
+    Ok(Rows::at_most(File::open(path)?, MOST_OF_LONG))
 }
 
 /// Bytes of rows between two looks at the memory.
@@ -58,6 +58,13 @@ pub struct Rows<R> {
     left: u64,
     /// Bytes that it has read since it looked at the memory.
     looked: u64,
+}
+
+impl<R> Rows<R> {
+    /// Rows of no more than `most` bytes.
+    pub fn at_most(from: R, most: u64) -> Rows<R> {
+        Rows { from, left: most, looked: 0 }
+    }
 }
 
 impl<R: Read> Read for Rows<R> {
@@ -108,7 +115,7 @@ mod tests {
         assert_eq!(read_most(&b"abc"[..], 3).unwrap(), b"abc");
         #[cfg(unix)]
         assert!(read(Path::new("/dev/zero")).is_err());
-        let mut rows = Rows { from: io::repeat(0), left: 3 << 20, looked: 0 };
+        let mut rows = Rows::at_most(io::repeat(0), 3 << 20);
         let error = io::copy(&mut rows, &mut io::sink()).unwrap_err().to_string();
         assert!(error.contains("more than 512 MiB"), "{error}");
     }

@@ -14,7 +14,9 @@ use crate::base::GIB;
 use crate::base::diagnostic::DOES_NOT_FIT;
 use crate::hardware::memory::DraftMemory;
 use crate::metrics::Load;
+use crate::output::text_table;
 use crate::registry::Registry;
+use crate::report::width;
 use crate::scenario::{PoolConfig, Scenario};
 
 /// Arguments of `check`.
@@ -47,7 +49,7 @@ impl CheckArgs {
                 failure::warn(&scenario.warnings);
             }
             if !self.quiet {
-                failure::say(&describe(&scenario));
+                failure::say(&describe(&scenario, width()));
             }
             fits &= scenario.misfits.is_empty();
         }
@@ -79,12 +81,13 @@ impl CheckArgs {
     }
 }
 
-/// What a scenario amounts to, and its resolved text.
-fn describe(scenario: &Scenario) -> String {
-    let mut text = format!("{} is valid", scenario.name);
-    if let Some(title) = &scenario.title {
-        let _ = write!(text, ": {title}");
+/// What a scenario amounts to, in so many columns, and its resolved text, as it is kept in a file.
+fn describe(scenario: &Scenario, width: usize) -> String {
+    let mut title = format!("{} is valid", scenario.name);
+    if let Some(about) = &scenario.title {
+        let _ = write!(title, ": {about}");
     }
+    let mut text = text_table::broken([title], width).trim_start().to_owned();
     let _ = match scenario.seeds.end - scenario.seeds.start {
         1 => writeln!(text, "\nseed {}", scenario.seeds.start),
         n => writeln!(text, "\nseeds {} to {} ({n})", scenario.seeds.start, scenario.seeds.end - 1),
@@ -103,18 +106,18 @@ fn describe(scenario: &Scenario) -> String {
             if !name.is_empty() {
                 let _ = writeln!(text, "{kind:<9}{name}");
             }
-            for (key, value) in derived(pool) {
-                // What holds for several pools is said with the first of them.
-                let line = (key, value);
-                let lasts = matches!(key, "runs" | "timing");
-                if lasts && said.contains(&line) {
-                    continue;
-                }
-                let _ = writeln!(text, "{key:<9}{}", line.1);
-                if lasts {
-                    said.push(line);
-                }
+            let mut facts = derived(pool);
+            // What holds for several pools is said with the first of them.
+            facts.retain(|fact| !said.contains(fact));
+            let lasting = |(key, _): &&(&str, String)| matches!(*key, "runs" | "timing");
+            said.extend(facts.iter().filter(lasting).cloned());
+            let mut table = text_table::plain();
+            text_table::fit(&mut table, width - 1);
+            for (key, value) in facts {
+                table.add_row([key, &value]);
             }
+            text_table::keep_whole(&mut table, 0);
+            let _ = writeln!(text, "{}", text_table::render(&table));
         }
     }
     let _ = write!(text, "\n// resolved, hash {}\n{}", scenario.hash(), scenario.resolved_text());

@@ -30,17 +30,14 @@ impl FromWorld for StatePlace {
 }
 
 impl StatePlace {
-    /// The state of its world.
-    ///
-    /// # Panics
-    /// It was taken out of the world.
+    /// The state of its world. If a plug-in took it out of the world, another that has failed.
     pub fn of(self, world: &mut World) -> &mut SimState {
         let cell = world.as_unsafe_world_cell();
         // SAFETY: the world is borrowed as a whole, as long as what is returned.
         match unsafe { self.fetch(cell) } {
             Some(state) => state,
             // SAFETY: nothing of the world was found.
-            None => unsafe { cell.world_mut() }.resource_mut::<SimState>().into_inner(),
+            None => found_or_lost(unsafe { cell.world_mut() }),
         }
     }
 
@@ -59,6 +56,12 @@ impl StatePlace {
         // SAFETY: the component has this type, and nobody else has it meanwhile.
         Some(unsafe { value.assert_unique().deref_mut() })
     }
+}
+
+/// The state where bevy_ecs finds it; in its place one that has failed, if there is none.
+#[cold]
+fn found_or_lost(world: &mut World) -> &mut SimState {
+    world.get_resource_or_insert_with(SimState::lost).into_inner()
 }
 
 /// The state, for the engine's own systems: a [`ResMut`] that is found at its [`StatePlace`].
@@ -124,24 +127,12 @@ unsafe impl SystemParam for HotState<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Ledger;
-    use crate::engine::arrivals::Arrivals;
-    use crate::engine::pools::Engine;
-    use crate::records::BatchRecords;
 
     #[derive(Component)]
     struct Mark;
 
     fn state(failure: &str) -> SimState {
-        let engine = Engine {
-            pools: Vec::new(),
-            time_limit: None,
-            batch_records: BatchRecords::Off,
-            replicas: Vec::new(),
-        };
-        let mut state = SimState::new(engine, Arrivals::new(std::iter::empty()), Ledger::new(&[]));
-        state.fail(failure);
-        state
+        SimState { failure: Some(failure.to_owned()), ..SimState::lost() }
     }
 
     fn said(state: HotState) -> Option<String> {

@@ -6,6 +6,7 @@ use super::arrivals::Arrivals;
 use super::policy::PlanDraft;
 use super::{Engine, EventQueue, Ledger, Worklists};
 use crate::base::Nanos;
+use crate::records::BatchRecords;
 
 /// The state of a run that belongs to no entity: the clock and what is to come, what the systems of
 /// a step hand to each other, and what is counted. One resource, since each that a system fetches
@@ -35,6 +36,22 @@ impl SimState {
             draft: PlanDraft::default(),
             failure: None,
         }
+    }
+
+    /// What stands in for a state that was taken out of its world: it has failed.
+    pub(crate) fn lost() -> SimState {
+        let engine = Engine {
+            pools: Vec::new(),
+            time_limit: None,
+            batch_records: BatchRecords::Off,
+            replicas: Vec::new(),
+        };
+        let arrivals = Arrivals::new(std::iter::empty());
+        let mut state = SimState::new(engine, arrivals, Ledger::new(&[]));
+        state.fail(
+            "the resource SimState is gone: no system or observer of a plug-in may remove it",
+        );
+        state
     }
 
     /// The simulated time.

@@ -3,7 +3,7 @@
 use super::stats::StatsSink;
 use super::summary::Metrics;
 use crate::base::Nanos;
-use crate::records::{BatchRecord, RequestRecord, RequestStatus, RunSink, RunTotals};
+use crate::records::{BatchRecord, RequestRecord, RunSink, RunTotals};
 use crate::workload::Slo;
 
 /// A class of requests, as results show it. Its figures are in the runs.
@@ -61,15 +61,7 @@ impl RunSink for ByClass {
         totals.end = totals.end.max(record.completed_at.unwrap_or(Nanos::ZERO));
         totals.preemptions += u64::from(record.restarts);
         totals.preemptions_max = totals.preemptions_max.max(record.restarts);
-        match record.status {
-            RequestStatus::Finished => totals.finished += 1,
-            RequestStatus::Rejected(_) => totals.rejected += 1,
-            RequestStatus::NotAdmitted(_) => {
-                totals.rejected += 1;
-                totals.not_admitted += 1;
-            }
-            RequestStatus::Unfinished => totals.unfinished += 1,
-        }
+        totals.count_end(&record.status);
     }
 
     fn batch(&mut self, _: &BatchRecord) {}

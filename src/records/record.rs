@@ -317,6 +317,19 @@ impl SpeculationTotals {
 }
 
 impl RunTotals {
+    /// Counts a request that ended.
+    pub(crate) fn count_end(&mut self, status: &RequestStatus) {
+        match status {
+            RequestStatus::Finished => self.finished += 1,
+            RequestStatus::Rejected(_) => self.rejected += 1,
+            RequestStatus::NotAdmitted(_) => {
+                self.rejected += 1;
+                self.not_admitted += 1;
+            }
+            RequestStatus::Unfinished => self.unfinished += 1,
+        }
+    }
+
     /// The totals of parts of a cluster, together. Peaks of requests need not have come at the same
     /// time, so their sums are upper bounds; who knows better sets them, and the window.
     pub fn sum(parts: &[RunTotals]) -> RunTotals {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -172,12 +173,21 @@ pub(super) fn rows_of<T: DeserializeOwned>(
     path: &Path,
 ) -> Result<impl Iterator<Item = Result<T, CaseError>>, CaseError> {
     let rows = input::open_rows(path).map_err(|error| CaseError::read(path, error))?;
-    let failed = |error: csv::Error| match error.is_io_error() {
+    Ok(rows_from(path, rows))
+}
+
+fn rows_from<T: DeserializeOwned>(
+    path: &Path,
+    rows: input::Rows<impl Read>,
+) -> impl Iterator<Item = Result<T, CaseError>> {
+    let failed = move |error: csv::Error| match error.is_io_error() {
         true => CaseError::read(path, error.into()),
         false => CaseError::content(path, error),
     };
-    let rows = csv::Reader::from_reader(rows).into_deserialize();
-    Ok(rows.map(move |row| row.map_err(failed)))
+    let mut rows = csv::Reader::from_reader(rows);
+    // Without headings that can be read, rows would be taken by position, or there would be none.
+    let headings = rows.headers().err().map(|error| Err(failed(error)));
+    headings.into_iter().chain(rows.into_deserialize().map(move |row| row.map_err(failed)))
 }
 
 fn read_measured(path: &Path) -> Result<BTreeMap<u64, Measured>, CaseError> {
@@ -222,6 +232,22 @@ mod tests {
 
     const MEASURED: &str =
         "request_id,x,ttft_from_arrival_ms,tpot_ms,e2e_from_arrival_ms\n3.0,,12.5,,90\n";
+
+    /// Rows without end, a row without one, and headings that are no text are errors that name the
+    /// file.
+    #[test]
+    fn measurements_that_cannot_be_read_are_refused() {
+        for byte in *b"\n1" {
+            let rows = input::Rows::at_most(std::io::repeat(byte), 1 << 16);
+            let mut rows = rows_from::<(f64,)>(Path::new("measured.csv"), rows);
+            let error = rows.next().unwrap().unwrap_err().to_string();
+            assert!(error.contains("measured.csv") && error.contains("more than"), "{error}");
+        }
+        let rows = input::Rows::at_most(&b"ttft\xff\n1.5\n"[..], 1 << 16);
+        let mut rows = rows_from::<(f64,)>(Path::new("measured.csv"), rows);
+        let error = rows.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("measured.csv") && error.contains("UTF-8"), "{error}");
+    }
 
     #[test]
     fn a_case_becomes_a_scenario() {

@@ -1,5 +1,6 @@
 //! The command line as a user meets it: what it says, what it leaves, how it ends.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -240,7 +241,9 @@ fn check_says_once_what_runs() {
         )
     };
     let room = Room::with("s.ron", one_model("", workload, &sides(1)));
-    let lines = |out: &str, key: &str| out.lines().filter(|line| line.starts_with(key)).count();
+    let lines = |out: &str, key: &str| {
+        out.lines().filter(|line| line.trim_start().starts_with(key)).count()
+    };
     let same = room.must("check s.ron").out;
     assert_eq!((lines(&same, "runs "), lines(&same, "timing ")), (1, 1), "{same}");
     assert_eq!(lines(&same, "-- side"), 2, "{same}");
@@ -266,6 +269,22 @@ fn profiles_fit_a_narrow_terminal() {
         assert_eq!(ran.code, 0, "{line:?}: {}", ran.err);
         for text in ran.out.lines() {
             assert!(text.chars().count() <= 80, "{line:?}: {text}");
+        }
+    }
+}
+
+/// What follows from a scenario fits too; the resolved text below it is as it is kept in a file.
+#[test]
+fn check_fits_a_narrow_terminal() {
+    let room = Room::new();
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["examples/quickstart.ron", "scenarios/i5_1.ron", "scenarios/i4_1.ron"] {
+        let file = scenarios.join(name).display().to_string();
+        let ran = finish(room.command(&["check", &file]).env("COLUMNS", "80"));
+        let (facts, _) = ran.out.split_once("// resolved").expect("the resolved text comes last");
+        assert!(facts.contains(" is valid: ") && facts.contains("timing"), "{facts}");
+        for text in facts.lines() {
+            assert!(text.chars().count() <= 80, "{name}: {text}");
         }
     }
 }

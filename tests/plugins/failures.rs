@@ -5,7 +5,7 @@ use vidur_ecs::bevy_ecs::prelude::*;
 use vidur_ecs::engine::policy::{Plans, VllmV0};
 use vidur_ecs::engine::state::kv::KvBlock;
 use vidur_ecs::engine::state::request::{Request, RequestState};
-use vidur_ecs::engine::{Extensions, Finished, StepPlace, StepSet};
+use vidur_ecs::engine::{Extensions, Finished, SimState, StepPlace, StepSet};
 
 fn message(seed: u64, extensions: &Extensions) -> String {
     let spec = crate::spec(seed, Box::new(VllmV0::default()), extensions);
@@ -75,6 +75,25 @@ fn a_block_that_a_plug_in_despawned_is_missed() {
     );
     let error = message(1, &extensions);
     assert!(error.contains("the entities of KV blocks are not in one table"), "{error}");
+}
+
+/// Wherever it is removed.
+#[test]
+fn a_state_that_a_plug_in_removed_is_missed() {
+    for set in StepSet::ALL {
+        let mut extensions = Extensions::default();
+        extensions.add_systems(set, |world: &mut World| {
+            world.remove_resource::<SimState>();
+        });
+        let error = message(1, &extensions);
+        assert!(error.contains("SimState"), "{set:?}: {error}");
+    }
+    let mut extensions = Extensions::default();
+    extensions.add_observer::<Finished, _>(|_: On<Finished>, mut commands: Commands| {
+        commands.remove_resource::<SimState>();
+    });
+    let error = message(1, &extensions);
+    assert!(error.contains("SimState"), "{error}");
 }
 
 #[test]

@@ -26,16 +26,7 @@ fn record_all(state: &mut SimState, requests: &Query<'_, '_, &Request>) -> Resul
     lists.ended.sort_by_key(|ended| ended.sequence.id);
     for ended in &mut lists.ended {
         let request = requests.get(ended.sequence.entity)?;
-        let totals = ledger.totals(request.pool);
-        match ended.status {
-            RequestStatus::Finished => totals.finished += 1,
-            RequestStatus::Rejected(_) => totals.rejected += 1,
-            RequestStatus::NotAdmitted(_) => {
-                totals.rejected += 1;
-                totals.not_admitted += 1;
-            }
-            RequestStatus::Unfinished => totals.unfinished += 1,
-        }
+        ledger.totals(request.pool).count_end(&ended.status);
         ledger.note(
             match ended.status {
                 RequestStatus::Finished => Lifecycle::Finished,

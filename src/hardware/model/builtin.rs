@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::known::{KNOWN, Known};
 use super::{KvCache, ModelSpec, Moe, Weights};
 
 /// A model known by name. The first alias is its HuggingFace name.
@@ -294,31 +295,62 @@ static BUILT_IN: &[BuiltIn] = &[
     },
 ];
 
+/// A model's name, its other ones, and where its shape is.
+#[derive(Clone, Copy)]
+struct Entry {
+    name: &'static str,
+    aliases: &'static [&'static str],
+    shape: Shape,
+}
+
+#[derive(Clone, Copy)]
+enum Shape {
+    Written(&'static ModelSpec),
+    Config(&'static Known),
+}
+
+/// All models, in the order of the lists.
+fn entries() -> impl Iterator<Item = Entry> {
+    let written = BUILT_IN.iter().map(|model| Entry {
+        name: model.spec.name.as_ref(),
+        aliases: model.aliases,
+        shape: Shape::Written(&model.spec),
+    });
+    let configs = KNOWN.iter().map(|known| Entry {
+        name: known.name,
+        aliases: known.aliases,
+        shape: Shape::Config(known),
+    });
+    written.chain(configs)
+}
+
 /// The model called `name`: ours or its HuggingFace name, with or without who published it, in any
 /// case.
 pub fn find(name: &str) -> Option<&'static ModelSpec> {
     let same = |known: &str| known.eq_ignore_ascii_case(name);
     let short = |alias: &'static str| alias.rsplit('/').next().unwrap_or(alias);
-    let called = |model: &&BuiltIn| {
-        same(&model.spec.name)
-            || model.aliases.iter().any(|alias| same(alias) || same(short(alias)))
+    let called = |model: &Entry| {
+        same(model.name) || model.aliases.iter().any(|alias| same(alias) || same(short(alias)))
     };
-    let found = BUILT_IN.iter().find(called);
+    let found = entries().find(called);
     // Our name under the name of its publisher.
     let published = || {
         let (publisher, rest) = name.split_once('/')?;
-        BUILT_IN.iter().find(|model| {
+        entries().find(|model| {
             let mut publishers = model.aliases.iter().filter_map(|alias| alias.split('/').next());
-            model.spec.name.eq_ignore_ascii_case(rest)
+            model.name.eq_ignore_ascii_case(rest)
                 && publishers.any(|own| own.eq_ignore_ascii_case(publisher))
         })
     };
-    found.or_else(published).map(|model| &model.spec)
+    match found.or_else(published)?.shape {
+        Shape::Written(spec) => Some(spec),
+        Shape::Config(known) => known.spec(),
+    }
 }
 
 /// The names of all built-in models, in the order of the list.
 pub fn names() -> Vec<&'static str> {
-    BUILT_IN.iter().map(|m| m.spec.name.as_ref()).collect()
+    entries().map(|model| model.name).collect()
 }
 
 /// The built-in model whose name, or HuggingFace name, is nearest to `name`, for "did you mean".
@@ -329,11 +361,10 @@ pub fn closest(name: &str) -> Option<&'static str> {
     }
     let name = name.to_ascii_lowercase();
     let likeness = |other: &str| strsim::jaro_winkler(&name, &other.to_ascii_lowercase());
-    BUILT_IN
-        .iter()
-        .map(|m| {
-            let spellings = m.aliases.iter().copied().chain([m.spec.name.as_ref()]);
-            (spellings.map(likeness).fold(0.0, f64::max), m.spec.name.as_ref())
+    entries()
+        .map(|model| {
+            let spellings = model.aliases.iter().copied().chain([model.name]);
+            (spellings.map(likeness).fold(0.0, f64::max), model.name)
         })
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness > 0.75)
@@ -342,7 +373,7 @@ pub fn closest(name: &str) -> Option<&'static str> {
 
 /// The HuggingFace name of the built-in model called `name`.
 pub(super) fn hugging_face_name(name: &str) -> Option<&'static str> {
-    BUILT_IN.iter().find(|m| m.spec.name == name).and_then(|m| m.aliases.first().copied())
+    entries().find(|model| model.name == name).and_then(|model| model.aliases.first().copied())
 }
 
 #[cfg(test)]
@@ -365,6 +396,9 @@ mod tests {
             ("meta-llama/Llama-3.1-8B-Instruct", "Llama-3.1-8B"),
             ("meta-llama/Llama-2-7B", "Llama-2-7B"),
             ("mistralai/Mistral-7B", "Mistral-7B"),
+            ("openai/gpt-oss-120b", "gpt-oss-120b"),
+            ("deepseek-ai/DeepSeek-R1", "DeepSeek-V3"),
+            ("gemma-3-27b-it", "Gemma-3-27B"),
         ] {
             assert_eq!(find(written).map(|spec| spec.name.as_ref()), Some(name), "{written}");
         }
@@ -375,11 +409,10 @@ mod tests {
 
     #[test]
     fn no_name_means_two_models() {
-        let mut names: Vec<String> = BUILT_IN
-            .iter()
-            .flat_map(|m| {
-                m.aliases.iter().copied().chain([m.spec.name.as_ref()]).map(str::to_lowercase)
-            })
+        // A name of ours may be the last part of its own HuggingFace name.
+        let mut names: Vec<String> = entries()
+            .flat_map(|model| model.aliases.iter().copied().chain([model.name]))
+            .map(str::to_lowercase)
             .collect();
         let all = names.len();
         names.sort_unstable();

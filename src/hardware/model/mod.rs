@@ -3,6 +3,7 @@
 mod builtin;
 mod config;
 mod families;
+mod known;
 #[doc(hidden)]
 pub mod layers;
 mod precision;

@@ -10,6 +10,9 @@ use super::{Diagnostic, Document};
 use crate::base::text::{cut, cut_to};
 use crate::base::{ByteSpan, offset_of, suggest};
 
+/// So many unknown fields of a group are named besides the first.
+const OTHERS_MAX: usize = 20;
+
 /// The part of a node worth a caret: its name, or its opening bracket, or all of a scalar.
 pub(super) fn head(node: &Node) -> ByteSpan {
     match (&node.name, &node.kind) {
@@ -122,9 +125,11 @@ pub(super) fn explain(document: &Document, node: &Node, error: &SpannedError) ->
                 .into_iter()
                 .rfind(|key| key.start <= cursor)
                 .unwrap_or_else(|| head(node));
-            Diagnostic::error(format!("unknown field `{}`", cut(found)))
+            let others = unknown_beside(document, node, &key, expected);
+            let error = Diagnostic::error(format!("unknown field `{}`", cut(found)))
                 .at(document.place(&key), "there is no such field here")
-                .helps(suggest::help(found, expected.iter().copied()))
+                .helps(suggest::help(found, expected.iter().copied()));
+            others.into_iter().fold(error, Diagnostic::note)
         }
         Error::DuplicateStructField { field, .. } => {
             let keys = keys_named(document, node, field);
@@ -307,6 +312,26 @@ fn keys_named(document: &Document, node: &Node, name: &str) -> Vec<ByteSpan> {
     keys
 }
 
+/// What is said of the other fields of the group of `key` that are not `known`: `serde` stops at
+/// the first.
+fn unknown_beside(document: &Document, node: &Node, key: &ByteSpan, known: &[&str]) -> Vec<String> {
+    let mut said = Vec::new();
+    node.walk(&mut |group| {
+        if !group.fields().iter().any(|field| field.key == *key) {
+            return;
+        }
+        for Field { key: other, .. } in group.fields() {
+            let name = unquoted(document.slice(other));
+            if other != key && !known.contains(&name) && said.len() < OTHERS_MAX {
+                let place = document.place(other);
+                let ((line, column), file) = (place.line_column(), &place.source.name);
+                said.push(format!("unknown too: `{}` at {file}:{line}:{column}", cut(name)));
+            }
+        }
+    });
+    said
+}
+
 /// The places of all values with the name `name`, in order.
 fn names_of(document: &Document, node: &Node, name: &str) -> Vec<ByteSpan> {
     let mut names = Vec::new();
@@ -377,6 +402,21 @@ mod tests {
             error.title,
             error.help.first().map_or("", |h| h)
         )
+    }
+
+    /// `serde` names the first; those of the same group are said with it, and those of others not.
+    #[test]
+    fn all_unknown_fields_of_a_group_are_named() {
+        let text = "(model: \"m\", mode: 1,\n engine: (bloc: 4, utilization: 1, util: 2, x: 3))";
+        let notes = |text: &str| {
+            let document = Document::parse(&Source::new("s", text)).expect("well formed");
+            document.read::<Top>(document.root()).expect_err("refused").notes
+        };
+        assert_eq!(notes(text), [""; 0]);
+        let text = text.replace("mode: 1,", "");
+        assert_eq!(notes(&text), ["unknown too: `util` at s:2:36", "unknown too: `x` at s:2:45"]);
+        let many: String = (0..100).map(|n| format!("x{n}: 1, ")).collect();
+        assert_eq!(notes(&format!("(model: \"m\", {many})")).len(), OTHERS_MAX);
     }
 
     #[test]

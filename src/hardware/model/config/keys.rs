@@ -33,6 +33,8 @@ pub(in crate::hardware::model) struct Keys<'a> {
     unmodelled: RefCell<Vec<Unmodelled>>,
     /// Class defaults: what absent keys stand for.
     defaults: &'static [(&'static str, u32)],
+    /// Class defaults of all sizes: wrappers leave out of the language model what is like them.
+    sizes: &'static [(&'static str, u32)],
 }
 
 impl<'a> Keys<'a> {
@@ -49,12 +51,18 @@ impl<'a> Keys<'a> {
             understood: RefCell::default(),
             unmodelled: RefCell::default(),
             defaults: &[],
+            sizes: &[],
         }
     }
 
     /// What absent keys stand for from here on.
     pub fn set_defaults(&mut self, defaults: &'static [(&'static str, u32)]) {
         self.defaults = defaults;
+    }
+
+    /// What they stand for in the section of a language model.
+    pub fn set_sizes(&mut self, sizes: &'static [(&'static str, u32)]) {
+        self.sizes = if self.section.is_some() { sizes } else { &[] };
     }
 
     /// Says that keys are understood before they are asked for.
@@ -122,7 +130,8 @@ impl<'a> Keys<'a> {
                 };
             }
         }
-        let default = self.defaults.iter().find(|(key, _)| keys.contains(key));
+        let mut defaults = self.defaults.iter().chain(self.sizes);
+        let default = defaults.find(|(key, _)| keys.contains(key));
         Ok(default.map(|(_, number)| *number))
     }
 

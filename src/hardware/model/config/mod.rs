@@ -17,14 +17,21 @@ use serde_json::Value;
 
 use super::families::{self, Experts, Family, HeadNorms, assemble};
 use super::{ModelSpec, Moe, layers};
-use crate::base::{Diagnostic, JsonDocument, suggest};
+use crate::base::{Diagnostic, JsonDocument, Source, suggest};
 
 /// What families call the number of experts.
 const EXPERTS: [&str; 4] =
     ["num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"];
 /// What families call the number of experts of a token.
-const EXPERTS_PER_TOKEN: [&str; 5] =
-    ["num_experts_per_tok", "experts_per_token", "num_experts_per_token", "moe_topk", "moe_top_k"];
+const EXPERTS_PER_TOKEN: [&str; 7] = [
+    "num_experts_per_tok",
+    "experts_per_token",
+    "num_experts_per_token",
+    "moe_topk",
+    "moe_top_k",
+    "moe_k",
+    "top_k_experts",
+];
 /// What families call the width of an expert.
 const EXPERT_WIDTHS: [&str; 4] =
     ["moe_intermediate_size", "expert_ffn_hidden_size", "expert_hidden_dim", "intermediate_size"];
@@ -55,17 +62,38 @@ impl ModelSpec {
     /// is not modelled; each with its place in the file.
     pub fn from_hf_config(path: &Path, allowed: &[String]) -> Result<ModelSpec, Box<Diagnostic>> {
         let path = if path.is_dir() { &path.join("config.json") } else { path };
-        let document = JsonDocument::read(path)?;
-        let mut keys = Keys::new(&document);
+        ModelSpec::from_document(&JsonDocument::read(path)?, path, path, allowed)
+    }
+
+    /// The model described by the text of a `config.json`, with nothing beside it; `path` is what
+    /// complaints call it.
+    ///
+    /// # Errors
+    /// As [`ModelSpec::from_hf_config`].
+    pub(super) fn from_hf_text(text: &str, path: &Path) -> Result<ModelSpec, Box<Diagnostic>> {
+        let source = Source::new(path.display().to_string(), text);
+        ModelSpec::from_document(&JsonDocument::parse(source)?, path, Path::new(""), &[])
+    }
+
+    /// The model described by `document`, which complaints call `path`; other files may lie beside
+    /// `place`.
+    fn from_document(
+        document: &JsonDocument,
+        path: &Path,
+        place: &Path,
+        allowed: &[String],
+    ) -> Result<ModelSpec, Box<Diagnostic>> {
+        let mut keys = Keys::new(document);
         let family = family(&keys);
         keys.set_defaults(family.defaults);
+        keys.set_sizes(families::sizes(keys.text("model_type").unwrap_or_default()));
         if family.experts == Experts::ByKey {
             keys.understands(&EXPERTS);
         }
         let read = read(&keys, family).and_then(|mut spec| {
             // Numbers that are no model's would be multiplied.
             plausible(&keys, &spec)?;
-            let mut scheme = quantization::read(&keys, path)?;
+            let mut scheme = quantization::read(&keys, place)?;
             let mut listed = assemble::layers(&keys, family, &spec)?;
             (family.storage)(&keys, &mut scheme);
             layers::store(&mut listed, &mut spec, &scheme);
@@ -169,7 +197,7 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
     let mut spec = ModelSpec {
         name: Cow::Borrowed(""),
         family: family_name(keys, family),
-        layers: keys.required(&LAYERS)?,
+        layers: layers_of(keys)?,
         hidden,
         q_heads,
         kv_heads: keys.optional(&KV_HEADS)?.unwrap_or(q_heads),
@@ -177,7 +205,7 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
         intermediate,
         gated_mlp: family.gated,
         vocab: keys.required(&VOCAB)?,
-        tie_word_embeddings: keys.flag("tie_word_embeddings").unwrap_or(family.tied),
+        tie_word_embeddings: tied(keys, family),
         max_position,
         post_attn_norm: vectors.block_norms > 1,
         qk_norm: vectors.head_norms.read(keys) != HeadNorms::None,
@@ -196,6 +224,23 @@ fn read(keys: &Keys, family: &Family) -> Result<ModelSpec, Box<Diagnostic>> {
     add_vectors(keys, family, &mut spec);
     (family.adjust)(keys, &mut spec)?;
     Ok(spec)
+}
+
+/// The number of layers, or else of the entries of the list with their kinds (Nemotron-H).
+fn layers_of(keys: &Keys) -> Result<u32, Box<Diagnostic>> {
+    let listed = keys.peek("layers_block_type").and_then(Value::as_array).map(Vec::len);
+    match (keys.optional(&LAYERS)?, listed.and_then(|listed| u32::try_from(listed).ok())) {
+        (None, Some(listed)) if listed > 0 => Ok(listed),
+        _ => keys.required(&LAYERS),
+    }
+}
+
+/// Whether embedding and LM head are one matrix: a wrapper's own word counts before that of its
+/// language model.
+fn tied(keys: &Keys, family: &Family) -> bool {
+    const KEY: &str = "tie_word_embeddings";
+    let own = keys.flag(KEY);
+    keys.outer(KEY).and_then(Value::as_bool).or(own).unwrap_or(family.tied)
 }
 
 /// Counts what is no matrix and no flag of the shape.

@@ -161,7 +161,8 @@ pub(in crate::hardware::model) fn read(
 
 /// The scheme of the file beside the config, if there is one.
 fn beside(keys: &Keys, path: &Path) -> Result<Option<Scheme>, Box<Diagnostic>> {
-    let Some(name) = SIDECARS.into_iter().find(|name| path.with_file_name(name).is_file()) else {
+    let there = |name: &&str| path.file_name().is_some() && path.with_file_name(name).is_file();
+    let Some(name) = SIDECARS.into_iter().find(there) else {
         return Ok(None);
     };
     let document = JsonDocument::read(&path.with_file_name(name))?;

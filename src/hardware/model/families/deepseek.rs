@@ -20,16 +20,29 @@ const DEEPSEEK: Family = Family {
     ..LLAMA
 };
 
+/// The first layer has no experts.
+const FIRST_DENSE: &[(&str, u32)] = &[("qk_rope_head_dim", 64), ("first_k_dense_replace", 1)];
+
 pub(super) const FAMILIES: &[Family] = &[
     DEEPSEEK,
     Family { model_types: &["deepseek_v32", "glm_moe_dsa"], ..DEEPSEEK },
-    // A norm behind the MLP, too.
+    // A norm behind the experts, too.
     Family {
         model_types: &["axk1"],
-        vectors: Vectors { block_norms: 3, ..DEEPSEEK.vectors },
+        defaults: FIRST_DENSE,
+        finish: |context, _, layer| {
+            layer.vectors += if layer.experts.is_some() { context.hidden() } else { 0 };
+            Ok(())
+        },
         ..DEEPSEEK
     },
-    Family { model_types: &["sarvam_mla", "glm4_moe_lite"], ..DEEPSEEK },
+    Family { model_types: &["glm4_moe_lite"], defaults: FIRST_DENSE, ..DEEPSEEK },
+    Family { model_types: &["sarvam_mla"], ..DEEPSEEK },
+    Family {
+        model_types: &["mistral4"],
+        defaults: &[("qk_rope_head_dim", 64), ("n_shared_experts", 1)],
+        ..DEEPSEEK
+    },
     Family { model_types: &["youtu"], tied: true, experts: Experts::Never, ..DEEPSEEK },
     Family {
         model_types: &["minicpm3"],

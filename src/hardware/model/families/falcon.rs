@@ -18,7 +18,14 @@ pub(super) const FAMILIES: &[Family] = &[Family {
         mlp_bias: Flag::Key("bias", false),
         ..LLAMA.vectors
     },
-    harmless: &["n_embed", "multi_query", "apply_residual_connection_post_layernorm"],
+    harmless: &[
+        "n_embed",
+        "multi_query",
+        "apply_residual_connection_post_layernorm",
+        "activation",
+        "ffn_hidden_size",
+        "num_ln_in_parallel_attn",
+    ],
     adjust,
     ..LLAMA
 }];

@@ -18,6 +18,18 @@ pub(super) const FAMILIES: &[Family] = &[
     GLM,
     Family { model_types: &["glm4"], vectors: Vectors { block_norms: 4, ..GLM.vectors }, ..GLM },
     Family {
+        model_types: &["glm4v", "glm4v_text", "glm46v"],
+        head_dim: None,
+        vectors: Vectors { block_norms: 4, ..GLM.vectors },
+        ..GLM
+    },
+    Family {
+        model_types: &["glm_ocr", "glm_ocr_text"],
+        head_dim: None,
+        vectors: Vectors { block_norms: 4, qkv_bias: Flag::Never, ..GLM.vectors },
+        ..GLM
+    },
+    Family {
         model_types: &["glm4_moe", "glm4v_moe", "glm4v_moe_text"],
         head_dim: None,
         experts: Experts::ByKey,

@@ -28,6 +28,8 @@ pub(super) const FAMILIES: &[Family] = &[
         adjust: |keys, spec| {
             if keys.flag("multi_query").unwrap_or(true) {
                 spec.kv_heads = 1;
+            } else {
+                spec.kv_heads = spec.q_heads;
             }
             Ok(())
         },
@@ -35,7 +37,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     // Attention and MLP side by side, behind one norm.
     Family {
-        model_types: &["gptj"],
+        model_types: &["gptj", "codegen"],
         tied: false,
         position_rows: None,
         vectors: Vectors {
@@ -45,7 +47,7 @@ pub(super) const FAMILIES: &[Family] = &[
             head_bias: Flag::Always,
             ..GPT2.vectors
         },
-        harmless: &["rotary"],
+        harmless: &["rotary", "n_ctx"],
         ..GPT2
     },
     Family {
@@ -154,6 +156,11 @@ pub(super) const FAMILIES: &[Family] = &[
             if keys.flag("use_parallel_residual") == Some(true) {
                 spec.post_attn_norm = false;
                 spec.other_layer_params -= u64::from(spec.hidden);
+            }
+            // Each head has a norm of its own.
+            if keys.flag("qk_layernorm") == Some(true) {
+                let heads = u64::from(spec.q_heads) + u64::from(spec.kv_heads);
+                spec.other_layer_params += heads * u64::from(spec.head_dim);
             }
             Ok(())
         },

@@ -31,7 +31,10 @@ pub(super) const FAMILIES: &[Family] = &[
     Family {
         model_types: &["granitemoehybrid"],
         experts: Experts::ByKey,
-        kinds: kinds::by_keys,
+        kinds: |keys, family, spec| match kinds::by_words(keys, family, spec)? {
+            Some(kinds) => Ok(kinds),
+            None => Ok(kinds::every(spec.layers, |_| false)),
+        },
         mlp_module: "block_sparse_moe",
         shared_module: "shared_mlp",
         // Without experts all of the MLP is what every token meets.

@@ -17,6 +17,12 @@ pub(super) const FAMILIES: &[Family] = &[
         shared_module: "shared_mlp",
         defaults: &[("num_shared_expert", 1)],
         harmless: &["use_mixed_mlp_moe", "moe_drop_tokens", "moe_random_routing_dropped_token"],
+        adjust: |keys, spec| {
+            if spec.experts.is_none() && keys.text("model_type") == Some("hunyuan_v1_moe") {
+                keys.not_modelled("num_experts", "a mixture of one expert");
+            }
+            Ok(())
+        },
         ..DENSE
     },
     Family {

@@ -27,7 +27,13 @@ pub(super) const FAMILIES: &[Family] = &[Family {
         ("mamba_expand", 2),
     ],
     vectors: Vectors { qkv_bias: Flag::Never, output_bias: Flag::Never, ..LLAMA.vectors },
-    harmless: &["mamba_conv_bias", "mamba_proj_bias", "use_mamba_kernels", "use_mambapy"],
+    harmless: &[
+        "mamba_conv_bias",
+        "mamba_proj_bias",
+        "use_mamba_kernels",
+        "use_mambapy",
+        "use_associative_scan",
+    ],
     ..LLAMA
 }];
 

@@ -64,6 +64,7 @@ fn listed(keys: &Keys, list: &str) -> Option<Vec<u64>> {
 }
 
 fn by_lists(keys: &Keys, family: &Family, spec: &ModelSpec) -> Result<Vec<Kind>, Box<Diagnostic>> {
+    keys.understands(latent::KEYS);
     let full = listed(keys, "full_attn_layers");
     match (kinds::by_words(keys, family, spec)?, full) {
         (Some(kinds), _) => Ok(kinds),
@@ -84,6 +85,7 @@ pub(super) fn delta(context: &Context, layer: &mut Layer) -> Result<(), Box<Diag
         dim: number(keys, "head_dim", "linear_head_dim")?,
         kernel: number(keys, "short_conv_kernel_size", "linear_conv_kernel_dim")?,
         full_rank_gate: flag("use_full_rank_gate").unwrap_or(false),
+        full_rank_decay: false,
     };
     recurrent::kda(context, shape, layer);
     Ok(())

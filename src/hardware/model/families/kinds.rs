@@ -68,6 +68,7 @@ pub(in crate::hardware::model) fn by_words(
         | "global"
         | "global_attention"
         | "deepseek_sparse_attention" => FULL,
+        "indexed_attention" if keys.peek("index_topk").is_some() => FULL,
         "sliding_attention" | "local_attention" | "sliding_window" => Kind::Attention(sliding),
         "chunked_attention" => match chunk(keys, spec) {
             Ok(chunk) => Kind::Attention(chunk),

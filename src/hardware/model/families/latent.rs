@@ -8,6 +8,17 @@ use crate::hardware::model::layers::{Indexer, Layer, Matrix, Mixer, Reach, Split
 /// Class defaults of numbers that configs leave out.
 pub(super) const DEFAULTS: &[(&str, u32)] = &[("qk_rope_head_dim", 64)];
 
+/// Keys of latent attention, for models of which no layer may have it.
+pub(super) const KEYS: &[&str] = &[
+    "attention_bias",
+    "kv_lora_rank",
+    "q_lora_rank",
+    "qk_head_dim",
+    "qk_nope_head_dim",
+    "qk_rope_head_dim",
+    "v_head_dim",
+];
+
 /// Adds latent attention where a layer has attention.
 pub(super) fn mixer(
     context: &Context,
@@ -58,6 +69,9 @@ pub(super) fn add(
     layer.add(expanded.split(Split::Rows(nope + value_dim)));
     let output = Matrix::new(name("o_proj"), hidden, heads * u64::from(value_dim));
     layer.add(output.split(Split::Columns(value_dim)));
+    if keys.flag("attention_bias") == Some(true) {
+        layer.vectors += u64::from(rank.unwrap_or(0)) + stored + hidden;
+    }
     let indexer = indexer(context, index, module, rank.unwrap_or(spec.hidden), layer)?;
     layer.mixers.push(Mixer::Latent {
         q_heads: spec.q_heads,

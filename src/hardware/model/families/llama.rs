@@ -1,9 +1,54 @@
 //! Llama, and families that differ from it in a flag or two.
 
-use super::{Family, Flag, HeadNorms, LLAMA, Vectors, kinds};
+use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors, kinds};
+
+/// Class defaults of sizes.
+pub(super) const SIZES: &[(&str, u32)] = &[
+    ("vocab_size", 32000),
+    ("hidden_size", 4096),
+    ("intermediate_size", 11008),
+    ("num_hidden_layers", 32),
+    ("num_attention_heads", 32),
+    ("max_position_embeddings", 2048),
+];
 
 pub(super) const FAMILIES: &[Family] = &[
-    LLAMA,
+    Family { model_types: &["llama", "exaone", "iquestcoder"], ..LLAMA },
+    Family {
+        model_types: &["hyperclovax"],
+        adjust: |keys, spec| {
+            if keys.flag("use_post_norm").unwrap_or(true) {
+                spec.other_layer_params += 2 * u64::from(spec.hidden);
+            }
+            Ok(())
+        },
+        ..LLAMA
+    },
+    // Weights of three values, and norms within attention and MLP.
+    Family {
+        model_types: &["bitnet"],
+        adjust: |_, spec| {
+            spec.other_layer_params += u64::from(spec.hidden) + u64::from(spec.intermediate);
+            Ok(())
+        },
+        ..LLAMA
+    },
+    // Two attentions are subtracted, weighed by four vectors.
+    Family {
+        model_types: &["diffllama"],
+        harmless: &["lambda_std_dev"],
+        adjust: |_, spec| {
+            spec.other_layer_params += 4 * u64::from(spec.head_dim);
+            Ok(())
+        },
+        ..LLAMA
+    },
+    Family {
+        model_types: &["aria_text", "aria"],
+        experts: Experts::ByKey,
+        defaults: &[("moe_num_shared_experts", 2)],
+        ..LLAMA
+    },
     Family {
         model_types: &["smollm3"],
         tied: true,
@@ -34,13 +79,23 @@ pub(super) const FAMILIES: &[Family] = &[
     Family { model_types: &["arcee"], gated: false, ..LLAMA },
     // MLPs without a gate (xIELU).
     Family {
-        model_types: &["apertus"],
+        model_types: &["apertus", "apertus1p5_text", "apertus1p5"],
         gated: false,
         vectors: Vectors { head_norms: HeadNorms::PerHead, ..LLAMA.vectors },
         harmless: &["qk_norm", "post_norm"],
         ..LLAMA
     },
-    Family { model_types: &["helium"], head_dim: Some(128), ..LLAMA },
+    Family {
+        model_types: &["helium"],
+        head_dim: Some(128),
+        adjust: |keys, spec| {
+            if spec.head_dim.saturating_mul(spec.q_heads) != spec.hidden {
+                keys.not_modelled("head_dim", "heads that do not fill the width in this family");
+            }
+            Ok(())
+        },
+        ..LLAMA
+    },
     Family {
         model_types: &["jais2"],
         gated: false,

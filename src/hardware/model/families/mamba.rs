@@ -69,9 +69,10 @@ pub(super) const FAMILIES: &[Family] = &[
 
 fn mamba(context: &Context, _: u32, _: Kind, layer: &mut Layer) -> Result<(), Box<Diagnostic>> {
     let keys = context.keys;
-    let inner = keys.required(&["expand"])?.saturating_mul(context.spec.hidden);
+    let expanded = keys.required(&["expand"])?.saturating_mul(context.spec.hidden);
     let shape = Mamba {
-        inner,
+        // A width that is written is the one that the class keeps.
+        inner: keys.optional(&["intermediate_size"])?.unwrap_or(expanded),
         state: keys.required(&["state_size"])?,
         rank: recurrent::step_rank(context, "time_step_rank")?,
         kernel: keys.required(&["conv_kernel"])?,

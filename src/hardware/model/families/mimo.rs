@@ -15,7 +15,7 @@ pub(super) const FAMILIES: &[Family] = &[Family {
     experts: Experts::ByKey,
     kinds: by_pattern,
     mixer,
-    defaults: &[("v_head_dim", 128)],
+    defaults: &[("v_head_dim", 128), ("swa_num_key_value_heads", 8), ("first_k_dense_replace", 1)],
     vectors: Vectors { qkv_bias: Flag::Never, output_bias: Flag::Never, ..LLAMA.vectors },
     harmless: &["attention_value_scale", "add_full_attention_sink_bias", "attention_bias"],
     ..LLAMA

@@ -44,6 +44,7 @@ pub(super) const FAMILIES: &[Family] = &[
     },
     Family {
         model_types: &["minimax", "minimax_text_01", "minimax_m1"],
+        head_dim: None,
         kinds: by_list,
         mixer: lightning,
         vectors: Vectors { head_norms: HeadNorms::None, ..M2.vectors },

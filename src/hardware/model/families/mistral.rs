@@ -2,9 +2,20 @@
 
 use super::{Experts, Family, LLAMA};
 
+/// Class defaults of sizes.
+pub(super) const SIZES: &[(&str, u32)] = &[
+    ("vocab_size", 32000),
+    ("hidden_size", 4096),
+    ("intermediate_size", 14336),
+    ("num_hidden_layers", 32),
+    ("num_attention_heads", 32),
+    ("num_key_value_heads", 8),
+    ("max_position_embeddings", 131_072),
+];
+
 pub(super) const FAMILIES: &[Family] = &[
     Family {
-        model_types: &["mistral"],
+        model_types: &["mistral", "ministral"],
         window: Some(4096),
         windowed: true,
         harmless: &["attention_sink_size"],

@@ -6,16 +6,19 @@
 
 mod afmoe;
 pub(super) mod assemble;
+mod bailing;
 mod cohere;
 mod dbrx;
 mod deepseek;
 mod deepseek_v4;
 mod dots;
+mod ernie;
 mod exaone;
 mod falcon;
 mod falcon_h1;
 mod gemma;
 mod gemma3n;
+mod gemma4;
 mod glm;
 mod glm5;
 mod gpt;
@@ -42,6 +45,7 @@ mod nas;
 mod nemotron;
 mod nemotron_h;
 mod olmo;
+mod olmo_hybrid;
 mod phi;
 mod qwen;
 mod qwen_next;
@@ -49,6 +53,8 @@ mod recurrent;
 mod recurrent_gemma;
 mod sarvam;
 pub(super) mod sparsity;
+#[cfg(test)]
+mod truth;
 
 use super::ModelSpec;
 use super::config::{Keys, Scheme};
@@ -267,11 +273,25 @@ const ALL: &[&[Family]] = &[
     exaone::FAMILIES,
     dots::FAMILIES,
     afmoe::FAMILIES,
+    bailing::FAMILIES,
+    ernie::FAMILIES,
+    gemma4::FAMILIES,
+    olmo_hybrid::FAMILIES,
 ];
 
 /// The family of the models with this `model_type`.
 pub(super) fn find(model_type: &str) -> Option<&'static Family> {
     ALL.iter().copied().flatten().find(|family| family.model_types.contains(&model_type))
+}
+
+/// Class defaults of all sizes, where configs of wrappers (LLaVA) leave out what is like them.
+pub(super) fn sizes(model_type: &str) -> &'static [(&'static str, u32)] {
+    match model_type {
+        "llama" => llama::SIZES,
+        "mistral" => mistral::SIZES,
+        "qwen2" => qwen::SIZES,
+        _ => &[],
+    }
 }
 
 /// Every `model_type` that is known.

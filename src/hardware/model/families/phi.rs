@@ -1,6 +1,9 @@
-//! Microsoft's Phi.
+//! Microsoft's Phi, and Adept's Persimmon.
 
-use super::{Experts, Family, Flag, LLAMA, Vectors};
+use super::{Experts, Family, Flag, HeadNorms, LLAMA, Vectors};
+use crate::base::Diagnostic;
+use crate::hardware::model::ModelSpec;
+use crate::hardware::model::config::Keys;
 
 pub(super) const FAMILIES: &[Family] = &[
     // Attention and MLP side by side, behind one norm.
@@ -14,12 +17,27 @@ pub(super) const FAMILIES: &[Family] = &[
             output_bias: Flag::Always,
             mlp_bias: Flag::Always,
             head_bias: Flag::Always,
-            ..LLAMA.vectors
+            head_norms: HeadNorms::PerHeadIf("qk_layernorm", false),
         },
+        adjust: head_norm_biases,
         ..LLAMA
     },
     Family {
-        model_types: &["phi3"],
+        model_types: &["persimmon"],
+        gated: false,
+        vectors: Vectors {
+            norm_bias: true,
+            qkv_bias: Flag::Always,
+            output_bias: Flag::Always,
+            mlp_bias: Flag::Always,
+            head_norms: HeadNorms::PerHeadIf("qk_layernorm", true),
+            ..LLAMA.vectors
+        },
+        adjust: head_norm_biases,
+        ..LLAMA
+    },
+    Family {
+        model_types: &["phi3", "phi4_multimodal"],
         windowed: true,
         vectors: Vectors {
             qkv_bias: Flag::Never,
@@ -42,3 +60,9 @@ pub(super) const FAMILIES: &[Family] = &[
         ..LLAMA
     },
 ];
+
+/// Norms of queries and keys have a bias beside their weight.
+fn head_norm_biases(_: &Keys, spec: &mut ModelSpec) -> Result<(), Box<Diagnostic>> {
+    spec.other_layer_params += if spec.qk_norm { 2 * u64::from(spec.head_dim) } else { 0 };
+    Ok(())
+}

@@ -23,6 +23,17 @@ const QWEN3: Family = Family {
     ..LLAMA
 };
 
+/// Class defaults of sizes.
+pub(super) const SIZES: &[(&str, u32)] = &[
+    ("vocab_size", 151_936),
+    ("hidden_size", 4096),
+    ("intermediate_size", 22016),
+    ("num_hidden_layers", 32),
+    ("num_attention_heads", 32),
+    ("num_key_value_heads", 32),
+    ("max_position_embeddings", 32768),
+];
+
 pub(super) const FAMILIES: &[Family] = &[
     QWEN2,
     QWEN3,

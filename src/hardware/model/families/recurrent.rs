@@ -68,11 +68,13 @@ pub(super) struct Kda {
     pub kernel: u32,
     /// Whether the output's gate is one matrix rather than two of a head's rank.
     pub full_rank_gate: bool,
+    /// The same of the decay.
+    pub full_rank_decay: bool,
 }
 
 /// Kimi's delta attention (Kimi-Linear, Kimi-K3, GLM-5.3).
 pub(super) fn kda(context: &Context, shape: Kda, layer: &mut Layer) {
-    let Kda { heads, dim, kernel, full_rank_gate } = shape;
+    let Kda { heads, dim, kernel, full_rank_gate, full_rank_decay } = shape;
     let hidden = context.hidden();
     let width = u64::from(heads) * u64::from(dim);
     let unit = Split::Rows(dim);
@@ -80,8 +82,12 @@ pub(super) fn kda(context: &Context, shape: Kda, layer: &mut Layer) {
     layer.add(Matrix::new(name("q_proj"), width, hidden).split(unit));
     layer.add(Matrix::new(name("k_proj"), width, hidden).split(unit).joined());
     layer.add(Matrix::new(name("v_proj"), width, hidden).split(unit).joined());
-    layer.add(Matrix::new(name("f_a_proj"), dim.into(), hidden));
-    layer.add(Matrix::new(name("f_b_proj"), width, dim.into()).split(unit));
+    if full_rank_decay {
+        layer.add(Matrix::new(name("f_proj"), width, hidden).split(unit));
+    } else {
+        layer.add(Matrix::new(name("f_a_proj"), dim.into(), hidden));
+        layer.add(Matrix::new(name("f_b_proj"), width, dim.into()).split(unit));
+    }
     layer.add(Matrix::new(name("b_proj"), heads.into(), hidden).split(Split::Rows(1)));
     if full_rank_gate {
         layer.add(Matrix::new(name("g_proj"), width, hidden).split(unit));

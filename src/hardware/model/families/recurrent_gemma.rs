@@ -16,7 +16,13 @@ pub(super) const FAMILIES: &[Family] = &[Family {
     mixer,
     defaults: &[("conv1d_width", 4), ("max_position_embeddings", 1 << 20)],
     vectors: Vectors { output_bias: Flag::Always, mlp_bias: Flag::Always, ..LLAMA.vectors },
-    harmless: &["block_types", "_block_types", "w_init_variance_scale", "logits_soft_cap"],
+    harmless: &[
+        "block_types",
+        "_block_types",
+        "w_init_variance_scale",
+        "final_w_init_variance_scale",
+        "logits_soft_cap",
+    ],
     adjust: |_, spec| {
         // The config has the width of both inputs of the MLP together.
         let halved = u64::from(spec.intermediate / 2);

@@ -35,7 +35,7 @@ const DENSE_WIDTHS: [&str; 3] =
 const FIRST_DENSE: [&str; 3] =
     ["first_k_dense_replace", "num_dense_layers", "moe_layer_start_index"];
 /// Layers with experts come so far apart.
-const STEPS: [&str; 2] = ["decoder_sparse_step", "interleave_moe_layer_step"];
+const STEPS: [&str; 3] = ["decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval"];
 
 /// What follows attention in each layer.
 ///
@@ -71,13 +71,15 @@ fn with_experts(keys: &Keys, layers: u32) -> Result<Vec<bool>, Box<Diagnostic>> 
     let first = keys.count(&FIRST_DENSE)?.unwrap_or(0);
     let step = keys.count(&STEPS)?.unwrap_or(1);
     let dense = keys.indices("mlp_only_layers")?.unwrap_or_default();
+    // -1 stands for the last layer.
+    let last = keys.get("moe_layer_end_index").and_then(Value::as_u64);
     let list = match keys.get("moe_layer_freq") {
         Some(Value::Array(_)) => keys.numbers("moe_layer_freq", layers)?,
         _ => None,
     };
     let period = match list {
         Some(_) => None,
-        None => keys.count(&["moe_layer_freq", "moe_layer_interval", "expert_layer_period"])?,
+        None => keys.count(&["moe_layer_freq", "expert_layer_period"])?,
     };
     let offset = keys.count(&["expert_layer_offset"])?;
     let named = keys.indices("moe_layers")?.filter(|named| !named.is_empty());
@@ -98,7 +100,8 @@ fn with_experts(keys: &Keys, layers: u32) -> Result<Vec<bool>, Box<Diagnostic>> 
             _ => true,
         };
         let step = step == 0 || (index + 1).is_multiple_of(step);
-        index >= first && at && step && !dense.contains(&index)
+        let within = index >= first && last.is_none_or(|last| u64::from(index) <= last);
+        within && at && step && !dense.contains(&index)
     };
     Ok((0..layers).map(sparse).collect())
 }
