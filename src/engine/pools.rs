@@ -9,8 +9,8 @@ use crate::engine::HandOver;
 use crate::engine::lora::Lora;
 use crate::engine::policy::{BatchLimits, EngineLimits};
 use crate::engine::speculation::Speculation;
-use crate::records::BatchRecords;
 use crate::engine::state::kv::GroupRules;
+use crate::records::BatchRecords;
 use crate::timing::Predictor;
 
 /// The cluster: pools of equal replicas.

@@ -137,6 +137,7 @@ pub(super) fn join(
         }
         let mut used = vec![Technique::Disaggregation];
         used.extend(side.limits.vidur_lengths.then_some(Technique::VidurLengths));
+        used.extend(side.kv_groups.as_ref().map(|_| Technique::KvGroups));
         combinations::check(&used, |_| "true".to_owned())
             .and_then(|()| combinations::check_policy(&used, side.policy.as_ref(), registry))
             .map_err(|error| {

@@ -18,6 +18,14 @@ pub(super) fn build(
     policy: &dyn AnyPolicy,
 ) -> Result<Option<GroupRules>, SettingError> {
     let Some(groups) = &raw.kv_cache_groups else { return Ok(None) };
+    if raw.num_gpu_blocks.is_none() {
+        return Err(SettingError::new(
+            "engine.num_gpu_blocks",
+            "nothing",
+            "the number of KV blocks",
+        )
+        .help("beside kv_cache_groups it is not planned: vLLM logs it, as `# GPU blocks`"));
+    }
     if groups.is_empty() {
         return Err(SettingError::new("engine.kv_cache_groups", "no groups", "at least one")
             .help("leave it out if every layer keeps every token"));
@@ -42,5 +50,14 @@ pub(super) fn build(
             _ => {}
         }
     }
-    Ok(policy.group_rules(groups, limits))
+    let rules = policy.group_rules(groups, limits);
+    if let Some(rules) = &rules
+        && let Some(interval) = rules.retention
+        && !interval.is_multiple_of(rules.alignment())
+    {
+        let path = "engine.policy.prefix_cache_retention_interval";
+        let expected = format!("a multiple of {}, whole blocks of all groups", rules.alignment());
+        return Err(SettingError::new(path, interval, expected));
+    }
+    Ok(rules)
 }

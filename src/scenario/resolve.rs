@@ -13,7 +13,8 @@ use super::raw::{OutputSettings, RawScenario};
 use super::speculative::Speculated;
 use super::timing::{self, Times};
 use super::{
-    admission, disaggregated, kv_groups, kv_offload, lora, model, models, plugins, sharing, speculative,
+    admission, disaggregated, kv_groups, kv_offload, lora, model, models, plugins, sharing,
+    speculative,
 };
 use crate::base::{ByteSpan, Diagnostic, SettingError, suggest};
 use crate::engine::speculation;

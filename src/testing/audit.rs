@@ -42,6 +42,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     let mut sums = vec![Counts::default(); limits.len()];
     let mut present = vec![0_u64; limits.len()];
     let mut places = 0;
+    let mut in_groups = Vec::new();
 
     for (entity, replica, adapters, swapped, transfers, planning) in all_replicas.iter(world) {
         let in_batches: Vec<&Sequence> = all_batches
@@ -60,6 +61,7 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         let pool = replica.pool_index as usize;
         let size = limits[pool].block_size;
         let mut allocated = 0;
+        in_groups.extend(replica.kv.grouped().map(|_| pool));
         for sequence in &replica.waiting {
             check_place(world, sequence, RequestState::Waiting, index)?;
             equal("blocks of a waiting request", sequence.blocks, 0)?;
@@ -70,6 +72,12 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
         for (sequence, owed) in others.map(|&sequence| (sequence, 0)).chain(grouped.iter().copied())
         {
             let own = Sequence { blocks: sequence.blocks - owed, ..sequence };
+            if let Some(groups) = replica.kv.grouped() {
+                groups.audit(&sequence)?;
+                let none = Sequence { blocks: 0, ..sequence };
+                check_place(world, &none, RequestState::Running, index)?;
+                continue;
+            }
             check_place(world, &own, RequestState::Running, index)?;
             let tokens = sequence.kv_tokens() + sequence.tokens;
             if tokens > sequence.blocks * size {
@@ -129,6 +137,10 @@ pub fn audit(simulation: &mut Simulation) -> Result<(), String> {
     }
     for (sum, used) in sums.iter_mut().zip(blocks.finish(limits.len())?) {
         sum.used = used;
+    }
+    for (sum, pool) in sums.iter_mut().zip(0..).filter(|(_, pool)| in_groups.contains(pool)) {
+        // Which of a group's blocks hold how much is not counted.
+        sum.used = state.ledger.pools[pool].counts.used;
     }
     for request in all_requests.iter(world) {
         // It counts where it arrived, wherever it is now.

@@ -18,6 +18,7 @@ mod golden_vllm;
 mod hugging_face;
 mod import;
 mod kills;
+mod kv_groups;
 mod kv_offload;
 mod kv_offload_scenarios;
 mod limits;

@@ -21,6 +21,13 @@ fn scenario(used: &[Technique]) -> String {
     if uses(Technique::Lora) {
         engine.push("lora: (adapters: 4)".to_owned());
     }
+    if uses(Technique::KvGroups) {
+        engine.push(
+            "num_gpu_blocks: 2000, kv_cache_groups: [Full(block_size: 16), \
+             SlidingWindow(block_size: 16, window: 100)]"
+                .to_owned(),
+        );
+    }
     if uses(Technique::KvOffload) || uses(Technique::Swap) {
         engine.push("kv_offload: (host_gib: 1.0, pcie_gb_per_s: 25.0)".to_owned());
     }

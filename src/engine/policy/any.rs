@@ -5,9 +5,9 @@ use std::any::TypeId;
 use bevy_ecs::prelude::*;
 
 use super::{BatchLimits, EngineLimits, Policy};
-use crate::engine::state::kv::{GroupRules, KvCacheGroup};
 use crate::base::{SettingError, write_fragment};
 use crate::engine::schedule::{StepSet, StepSystems};
+use crate::engine::state::kv::{GroupRules, KvCacheGroup};
 use crate::engine::systems::schedule_batches;
 
 /// A policy with its settings.

@@ -83,7 +83,13 @@ impl PlanView<'_> {
 
     /// Whether all groups' blocks for the first `tokens` tokens of the waiting request at `index`
     /// are free, and `spare` blocks beside them. `whole`: of windows no more than are held at once.
-    pub(super) fn groups_fit(&mut self, index: usize, tokens: u32, spare: u32, whole: bool) -> bool {
+    pub(super) fn groups_fit(
+        &mut self,
+        index: usize,
+        tokens: u32,
+        spare: u32,
+        whole: bool,
+    ) -> bool {
         let Some(hit) = self.find_in_groups(index) else { return false };
         let kv = &self.replica.kv;
         let needed = kv.grouped().and_then(|g| g.needed(&hit, tokens, whole, &mut self.blocks));

@@ -63,8 +63,8 @@ pub use vllm_version::VllmRules;
 pub use vllm_version::VllmVersion;
 pub use waiting::{RunningRequest, WaitingRequest};
 
-use crate::engine::state::kv::{GroupRules, KvCacheGroup};
 use crate::base::SettingError;
+use crate::engine::state::kv::{GroupRules, KvCacheGroup};
 
 /// The limits of the engine that a policy works within.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

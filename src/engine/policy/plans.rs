@@ -165,7 +165,8 @@ impl Plans<'_, '_> {
                 for member in known {
                     if replica.kv.grouped().is_some() {
                         let (_, request, hashes) = requests.get(member.entity)?;
-                        let (of, ends) = (member.entity, (member.kv_tokens(), request.prompt_tokens));
+                        let (of, ends) =
+                            (member.entity, (member.kv_tokens(), request.prompt_tokens));
                         replica.kv.with_grouped(|grouped, kv| {
                             hashes.map(|hashes| grouped.cache(of, ends, hashes, kv, &mut blocks))
                         });

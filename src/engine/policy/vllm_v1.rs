@@ -60,6 +60,10 @@ pub struct VllmV1 {
     pub prefill_schedule_interval: u32,
     /// Most requests running at once beyond which none is admitted; `max_num_seqs` if it is `None`.
     pub max_num_active_seqs: Option<u32>,
+    /// Of layers that keep a window or a state, which blocks stay findable: what a later request
+    /// needs to go on at every multiple of so many tokens; with 0, at the end of the prompt or of a
+    /// part that others shared. If it is `None`, 0 since 0.29 and all blocks before.
+    pub prefix_cache_retention_interval: Option<u32>,
     /// Where it is in the cadence of prompts.
     #[doc(hidden)]
     #[serde(skip)]
@@ -81,6 +85,7 @@ impl Default for VllmV1 {
             watermark: 0.0,
             prefill_schedule_interval: 1,
             max_num_active_seqs: None,
+            prefix_cache_retention_interval: None,
             cadence: Cadence::default(),
         }
     }
@@ -212,9 +217,14 @@ impl Policy for VllmV1 {
         Some(GroupRules {
             groups: groups.to_vec(),
             hash_block: limits.block_size,
-            retention: self.version.rules().keeps_what_prompts_need.then_some(0),
-            // The batch that runs and the one that is planned beside it.
-            in_flight: self.max_num_batched_tokens.saturating_mul(2),
+            retention: match self.prefix_cache_retention_interval {
+                None => self.version.rules().keeps_what_prompts_need.then_some(0),
+                interval => interval,
+            },
+            // The batch that runs, and the one that is planned beside it.
+            in_flight: self
+                .max_num_batched_tokens
+                .saturating_mul(1 + u32::from(self.async_scheduling)),
             longest: limits.max_model_len,
         })
     }
@@ -274,6 +284,12 @@ impl VllmV1 {
                 self.max_num_active_seqs.is_some(),
                 31,
                 self.max_num_active_seqs.map_or(String::new(), |most| most.to_string()),
+            ),
+            (
+                "prefix_cache_retention_interval",
+                self.prefix_cache_retention_interval.is_some(),
+                29,
+                self.prefix_cache_retention_interval.map_or(String::new(), |all| all.to_string()),
             ),
             (
                 "long_prefill_token_threshold_adaptive",

@@ -119,15 +119,25 @@ mod tests {
     fn each_rule_begins_with_its_version() {
         let rules = |minor| VllmVersion::minor(minor).rules();
         let flags = |minor| {
-            let VllmRules { lone_request_is_exempt, unhashed_blocks_first, goes_on_past_itself } =
-                rules(minor);
-            [unhashed_blocks_first, lone_request_is_exempt, goes_on_past_itself]
+            let VllmRules {
+                lone_request_is_exempt,
+                unhashed_blocks_first,
+                goes_on_past_itself,
+                keeps_what_prompts_need,
+            } = rules(minor);
+            [
+                unhashed_blocks_first,
+                keeps_what_prompts_need,
+                lone_request_is_exempt,
+                goes_on_past_itself,
+            ]
         };
-        assert_eq!(flags(22), [false; 3]);
-        assert_eq!(flags(23), [true, false, false]);
-        assert_eq!(flags(29), [true, false, false]);
-        assert_eq!(flags(30), [true, true, false]);
-        assert_eq!(flags(32), [true, true, false]);
-        assert_eq!(flags(33), [true; 3]);
+        assert_eq!(flags(22), [false; 4]);
+        assert_eq!(flags(23), [true, false, false, false]);
+        assert_eq!(flags(28), [true, false, false, false]);
+        assert_eq!(flags(29), [true, true, false, false]);
+        assert_eq!(flags(30), [true, true, true, false]);
+        assert_eq!(flags(32), [true, true, true, false]);
+        assert_eq!(flags(33), [true; 4]);
     }
 }

@@ -6,6 +6,7 @@ use bevy_ecs::prelude::*;
 
 use super::groups::{GroupRules, KvCacheGroup};
 use super::{BlockId, BlockPool, BlockStore, Moved, PrefixHash, PrefixHashes};
+use crate::engine::state::request::Sequence;
 
 /// What the requests of a replica hold, group by group.
 #[derive(Debug)]
@@ -96,6 +97,31 @@ impl Grouped {
     /// End of the prefix that some groups had when the request was admitted and others had not.
     pub fn junction(&self, request: Entity) -> u32 {
         self.held.get(&request).map_or(0, |held| held.junction)
+    }
+
+    /// Whether a request's tables hold its tokens, and as many blocks as were counted.
+    ///
+    /// # Errors
+    /// A sentence that says what differs.
+    pub fn audit(&self, of: &Sequence) -> Result<(), String> {
+        let Some(held) = self.held.get(&of.entity) else {
+            return Err(format!("request {} has no tables of its groups", of.id));
+        };
+        let tables = held.tables.iter().flat_map(|table| &table.blocks);
+        let count = tables.filter(|id| **id != BlockId::NONE).count() as u32;
+        if (count, count) != (held.count, of.blocks) {
+            let (a, b) = (held.count, of.blocks);
+            return Err(format!("request {} holds {count} blocks, counted {a} and {b}", of.id));
+        }
+        let tokens = of.kv_tokens() + of.tokens;
+        let groups = self.rules.groups.iter().zip(&held.tables);
+        let short = |(group, table): (&KvCacheGroup, &Table)| {
+            table.blocks.len() as u32 * group.block_size() < tokens
+        };
+        match groups.into_iter().any(short) {
+            true => Err(format!("request {} has {tokens} tokens in its groups", of.id)),
+            false => Ok(()),
+        }
     }
 
     /// How many blocks a request holds.
@@ -331,7 +357,9 @@ impl Grouped {
             let size = group.block_size();
             let skipped = (group.skipped(hit.tokens) / size) as usize;
             let mut wanted = end.div_ceil(size);
-            if let (true, Some(most)) = (whole, group.most_blocks(self.rules.in_flight, self.rules.longest)) {
+            if let (true, Some(most)) =
+                (whole, group.most_blocks(self.rules.in_flight, self.rules.longest))
+            {
                 wanted = wanted.min(most);
             }
             if group.is_aligned() {
@@ -343,7 +371,8 @@ impl Grouped {
             } else {
                 needed += wanted.saturating_sub(skipped.max(found.len()) as u32);
             }
-            let kept = if group.is_aligned() { &found[..] } else { found.get(skipped..).unwrap_or(&[]) };
+            let kept =
+                if group.is_aligned() { &found[..] } else { found.get(skipped..).unwrap_or(&[]) };
             let free = kept.iter().filter(|id| **id != BlockId::NONE && blocks.is_free(**id));
             needed += free.count() as u32;
         }

@@ -315,7 +315,12 @@ impl BlockPool {
 
     /// Appends `count` free blocks to the table of a group. The caller has checked that there are
     /// as many.
-    pub(super) fn take(&mut self, count: u32, table: &mut Vec<BlockId>, blocks: &mut BlockStore<'_>) {
+    pub(super) fn take(
+        &mut self,
+        count: u32,
+        table: &mut Vec<BlockId>,
+        blocks: &mut BlockStore<'_>,
+    ) {
         if count > 0 {
             let mut longer = BlockTable(std::mem::take(table));
             self.allocate(count, &mut longer, blocks);
