@@ -213,8 +213,11 @@ impl Policy for VllmV1 {
             groups: groups.to_vec(),
             hash_block: limits.block_size,
             retention: self.version.rules().keeps_what_prompts_need.then_some(0),
-            // The batch that runs and the one that is planned beside it.
-            in_flight: self.max_num_batched_tokens.saturating_mul(2),
+            // The batch that is planned, beside the one that runs if planning is asynchronous.
+            in_flight: match self.async_scheduling {
+                true => self.max_num_batched_tokens.saturating_mul(2),
+                false => self.max_num_batched_tokens,
+            },
             longest: limits.max_model_len,
         })
     }
