@@ -108,7 +108,9 @@ impl Technique {
     /// Why some policies cannot do it.
     fn needs(self) -> &'static str {
         match self {
-            Technique::KvGroups => "other policies plan with one group of layers",
+            Technique::KvGroups => {
+                "the rules are those of vLLM 0.33; other versions and policies are not known"
+            }
             Technique::Lora => "other policies do not skip requests whose adapter is one too many",
             Technique::Swap => "policies with a rule of Vidur's (`vidur_...`) do not swap either",
             Technique::Disaggregation => {

@@ -52,9 +52,9 @@ pub(super) fn build(
     }
     let rules = policy.group_rules(groups, limits);
     if let Some(rules) = &rules
-        && let Some(interval) = rules.retention
-        && !interval.is_multiple_of(rules.alignment())
+        && !rules.retention.is_multiple_of(rules.alignment())
     {
+        let interval = rules.retention;
         let path = "engine.policy.prefix_cache_retention_interval";
         let expected = format!("a multiple of {}, whole blocks of all groups", rules.alignment());
         return Err(SettingError::new(path, interval, expected));

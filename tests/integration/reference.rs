@@ -11,6 +11,7 @@ use vidur_ecs::engine::policy::{
     VllmVersion,
 };
 use vidur_ecs::engine::routing::AnyRouter;
+use vidur_ecs::engine::state::kv::{GroupRules, KvCacheGroup, MambaMode};
 use vidur_ecs::engine::{SimSpec, Simulation, routing};
 use vidur_ecs::records::{
     BatchRecord, BatchRecords, RequestRecord, RequestStatus, RunTotals, TokenGaps,
@@ -64,6 +65,8 @@ struct Case {
     ours: Policy,
     router: Box<dyn AnyRouter>,
     our_router: Router,
+    /// KV cache groups of the model's layers.
+    groups: Option<GroupRules>,
     time_limit: Option<Nanos>,
 }
 
@@ -186,7 +189,8 @@ impl Case {
         let (policy, ours) = draw(&mut dice, &mut scenario);
         let (router, our_router) = router(&mut dice);
         policy.check(&scenario.limits).expect("the settings are right");
-        Case { seed, scenario, policy, ours, router, our_router, time_limit: None }
+        let groups = None;
+        Case { seed, scenario, policy, ours, router, our_router, groups, time_limit: None }
     }
 
     fn spec(&self, mode: Mode) -> SimSpec {
@@ -197,6 +201,7 @@ impl Case {
         };
         let mut spec = self.scenario.spec(self.policy.boxed());
         spec.pools[0].router = self.router.boxed();
+        spec.pools[0].kv_groups = self.groups.clone();
         SimSpec {
             time_limit: self.time_limit,
             batch_records: records,
@@ -213,6 +218,7 @@ impl Case {
             replicas: pool.replicas,
             limits: pool.limits,
             prefix_caching: pool.prefix_caching,
+            groups: self.groups.clone(),
             policy: self.ours.clone(),
             router: self.our_router.clone(),
             predictor: pool.predictor.clone(),
@@ -356,9 +362,20 @@ impl Compared {
 /// Compares the scenarios of these seeds under a policy, one in six a second time with a time
 /// limit.
 fn compare(name: &str, draw: Draw, seeds: std::ops::Range<u64>) -> Compared {
+    compare_with(name, draw, |_| {}, seeds)
+}
+
+/// As [`compare`], of scenarios that are changed first.
+fn compare_with(
+    name: &str,
+    draw: Draw,
+    change: fn(&mut Case),
+    seeds: std::ops::Range<u64>,
+) -> Compared {
     let mut compared = Compared::default();
     for seed in seeds {
         let mut case = Case::new(seed, draw);
+        change(&mut case);
         let outcome = case.reference();
         case.compare(&outcome);
         compared.add(&outcome);
@@ -408,4 +425,48 @@ fn light_llm_is_as_the_reference() {
 fn vllm_v1_is_as_the_reference() {
     let compared = compare("VllmV1", vllm_v1, 5_000..5_500);
     assert!(compared.preemptions > 1_000 && compared.cached_tokens > 1_000, "{compared:?}");
+}
+
+/// Puts the layers of a model into several KV cache groups, and makes room for them.
+fn in_groups(case: &mut Case) {
+    let mut dice = Dice(RandomStream::new(case.seed, "KV cache groups"));
+    let scenario = &mut case.scenario;
+    let limits = &mut scenario.limits;
+    (limits.stages, limits.vidur_lengths) = (1, false);
+    let size = limits.block_size;
+    let full = KvCacheGroup::Full { block_size: size };
+    let (count, other) = match dice.between(0, 3) {
+        0 => {
+            let window = dice.pick(&[2, size, size + 1, 4 * size + 3]).max(2);
+            (dice.pick(&[1, 2, 5]), KvCacheGroup::SlidingWindow { block_size: size, window })
+        }
+        1 => {
+            let chunk = size * dice.pick(&[1, 4]);
+            (dice.pick(&[1, 3]), KvCacheGroup::ChunkedLocal { block_size: size, chunk })
+        }
+        2 => {
+            scenario.prefix_caching = false;
+            let block_size = limits.max_model_len.next_multiple_of(size);
+            (dice.pick(&[1, 3]), KvCacheGroup::Mamba { block_size, mode: MambaMode::None })
+        }
+        _ => {
+            scenario.prefix_caching = true;
+            let mode = MambaMode::Align;
+            (dice.pick(&[1, 3]), KvCacheGroup::Mamba { block_size: size, mode })
+        }
+    };
+    let mut groups = vec![full];
+    groups.extend(std::iter::repeat_n(other, count));
+    limits.num_blocks += limits.num_blocks / 2 * count as u32;
+    let mut rules = case.policy.group_rules(&groups, limits).expect("it plans for groups");
+    if scenario.prefix_caching {
+        rules.retention = dice.pick(&[0, 0, size, 4 * size]);
+    }
+    case.groups = Some(rules);
+}
+
+#[test]
+fn vllm_v1_with_kv_cache_groups_is_as_the_reference() {
+    let compared = compare_with("VllmV1 with groups", vllm_v1, in_groups, 6_000..6_200);
+    assert!(compared.preemptions > 100 && compared.cached_tokens > 1_000, "{compared:?}");
 }

@@ -4,6 +4,7 @@ use vidur_ecs::base::Nanos;
 use vidur_ecs::records::{RequestRecord, RequestStatus};
 use vidur_ecs::workload::NewRequest;
 
+use super::groups::Table;
 use super::memory::Name;
 
 pub struct Job {
@@ -25,6 +26,12 @@ pub struct Job {
     pub planned: u32,
     /// Its KV blocks.
     pub table: Vec<usize>,
+    /// Those in each KV cache group, if there are several.
+    pub tables: Vec<Table>,
+    /// End of a prefix that some groups had and others had not when it was admitted.
+    pub longer: u32,
+    /// Number of the last step that it was in, and its tokens there.
+    pub fed: (u32, u32),
     /// Number of its admission.
     pub admission: usize,
     /// Static batch to which it belongs.
@@ -53,6 +60,9 @@ impl Job {
             prefilled: false,
             planned: 0,
             table: Vec::new(),
+            tables: Vec::new(),
+            longer: 0,
+            fed: (0, 0),
             admission: 0,
             group: None,
             scheduled_at: None,

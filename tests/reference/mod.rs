@@ -10,6 +10,7 @@
 
 mod clients;
 mod clock;
+mod groups;
 mod job;
 mod memory;
 mod planner;
@@ -22,14 +23,16 @@ use std::sync::Arc;
 
 use vidur_ecs::base::Nanos;
 use vidur_ecs::engine::policy::EngineLimits;
+use vidur_ecs::engine::state::kv::GroupRules;
 use vidur_ecs::records::{BatchRecord, RequestRecord, RequestStatus, RunTotals};
 use vidur_ecs::timing::{Predictor, StagePosition};
 use vidur_ecs::workload::NewRequest;
 
 use clients::Clients;
+use groups::Groups;
 use job::Job;
 use memory::Names;
-use planner::Planner;
+use planner::{Planner, Scheduler};
 pub use policies::Policy;
 use replica::{Batch, Replica};
 pub use routing::Router;
@@ -40,6 +43,8 @@ pub struct Setup {
     pub replicas: u32,
     pub limits: EngineLimits,
     pub prefix_caching: bool,
+    /// The KV cache groups of the model's layers, if there are several.
+    pub groups: Option<GroupRules>,
     pub policy: Policy,
     pub router: Router,
     pub predictor: Arc<dyn Predictor>,
@@ -105,9 +110,7 @@ impl World<'_> {
             routing: Routing::new(setup.router.clone(), setup.seed),
             names: Names::default(),
             jobs: Vec::new(),
-            replicas: (0..count)
-                .map(|_| Replica::new(&limits, setup.prefix_caching, &setup.policy))
-                .collect(),
+            replicas: (0..count).map(|_| Replica::new(&limits, setup)).collect(),
             planned: 0,
             ended: Vec::new(),
             touched: vec![false; count],
@@ -250,7 +253,11 @@ impl World<'_> {
 
     /// The last token of a request needs no place in the KV cache.
     fn never_fits(&self, job: &Job) -> bool {
-        let blocks = (job.total() - 1).div_ceil(self.limits.block_size);
+        let tokens = job.total() - 1;
+        let blocks = match &self.setup.groups {
+            None => tokens.div_ceil(self.limits.block_size),
+            Some(rules) => Groups::new(rules.clone()).most(tokens) as u32,
+        };
         !self.limits.vidur_lengths
             && (job.total() > self.limits.max_model_len || blocks > self.limits.num_blocks)
     }
@@ -274,6 +281,9 @@ impl World<'_> {
                 asynchronous: policy.is_asynchronous(),
                 rejected: Vec::new(),
             };
+            if let Some(groups) = &mut planner.s.kv {
+                groups.begin();
+            }
             policy.plan(&mut planner);
             let Planner { batch, preempted, rejected, .. } = planner;
             self.out.totals.preemptions += u64::from(preempted);
@@ -298,11 +308,19 @@ impl World<'_> {
             let lingering = std::mem::take(&mut replica.scheduler.lingering);
             if policy.is_asynchronous() {
                 // The tokens of the last batch are known now.
-                let decoding = replica.scheduler.running.iter().chain(&lingering);
-                for job in decoding.map(|&job| &self.jobs[job]).filter(|job| job.prefilled) {
+                let Scheduler { kv, memory, running, .. } = &mut replica.scheduler;
+                for &job in running.iter().chain(&lingering) {
+                    let job = &mut self.jobs[job];
+                    if !job.prefilled {
+                        continue;
+                    }
+                    if let Some(groups) = kv {
+                        groups.give_names(job, job.cached_context(), memory);
+                        continue;
+                    }
                     for full in 0..(job.cached_context() / self.limits.block_size) as usize {
                         if let Some(&name) = job.names.get(full) {
-                            replica.scheduler.memory.give_name(job.table[full], name);
+                            memory.give_name(job.table[full], name);
                         }
                     }
                 }

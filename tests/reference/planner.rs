@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use vidur_ecs::base::Nanos;
 use vidur_ecs::engine::policy::EngineLimits;
 
+use super::groups::{self, Groups, Hit};
 use super::job::Job;
 use super::memory::Memory;
 
@@ -16,6 +17,8 @@ pub struct Scheduler {
     /// Requests that were admitted and have not left, wherever they are.
     pub holders: Vec<usize>,
     pub memory: Memory,
+    /// The KV cache groups of the model's layers, if there are several.
+    pub kv: Option<Groups>,
     pub admissions: usize,
     /// Blocks that static batches hold for members that ended.
     pub parked: Vec<(u32, Vec<usize>)>,
@@ -117,7 +120,14 @@ impl Planner<'_> {
         let it = &mut self.jobs[job];
         let before = it.cached_context();
         it.planned = tokens;
-        if it.group.is_none() && self.s.memory.caching() {
+        it.fed = (self.s.steps + 1, tokens);
+        if let Some(groups) = &mut self.s.kv {
+            if self.s.memory.caching() {
+                let late = self.asynchronous && it.prefilled;
+                let known = if late { before } else { before + tokens };
+                groups.give_names(it, known, &mut self.s.memory);
+            }
+        } else if it.group.is_none() && self.s.memory.caching() {
             let known = match self.asynchronous && it.prefilled {
                 true => before,
                 false => before + tokens,
@@ -141,6 +151,9 @@ impl Planner<'_> {
     /// Admits the waiting request at `place` with its next `tokens` tokens, so that it holds
     /// `blocks` blocks. Does nothing if there are no tokens or the blocks are not free.
     pub fn admit(&mut self, place: usize, tokens: u32, blocks: usize, group: Option<u32>) -> bool {
+        if let Some(hit) = self.find_in_groups(place) {
+            return self.admit_to_groups(place, &hit, tokens);
+        }
         let found = if group.is_some() { Vec::new() } else { self.look_up(place) };
         let job = self.s.waiting[place];
         let cached = found.len() as u32 * self.limits.block_size;
@@ -154,17 +167,52 @@ impl Planner<'_> {
         let new = self.s.memory.take(blocks.saturating_sub(found.len()));
         let it = &mut self.jobs[job];
         it.table = found.into_iter().chain(new).collect();
+        it.group = group;
+        self.let_in(place, cached, tokens);
+        true
+    }
+
+    /// The waiting request at `place`, which holds its blocks, goes on after `cached` tokens.
+    fn let_in(&mut self, place: usize, cached: u32, tokens: u32) {
+        let job = self.s.waiting[place];
+        let it = &mut self.jobs[job];
         if it.scheduled_at.is_none() {
             it.scheduled_at = Some(self.now);
             it.cached = cached;
         }
         it.done = cached;
-        it.group = group;
         it.admission = self.s.admissions;
         self.s.admissions += 1;
         self.s.waiting.remove(place);
         self.s.holders.push(job);
         self.put(job, tokens);
+    }
+
+    /// What the waiting request at `place` finds, if there are several groups.
+    pub fn find_in_groups(&self, place: usize) -> Option<Hit> {
+        let job = &self.jobs[self.s.waiting[place]];
+        Some(self.s.kv.as_ref()?.find(&job.names, job.prompt - 1, &self.s.memory))
+    }
+
+    /// Whether the groups' blocks are free that it takes for its first `end` tokens, and `spare`
+    /// beside them.
+    pub fn groups_fit(&self, place: usize, hit: &Hit, end: u32, whole: bool, spare: usize) -> bool {
+        let names = &self.jobs[self.s.waiting[place]].names;
+        let takes = |groups: &Groups| groups.takes(hit, end, whole, names, &self.s.memory);
+        let takes = self.s.kv.as_ref().and_then(takes);
+        takes.is_some_and(|takes| takes + spare <= self.s.memory.free())
+    }
+
+    fn admit_to_groups(&mut self, place: usize, hit: &Hit, tokens: u32) -> bool {
+        if tokens == 0 || !self.groups_fit(place, hit, hit.tokens + tokens, false, 0) {
+            return false;
+        }
+        let job = &mut self.jobs[self.s.waiting[place]];
+        if let Some(groups) = &self.s.kv {
+            groups.adopt(job, hit, &mut self.s.memory);
+            groups.grow(job, hit.tokens + tokens, &mut self.s.memory);
+        }
+        self.let_in(place, hit.tokens, tokens);
         true
     }
 
@@ -177,7 +225,7 @@ impl Planner<'_> {
     /// Preemption by recomputation of a request that is in no list.
     pub fn preempt(&mut self, job: usize, forget_rest_of_prompt: bool) {
         let it = &mut self.jobs[job];
-        self.s.memory.give_back(std::mem::take(&mut it.table));
+        groups::give_back(it, &mut self.s.memory);
         it.restart(forget_rest_of_prompt);
         self.s.holders.retain(|&holder| holder != job);
         self.s.waiting.push_front(job);
@@ -189,7 +237,7 @@ impl Planner<'_> {
     pub fn preempt_lingering(&mut self, job: usize) {
         self.s.lingering.retain(|&other| other != job);
         self.s.holders.retain(|&holder| holder != job);
-        self.s.memory.give_back(std::mem::take(&mut self.jobs[job].table));
+        groups::give_back(&mut self.jobs[job], &mut self.s.memory);
         self.jobs[job].restarts += 1;
         self.preempted += 1;
     }
@@ -239,15 +287,30 @@ impl Planner<'_> {
 
     /// Next tokens of a request, with the blocks that they need and that are free.
     pub fn extend(&mut self, job: usize, tokens: u32) {
-        let needed = self.missing(job, tokens);
-        self.grow(job, needed);
+        if let Some(groups) = &self.s.kv {
+            let end = self.jobs[job].cached_context() + tokens;
+            groups.grow(&mut self.jobs[job], end, &mut self.s.memory);
+        } else {
+            let needed = self.missing(job, tokens);
+            self.grow(job, needed);
+        }
         self.put(job, tokens);
     }
 
     /// Blocks that a request lacks for its next `tokens` tokens.
-    pub fn missing(&self, job: usize, tokens: u32) -> usize {
-        let job = &self.jobs[job];
-        self.blocks_for(job.cached_context() + tokens).saturating_sub(job.table.len())
+    /// Groups give back first what they need no more: of what is known to be processed, without
+    /// the step under way.
+    pub fn missing(&mut self, job: usize, tokens: u32) -> usize {
+        let is_early = self.s.horizon != Nanos::MAX;
+        let job = &mut self.jobs[job];
+        if let Some(groups) = &self.s.kv {
+            let held = job.cached_context();
+            let under_way = if is_early && job.fed.0 == self.s.steps { job.fed.1 } else { 0 };
+            groups.pass(job, held - under_way, &mut self.s.memory);
+            return groups.missing(job, held + tokens);
+        }
+        let (end, held) = (job.cached_context() + tokens, job.table.len());
+        self.blocks_for(end).saturating_sub(held)
     }
 
     /// Next tokens of a request whose blocks are all there.

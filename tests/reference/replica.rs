@@ -6,11 +6,12 @@ use vidur_ecs::base::Nanos;
 use vidur_ecs::engine::policy::EngineLimits;
 use vidur_ecs::timing::{BatchShape, PrefillPart};
 
+use super::Setup;
 use super::clock::Moment;
+use super::groups::{self, Groups};
 use super::job::Job;
 use super::memory::Memory;
 use super::planner::Scheduler;
-use super::policies::Policy;
 use super::routing::Load;
 
 /// One iteration of some requests.
@@ -60,7 +61,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    pub fn new(limits: &EngineLimits, prefix_caching: bool, policy: &Policy) -> Replica {
+    pub fn new(limits: &EngineLimits, setup: &Setup) -> Replica {
         Replica {
             scheduler: Scheduler {
                 waiting: VecDeque::new(),
@@ -68,9 +69,10 @@ impl Replica {
                 holders: Vec::new(),
                 memory: Memory::new(
                     limits.num_blocks,
-                    prefix_caching,
-                    policy.reuses_unnamed_first(),
+                    setup.prefix_caching,
+                    setup.policy.reuses_unnamed_first(),
                 ),
+                kv: setup.groups.clone().map(Groups::new),
                 admissions: 0,
                 parked: Vec::new(),
                 groups: 0,
@@ -108,11 +110,11 @@ impl Replica {
     pub fn leave(&mut self, jobs: &mut [Job], job: usize) {
         let scheduler = &mut self.scheduler;
         scheduler.holders.retain(|&holder| holder != job);
-        let table = std::mem::take(&mut jobs[job].table);
         let Some(group) = jobs[job].group else {
-            scheduler.memory.give_back(table);
+            groups::give_back(&mut jobs[job], &mut scheduler.memory);
             return;
         };
+        let table = std::mem::take(&mut jobs[job].table);
         scheduler.parked.push((group, table));
         if !scheduler.holders.iter().any(|&holder| jobs[holder].group == Some(group)) {
             for (_, table) in scheduler.parked.extract_if(.., |(of, _)| *of == group) {
@@ -127,11 +129,17 @@ impl Replica {
         if !self.scheduler.memory.caching() {
             return holders.map(|job| u64::from(job.held_tokens())).sum();
         }
-        let size = limits.block_size;
+        let first = self.scheduler.kv.as_ref().and_then(|groups| groups.rules.groups.first());
+        let size = first.map_or(limits.block_size, |group| group.block_size());
         let mut seen = vec![false; self.scheduler.memory.len()];
         let mut tokens = 0;
         for job in holders {
-            for (&block, before) in job.table.iter().zip((0..).step_by(size as usize)) {
+            let of_group = job.tables.iter().take(1).flat_map(|table| &table.blocks);
+            let own = job.table.iter().enumerate();
+            for (place, block) in
+                own.map(|(place, &b)| (place, b)).chain(of_group.map(|(&p, &b)| (p, b)))
+            {
+                let before = place as u32 * size;
                 if !std::mem::replace(&mut seen[block], true) {
                     tokens += u64::from(job.held_tokens().saturating_sub(before).min(size));
                 }

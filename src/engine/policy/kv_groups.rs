@@ -115,7 +115,7 @@ impl PlanView<'_> {
         cached: u32,
         (tokens, most): (u32, u32),
     ) -> u32 {
-        if !self.aligns_chunks() {
+        if self.chunk_block().is_none() {
             return tokens;
         }
         let Some(hit) = self.find_in_groups(index) else { return tokens };
@@ -127,7 +127,7 @@ impl PlanView<'_> {
     /// How many of `tokens` tokens a running request processes: see
     /// [`PlanView::chunk_of_waiting`].
     pub(super) fn chunk_of_running(&self, sequence: &Sequence, tokens: u32, most: u32) -> u32 {
-        if !self.aligns_chunks() || sequence.prefilled {
+        if self.chunk_block().is_none() || sequence.prefilled {
             return tokens;
         }
         let Some(grouped) = self.replica.kv.grouped() else { return tokens };
@@ -136,18 +136,16 @@ impl PlanView<'_> {
         self.aligned(Chunk { start, tokens, known, prefill: known, junction, most })
     }
 
-    fn aligns_chunks(&self) -> bool {
-        self.replica.kv.caches_prefixes()
-            && self.replica.kv.grouped().is_some_and(|grouped| grouped.rules().aligns_chunks())
+    /// Tokens of the blocks at whose ends chunks end, if states are cached there.
+    fn chunk_block(&self) -> Option<u32> {
+        let grouped = self.replica.kv.grouped().filter(|_| self.replica.kv.caches_prefixes());
+        grouped?.rules().chunk_block()
     }
 
     /// The tokens of a chunk up to the first place where a state is to be kept.
     fn aligned(&self, chunk: Chunk) -> u32 {
         let Chunk { start, tokens, known, prefill, junction, most } = chunk;
-        let size = self.limits.block_size;
-        if start >= prefill {
-            return tokens;
-        }
+        let Some(size) = self.chunk_block().filter(|_| start < prefill) else { return tokens };
         let mut end = start + tokens;
         if end < prefill {
             let aligned = end / size * size;

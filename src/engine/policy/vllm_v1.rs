@@ -62,7 +62,7 @@ pub struct VllmV1 {
     pub max_num_active_seqs: Option<u32>,
     /// Of layers that keep a window or a state, which blocks stay findable: what a later request
     /// needs to go on at every multiple of so many tokens; with 0, at the end of the prompt or of a
-    /// part that others shared. If it is `None`, 0 since 0.29 and all blocks before.
+    /// part that others shared, as if it is `None`.
     pub prefix_cache_retention_interval: Option<u32>,
     /// Where it is in the cadence of prompts.
     #[doc(hidden)]
@@ -214,17 +214,16 @@ impl Policy for VllmV1 {
     }
 
     fn group_rules(&self, groups: &[KvCacheGroup], limits: &EngineLimits) -> Option<GroupRules> {
-        Some(GroupRules {
+        // The rules for groups changed from version to version.
+        (self.version >= VllmVersion::NEWEST).then(|| GroupRules {
             groups: groups.to_vec(),
             hash_block: limits.block_size,
-            retention: match self.prefix_cache_retention_interval {
-                None => self.version.rules().keeps_what_prompts_need.then_some(0),
-                interval => interval,
+            retention: self.prefix_cache_retention_interval.unwrap_or(0),
+            // The batch that is planned, beside the one that runs if planning is asynchronous.
+            in_flight: match self.async_scheduling {
+                true => self.max_num_batched_tokens.saturating_mul(2),
+                false => self.max_num_batched_tokens,
             },
-            // The batch that runs, and the one that is planned beside it.
-            in_flight: self
-                .max_num_batched_tokens
-                .saturating_mul(1 + u32::from(self.async_scheduling)),
             longest: limits.max_model_len,
         })
     }

@@ -29,7 +29,6 @@ impl VllmVersion {
             lone_request_is_exempt: since(30),
             unhashed_blocks_first: since(23),
             goes_on_past_itself: since(33),
-            keeps_what_prompts_need: since(29),
         }
     }
 }
@@ -95,9 +94,6 @@ pub struct VllmRules {
     /// Under the priority policy, a running request that has to preempt itself does not end the
     /// walk over the running list (since 0.33).
     pub goes_on_past_itself: bool,
-    /// Of layers that keep a window or a state, only those blocks stay findable that the same
-    /// prompt needs, or one that shares a part of it (since 0.29). Before, all did.
-    pub keeps_what_prompts_need: bool,
 }
 
 #[cfg(test)]
@@ -119,25 +115,15 @@ mod tests {
     fn each_rule_begins_with_its_version() {
         let rules = |minor| VllmVersion::minor(minor).rules();
         let flags = |minor| {
-            let VllmRules {
-                lone_request_is_exempt,
-                unhashed_blocks_first,
-                goes_on_past_itself,
-                keeps_what_prompts_need,
-            } = rules(minor);
-            [
-                unhashed_blocks_first,
-                keeps_what_prompts_need,
-                lone_request_is_exempt,
-                goes_on_past_itself,
-            ]
+            let VllmRules { lone_request_is_exempt, unhashed_blocks_first, goes_on_past_itself } =
+                rules(minor);
+            [unhashed_blocks_first, lone_request_is_exempt, goes_on_past_itself]
         };
-        assert_eq!(flags(22), [false; 4]);
-        assert_eq!(flags(23), [true, false, false, false]);
-        assert_eq!(flags(28), [true, false, false, false]);
-        assert_eq!(flags(29), [true, true, false, false]);
-        assert_eq!(flags(30), [true, true, true, false]);
-        assert_eq!(flags(32), [true, true, true, false]);
-        assert_eq!(flags(33), [true; 4]);
+        assert_eq!(flags(22), [false; 3]);
+        assert_eq!(flags(23), [true, false, false]);
+        assert_eq!(flags(29), [true, false, false]);
+        assert_eq!(flags(30), [true, true, false]);
+        assert_eq!(flags(32), [true, true, false]);
+        assert_eq!(flags(33), [true; 3]);
     }
 }

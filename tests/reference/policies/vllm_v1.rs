@@ -57,8 +57,14 @@ fn run(policy: &VllmV1, p: &mut Planner<'_>, threshold: u32) {
         let tokens = match p.jobs[job].prefilled {
             true => 1,
             false => {
-                let left = p.jobs[job].prompt - p.jobs[job].done;
-                left.min(threshold).min(policy.max_num_batched_tokens - p.tokens)
+                let (it, budget) = (&p.jobs[job], policy.max_num_batched_tokens);
+                let tokens = (it.prompt - it.done).min(threshold).min(budget - p.tokens);
+                match &p.s.kv {
+                    Some(groups) if p.s.memory.caching() => {
+                        groups.chunk(it.done, tokens, it.prompt, it.longer, budget.min(threshold))
+                    }
+                    _ => tokens,
+                }
             }
         };
         if tokens == 0 {
@@ -126,26 +132,45 @@ fn admit(policy: &VllmV1, p: &mut Planner<'_>, threshold: u32, held: bool) -> bo
         let Some((place, prompt)) = next.map(|(place, job)| (place, job.prompt)) else {
             return false;
         };
-        if p.blocks_for(prompt) > p.limits.num_blocks as usize {
+        let most_blocks = match &p.s.kv {
+            None => p.blocks_for(prompt),
+            Some(groups) => groups.most(prompt),
+        };
+        if most_blocks > p.limits.num_blocks as usize {
             p.reject(place);
             continue;
         }
-        let found = p.look_up(place);
-        let cached = found.len() as u32 * p.limits.block_size;
+        let hit = p.find_in_groups(place);
+        let found = if hit.is_some() { Vec::new() } else { p.look_up(place) };
+        let cached = match &hit {
+            None => found.len() as u32 * p.limits.block_size,
+            Some(hit) => hit.tokens,
+        };
         let left = prompt - cached;
         let budget = policy.max_num_batched_tokens - p.tokens;
         let tokens = left.min(threshold);
         if held && left > 1 || tokens > budget && !policy.enable_chunked_prefill {
             return true;
         }
-        let tokens = tokens.min(budget);
+        let mut tokens = tokens.min(budget);
+        if let (Some(groups), Some(hit), true) = (&p.s.kv, &hit, p.s.memory.caching()) {
+            let most = policy.max_num_batched_tokens.min(threshold);
+            tokens = groups.chunk(cached, tokens, prompt, hit.longer, most);
+        }
+        if tokens == 0 {
+            return true;
+        }
         let all_blocks = p.limits.num_blocks + 1;
         let spare = match p.num_running() {
             0 => 0,
             _ => (policy.watermark * f64::from(all_blocks)) as usize,
         };
-        let room = |tokens| p.takes(p.blocks_for(tokens), &found) + spare <= p.s.memory.free();
-        if policy.scheduler_reserve_full_isl && !room(prompt) || !room(cached + tokens) {
+        let room = |tokens, whole| match &hit {
+            None => p.takes(p.blocks_for(tokens), &found) + spare <= p.s.memory.free(),
+            Some(hit) => p.groups_fit(place, hit, tokens, whole, spare),
+        };
+        if policy.scheduler_reserve_full_isl && !room(prompt, true) || !room(cached + tokens, false)
+        {
             return true;
         }
         if !p.admit(place, tokens, p.blocks_for(cached + tokens), None) {

@@ -14,6 +14,8 @@ pub(crate) struct Grouped {
     rules: GroupRules,
     /// Groups of the same kind, those that keep every token first.
     kinds: Vec<Vec<usize>>,
+    /// The group in whose blocks tokens are counted; without one, those of each request.
+    counted: Option<usize>,
     held: HashMap<Entity, Held>,
     /// States that the plan being made has made findable: nobody can begin with them yet.
     fresh: HashSet<PrefixHash>,
@@ -67,7 +69,9 @@ impl Grouped {
         }
         kinds.sort_by_key(|kind| !rules.groups[kind[0]].is_full());
         let (held, fresh) = (HashMap::new(), HashSet::new());
-        Grouped { rules, kinds, held, fresh, batches: 0 }
+        // Groups with states at the ends of blocks have no blocks for the tokens between.
+        let counted = rules.groups.iter().position(|group| !group.is_aligned());
+        Grouped { rules, kinds, counted, held, fresh, batches: 0 }
     }
 
     pub fn rules(&self) -> &GroupRules {
@@ -169,7 +173,7 @@ impl Grouped {
             held.count -= freed.len() as u32;
             let gone = kv.give(&freed, blocks);
             moved.blocks += gone;
-            moved.tokens += if index == 0 { gone * size } else { 0 };
+            moved.tokens += if self.counted == Some(index) { gone * size } else { 0 };
         }
         moved
     }
@@ -389,6 +393,9 @@ impl Grouped {
     ) -> Moved {
         let mut moved = Moved::default();
         let mut held = Held { junction: hit.junction, ..Held::default() };
+        if self.counted.is_none() {
+            moved.tokens = hit.tokens;
+        }
         for (index, (group, mut found)) in self.rules.groups.iter().zip(hit.blocks).enumerate() {
             let skipped = (group.skipped(hit.tokens) / group.block_size()) as usize;
             let skipped = skipped.min(found.len());
@@ -399,7 +406,8 @@ impl Grouped {
                 held.count += 1;
                 let new = u32::from(kv.touch(*id, blocks));
                 moved.blocks += new;
-                moved.tokens += if index == 0 { new * group.block_size() } else { 0 };
+                let is_counted = self.counted == Some(index);
+                moved.tokens += if is_counted { new * group.block_size() } else { 0 };
             }
             let last_state = None;
             let cached = found.len();
@@ -461,13 +469,8 @@ impl Grouped {
         let is_state = matches!(group, KvCacheGroup::Mamba { .. });
         move |block: usize| {
             let (Some(tail), block) = (tail, block as u32) else { return true };
-            let segment = match retention {
-                None if is_state => return true,
-                None => Some(align / size),
-                Some(0) => None,
-                Some(tokens) => Some(tokens / size),
-            };
-            if let Some(blocks) = segment {
+            if retention > 0 {
+                let blocks = retention / size;
                 if tail >= blocks || (is_state && blocks <= 1) {
                     return true;
                 }
@@ -479,7 +482,7 @@ impl Grouped {
                 let end = end / align * align / size;
                 (end.saturating_sub(tail)..end).contains(&block)
             };
-            retention.is_some() && (before(prompt - 1) || (junction > 0 && before(junction)))
+            before(prompt - 1) || (junction > 0 && before(junction))
         }
     }
 
@@ -493,6 +496,9 @@ impl Grouped {
     ) -> Moved {
         let mut moved = Moved::default();
         let Some(held) = self.held.remove(&request) else { return moved };
+        if self.counted.is_none() {
+            moved.tokens = tokens;
+        }
         for (index, (group, table)) in self.rules.groups.iter().zip(held.tables).enumerate() {
             let size = group.block_size();
             // The last first, so that a prefix is evicted from its end.
@@ -500,7 +506,7 @@ impl Grouped {
                 if *id != BlockId::NONE && kv.give(&[*id], blocks) > 0 {
                     moved.blocks += 1;
                     let content = tokens.saturating_sub(at as u32 * size).min(size);
-                    moved.tokens += if index == 0 { content } else { 0 };
+                    moved.tokens += if self.counted == Some(index) { content } else { 0 };
                 }
             }
         }

@@ -110,8 +110,8 @@ pub struct GroupRules {
     /// Tokens that are hashed together; block sizes are multiples of it.
     pub hash_block: u32,
     /// Which blocks of windows and states stay findable: the last before every so many tokens, 0
-    /// for only what the same prompt or a shared part of it needs, `None` for all.
-    pub retention: Option<u32>,
+    /// for only what the same prompt or a shared part of it needs.
+    pub retention: u32,
     /// Most tokens that are computed and not yet known to be.
     pub in_flight: u32,
     /// Most tokens of a request.
@@ -138,9 +138,10 @@ impl GroupRules {
         self.groups.iter().map(of).sum()
     }
 
-    /// Whether prompts are processed up to the ends of blocks.
-    pub(crate) fn aligns_chunks(&self) -> bool {
-        self.groups.iter().any(|group| group.is_aligned())
+    /// Tokens of the blocks at whose ends chunks of prompts end, if states are kept there.
+    pub(crate) fn chunk_block(&self) -> Option<u32> {
+        let aligned = self.groups.iter().find(|group| group.is_aligned());
+        aligned.map(|group| group.block_size())
     }
 }
 
