@@ -171,6 +171,7 @@ pub trait Policy: Component<Mutability = Mutable> + Clone + Serialize + Deserial
     }
 
     /// The rules by which it manages these KV cache groups; `None` if it cannot plan for groups.
+    #[doc(hidden)]
     fn group_rules(&self, _groups: &[KvCacheGroup], _limits: &EngineLimits) -> Option<GroupRules> {
         None
     }

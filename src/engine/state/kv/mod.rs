@@ -16,6 +16,7 @@ pub use block::{BlockTable, CachedBlock, KvBlock};
 pub(crate) use by_prefix::{ByPrefix, PrefixIndex};
 pub(crate) use content::PrefixHashes;
 pub(crate) use grouped::{Grouped, Hit};
+#[doc(hidden)]
 pub use groups::{GroupRules, KvCacheGroup, MambaMode};
 pub use host::HostMemory;
 pub use host::Reload;
