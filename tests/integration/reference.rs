@@ -458,7 +458,8 @@ fn in_groups(case: &mut Case) {
     let mut groups = vec![full];
     groups.extend(std::iter::repeat_n(other, count));
     limits.num_blocks += limits.num_blocks / 2 * count as u32;
-    let mut rules = case.policy.group_rules(&groups, limits).expect("it plans for groups");
+    // Other versions have one group.
+    let Some(mut rules) = case.policy.group_rules(&groups, limits) else { return };
     if scenario.prefix_caching {
         rules.retention = dice.pick(&[0, 0, size, 4 * size]);
     }
@@ -467,6 +468,6 @@ fn in_groups(case: &mut Case) {
 
 #[test]
 fn vllm_v1_with_kv_cache_groups_is_as_the_reference() {
-    let compared = compare_with("VllmV1 with groups", vllm_v1, in_groups, 6_000..6_200);
+    let compared = compare_with("VllmV1 with groups", vllm_v1, in_groups, 6_000..6_300);
     assert!(compared.preemptions > 100 && compared.cached_tokens > 1_000, "{compared:?}");
 }
